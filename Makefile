@@ -1,0 +1,153 @@
+# Shoal: build, test and run. `make help` lists the targets.
+#
+#   BUILD=dir             where everything built goes (default: build)
+#   CC=clang              another compiler
+#   SAN=address,undefined a sanitizer build, in a folder of its own
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+VERSION := 0.1.0
+CC      ?= gcc
+SAN     ?=
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+BUILD   ?= build$(if $(SAN),-$(subst $(eval ) ,-,$(subst $(comma),-,$(SAN))))
+comma   := ,
+PREFIX  ?= /usr/local
+
+PACKAGES := libuv libmicrohttpd sqlite3 json-c libcurl yaml-0.1 libcrypto libsodium
+HOST_PACKAGES := libvirt libvirt-qemu libnl-route-3.0 libnftables libseccomp
+
+DEBIAN_PACKAGES := \
+	build-essential clang clang-format cppcheck shellcheck pkg-config dpkg-dev libclang-rt-14-dev \
+	libuv1-dev libmicrohttpd-dev libsqlite3-dev libjson-c-dev libcurl4-openssl-dev libyaml-dev \
+	libssl-dev libsodium-dev libvirt-dev libvirt-daemon libvirt-daemon-driver-qemu \
+	libnl-3-dev libnl-route-3-dev libnftables-dev libseccomp-dev libcmocka-dev \
+	qemu-system-x86 haproxy skopeo iproute2 curl jq socat openssl ca-certificates git
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wold-style-definition -Wformat=2 -Wvla -Wundef -Wwrite-strings -Wpointer-arith \
+	-Wimplicit-fallthrough -Wno-format-nonliteral
+OPTIMIZE := -O2 -g
+HARDENING := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+ifneq ($(SAN),)
+OPTIMIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+HARDENING := -fPIE
+LDFLAGS += -fsanitize=$(SAN)
+endif
+CPPFLAGS += -I. -D_GNU_SOURCE -DSHOAL_VERSION='"$(VERSION)"'
+CFLAGS_ALL = -std=c17 $(WARNINGS) $(OPTIMIZE) $(HARDENING) $(CFLAGS)
+LINK = $(CC) -pie $(LDFLAGS) -Wl,-z,relro,-z,now
+
+# pkg-config is asked once, and only by targets that compile.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) $(HOST_PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)) -lcrypt -lpthread -lm)$(PKG_LIBS)
+HOST_LIBS  = $(eval HOST_LIBS := $(shell pkg-config --libs $(HOST_PACKAGES)))$(HOST_LIBS)
+
+sources = $(sort $(wildcard $(addsuffix /*.c,$(1))))
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LIB_SOURCES       := $(call sources,lib lib/api)
+IMAGE_SOURCES     := $(call sources,image-format)
+REGISTRY_SOURCES  := $(filter-out registry/main.c,$(call sources,registry))
+SCHEDULER_SOURCES := $(filter-out scheduler/main.c,$(call sources,scheduler))
+AGENT_SOURCES     := $(filter-out agent/main.c,$(call sources,agent agent/host))
+CLI_SOURCES       := $(filter-out cli/main.c,$(call sources,cli))
+UNIT_TESTS        := $(call sources,tests/unit tests/unit/*)
+
+PROGRAMS := $(addprefix $(BUILD)/bin/,shoal shoal-registry shoal-scheduler shoal-agent)
+
+.PHONY: all check test demo lint format install deps clean help examples unit
+all: $(PROGRAMS) examples ## build everything
+
+-include examples/build.mk
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libshoal.a: $(call objects,$(LIB_SOURCES) $(IMAGE_SOURCES))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/bin/shoal-registry: $(call objects,registry/main.c $(REGISTRY_SOURCES)) $(BUILD)/libshoal.a
+$(BUILD)/bin/shoal-scheduler: $(call objects,scheduler/main.c $(SCHEDULER_SOURCES)) $(BUILD)/libshoal.a
+$(BUILD)/bin/shoal-agent: $(call objects,agent/main.c $(AGENT_SOURCES)) $(BUILD)/libshoal.a
+$(BUILD)/bin/shoal: $(call objects,cli/main.c $(CLI_SOURCES)) $(BUILD)/libshoal.a
+$(BUILD)/bin/shoal-agent: EXTRA_LIBS = $(HOST_LIBS)
+$(PROGRAMS):
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PKG_LIBS) $(EXTRA_LIBS)
+
+# A unit test tests/unit/<room>/test_x.c links the library and, for a daemon's room, that room.
+unit_room = $(word 3,$(subst /, ,$(1)))
+room_objects = $(call objects,$(if $(filter registry,$(1)),$(REGISTRY_SOURCES))$(if $(filter scheduler,$(1)),$(SCHEDULER_SOURCES))$(if $(filter agent,$(1)),$(AGENT_SOURCES))$(if $(filter cli,$(1)),$(CLI_SOURCES)))
+UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_TESTS))
+define unit_rule
+$(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(1)): $(call objects,$(1)) $(call room_objects,$(call unit_room,$(1))) $(BUILD)/libshoal.a
+	@mkdir -p $$(@D)
+	$$(LINK) -o $$@ $$^ $$(PKG_LIBS) $(if $(filter agent,$(call unit_room,$(1))),$$(HOST_LIBS)) -lcmocka
+endef
+$(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
+unit: $(UNIT_PROGRAMS) ## build the unit tests
+
+check: all unit ## run the tests without installing anything
+	@BUILD=$(BUILD) tests/run $(TESTS)
+
+test: ## install what is missing, build, run every test
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all unit
+	@$(MAKE) --no-print-directory check
+
+demo: ## install what is missing, build, and run the whole story
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@BUILD=$(BUILD) examples/demo.sh
+
+FORMATTED = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
+SCRIPTS = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run tests/run
+lint: ## formatting, layers, static analysis, clang's warnings
+	clang-format --dry-run -Werror $(FORMATTED)
+	tests/lint/layers.sh
+	shellcheck -x $(SCRIPTS)
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang OPTIMIZE='-O1 -fsyntax-only' lint-clang
+	cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+		--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --std=c11 -I. -j2 \
+		-D_GNU_SOURCE lib image-format registry scheduler agent cli
+lint-clang: $(patsubst %.c,$(BUILD)/syntax/%.ok,$(shell git ls-files -co --exclude-standard 'lib/*.c' 'image-format/*.c' 'registry/*.c' 'scheduler/*.c' 'agent/*.c' 'cli/*.c' 'tests/unit/*.c'))
+$(BUILD)/syntax/%.ok: %.c
+	@mkdir -p $(@D)
+	@clang $(CPPFLAGS) -std=c17 $(WARNINGS) -fsyntax-only $(PKG_CFLAGS) $< && touch $@
+.PHONY: lint-clang
+
+format: ## format the sources
+	clang-format -i $(FORMATTED)
+
+install: all ## install the programs under PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+
+# No service is started while packages are installed: policy-rc.d says no, and goes again.
+deps: ## install Debian's packages that are missing
+	@missing=$$(for p in $(DEBIAN_PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -z "$$missing" ]; then echo "deps: nothing missing"; exit 0; fi; \
+	echo "deps: installing" $$missing; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; else as_root=sudo; fi; \
+	policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then \
+		printf '#!/bin/sh\nexit 101\n' | $$as_root tee $$policy >/dev/null; $$as_root chmod 755 $$policy; \
+		trap "$$as_root rm -f $$policy" EXIT; \
+	fi; \
+	$$as_root apt-get update -qq && \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+
+clean: ## remove everything built
+	rm -rf build build-*
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile examples/build.mk | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t14
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,61 @@
+/* Digests, ECDSA P-256 keys and signatures, random bytes. One of the two doors to OpenSSL (the
+ * other is tls.h). Any thread; an object belongs to one. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/error.h"
+
+/* "sha256:" and 64 hex digits, with NUL. */
+#define DIGEST_TEXT_MAX 72
+
+/* "sha256:<64 lower-case hex digits>" exactly (OCI image spec, "Digests"). */
+bool digest_is_valid(const char *digest);
+/* The hex part of a valid digest. */
+const char *digest_hex(const char *digest);
+void digest_of_bytes(const void *bytes, size_t length, char ret_digest[DIGEST_TEXT_MAX]);
+/* Reads the file from its current position to its end. */
+int digest_of_descriptor(int descriptor, char ret_digest[DIGEST_TEXT_MAX], uint64_t *ret_size,
+                         struct error *error);
+
+struct digest_stream;
+struct digest_stream *digest_stream_create(void);
+void digest_stream_update(struct digest_stream *stream, const void *bytes, size_t length);
+/* May be called again after more updates. */
+void digest_stream_text(const struct digest_stream *stream, char ret_digest[DIGEST_TEXT_MAX]);
+void digest_stream_destroy(struct digest_stream *stream);
+
+/* 16 hex digits of the SHA-256 of a public key's DER form (SubjectPublicKeyInfo), with NUL. */
+#define KEY_ID_MAX 17
+
+struct private_key;
+struct public_key;
+
+struct private_key *private_key_generate(struct error *error);
+/* PKCS#8 PEM, unencrypted (RFC 5958). The caller frees the text. */
+int private_key_to_pem(const struct private_key *key, char **ret_pem, struct error *error);
+int private_key_from_pem(const char *pem, size_t length, struct private_key **ret_key,
+                         struct error *error);
+struct public_key *private_key_public(const struct private_key *key);
+void private_key_destroy(struct private_key *key);
+/* SubjectPublicKeyInfo PEM (RFC 5280). */
+int public_key_to_pem(const struct public_key *key, char **ret_pem, struct error *error);
+/* Refuses anything but an EC key on P-256. */
+int public_key_from_pem(const char *pem, size_t length, struct public_key **ret_key,
+                        struct error *error);
+void public_key_id(const struct public_key *key, char ret_id[KEY_ID_MAX]);
+void public_key_destroy(struct public_key *key);
+
+/* ECDSA over SHA-256 of `bytes`, DER form. The caller frees the signature. */
+int signature_create(const struct private_key *key, const void *bytes, size_t length,
+                     unsigned char **ret_signature, size_t *ret_length, struct error *error);
+bool signature_verify(const struct public_key *key, const void *bytes, size_t length,
+                      const unsigned char *signature, size_t signature_length);
+
+/* RFC 4648 base64 with padding. The caller frees the result. */
+char *base64_encode(const void *bytes, size_t length);
+bool base64_decode(const char *text, unsigned char **ret_bytes, size_t *ret_length);
+
+void random_bytes(void *ret_bytes, size_t length);

@@ -1,0 +1,71 @@
+/* HTTP/1.1 client on the loop. The one door to libcurl (multi interface, one handle a client).
+ *
+ * Loop thread only. A call's callback runs exactly once, from the loop, never from within
+ * http_client_start; after http_client_cancel it does not run at all. Redirects are not followed
+ * unless asked. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "lib/error.h"
+
+struct http_client;
+struct http_call;
+
+struct http_client_request {
+    const char *method; /* NULL: GET */
+    const char *url;
+    const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
+    /* Sent body: bytes (copied) or, when body_descriptor is >= 0 and has_body_file is set, a
+     * file's bytes from body_offset on (the descriptor stays the caller's until the callback). */
+    const void *body;
+    size_t body_length;
+    bool has_body_file;
+    int body_descriptor;
+    uint64_t body_offset;
+    uint64_t body_file_length;
+    unsigned connect_timeout_ms; /* 0: 5 s */
+    unsigned timeout_ms;         /* whole call; 0: 60 s; HTTP_NO_TIMEOUT: none */
+    unsigned stall_timeout_s;    /* aborts when under 1 byte/s for so long; 0: off */
+    size_t response_limit;       /* kept body; 0: 4 MiB; ERROR_TOO_LARGE beyond */
+    bool follow_redirects;
+    /* Body bytes of a 2xx answer go here instead of being kept; -1 aborts the call. */
+    int (*on_body)(const void *bytes, size_t length, void *data);
+    /* Connects through this already connected or unconnected TCP socket instead of a new one; the
+     * client takes the descriptor. Used with has_socket. */
+    bool has_socket;
+    int socket_descriptor;
+};
+
+#define HTTP_NO_TIMEOUT 0xffffffffu
+
+struct http_client_response {
+    /* Set when no answer came at all; then status is 0. */
+    bool failed;
+    struct error error;
+    int status;
+    const char *body; /* ends with a NUL; "" when none */
+    size_t body_length;
+};
+
+typedef void http_client_callback(const struct http_client_response *response, void *data);
+
+struct http_client *http_client_create(uv_loop_t *loop);
+/* Cancels every call. The client frees itself once libuv has closed its handles. */
+void http_client_destroy(struct http_client *client);
+/* NULL only when the request is malformed, with `error` set. */
+struct http_call *http_client_start(struct http_client *client,
+                                    const struct http_client_request *request,
+                                    http_client_callback *callback, void *data,
+                                    struct error *error);
+void http_client_cancel(struct http_call *call);
+/* A header of the answer, inside the callback; NULL when absent. Case-insensitive name. */
+const char *http_response_header(const struct http_client_response *response, const char *name);
+/* Turns an answer outside 2xx, or a failure, into an error (reading the project's or OCI's error
+ * body); 0 for 2xx. */
+int http_response_check(const struct http_client_response *response, struct error *error);
+/* Percent-encodes one path segment or query value; the caller frees it. */
+char *http_encode_segment(const char *text);

@@ -1,0 +1,103 @@
+/* HTTP/1.1 server: routes, bounded bodies, answers now or later, streams both ways.
+ * The one door to libmicrohttpd.
+ *
+ * Two ways to run. HTTP_SERVER_LOOP: everything happens on the libuv loop's thread; a handler must
+ * not block and may answer later. HTTP_SERVER_THREADS: one thread a connection, up to
+ * max_connections; a handler may block, must be thread-safe and must answer before it returns.
+ * TLS is not built yet: loopback only. */
+#pragma once
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "lib/error.h"
+
+struct http_server;
+struct http_request;
+
+typedef void http_handler(struct http_request *request, void *data);
+
+struct http_route {
+    const char *method; /* "GET" also serves HEAD, without the body */
+    /* Segments; "{name}" matches one, "{name...}" one or more (also in the middle:
+     * "/v2/{repository...}/blobs/{digest}"). The first route that matches wins. */
+    const char *pattern;
+    http_handler *handler;
+    size_t body_limit; /* bytes; 0: a request with a body is refused by 413 */
+    /* When set, body bytes go here as they arrive, `handler` runs after the last, and body_limit
+     * is the limit of the stream (0: none). The first call comes with length 0, before any byte.
+     * Returning -1 after http_request_respond... stops reading: the answer is sent at once. */
+    int (*on_body)(struct http_request *request, const void *bytes, size_t length, void *data);
+    /* Loop mode: a request that was not answered within this is answered 504; 0: 60 s. */
+    unsigned deadline_ms;
+};
+
+enum http_server_mode { HTTP_SERVER_LOOP, HTTP_SERVER_THREADS };
+
+struct http_server_options {
+    enum http_server_mode mode;
+    uv_loop_t *loop;     /* HTTP_SERVER_LOOP */
+    const char *address; /* numeric; "127.0.0.1" */
+    uint16_t port;       /* 0: any free one, see http_server_port */
+    const struct http_route *routes;
+    size_t route_count;
+    void *data;               /* handed to handlers */
+    unsigned max_connections; /* 0: 1024 */
+    unsigned idle_timeout_s;  /* 0: 120 */
+    /* Refuses calls with another Shoal-Protocol header by 426 (absent is fine); 0: not looked at.
+     */
+    unsigned protocol;
+    /* Bodies of errors this file makes itself (404, 405, 413, 504): NULL means the project's form
+     * {"error": {...}}; the registry sets OCI's. Called on the request's thread. */
+    void (*respond_error)(struct http_request *request, const struct error *error);
+};
+
+int http_server_create(const struct http_server_options *options, struct http_server **ret_server,
+                       struct error *error);
+uint16_t http_server_port(const struct http_server *server);
+/* Ends the server: no new connections; waiting requests are answered 503; then closes. In loop
+ * mode it returns at once and `on_closed` (may be NULL) runs on the loop when all is freed; in
+ * thread mode it blocks until the handlers have returned and then calls on_closed. */
+void http_server_destroy(struct http_server *server, void (*on_closed)(void *data), void *data);
+
+/* --- the request; strings live as long as it --- */
+const char *http_request_method(const struct http_request *request);
+const char *http_request_path(const struct http_request *request); /* decoded, without query */
+/* A "{name}" of the pattern; NULL when the pattern has none. */
+const char *http_request_parameter(const struct http_request *request, const char *name);
+/* Decoded; NULL when absent, "" when without a value. */
+const char *http_request_query(const struct http_request *request, const char *key);
+const char *http_request_header(const struct http_request *request, const char *name);
+/* The whole body of a route without on_body; ends with a NUL that `ret_length` does not count. */
+const char *http_request_body(const struct http_request *request, size_t *ret_length);
+/* A place for the handler's own state; `destroy` (may be NULL) runs when the request is freed. */
+void http_request_set_state(struct http_request *request, void *state, void (*destroy)(void *));
+void *http_request_state(const struct http_request *request);
+
+/* --- the answer --- */
+/* Before respond or stream: adds a header to the answer. */
+void http_request_add_header(struct http_request *request, const char *name, const char *value);
+/* Copies `body`. HEAD sends the headers only. An answered request is gone for the handler. */
+void http_request_respond(struct http_request *request, int status, const char *content_type,
+                          const void *body, size_t length);
+/* Takes the reference to `object`. */
+void http_request_respond_json(struct http_request *request, int status,
+                               struct json_object *object);
+/* By options.respond_error, or {"error": ...} with the code's own status. */
+void http_request_respond_error(struct http_request *request, const struct error *error);
+/* Sends `length` bytes of the file from `offset` on; takes the descriptor. */
+void http_request_respond_file(struct http_request *request, int status, const char *content_type,
+                               int descriptor, uint64_t offset, uint64_t length);
+/* A 200 whose body comes in pieces until http_request_stream_end (loop mode only). Pieces are
+ * queued up to 1 MiB; stream_write returns -1 when the reader is too slow or gone, and the caller
+ * then ends the stream. */
+void http_request_stream_begin(struct http_request *request, const char *content_type);
+int http_request_stream_write(struct http_request *request, const void *bytes, size_t length);
+void http_request_stream_end(struct http_request *request);
+/* Loop mode, for a handler that answers later: called on the loop when the request ends without
+ * its doing (client gone, deadline, server stopping); afterwards it must not be touched. */
+void http_request_on_abandoned(struct http_request *request,
+                               void (*abandoned)(struct http_request *request, void *data),
+                               void *data);

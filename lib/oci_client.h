@@ -1,0 +1,63 @@
+/* Client of an OCI registry (distribution spec 1.1), on the loop: what CLI, scheduler and agent
+ * share. It checks every digest it is given against the bytes it received.
+ *
+ * Loop thread only. Every call ends in exactly one callback, later, unless cancelled by destroying
+ * the client. Temporary failures (no connection, 5xx, 429) are retried with back-off up to
+ * `attempts` times; a pull resumes by Range where it broke off. */
+#pragma once
+
+#include <stdint.h>
+
+#include "lib/crypto.h"
+#include "lib/error.h"
+#include "lib/http_client.h"
+
+struct oci_client;
+
+struct oci_client_options {
+    struct http_client *http;
+    const char *url;   /* "http://127.0.0.1:5000", no trailing slash */
+    unsigned attempts; /* 0: 5 */
+};
+
+/* What a call ends with; bytes live during the callback only. */
+struct oci_result {
+    const struct error *error; /* NULL: it worked */
+    char digest[DIGEST_TEXT_MAX];
+    const char *media_type; /* manifests */
+    const char *bytes;      /* manifests and small blobs */
+    uint64_t size;
+};
+
+typedef void oci_callback(const struct oci_result *result, void *data);
+/* Progress of a transfer, for people. */
+typedef void oci_progress(uint64_t done, uint64_t total, void *data);
+
+struct oci_client *oci_client_create(const struct oci_client_options *options);
+/* Cancels what runs; callbacks do not come any more. */
+void oci_client_destroy(struct oci_client *client);
+
+/* `reference` is a tag or a digest; a digest is verified. Not found: ERROR_NOT_FOUND. */
+void oci_client_get_manifest(struct oci_client *client, const char *repository,
+                             const char *reference, oci_callback *callback, void *data);
+/* A blob of at most `limit` bytes in memory, verified. */
+void oci_client_get_blob(struct oci_client *client, const char *repository, const char *digest,
+                         uint64_t limit, oci_callback *callback, void *data);
+/* A blob of exactly `size` bytes into the file `path`, mode 0600, verified before it gets that
+ * name; bytes so far are kept in "<path>.partial" and resumed. */
+void oci_client_pull_blob(struct oci_client *client, const char *repository, const char *digest,
+                          uint64_t size, const char *path, oci_progress *progress,
+                          oci_callback *callback, void *data);
+/* Uploads unless the registry has it (HEAD). `path` NULL: `bytes` (copied) instead. */
+void oci_client_push_blob(struct oci_client *client, const char *repository, const char *digest,
+                          uint64_t size, const char *path, const void *bytes,
+                          oci_progress *progress, oci_callback *callback, void *data);
+/* PUT manifests/<reference>; bytes are copied. */
+void oci_client_push_manifest(struct oci_client *client, const char *repository,
+                              const char *reference, const char *media_type, const void *bytes,
+                              size_t length, oci_callback *callback, void *data);
+/* Bytes are {"name", "tags": [...]}: all pages joined. */
+void oci_client_list_tags(struct oci_client *client, const char *repository, oci_callback *callback,
+                          void *data);
+/* Repositories of the registry (`_catalog`): {"repositories": [...]}. */
+void oci_client_list_repositories(struct oci_client *client, oci_callback *callback, void *data);

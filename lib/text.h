@@ -1,0 +1,28 @@
+/* Small text forms that users write: names, durations, sizes, numbers, hex. Pure functions. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])? : services, namespaces, nodes, ports, keys. */
+bool text_is_name(const char *text);
+/* Decimal digits only, no sign, no more than `max`. */
+bool text_parse_u64(const char *text, uint64_t max, uint64_t *ret_value);
+/* "500ms", "1s", "2m", "1h" or a chain of them ("1m30s"), at most a year; in milliseconds. */
+bool text_parse_duration(const char *text, uint64_t *ret_ms);
+/* The shortest form that text_parse_duration reads back ("90000" -> "1m30s", 0 -> "0s"). */
+#define TEXT_DURATION_MAX 48
+void text_format_duration(uint64_t ms, char *ret_text, size_t size);
+/* "32Mi", "1Gi", "512Ki", "4096" (bytes), at most 1 PiB; in bytes. */
+bool text_parse_size(const char *text, uint64_t *ret_bytes);
+#define TEXT_SIZE_MAX 24
+void text_format_size(uint64_t bytes, char *ret_text, size_t size);
+/* For tables: "3s", "12m", "5h", "3d". */
+void text_format_age(uint64_t ms, char *ret_text, size_t size);
+/* Lower-case hex of `length` bytes; `ret_text` has room for 2 * length + 1. */
+void text_format_hex(const void *bytes, size_t length, char *ret_text);
+/* Exactly `length` bytes from 2 * length hex digits and nothing behind them. */
+bool text_parse_hex(const char *text, void *ret_bytes, size_t length);
+/* Copies with a NUL; false (and nothing written) when it does not fit. */
+bool text_copy(char *ret_text, size_t size, const char *text);
