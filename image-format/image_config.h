@@ -1,0 +1,81 @@
+/* The config blob of a unikernel image: how it boots, what it needs, what it serves.
+ *
+ * Owns its JSON form (docs/image-format.md) and what is allowed in it. Image metadata is hostile:
+ * parts are named by digest, never by path, and nothing here is a host path or a monitor flag.
+ * Pure functions; knows neither network nor disk. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/api/service_spec.h"
+#include "lib/crypto.h"
+#include "lib/json.h"
+#include "lib/oci.h"
+
+#define IMAGE_OS             "unikernel"
+#define IMAGE_SCHEMA_VERSION 1
+#define IMAGE_MEMORY_MIN     (1ull << 20) /* least memory an image may ask for, bytes */
+#define IMAGE_MEMORY_MAX     (1ull << 40) /* most */
+#define IMAGE_VCPUS_MAX      64
+#define IMAGE_ARGUMENTS_MAX  64 /* strings in `cmdline` */
+#define IMAGE_PORTS_MAX      16
+
+/* How a guest is asked to end; it is always killed when its grace time is over. */
+enum image_stop_method {
+    IMAGE_STOP_KILL,    /* not asked */
+    IMAGE_STOP_CONSOLE, /* the byte 0x04 on the serial port */
+    IMAGE_STOP_ACPI,    /* known, not supported yet */
+    IMAGE_STOP_HTTP,    /* known, not supported yet */
+};
+
+struct image_boot {
+    char protocol[16];            /* "pvh" */
+    char kernel[DIGEST_TEXT_MAX]; /* of the kernel layer's bytes */
+    char initrd[DIGEST_TEXT_MAX]; /* "" : none */
+    struct json_strings disks;    /* digests */
+    char machine[16];             /* "microvm" */
+};
+
+struct image_memory {
+    uint64_t min;           /* bytes */
+    uint64_t default_bytes; /* bytes */
+};
+
+struct image_vcpus {
+    uint32_t default_count;
+    uint32_t max;
+};
+
+struct image_stop {
+    enum image_stop_method method;
+};
+
+struct image_config {
+    uint32_t schema_version;
+    char architecture[16]; /* "amd64" */
+    char os[16];           /* IMAGE_OS */
+    char family[32];       /* "shoal" */
+    struct image_boot boot;
+    struct image_memory memory;
+    struct image_vcpus vcpus;
+    struct json_strings cmdline; /* an argv with ${variables}: command_line.h */
+    struct api_port *ports;
+    size_t port_count;
+    bool has_health;
+    struct api_health health;
+    struct image_stop stop;
+};
+
+extern const struct json_record image_config_record;
+
+/* Decodes and checks everything; ERROR_INVALID for what makes no sense, ERROR_UNSUPPORTED for
+ * families, protocols, machines and stop methods that are known but not built yet. */
+int image_config_parse(const char *bytes, size_t length, struct image_config *ret_config,
+                       struct error *error);
+/* The same checks on a struct that was filled by other means. */
+int image_config_check(const struct image_config *config, struct error *error);
+void image_config_release(struct image_config *config);
+/* The config's port of that name, or NULL. */
+const struct api_port *image_config_port(const struct image_config *config, const char *name);

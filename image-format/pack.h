@@ -1,0 +1,43 @@
+/* A recipe and its kernels as an OCI image: blobs, a manifest for each architecture, and an index
+ * when there are several. The same inputs give the same digests.
+ *
+ * Also the form in which an image read back from a local layout is handed on (layout.h). Reads the
+ * disk; not for the loop thread. */
+#pragma once
+
+#include "image-format/recipe.h"
+#include "lib/oci.h"
+
+#define PACK_KERNEL_MAX (256u << 20) /* bytes of a kernel */
+
+/* A config or a layer: its bytes in memory, or in the file `path`; one of the two is NULL. */
+struct packed_blob {
+    char digest[DIGEST_TEXT_MAX];
+    uint64_t size;
+    char media_type[128];
+    char *bytes;
+    char *path;
+};
+
+/* A manifest or an index. */
+struct packed_manifest {
+    char digest[DIGEST_TEXT_MAX];
+    char media_type[128];
+    char architecture[16]; /* "" for an index */
+    char *bytes;           /* ends with a NUL that `length` does not count */
+    size_t length;
+};
+
+struct packed_image {
+    struct packed_blob *blobs; /* each digest once */
+    size_t blob_count;
+    struct packed_manifest *manifests; /* one an architecture */
+    size_t manifest_count;
+    bool has_index; /* several architectures */
+    struct packed_manifest index;
+};
+
+int pack_image(const struct recipe *recipe, struct packed_image *ret_image, struct error *error);
+/* What names the image as a whole: the index, or its only manifest. */
+const struct packed_manifest *packed_image_top(const struct packed_image *image);
+void packed_image_release(struct packed_image *image);

@@ -1,0 +1,65 @@
+/* Signatures of images as cosign makes and reads them: a "simple signing" payload names the
+ * manifest's digest, an ECDSA P-256 signature covers the payload's bytes, and both travel in a
+ * manifest of their own under the tag sha256-<hex>.sig. Pure functions. */
+#pragma once
+
+#include "lib/crypto.h"
+#include "lib/oci.h"
+
+#define SIGNATURE_TAG_MAX     80
+#define SIGNATURE_PAYLOAD_MAX 65536 /* bytes */
+#define SIGNATURES_MAX        64    /* layers of a signature manifest that are looked at */
+/* The signing key's id, for messages only; never trusted. */
+#define SIGNATURE_KEY_ANNOTATION "dev.shoal.key.id"
+
+struct trusted_key {
+    char name[64];
+    char id[KEY_ID_MAX];
+    struct public_key *key;
+};
+
+/* One signature: where its payload is, and what a verifier needs beside it. */
+struct signature_entry {
+    char payload_digest[DIGEST_TEXT_MAX];
+    uint64_t payload_size;
+    char *signature;         /* base64 of DER */
+    char key_id[KEY_ID_MAX]; /* "" when the signer left none */
+};
+
+/* A signature manifest to be pushed: two blobs and the manifest. */
+struct signature_image {
+    char *payload; /* of the new signature */
+    size_t payload_length;
+    char payload_digest[DIGEST_TEXT_MAX];
+    char *config;
+    size_t config_length;
+    char config_digest[DIGEST_TEXT_MAX];
+    char *manifest;
+    size_t manifest_length;
+    char manifest_digest[DIGEST_TEXT_MAX];
+};
+
+/* "sha256-<hex>.sig". */
+void signature_tag(const char *digest, char ret_tag[SIGNATURE_TAG_MAX]);
+/* The payload's exact bytes; the caller frees them. `docker_reference` is the image's name without
+ * tag and digest ("127.0.0.1:5000/default/hello"). */
+char *signature_payload(const char *docker_reference, const char *digest);
+/* Signs `digest` and adds the signature to `existing`, the bytes of the signature manifest that is
+ * under the tag already (NULL, 0: none); what is in it stays. */
+int signature_image_create(const struct private_key *key, const char *docker_reference,
+                           const char *digest, const char *existing, size_t existing_length,
+                           struct signature_image *ret_image, struct error *error);
+void signature_image_release(struct signature_image *image);
+
+/* The signatures of a signature manifest, at most SIGNATURES_MAX; layers of other types are passed
+ * over. Free with signature_entries_free. */
+int signature_entries_parse(const char *manifest, size_t length,
+                            struct signature_entry **ret_entries, size_t *ret_count,
+                            struct error *error);
+void signature_entries_free(struct signature_entry *entries, size_t count);
+
+/* The index of the key that made `signature` (base64) over the payload's bytes, when the payload
+ * says that it is about `digest`; else -1 with ERROR_SIGNATURE. */
+int signature_check(const char *payload, size_t payload_length, const char *signature,
+                    const struct trusted_key *keys, size_t key_count, const char *digest,
+                    struct error *error);
