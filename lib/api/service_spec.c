@@ -1,0 +1,366 @@
+#include "lib/api/service_spec.h"
+
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/crypto.h"
+#include "lib/text.h"
+
+#define MIB    (UINT64_C(1) << 20)
+#define SECOND UINT64_C(1000)
+#define HOUR   (3600 * SECOND)
+
+const char *const api_port_mode_names[] = {"tcp", "http", NULL};
+const char *const api_restart_policy_names[] = {"always", "on-failure", "never", NULL};
+const char *const api_spread_names[] = {"node", "none", NULL};
+static const char *const architecture_names[] = {"amd64", "arm64"};
+
+const char *api_check_name(const char *value)
+{
+    return text_is_name(value) ? NULL
+                               : "1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends";
+}
+
+const char *api_check_path(const char *value)
+{
+    bool fine = value[0] == '/';
+    for (const char *at = value; *at != '\0'; at++)
+        fine = fine && *at > ' ' && *at < 0x7f;
+    return fine ? NULL : "a path that starts with / and has no spaces or control characters";
+}
+
+const char *api_check_environment_name(const char *value)
+{
+    bool fine = value[0] != '\0' && !(value[0] >= '0' && value[0] <= '9') && strlen(value) <= 128;
+    for (const char *at = value; *at != '\0'; at++)
+        fine = fine && ((*at >= 'A' && *at <= 'Z') || (*at >= 'a' && *at <= 'z') ||
+                        (*at >= '0' && *at <= '9') || *at == '_');
+    return fine ? NULL : "letters, digits and _, not starting with a digit";
+}
+
+const char *api_check_digest(const char *value)
+{
+    return digest_is_valid(value) ? NULL : "sha256: and 64 lower-case hex digits";
+}
+
+const char *api_check_instance_id(const char *value)
+{
+    unsigned char bytes[6];
+    return text_parse_hex(value, bytes, sizeof bytes) ? NULL : "12 lower-case hex digits";
+}
+
+const char *api_check_address(const char *value)
+{
+    struct in_addr address;
+    return inet_pton(AF_INET, value, &address) == 1 ? NULL : "an IPv4 address";
+}
+
+static const char *check_text(const char *value)
+{
+    for (; *value != '\0'; value++) {
+        if ((unsigned char)*value < ' ' || *value == 0x7f)
+            return "no control characters";
+    }
+    return NULL;
+}
+
+static const char *check_architecture(const char *value)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(architecture_names); i++) {
+        if (strcmp(value, architecture_names[i]) == 0)
+            return NULL;
+    }
+    return "amd64, arm64";
+}
+
+static const struct json_field port_fields[] = {
+    JSON_FIELD(struct api_port, name, "name", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = api_check_name),
+    JSON_FIELD(struct api_port, port, "port", JSON_UINT, .flags = JSON_REQUIRED, .min = 1,
+               .max = 65535),
+    JSON_FIELD(struct api_port, publish, "publish", JSON_UINT, .flags = JSON_OMIT_EMPTY, .min = 1,
+               .max = 65535),
+    JSON_FIELD(struct api_port, mode, "mode", JSON_ENUM, .names = api_port_mode_names,
+               .present_offset = offsetof(struct api_port, has_mode)),
+    JSON_FIELD_END,
+};
+const struct json_record api_port_record = {sizeof(struct api_port), port_fields};
+
+static const struct json_field image_port_fields[] = {
+    JSON_FIELD(struct api_port, name, "name", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = api_check_name),
+    JSON_FIELD(struct api_port, port, "port", JSON_UINT, .flags = JSON_REQUIRED, .min = 1,
+               .max = 65535),
+    JSON_FIELD(struct api_port, mode, "mode", JSON_ENUM, .names = api_port_mode_names,
+               .present_offset = offsetof(struct api_port, has_mode)),
+    JSON_FIELD(struct api_port, is_private, "private", JSON_BOOL, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+const struct json_record api_image_port_record = {sizeof(struct api_port), image_port_fields};
+
+static const struct json_field probe_http_fields[] = {
+    JSON_FIELD(struct api_probe_http, path, "path", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = api_check_path),
+    JSON_FIELD(struct api_probe_http, port, "port", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = api_check_name),
+    JSON_FIELD_END,
+};
+static const struct json_record probe_http_record = {sizeof(struct api_probe_http),
+                                                     probe_http_fields};
+
+static const struct json_field probe_tcp_fields[] = {
+    JSON_FIELD(struct api_probe_tcp, port, "port", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = api_check_name),
+    JSON_FIELD_END,
+};
+static const struct json_record probe_tcp_record = {sizeof(struct api_probe_tcp), probe_tcp_fields};
+
+static const struct json_field probe_fields[] = {
+    JSON_FIELD(struct api_probe, http, "http", JSON_OBJECT, .record = &probe_http_record,
+               .present_offset = offsetof(struct api_probe, has_http)),
+    JSON_FIELD(struct api_probe, tcp, "tcp", JSON_OBJECT, .record = &probe_tcp_record,
+               .present_offset = offsetof(struct api_probe, has_tcp)),
+    JSON_FIELD(struct api_probe, every_ms, "every", JSON_DURATION, .min = 10, .max = HOUR),
+    JSON_FIELD(struct api_probe, timeout_ms, "timeout", JSON_DURATION, .min = 10,
+               .max = 60 * SECOND),
+    JSON_FIELD(struct api_probe, rise, "rise", JSON_UINT, .min = 1, .max = 100),
+    JSON_FIELD(struct api_probe, fall, "fall", JSON_UINT, .min = 1, .max = 100),
+    JSON_FIELD_END,
+};
+const struct json_record api_probe_record = {sizeof(struct api_probe), probe_fields};
+
+static const struct json_field health_fields[] = {
+    JSON_FIELD(struct api_health, readiness, "readiness", JSON_OBJECT, .record = &api_probe_record,
+               .present_offset = offsetof(struct api_health, has_readiness)),
+    JSON_FIELD(struct api_health, liveness, "liveness", JSON_OBJECT, .record = &api_probe_record,
+               .present_offset = offsetof(struct api_health, has_liveness)),
+    JSON_FIELD_END,
+};
+const struct json_record api_health_record = {sizeof(struct api_health), health_fields};
+
+static const struct json_field resources_fields[] = {
+    JSON_FIELD(struct api_resources, memory, "memory", JSON_SIZE, .flags = JSON_OMIT_EMPTY,
+               .min = MIB, .max = MIB << 20),
+    JSON_FIELD(struct api_resources, vcpus, "vcpus", JSON_UINT, .flags = JSON_OMIT_EMPTY, .min = 1,
+               .max = 256),
+    JSON_FIELD_END,
+};
+const struct json_record api_resources_record = {sizeof(struct api_resources), resources_fields};
+
+static const struct json_field restart_fields[] = {
+    JSON_FIELD(struct api_restart, policy, "policy", JSON_ENUM, .names = api_restart_policy_names),
+    JSON_FIELD(struct api_restart, attempts, "attempts", JSON_UINT, .max = 1000),
+    JSON_FIELD(struct api_restart, backoff_ms, "backoff", JSON_DURATION, .min = 10, .max = HOUR),
+    JSON_FIELD(struct api_restart, max_backoff_ms, "max_backoff", JSON_DURATION, .min = 10,
+               .max = 24 * HOUR),
+    JSON_FIELD(struct api_restart, reset_after_ms, "reset_after", JSON_DURATION, .min = SECOND,
+               .max = 24 * HOUR),
+    JSON_FIELD_END,
+};
+const struct json_record api_restart_record = {sizeof(struct api_restart), restart_fields};
+
+static const struct json_field reschedule_fields[] = {
+    JSON_FIELD(struct api_reschedule, attempts, "attempts", JSON_UINT, .max = 1000),
+    JSON_FIELD(struct api_reschedule, backoff_ms, "backoff", JSON_DURATION, .min = 10, .max = HOUR),
+    JSON_FIELD(struct api_reschedule, max_backoff_ms, "max_backoff", JSON_DURATION, .min = 10,
+               .max = 24 * HOUR),
+    JSON_FIELD_END,
+};
+static const struct json_record reschedule_record = {sizeof(struct api_reschedule),
+                                                     reschedule_fields};
+
+static const struct json_field rollout_fields[] = {
+    JSON_FIELD(struct api_rollout_settings, max_surge, "max_surge", JSON_UINT,
+               .max = API_REPLICAS_MAX),
+    JSON_FIELD(struct api_rollout_settings, max_unavailable, "max_unavailable", JSON_UINT,
+               .max = API_REPLICAS_MAX),
+    JSON_FIELD(struct api_rollout_settings, min_healthy_time_ms, "min_healthy_time", JSON_DURATION,
+               .max = HOUR),
+    JSON_FIELD(struct api_rollout_settings, progress_deadline_ms, "progress_deadline",
+               JSON_DURATION, .min = SECOND, .max = 24 * HOUR),
+    JSON_FIELD(struct api_rollout_settings, auto_rollback, "auto_rollback", JSON_BOOL),
+    JSON_FIELD_REFUSED("canary"),
+    JSON_FIELD_REFUSED("auto_promote"),
+    JSON_FIELD_END,
+};
+static const struct json_record rollout_record = {sizeof(struct api_rollout_settings),
+                                                  rollout_fields};
+
+static const struct json_field stop_fields[] = {
+    JSON_FIELD(struct api_stop, drain_ms, "drain", JSON_DURATION, .max = HOUR),
+    JSON_FIELD(struct api_stop, grace_ms, "grace", JSON_DURATION, .max = HOUR),
+    JSON_FIELD_END,
+};
+const struct json_record api_stop_record = {sizeof(struct api_stop), stop_fields};
+
+static const struct json_field placement_fields[] = {
+    JSON_FIELD(struct api_placement, spread, "spread", JSON_ENUM, .names = api_spread_names),
+    JSON_FIELD_REFUSED("constraints"),
+    JSON_FIELD_END,
+};
+static const struct json_record placement_record = {sizeof(struct api_placement), placement_fields};
+
+static const struct json_field spec_fields[] = {
+    JSON_FIELD(struct api_service_spec, service, "service", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = api_check_name),
+    JSON_FIELD(struct api_service_spec, namespace_name, "namespace", JSON_STRING,
+               .check = api_check_name),
+    JSON_FIELD(struct api_service_spec, image, "image", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = check_text),
+    JSON_FIELD(struct api_service_spec, replicas, "replicas", JSON_UINT, .max = API_REPLICAS_MAX,
+               .present_offset = offsetof(struct api_service_spec, has_replicas)),
+    JSON_FIELD(struct api_service_spec, resources, "resources", JSON_OBJECT,
+               .record = &api_resources_record),
+    JSON_FIELD_LIST(struct api_service_spec, ports, port_count, "ports", &api_port_record,
+                    .flags = JSON_OMIT_EMPTY, .max = API_PORTS_MAX),
+    JSON_FIELD(struct api_service_spec, args, "args", JSON_STRINGS, .flags = JSON_OMIT_EMPTY,
+               .max = API_ARGS_MAX, .check = check_text),
+    JSON_FIELD(struct api_service_spec, env, "env", JSON_MAP, .flags = JSON_OMIT_EMPTY,
+               .max = API_ENV_MAX, .check = api_check_environment_name),
+    JSON_FIELD(struct api_service_spec, health, "health", JSON_OBJECT,
+               .record = &api_health_record),
+    JSON_FIELD(struct api_service_spec, boot_timeout_ms, "boot_timeout", JSON_DURATION, .min = 100,
+               .max = HOUR),
+    JSON_FIELD(struct api_service_spec, restart, "restart", JSON_OBJECT,
+               .record = &api_restart_record),
+    JSON_FIELD(struct api_service_spec, reschedule, "reschedule", JSON_OBJECT,
+               .record = &reschedule_record),
+    JSON_FIELD(struct api_service_spec, rollout, "rollout", JSON_OBJECT, .record = &rollout_record),
+    JSON_FIELD(struct api_service_spec, stop, "stop", JSON_OBJECT, .record = &api_stop_record),
+    JSON_FIELD(struct api_service_spec, arch, "arch", JSON_STRING, .flags = JSON_OMIT_EMPTY,
+               .check = check_architecture),
+    JSON_FIELD(struct api_service_spec, placement, "placement", JSON_OBJECT,
+               .record = &placement_record),
+    JSON_FIELD(struct api_service_spec, history, "history", JSON_UINT, .min = 1, .max = 1000),
+    JSON_FIELD_REFUSED("volumes"),
+    JSON_FIELD_REFUSED("secrets"),
+    JSON_FIELD_REFUSED("egress"),
+    JSON_FIELD_REFUSED("allow_from"),
+    JSON_FIELD_REFUSED("standby"),
+    JSON_FIELD_END,
+};
+const struct json_record api_service_spec_record = {sizeof(struct api_service_spec), spec_fields};
+
+void api_probe_set_defaults(struct api_probe *ret_probe)
+{
+    ret_probe->every_ms = SECOND;
+    ret_probe->timeout_ms = SECOND / 2;
+    ret_probe->rise = 1;
+    ret_probe->fall = 3;
+}
+
+void api_service_spec_set_defaults(struct api_service_spec *ret_spec)
+{
+    strcpy(ret_spec->namespace_name, "default");
+    api_probe_set_defaults(&ret_spec->health.readiness);
+    api_probe_set_defaults(&ret_spec->health.liveness);
+    ret_spec->health.liveness.every_ms = 5 * SECOND;
+    ret_spec->health.liveness.timeout_ms = SECOND;
+    ret_spec->boot_timeout_ms = 20 * SECOND;
+    ret_spec->restart =
+        (struct api_restart){API_RESTART_ALWAYS, 5, SECOND, 60 * SECOND, 600 * SECOND};
+    ret_spec->reschedule = (struct api_reschedule){5, 5 * SECOND, 300 * SECOND};
+    ret_spec->rollout = (struct api_rollout_settings){1, 0, 3 * SECOND, 120 * SECOND, true};
+    ret_spec->stop = (struct api_stop){10 * SECOND, 5 * SECOND};
+    ret_spec->history = 20;
+}
+
+__attribute__((format(printf, 3, 4))) static int refuse(struct error *error, const char *pointer,
+                                                        const char *format, ...)
+{
+    char message[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    error_set(error, ERROR_INVALID, "%s", message);
+    if (error != NULL)
+        snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
+    return -1;
+}
+
+int api_probe_validate(const struct api_probe *probe, const char *pointer, struct error *error)
+{
+    if (probe->has_http == probe->has_tcp)
+        return refuse(error, pointer, "a check needs exactly one of http and tcp, found %s",
+                      probe->has_http ? "both" : "neither");
+    return 0;
+}
+
+int api_ports_validate(const struct api_port *ports, size_t count, const char *pointer,
+                       struct error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        char at[128];
+        for (size_t j = 0; j < i; j++) {
+            snprintf(at, sizeof at, "%s/%zu/%s", pointer, i, "name");
+            if (strcmp(ports[i].name, ports[j].name) == 0)
+                return refuse(error, at, "the port name \"%s\" is used twice", ports[i].name);
+            snprintf(at, sizeof at, "%s/%zu/%s", pointer, i, "port");
+            if (ports[i].port == ports[j].port)
+                return refuse(error, at, "port %u is listed twice", ports[i].port);
+            snprintf(at, sizeof at, "%s/%zu/%s", pointer, i, "publish");
+            if (ports[i].publish != 0 && ports[i].publish == ports[j].publish)
+                return refuse(error, at, "port %u is published twice", ports[i].publish);
+        }
+    }
+    return 0;
+}
+
+static int validate(const struct api_service_spec *spec, struct error *error)
+{
+    if (api_ports_validate(spec->ports, spec->port_count, "/ports", error) < 0)
+        return -1;
+    if (spec->health.has_readiness &&
+        api_probe_validate(&spec->health.readiness, "/health/readiness", error) < 0)
+        return -1;
+    if (spec->health.has_liveness &&
+        api_probe_validate(&spec->health.liveness, "/health/liveness", error) < 0)
+        return -1;
+    if (spec->rollout.max_surge == 0 && spec->rollout.max_unavailable == 0)
+        return refuse(error, "/rollout/max_surge",
+                      "max_surge and max_unavailable are both 0: nothing could ever be replaced; "
+                      "set one of them to 1 or more");
+    if (spec->rollout.min_healthy_time_ms >= spec->rollout.progress_deadline_ms)
+        return refuse(error, "/rollout/progress_deadline",
+                      "progress_deadline must be longer than min_healthy_time");
+    for (size_t i = 0; i < spec->env.count; i++) {
+        char at[200];
+        snprintf(at, sizeof at, "/env/%s", spec->env.items[i].key);
+        if (check_text(spec->env.items[i].value) != NULL)
+            return refuse(error, at, "the value has a control character: not allowed");
+    }
+    return 0;
+}
+
+int api_service_spec_decode(struct json_object *object, struct api_service_spec *ret_spec,
+                            struct error *error)
+{
+    struct api_service_spec spec = {0};
+    api_service_spec_set_defaults(&spec);
+    if (json_decode(&api_service_spec_record, object, JSON_STRICT, &spec, error) < 0)
+        return -1;
+    if (validate(&spec, error) < 0) {
+        api_service_spec_release(&spec);
+        return -1;
+    }
+    *ret_spec = spec;
+    return 0;
+}
+
+void api_service_spec_release(struct api_service_spec *spec)
+{
+    json_record_release(&api_service_spec_record, spec);
+}
+
+const struct api_port *api_port_find(const struct api_port *ports, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(ports[i].name, name) == 0)
+            return &ports[i];
+    }
+    return NULL;
+}

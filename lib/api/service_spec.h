@@ -1,0 +1,151 @@
+/* What a user asks for: the service manifest as a struct.
+ *
+ * The JSON form has the manifest's own keys, so a JSON pointer into it is a place in the YAML.
+ * The template part makes revisions; the settings part applies in place (docs/manifest.md). The
+ * same table serves CLI and scheduler: both decode strictly. */
+#pragma once
+
+#include <stdint.h>
+
+#include "lib/api/protocol.h"
+#include "lib/json.h"
+
+enum api_port_mode { API_PORT_TCP, API_PORT_HTTP };
+extern const char *const api_port_mode_names[];
+
+struct api_port {
+    char name[NAME_MAX_TEXT];
+    uint32_t port;
+    uint32_t publish; /* 0: not published */
+    bool has_mode;
+    enum api_port_mode mode;
+    bool is_private; /* images only: never published */
+};
+
+struct api_probe_http {
+    char path[256];
+    char port[NAME_MAX_TEXT]; /* a port's name */
+};
+
+struct api_probe_tcp {
+    char port[NAME_MAX_TEXT];
+};
+
+struct api_probe {
+    bool has_http, has_tcp; /* exactly one */
+    struct api_probe_http http;
+    struct api_probe_tcp tcp;
+    uint64_t every_ms;
+    uint64_t timeout_ms;
+    uint32_t rise;
+    uint32_t fall;
+};
+
+struct api_health {
+    bool has_readiness, has_liveness;
+    struct api_probe readiness;
+    struct api_probe liveness;
+};
+
+struct api_resources {
+    uint64_t memory; /* bytes; 0: the image's default */
+    uint32_t vcpus;  /* 0: the image's default */
+};
+
+enum api_restart_policy { API_RESTART_ALWAYS, API_RESTART_ON_FAILURE, API_RESTART_NEVER };
+extern const char *const api_restart_policy_names[];
+
+struct api_restart {
+    enum api_restart_policy policy;
+    uint32_t attempts;
+    uint64_t backoff_ms;
+    uint64_t max_backoff_ms;
+    uint64_t reset_after_ms;
+};
+
+struct api_reschedule {
+    uint32_t attempts;
+    uint64_t backoff_ms;
+    uint64_t max_backoff_ms;
+};
+
+struct api_rollout_settings {
+    uint32_t max_surge;
+    uint32_t max_unavailable;
+    uint64_t min_healthy_time_ms;
+    uint64_t progress_deadline_ms;
+    bool auto_rollback;
+};
+
+struct api_stop {
+    uint64_t drain_ms;
+    uint64_t grace_ms;
+};
+
+enum api_spread { API_SPREAD_NODE, API_SPREAD_NONE };
+extern const char *const api_spread_names[];
+
+struct api_placement {
+    enum api_spread spread;
+};
+
+struct api_service_spec {
+    char service[NAME_MAX_TEXT];
+    char namespace_name[NAME_MAX_TEXT];
+    char image[768];
+    bool has_replicas;
+    uint32_t replicas;
+    struct api_resources resources;
+    struct api_port *ports;
+    size_t port_count;
+    struct json_strings args;
+    struct json_map env;
+    struct api_health health;
+    uint64_t boot_timeout_ms;
+    struct api_restart restart;
+    struct api_reschedule reschedule;
+    struct api_rollout_settings rollout;
+    struct api_stop stop;
+    char arch[16]; /* "": any the image has */
+    struct api_placement placement;
+    uint32_t history;
+};
+
+#define API_REPLICAS_MAX 10000
+#define API_PORTS_MAX    32
+#define API_ARGS_MAX     64
+#define API_ENV_MAX      64
+
+extern const struct json_record api_service_spec_record;
+extern const struct json_record api_port_record;       /* a service's port */
+extern const struct json_record api_image_port_record; /* an image's port: private, no publish */
+extern const struct json_record api_health_record;
+extern const struct json_record api_probe_record;
+extern const struct json_record api_restart_record;
+extern const struct json_record api_stop_record;
+extern const struct json_record api_resources_record;
+
+/* The defaults of docs/manifest.md, in a zeroed struct. */
+void api_service_spec_set_defaults(struct api_service_spec *ret_spec);
+/* A probe's defaults: every 1s, timeout 500ms, rise 1, fall 3. Lists of probes start from these. */
+void api_probe_set_defaults(struct api_probe *ret_probe);
+/* Decodes strictly over the defaults and checks what a table cannot say; error->pointer names the
+ * value. The caller releases the spec. */
+int api_service_spec_decode(struct json_object *object, struct api_service_spec *ret_spec,
+                            struct error *error);
+/* Checks a probe and the ports it names; `pointer` is the probe's place in the document. */
+int api_probe_validate(const struct api_probe *probe, const char *pointer, struct error *error);
+/* Duplicate names or numbers, publishing twice; `pointer` is the list's place. */
+int api_ports_validate(const struct api_port *ports, size_t count, const char *pointer,
+                       struct error *error);
+void api_service_spec_release(struct api_service_spec *spec);
+/* NULL when there is none of that name. */
+const struct api_port *api_port_find(const struct api_port *ports, size_t count, const char *name);
+
+/* Checks for json_field.check: NULL when fine, else what is allowed. */
+const char *api_check_name(const char *value);
+const char *api_check_path(const char *value);
+const char *api_check_environment_name(const char *value);
+const char *api_check_digest(const char *value);
+const char *api_check_instance_id(const char *value);
+const char *api_check_address(const char *value);

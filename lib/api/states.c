@@ -1,0 +1,71 @@
+#include "lib/api/states.h"
+
+#include <stddef.h>
+
+const char *const instance_state_names[] = {
+    [INSTANCE_PENDING] = "pending",     [INSTANCE_FETCHING] = "fetching",
+    [INSTANCE_VERIFYING] = "verifying", [INSTANCE_STARTING] = "starting",
+    [INSTANCE_RUNNING] = "running",     [INSTANCE_READY] = "ready",
+    [INSTANCE_DRAINING] = "draining",   [INSTANCE_STOPPING] = "stopping",
+    [INSTANCE_STOPPED] = "stopped",     [INSTANCE_FAILED] = "failed",
+    [INSTANCE_UNKNOWN] = "unknown",     NULL,
+};
+
+#define TO(state) (1u << (state))
+#define TO_END                                                                                     \
+    (TO(INSTANCE_DRAINING) | TO(INSTANCE_STOPPING) | TO(INSTANCE_STOPPED) | TO(INSTANCE_FAILED))
+
+/* Each row: where a state may go. `unknown` may turn out to be anything. */
+static const unsigned instance_moves[] = {
+    [INSTANCE_PENDING] = TO(INSTANCE_FETCHING) | TO(INSTANCE_VERIFYING) | TO_END,
+    [INSTANCE_FETCHING] = TO(INSTANCE_VERIFYING) | TO_END,
+    [INSTANCE_VERIFYING] = TO(INSTANCE_FETCHING) | TO(INSTANCE_STARTING) | TO_END,
+    [INSTANCE_STARTING] = TO(INSTANCE_RUNNING) | TO_END,
+    [INSTANCE_RUNNING] = TO(INSTANCE_STARTING) | TO(INSTANCE_READY) | TO_END,
+    [INSTANCE_READY] = TO(INSTANCE_STARTING) | TO(INSTANCE_RUNNING) | TO_END,
+    [INSTANCE_DRAINING] = TO(INSTANCE_STOPPING) | TO(INSTANCE_STOPPED) | TO(INSTANCE_FAILED),
+    [INSTANCE_STOPPING] = TO(INSTANCE_STOPPED) | TO(INSTANCE_FAILED),
+    [INSTANCE_STOPPED] = 0,
+    [INSTANCE_FAILED] = TO(INSTANCE_STOPPED),
+    [INSTANCE_UNKNOWN] = ~0u,
+};
+
+bool instance_state_may_move(enum instance_state from, enum instance_state to)
+{
+    return (instance_moves[from] & TO(to)) != 0 || (to == INSTANCE_UNKNOWN && from != to);
+}
+
+bool instance_state_is_over(enum instance_state state)
+{
+    return state == INSTANCE_STOPPED || state == INSTANCE_FAILED;
+}
+
+const char *const rollout_phase_names[] = {
+    [ROLLOUT_PROGRESSING] = "progressing",
+    [ROLLOUT_SUCCEEDED] = "succeeded",
+    [ROLLOUT_FAILED] = "failed",
+    [ROLLOUT_ROLLING_BACK] = "rolling_back",
+    [ROLLOUT_ROLLED_BACK] = "rolled_back",
+    [ROLLOUT_SUPERSEDED] = "superseded",
+    NULL,
+};
+
+static const unsigned rollout_moves[] = {
+    [ROLLOUT_PROGRESSING] = TO(ROLLOUT_SUCCEEDED) | TO(ROLLOUT_FAILED) | TO(ROLLOUT_ROLLING_BACK) |
+                            TO(ROLLOUT_SUPERSEDED),
+    [ROLLOUT_SUCCEEDED] = 0,
+    [ROLLOUT_FAILED] = 0,
+    [ROLLOUT_ROLLING_BACK] = TO(ROLLOUT_ROLLED_BACK) | TO(ROLLOUT_FAILED) | TO(ROLLOUT_SUPERSEDED),
+    [ROLLOUT_ROLLED_BACK] = 0,
+    [ROLLOUT_SUPERSEDED] = 0,
+};
+
+bool rollout_phase_may_move(enum rollout_phase from, enum rollout_phase to)
+{
+    return (rollout_moves[from] & TO(to)) != 0;
+}
+
+bool rollout_phase_is_over(enum rollout_phase phase)
+{
+    return rollout_moves[phase] == 0;
+}

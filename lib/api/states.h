@@ -1,0 +1,45 @@
+/* States that travel between the daemons, with their names. */
+#pragma once
+
+#include <stdbool.h>
+
+/* pending -> fetching -> verifying -> starting -> running <-> ready -> draining -> stopping
+ *                                        ^            |        |
+ *                                        +--restart---+--------+          ... -> stopped | failed
+ *
+ * `unknown` is the scheduler's word for an instance whose node is silent. A restart in place goes
+ * back to `starting` under the same id. */
+enum instance_state {
+    INSTANCE_PENDING,
+    INSTANCE_FETCHING,
+    INSTANCE_VERIFYING,
+    INSTANCE_STARTING,
+    INSTANCE_RUNNING,
+    INSTANCE_READY,
+    INSTANCE_DRAINING,
+    INSTANCE_STOPPING,
+    INSTANCE_STOPPED,
+    INSTANCE_FAILED,
+    INSTANCE_UNKNOWN,
+};
+extern const char *const instance_state_names[];
+/* Whether the agent may report `to` after `from` for one id. */
+bool instance_state_may_move(enum instance_state from, enum instance_state to);
+/* stopped or failed: its VM is gone and it will not come back under this id. */
+bool instance_state_is_over(enum instance_state state);
+
+/* progressing -> succeeded
+ *      |  \---> superseded
+ *      |-----> failed                  (a first deploy, or auto_rollback: false)
+ *      +-----> rolling_back -> rolled_back | failed | superseded */
+enum rollout_phase {
+    ROLLOUT_PROGRESSING,
+    ROLLOUT_SUCCEEDED,
+    ROLLOUT_FAILED,
+    ROLLOUT_ROLLING_BACK,
+    ROLLOUT_ROLLED_BACK,
+    ROLLOUT_SUPERSEDED,
+};
+extern const char *const rollout_phase_names[];
+bool rollout_phase_may_move(enum rollout_phase from, enum rollout_phase to);
+bool rollout_phase_is_over(enum rollout_phase phase);

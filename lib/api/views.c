@@ -1,0 +1,153 @@
+#include "lib/api/views.h"
+
+#define FIELD(member, name, kind, ...) JSON_FIELD(struct VIEW, member, name, kind, __VA_ARGS__)
+
+#define VIEW api_rollout_view
+static const struct json_field rollout_fields[] = {
+    FIELD(number, "number", JSON_UINT, .flags = JSON_REQUIRED),
+    FIELD(from, "from", JSON_UINT, .flags = 0),
+    FIELD(to, "to", JSON_UINT, .flags = 0),
+    FIELD(phase, "phase", JSON_ENUM, .names = rollout_phase_names),
+    FIELD(kind, "kind", JSON_STRING, .flags = 0),
+    FIELD(reason, "reason", JSON_STRING, .flags = 0),
+    FIELD(wanted, "wanted", JSON_UINT, .flags = 0),
+    FIELD(updated, "updated", JSON_UINT, .flags = 0),
+    FIELD(healthy, "healthy", JSON_UINT, .flags = 0),
+    FIELD(old, "old", JSON_UINT, .flags = 0),
+    FIELD(failures, "failures", JSON_UINT, .flags = 0),
+    FIELD(age_ms, "age_ms", JSON_UINT, .flags = 0),
+    FIELD(duration_ms, "duration_ms", JSON_UINT, .flags = 0),
+    FIELD(no_capacity, "no_capacity", JSON_BOOL, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+const struct json_record api_rollout_view_record = {sizeof(struct api_rollout_view),
+                                                    rollout_fields};
+#undef VIEW
+
+#define VIEW api_service_view
+static const struct json_field service_fields[] = {
+    FIELD(namespace_name, "namespace", JSON_STRING, .flags = JSON_REQUIRED),
+    FIELD(service, "service", JSON_STRING, .flags = JSON_REQUIRED),
+    FIELD(replicas, "replicas", JSON_UINT, .flags = 0),
+    FIELD(ready, "ready", JSON_UINT, .flags = 0),
+    FIELD(revision, "revision", JSON_UINT, .flags = 0),
+    FIELD(image, "image", JSON_STRING, .flags = 0),
+    FIELD(image_digest, "image_digest", JSON_STRING, .flags = 0),
+    FIELD(age_ms, "age_ms", JSON_UINT, .flags = 0),
+    FIELD(rollout, "rollout", JSON_OBJECT, .record = &api_rollout_view_record,
+          .present_offset = offsetof(struct api_service_view, has_rollout)),
+    FIELD(spec, "spec", JSON_ANY, .flags = 0),
+    JSON_FIELD_END,
+};
+const struct json_record api_service_view_record = {sizeof(struct api_service_view),
+                                                    service_fields};
+#undef VIEW
+
+#define VIEW api_revision_view
+static const struct json_field revision_fields[] = {
+    FIELD(number, "number", JSON_UINT, .flags = JSON_REQUIRED),
+    FIELD(image, "image", JSON_STRING, .flags = 0),
+    FIELD(image_digest, "image_digest", JSON_STRING, .flags = 0),
+    FIELD(template_digest, "template_digest", JSON_STRING, .flags = 0),
+    FIELD(signed_by, "signed_by", JSON_STRING, .flags = 0),
+    FIELD(current, "current", JSON_BOOL, .flags = 0),
+    FIELD(age_ms, "age_ms", JSON_UINT, .flags = 0),
+    JSON_FIELD_END,
+};
+const struct json_record api_revision_view_record = {sizeof(struct api_revision_view),
+                                                     revision_fields};
+#undef VIEW
+
+#define VIEW api_instance_view
+static const struct json_field instance_fields[] = {
+    FIELD(id, "id", JSON_STRING, .flags = JSON_REQUIRED),
+    FIELD(namespace_name, "namespace", JSON_STRING, .flags = 0),
+    FIELD(service, "service", JSON_STRING, .flags = 0),
+    FIELD(slot, "slot", JSON_UINT, .flags = 0),
+    FIELD(revision, "revision", JSON_UINT, .flags = 0),
+    FIELD(node, "node", JSON_STRING, .flags = 0),
+    FIELD(address, "address", JSON_STRING, .flags = 0),
+    FIELD(wanted, "wanted", JSON_ENUM, .names = api_wanted_names),
+    FIELD(state, "state", JSON_ENUM, .names = instance_state_names),
+    FIELD(healthy, "healthy", JSON_BOOL, .flags = 0),
+    FIELD(cause, "cause", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(message, "message", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(restarts, "restarts", JSON_UINT, .flags = 0),
+    FIELD(age_ms, "age_ms", JSON_UINT, .flags = 0),
+    FIELD(uptime_ms, "uptime_ms", JSON_UINT, .flags = 0),
+    FIELD(boot_ms, "boot_ms", JSON_UINT, .flags = 0),
+    FIELD(accel, "accel", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+const struct json_record api_instance_view_record = {sizeof(struct api_instance_view),
+                                                     instance_fields};
+#undef VIEW
+
+#define VIEW api_node_view
+static const struct json_field node_fields[] = {
+    FIELD(name, "name", JSON_STRING, .flags = JSON_REQUIRED),
+    FIELD(state, "state", JSON_STRING, .flags = 0),
+    FIELD(address, "address", JSON_STRING, .flags = 0),
+    FIELD(subnet, "subnet", JSON_STRING, .flags = 0),
+    JSON_FIELD_LIST(struct api_node_view, machines, machine_count, "machines", &api_machine_record,
+                    .flags = 0),
+    FIELD(memory, "memory", JSON_UINT, .flags = 0),
+    FIELD(memory_used, "memory_used", JSON_UINT, .flags = 0),
+    FIELD(vcpus, "vcpus", JSON_UINT, .flags = 0),
+    FIELD(vcpus_used, "vcpus_used", JSON_UINT, .flags = 0),
+    FIELD(instances, "instances", JSON_UINT, .flags = 0),
+    FIELD(heartbeat_age_ms, "heartbeat_age_ms", JSON_UINT, .flags = 0),
+    FIELD(labels, "labels", JSON_MAP, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_LIST(struct api_node_view, frontends, frontend_count, "frontends",
+                    &api_observed_frontend_record, .flags = 0),
+    JSON_FIELD_END,
+};
+const struct json_record api_node_view_record = {sizeof(struct api_node_view), node_fields};
+#undef VIEW
+
+#define VIEW api_event
+static const struct json_field event_fields[] = {
+    FIELD(sequence, "sequence", JSON_UINT, .flags = JSON_REQUIRED),
+    FIELD(time_ms, "time_ms", JSON_UINT, .flags = 0),
+    FIELD(kind, "kind", JSON_STRING, .flags = 0),
+    FIELD(namespace_name, "namespace", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(name, "name", JSON_STRING, .flags = 0),
+    FIELD(id, "id", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(what, "what", JSON_STRING, .flags = 0),
+    FIELD(cause, "cause", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(message, "message", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+const struct json_record api_event_record = {sizeof(struct api_event), event_fields};
+#undef VIEW
+
+#define VIEW api_scale_request
+static const struct json_field scale_fields[] = {
+    FIELD(replicas, "replicas", JSON_UINT, .flags = JSON_REQUIRED, .max = API_REPLICAS_MAX),
+    JSON_FIELD_END,
+};
+const struct json_record api_scale_request_record = {sizeof(struct api_scale_request),
+                                                     scale_fields};
+#undef VIEW
+
+#define VIEW api_rollback_request
+static const struct json_field rollback_fields[] = {
+    FIELD(to, "to", JSON_UINT, .flags = 0),
+    JSON_FIELD_END,
+};
+const struct json_record api_rollback_request_record = {sizeof(struct api_rollback_request),
+                                                        rollback_fields};
+#undef VIEW
+
+#define VIEW api_change_answer
+static const struct json_field change_fields[] = {
+    FIELD(changed, "changed", JSON_BOOL, .flags = JSON_REQUIRED),
+    FIELD(revision, "revision", JSON_UINT, .flags = 0),
+    FIELD(rollout, "rollout", JSON_UINT, .flags = 0),
+    FIELD(replicas, "replicas", JSON_UINT, .flags = 0),
+    FIELD(message, "message", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+const struct json_record api_change_answer_record = {sizeof(struct api_change_answer),
+                                                     change_fields};
+#undef VIEW

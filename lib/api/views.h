@@ -1,0 +1,127 @@
+/* What the scheduler shows to people and programs: answers of its /v1 API that the CLI prints.
+ *
+ * Views are derived, never stored. Ages are milliseconds at the time of the answer. Lists come as
+ * {"services": [...]}, {"instances": [...]}, {"nodes": [...]}, {"revisions": [...]},
+ * {"rollouts": [...]}, {"keys": [...]}; events as NDJSON, one api_event a line. */
+#pragma once
+
+#include "lib/api/agent.h"
+
+struct api_rollout_view {
+    uint32_t number;
+    uint32_t from; /* a revision; 0: a first deploy */
+    uint32_t to;
+    enum rollout_phase phase;
+    char kind[16];           /* deploy | rollback | restart | scale is none */
+    char reason[REASON_MAX]; /* why it is where it is, for people */
+    uint32_t wanted;         /* replicas */
+    uint32_t updated;        /* instances of `to` that are not over */
+    uint32_t healthy;        /* of those, healthy (promise 2) */
+    uint32_t old;            /* instances of other revisions not yet over */
+    uint32_t failures;       /* failed boots and restarts of the new revision so far */
+    uint64_t age_ms;         /* since it began */
+    uint64_t duration_ms;    /* begin to end; 0 while it runs */
+    /* Set while nothing can be placed: what was asked and what each node has free. */
+    bool no_capacity;
+};
+
+struct api_service_view {
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t replicas;
+    uint32_t ready;
+    uint32_t revision; /* current: what the last succeeded or running rollout made current */
+    char image[768];   /* as the user wrote it */
+    char image_digest[DIGEST_TEXT_MAX];
+    uint64_t age_ms;
+    bool has_rollout;
+    struct api_rollout_view rollout; /* the running one, else the last */
+    struct json_object *spec;        /* GET of one service: the spec that applies */
+};
+
+struct api_revision_view {
+    uint32_t number;
+    char image[768];
+    char image_digest[DIGEST_TEXT_MAX];
+    char template_digest[DIGEST_TEXT_MAX];
+    char signed_by[128]; /* name and id of the key */
+    bool current;
+    uint64_t age_ms;
+};
+
+struct api_instance_view {
+    char id[INSTANCE_ID_MAX];
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t slot;
+    uint32_t revision;
+    char node[NAME_MAX_TEXT];
+    char address[ADDRESS_MAX];
+    enum api_wanted wanted;
+    enum instance_state state;
+    bool healthy; /* promise 2 */
+    char cause[CAUSE_MAX];
+    char message[REASON_MAX];
+    uint32_t restarts;
+    uint64_t age_ms;
+    uint64_t uptime_ms;
+    uint64_t boot_ms;
+    char accel[16];
+};
+
+struct api_node_view {
+    char name[NAME_MAX_TEXT];
+    char state[16]; /* ready | silent */
+    char address[64];
+    char subnet[24];
+    struct api_machine *machines;
+    size_t machine_count;
+    uint64_t memory;
+    uint64_t memory_used; /* promised to instances, overhead included */
+    uint32_t vcpus;
+    uint32_t vcpus_used;
+    uint32_t instances;
+    uint64_t heartbeat_age_ms;
+    struct json_map labels;
+    struct api_observed_frontend *frontends; /* as the node reports them */
+    size_t frontend_count;
+};
+
+struct api_event {
+    uint64_t sequence;
+    uint64_t time_ms;                   /* wall clock, since 1970 */
+    char kind[24];                      /* service | rollout | instance | node | key */
+    char namespace_name[NAME_MAX_TEXT]; /* "" for nodes and keys */
+    char name[NAME_MAX_TEXT];           /* service, node or key */
+    char id[INSTANCE_ID_MAX];           /* instance, or "" */
+    char what[32];                      /* "ready", "restarted", "rollout_failed", ... */
+    char cause[CAUSE_MAX];
+    char message[REASON_MAX];
+};
+
+/* PUT .../scale and POST .../rollback, .../restart bodies. */
+struct api_scale_request {
+    uint32_t replicas;
+};
+struct api_rollback_request {
+    uint32_t to; /* revision; 0: the newest other one whose rollout succeeded */
+};
+
+/* What apply, scale, rollback, restart and delete answer. */
+struct api_change_answer {
+    bool changed; /* false: the same spec again, nothing to do */
+    uint32_t revision;
+    uint32_t rollout; /* number of the rollout that was started; 0: none */
+    uint32_t replicas;
+    char message[REASON_MAX];
+};
+
+extern const struct json_record api_rollout_view_record;
+extern const struct json_record api_service_view_record;
+extern const struct json_record api_revision_view_record;
+extern const struct json_record api_instance_view_record;
+extern const struct json_record api_node_view_record;
+extern const struct json_record api_event_record;
+extern const struct json_record api_scale_request_record;
+extern const struct json_record api_rollback_request_record;
+extern const struct json_record api_change_answer_record;
