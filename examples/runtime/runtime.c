@@ -1,0 +1,183 @@
+/* The life of the guest: boot, the loop, the end. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <shoal/runtime.h>
+
+#include "arguments.h"
+#include "http_server.h"
+#include "machine.h"
+#include "memory.h"
+#include "network.h"
+
+#if defined(__x86_64__)
+#include "x86_64/layout.h"
+_Static_assert(LAYOUT_ABI_VERSION == SHOAL_ABI_VERSION, "the note tells the ABI's version");
+#endif
+
+#define COMMAND_LINE_LIMIT 4096
+#define LINE_SIZE          512
+#define CONSOLE_STOP       0x04
+
+static struct {
+    char command_line[COMMAND_LINE_LIMIT];
+    struct arguments arguments;
+    char address[16];
+    uint64_t random_state;
+    bool stopping;
+    void (*after_flush)(void);
+} runtime;
+
+const char *shoal_instance_id(void)
+{
+    return runtime.arguments.instance_id;
+}
+
+const char *shoal_address(void)
+{
+    return runtime.address;
+}
+
+const char *shoal_environment_get(const char *name)
+{
+    return arguments_find_environment(&runtime.arguments, name);
+}
+
+uint64_t shoal_clock_nanoseconds(void)
+{
+    return machine_clock_nanoseconds();
+}
+
+/* splitmix64, stirred by the clock. */
+uint64_t shoal_random(void)
+{
+    runtime.random_state += 0x9e3779b97f4a7c15ULL + machine_clock_nanoseconds();
+    uint64_t value = runtime.random_state;
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9ULL;
+    value = (value ^ value >> 27) * 0x94d049bb133111ebULL;
+    return value ^ value >> 31;
+}
+
+static void write_line(const char *prefix, const char *format, va_list list)
+{
+    char line[LINE_SIZE];
+    size_t begin = (size_t)snprintf(line, sizeof(line), "%s", prefix);
+    int written = vsnprintf(line + begin, sizeof(line) - begin - 2, format, list);
+    size_t length = strlen(line);
+    (void)written;
+    line[length++] = '\r'; /* for terminals; a log reader takes it off */
+    line[length++] = '\n';
+    machine_console_write(line, length);
+}
+
+void shoal_log(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    write_line("", format, list);
+    va_end(list);
+}
+
+_Noreturn void shoal_panic(const char *format, ...)
+{
+    va_list list;
+    machine_interrupts_disable();
+    va_start(list, format);
+    write_line("panic: ", format, list);
+    va_end(list);
+    machine_crash();
+}
+
+void shoal_stop(void)
+{
+    if (!runtime.stopping) {
+        runtime.stopping = true;
+        shoal_log("%s %s stopping", shoal_application.name, shoal_application.version);
+        http_server_drain();
+    }
+}
+
+void shoal_run_after_flush(void (*action)(void))
+{
+    runtime.after_flush = action;
+}
+
+_Noreturn void shoal_power_off(void)
+{
+    network_flush();
+    machine_power_off();
+}
+
+_Noreturn void shoal_hang(void)
+{
+    machine_hang();
+}
+
+static void read_command_line(const char *command_line)
+{
+    char message[LINE_SIZE / 2];
+    size_t length = 0;
+    while (command_line[length] != '\0') {
+        if (length + 1 == sizeof(runtime.command_line)) {
+            shoal_panic("command line: longer than %d bytes", COMMAND_LINE_LIMIT - 1);
+        }
+        runtime.command_line[length] = command_line[length];
+        length++;
+    }
+    if (arguments_parse(&runtime.arguments, runtime.command_line, message, sizeof(message)) != 0) {
+        shoal_panic("command line: %s", message);
+    }
+    uint32_t address = runtime.arguments.address;
+    snprintf(runtime.address, sizeof(runtime.address), "%u.%u.%u.%u", address >> 24,
+             address >> 16 & 255, address >> 8 & 255, address & 255);
+}
+
+static void poll_console(void)
+{
+    int byte;
+    while ((byte = machine_console_read()) >= 0) {
+        if (byte == CONSOLE_STOP) {
+            shoal_stop();
+        }
+    }
+}
+
+/* One turn: everything that is due, then sleep until something is. */
+static void run_once(void)
+{
+    network_poll();
+    poll_console();
+    if (runtime.after_flush != NULL) {
+        void (*action)(void) = runtime.after_flush;
+        runtime.after_flush = NULL;
+        network_flush();
+        action();
+    }
+    if (runtime.stopping && http_server_is_drained() && network_is_quiet()) {
+        shoal_log("%s %s stopped", shoal_application.name, shoal_application.version);
+        shoal_power_off();
+    }
+    machine_interrupts_disable();
+    uint64_t nanoseconds = network_prepare_sleep();
+    if (nanoseconds == 0 || machine_console_is_waiting() || runtime.after_flush != NULL) {
+        machine_interrupts_enable();
+    } else {
+        machine_sleep(nanoseconds);
+    }
+}
+
+_Noreturn void runtime_start(const struct machine_boot_information *information)
+{
+    runtime.random_state = machine_random_seed();
+    read_command_line(information->command_line);
+    memory_init(machine_image_end(), information->memory_end);
+    network_start(&runtime.arguments, memory_take(NETWORK_HEAP_SIZE, "the network"));
+    int result = shoal_application.start(runtime.arguments.value_count, runtime.arguments.values);
+    if (result != 0) {
+        shoal_panic("%s %s could not start", shoal_application.name, shoal_application.version);
+    }
+    for (;;) {
+        run_once();
+    }
+}
