@@ -96,7 +96,9 @@ int error_wrap(struct error *error, const char *format, ...)
     char message[ERROR_MESSAGE_MAX];
     memcpy(message, error->message, sizeof message);
     size_t used = (size_t)snprintf(error->message, sizeof error->message, "%s: ", context);
-    snprintf(error->message + used, sizeof error->message - used, "%s", message);
+    size_t length = strnlen(message, sizeof error->message - used - 1);
+    memcpy(error->message + used, message, length);
+    error->message[used + length] = '\0';
     return -1;
 }
 

@@ -18,10 +18,11 @@ int yaml_parse(const char *name, const char *text, size_t length,
 size_t yaml_count(const struct yaml_documents *documents);
 /* The documents keep the reference. */
 struct json_object *yaml_value(const struct yaml_documents *documents, size_t index);
-/* Where the value (or, for a key that is unknown, the key) behind a JSON pointer stands; for a
- * pointer to something absent, its nearest present parent. Lines and columns count from 1. */
+/* Where the value behind a JSON pointer stands; for a pointer to something absent, its nearest
+ * present parent. Lines and columns count from 1. */
 void yaml_position(const struct yaml_documents *documents, size_t index, const char *pointer,
                    unsigned *ret_line, unsigned *ret_column);
-/* Puts "name:line:column: " in front of the message, by error->pointer; returns -1. */
+/* Puts "name:line:column: " in front of the message, by error->pointer (for an unknown key the
+ * place of the key, else of the value); returns -1. */
 int yaml_error_locate(const struct yaml_documents *documents, size_t index, struct error *error);
 void yaml_destroy(struct yaml_documents *documents);

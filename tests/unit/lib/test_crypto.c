@@ -1,0 +1,242 @@
+/* Digests, keys, signatures, base64. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/crypto.h"
+#include "lib/file.h"
+#include "lib/xalloc.h"
+
+#define SHA256_OF_ABC "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+static const char rsa_public[] =
+    "-----BEGIN PUBLIC KEY-----\n"
+    "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDAdE7PVMFrlaVIegpxYGPWo768\n"
+    "2OoMyvferfYpDiXFAgyMQUqMV+SjcoxGt9am4Hefz98ZK1BZZk2u/6kDyLQvdSMM\n"
+    "BjKTXvb1PtUj1zla/tisdJd8ONYFJLOKFLJPgQySF/Z+fF6jCDeN/M9ghc9vWKH7\n"
+    "i72EjqlQGzbojdF0JwIDAQAB\n"
+    "-----END PUBLIC KEY-----\n";
+
+static void a_digest_of_bytes_is_sha256_in_hex(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT_MAX];
+    digest_of_bytes("abc", 3, digest);
+    assert_string_equal(digest, SHA256_OF_ABC);
+    digest_of_bytes(NULL, 0, digest);
+    assert_string_equal(digest,
+                        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+static void a_digest_is_exactly_sha256_and_64_lower_case_hex_digits(void **state)
+{
+    (void)state;
+    assert_true(digest_is_valid(SHA256_OF_ABC));
+    assert_string_equal(digest_hex(SHA256_OF_ABC), SHA256_OF_ABC + 7);
+    assert_false(digest_is_valid(""));
+    assert_false(digest_is_valid("sha256:"));
+    assert_false(digest_is_valid(SHA256_OF_ABC "0"));
+    assert_false(
+        digest_is_valid("sha256:BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"));
+    assert_false(
+        digest_is_valid("sha512:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+    assert_false(
+        digest_is_valid("sha256:../816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+}
+
+static void a_stream_gives_the_digest_so_far_and_goes_on(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT_MAX];
+    struct digest_stream *stream = digest_stream_create();
+    digest_stream_update(stream, "ab", 2);
+    digest_stream_text(stream, digest);
+    assert_string_not_equal(digest, SHA256_OF_ABC);
+    digest_stream_update(stream, "c", 1);
+    digest_stream_text(stream, digest);
+    assert_string_equal(digest, SHA256_OF_ABC);
+    digest_stream_destroy(stream);
+}
+
+static void a_file_is_hashed_from_where_it_stands_to_its_end(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/shoal-crypto-XXXXXX";
+    AUTO_CLOSE int descriptor = mkstemp(path);
+    assert_true(descriptor >= 0);
+    assert_int_equal(file_write_all(descriptor, "--abc", 5, NULL), 0);
+    assert_int_equal(lseek(descriptor, 2, SEEK_SET), 2);
+    char digest[DIGEST_TEXT_MAX];
+    uint64_t size = 0;
+    assert_int_equal(digest_of_descriptor(descriptor, digest, &size, NULL), 0);
+    unlink(path);
+    assert_string_equal(digest, SHA256_OF_ABC);
+    assert_int_equal(size, 3);
+    struct error error = ERROR_INIT;
+    assert_int_equal(digest_of_descriptor(-1, digest, &size, &error), -1);
+    assert_int_equal(error.code, ERROR_IO);
+}
+
+static void keys_survive_pem_and_keep_their_id(void **state)
+{
+    (void)state;
+    struct private_key *key = private_key_generate(NULL), *again = NULL;
+    assert_non_null(key);
+    AUTO_FREE char *private_pem = NULL;
+    AUTO_FREE char *public_pem = NULL;
+    assert_int_equal(private_key_to_pem(key, &private_pem, NULL), 0);
+    assert_non_null(strstr(private_pem, "-----BEGIN PRIVATE KEY-----"));
+    assert_int_equal(private_key_from_pem(private_pem, strlen(private_pem), &again, NULL), 0);
+    struct public_key *first = private_key_public(key), *second = private_key_public(again);
+    struct public_key *third = NULL;
+    assert_int_equal(public_key_to_pem(second, &public_pem, NULL), 0);
+    assert_non_null(strstr(public_pem, "-----BEGIN PUBLIC KEY-----"));
+    assert_int_equal(public_key_from_pem(public_pem, strlen(public_pem), &third, NULL), 0);
+    char first_id[KEY_ID_MAX], third_id[KEY_ID_MAX];
+    public_key_id(first, first_id);
+    public_key_id(third, third_id);
+    assert_string_equal(first_id, third_id);
+    assert_int_equal(strspn(first_id, "0123456789abcdef"), 16);
+    public_key_destroy(first);
+    public_key_destroy(second);
+    public_key_destroy(third);
+    private_key_destroy(key);
+    private_key_destroy(again);
+}
+
+static void other_keys_are_refused_with_the_reason(void **state)
+{
+    (void)state;
+    struct public_key *public_half = NULL;
+    struct private_key *key = NULL;
+    struct error error = ERROR_INIT;
+    assert_int_equal(public_key_from_pem(rsa_public, strlen(rsa_public), &public_half, &error), -1);
+    assert_int_equal(error.code, ERROR_INVALID);
+    assert_non_null(strstr(error.message, "P-256"));
+    assert_int_equal(public_key_from_pem("hello", 5, &public_half, &error), -1);
+    assert_non_null(strstr(error.message, "not a public key"));
+    assert_int_equal(private_key_from_pem("", 0, &key, &error), -1);
+    const char *encrypted = "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n";
+    assert_int_equal(private_key_from_pem(encrypted, strlen(encrypted), &key, &error), -1);
+    assert_int_equal(error.code, ERROR_UNSUPPORTED);
+
+    struct private_key *own = private_key_generate(NULL);
+    AUTO_FREE char *pem = NULL;
+    assert_int_equal(private_key_to_pem(own, &pem, NULL), 0);
+    assert_int_equal(public_key_from_pem(pem, strlen(pem), &public_half, &error), -1);
+    assert_non_null(strstr(error.message, "this is a private key"));
+    assert_null(public_half);
+    assert_null(key);
+    private_key_destroy(own);
+}
+
+static void a_signature_holds_for_its_bytes_and_key_only(void **state)
+{
+    (void)state;
+    struct private_key *key = private_key_generate(NULL), *other = private_key_generate(NULL);
+    struct public_key *mine = private_key_public(key), *theirs = private_key_public(other);
+    AUTO_FREE unsigned char *signature = NULL;
+    size_t length = 0;
+    assert_int_equal(signature_create(key, "abc", 3, &signature, &length, NULL), 0);
+    assert_true(signature_verify(mine, "abc", 3, signature, length));
+    assert_false(signature_verify(mine, "abd", 3, signature, length));
+    assert_false(signature_verify(mine, "abc", 2, signature, length));
+    assert_false(signature_verify(theirs, "abc", 3, signature, length));
+    assert_false(signature_verify(mine, "abc", 3, signature, length - 1));
+    assert_false(signature_verify(mine, "abc", 3, signature, 0));
+    signature[length - 1] ^= 1;
+    assert_false(signature_verify(mine, "abc", 3, signature, length));
+    public_key_destroy(mine);
+    public_key_destroy(theirs);
+    private_key_destroy(key);
+    private_key_destroy(other);
+}
+
+static void openssl_reads_our_keys_and_we_verify_its_signatures(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/shoal-crypto-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    struct private_key *key = private_key_generate(NULL);
+    struct public_key *public_half = private_key_public(key);
+    AUTO_FREE char *pem = NULL;
+    assert_int_equal(private_key_to_pem(key, &pem, NULL), 0);
+    AUTO_FREE char *key_path = xasprintf("%s/key", folder);
+    AUTO_FREE char *text_path = xasprintf("%s/text", folder);
+    AUTO_FREE char *signature_path = xasprintf("%s/signature", folder);
+    assert_int_equal(file_write(key_path, pem, strlen(pem), 0600, NULL), 0);
+    assert_int_equal(file_write(text_path, "payload", 7, 0600, NULL), 0);
+    AUTO_FREE char *command = xasprintf("openssl dgst -sha256 -sign '%s' -out '%s' '%s'", key_path,
+                                        signature_path, text_path);
+    assert_int_equal(system(command), 0);
+    AUTO_FREE char *signature = NULL;
+    size_t length = 0;
+    assert_int_equal(file_read(signature_path, 1000, &signature, &length, NULL), 0);
+    assert_true(
+        signature_verify(public_half, "payload", 7, (const unsigned char *)signature, length));
+    assert_int_equal(file_remove_tree(folder, NULL), 0);
+    public_key_destroy(public_half);
+    private_key_destroy(key);
+}
+
+static void base64_goes_both_ways(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foobar", "Zm9vYmFy"}};
+    for (size_t i = 0; i < ARRAY_LENGTH(pairs); i++) {
+        AUTO_FREE char *text = base64_encode(pairs[i][0], strlen(pairs[i][0]));
+        assert_string_equal(text, pairs[i][1]);
+        AUTO_FREE unsigned char *bytes = NULL;
+        size_t length = 99;
+        assert_true(base64_decode(pairs[i][1], &bytes, &length));
+        assert_int_equal(length, strlen(pairs[i][0]));
+        assert_memory_equal(bytes, pairs[i][0], length);
+    }
+}
+
+static void broken_base64_is_refused(void **state)
+{
+    (void)state;
+    static const char *const broken[] = {
+        "Zg", "Zg=", "Z===", "=Zg=", "Zg==Zg==", "Zm9 ", "Zm\n=", " Zm9v", "Zm-_"};
+    for (size_t i = 0; i < ARRAY_LENGTH(broken); i++) {
+        unsigned char *bytes = NULL;
+        size_t length;
+        assert_false(base64_decode(broken[i], &bytes, &length));
+        assert_null(bytes);
+    }
+}
+
+static void random_bytes_differ(void **state)
+{
+    (void)state;
+    unsigned char first[16], second[16];
+    random_bytes(first, sizeof first);
+    random_bytes(second, sizeof second);
+    assert_memory_not_equal(first, second, sizeof first);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_digest_of_bytes_is_sha256_in_hex),
+        cmocka_unit_test(a_digest_is_exactly_sha256_and_64_lower_case_hex_digits),
+        cmocka_unit_test(a_stream_gives_the_digest_so_far_and_goes_on),
+        cmocka_unit_test(a_file_is_hashed_from_where_it_stands_to_its_end),
+        cmocka_unit_test(keys_survive_pem_and_keep_their_id),
+        cmocka_unit_test(other_keys_are_refused_with_the_reason),
+        cmocka_unit_test(a_signature_holds_for_its_bytes_and_key_only),
+        cmocka_unit_test(openssl_reads_our_keys_and_we_verify_its_signatures),
+        cmocka_unit_test(base64_goes_both_ways),
+        cmocka_unit_test(broken_base64_is_refused),
+        cmocka_unit_test(random_bytes_differ),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
