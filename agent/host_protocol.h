@@ -1,0 +1,174 @@
+/* What the agent's two halves say to each other: fixed-size messages over a SOCK_SEQPACKET pair.
+ *
+ * The deciding half asks, the host half answers each request exactly once (same `sequence`, type
+ * HOST_ANSWER) and reports what happens to microVMs as events (sequence 0). One packet is one
+ * struct host_message; descriptors ride along by SCM_RIGHTS. The host half trusts none of it:
+ * host_message_check() says whether a message is well formed, and everything that reaches a path, a
+ * command line or XML is looked at again where it is used. Either half ends when the other does. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/api/agent.h"
+#include "lib/error.h"
+
+#define HOST_PROTOCOL         1
+#define HOST_COMMAND_LINE_MAX 1024
+#define HOST_MESSAGE_TEXT_MAX 512
+
+enum host_message_type {
+    /* deciding half -> host half */
+    HOST_HELLO = 1,   /* answer: host_welcome; before it, one HOST_INSTANCE per adopted microVM */
+    HOST_NETWORK,     /* host_network: make the node's namespace and bridge; idempotent */
+    HOST_IMPORT,      /* host_import: take staging/<hex> in as a root-owned image file */
+    HOST_BOOT,        /* host_boot: answered when the microVM runs, or why it does not */
+    HOST_STOP,        /* host_stop: answered at once; HOST_INSTANCE comes when it is gone */
+    HOST_FORGET,      /* host_forget: remove tap, files, console log of an ended instance */
+    HOST_SOCKET,      /* no body: answer carries a TCP socket opened in the guests' namespace */
+    HOST_PROXY_BEGIN, /* host_proxy: a new list of frontends starts */
+    HOST_PROXY_FRONTEND, /* host_proxy_frontend */
+    HOST_PROXY_SERVER,   /* host_proxy_server, belongs to the last frontend */
+    HOST_PROXY_COMMIT,   /* answered when the data plane has applied it all */
+    HOST_PROXY_COUNT,    /* host_proxy_count: open connections of one server */
+    /* host half -> deciding half */
+    HOST_ANSWER,   /* host_answer */
+    HOST_INSTANCE, /* host_instance: an event, or an adopted microVM */
+    HOST_FRONTEND, /* host_frontend: whether a published port is bound */
+};
+
+struct host_welcome {
+    uint32_t protocol;
+    char arch[16];                            /* amd64 */
+    char accel[16];                           /* kvm | tcg */
+    char accel_reason[HOST_MESSAGE_TEXT_MAX]; /* why not kvm */
+    uint64_t memory;                          /* bytes of the host for guests, reserve taken off */
+    uint32_t vcpus;
+    uint64_t overhead; /* bytes a microVM costs beside its guest's memory */
+};
+
+struct host_network {
+    char subnet[24]; /* "10.64.0.0/24"; the bridge gets the first address */
+};
+
+struct host_import {
+    char digest[DIGEST_TEXT_MAX];
+    uint64_t size;
+};
+
+struct host_boot {
+    char id[INSTANCE_ID_MAX];
+    char kernel[DIGEST_TEXT_MAX]; /* imported before; re-hashed before the first boot */
+    char image[DIGEST_TEXT_MAX];  /* pinned; goes into the domain's metadata */
+    char command_line[HOST_COMMAND_LINE_MAX];
+    char mac[18];              /* 52: and the id's last 10 digits */
+    char address[ADDRESS_MAX]; /* no other may be used by the guest */
+    uint64_t memory;           /* bytes */
+    uint32_t vcpus;
+};
+
+enum host_stop_method {
+    HOST_STOP_KILL,    /* at once */
+    HOST_STOP_CONSOLE, /* byte 0x04 on the console, kill after grace */
+};
+
+struct host_stop {
+    char id[INSTANCE_ID_MAX];
+    uint32_t method;
+    uint64_t grace_ms;
+};
+
+struct host_forget {
+    char id[INSTANCE_ID_MAX];
+};
+
+struct host_proxy {
+    uint64_t revision;
+};
+
+struct host_proxy_frontend {
+    char name[2 * NAME_MAX_TEXT + 1]; /* <namespace>.<service>, for HAProxy's own names */
+    uint32_t publish;
+    uint32_t mode; /* enum api_port_mode */
+};
+
+struct host_proxy_server {
+    char id[INSTANCE_ID_MAX];
+    char address[ADDRESS_MAX];
+    uint32_t port;
+    uint32_t state; /* enum api_server_state */
+};
+
+struct host_proxy_count {
+    char id[INSTANCE_ID_MAX];
+};
+
+struct host_answer {
+    uint32_t code; /* enum error_code; ERROR_NONE: it worked */
+    char message[HOST_MESSAGE_TEXT_MAX];
+    uint32_t number;             /* HOST_PROXY_COUNT: connections */
+    struct host_welcome welcome; /* HOST_HELLO */
+};
+
+enum host_instance_state {
+    HOST_INSTANCE_RUNNING, /* adopted: it runs since `uptime_ms` */
+    HOST_INSTANCE_ENDED,
+};
+
+enum host_end_cause {
+    HOST_END_GUEST_EXIT,  /* the guest powered off by itself */
+    HOST_END_GUEST_PANIC, /* it told of a panic by pvpanic */
+    HOST_END_KILLED,      /* the hypervisor's process died or was killed by somebody else */
+    HOST_END_STOPPED,     /* we stopped it: it ended within its grace */
+    HOST_END_STOP_KILLED, /* we stopped it: its grace passed and it was killed */
+};
+
+struct host_instance {
+    char id[INSTANCE_ID_MAX];
+    uint32_t state;
+    uint32_t cause;
+    uint64_t uptime_ms;
+    char kernel[DIGEST_TEXT_MAX]; /* adopted: from the domain's metadata */
+    char image[DIGEST_TEXT_MAX];
+    char message[HOST_MESSAGE_TEXT_MAX];
+};
+
+struct host_frontend {
+    uint32_t publish;
+    uint32_t bound;
+    char message[HOST_MESSAGE_TEXT_MAX];
+};
+
+struct host_message {
+    uint32_t type;
+    uint32_t reserved;
+    uint64_t sequence;
+    union {
+        struct host_network network;
+        struct host_import import;
+        struct host_boot boot;
+        struct host_stop stop;
+        struct host_forget forget;
+        struct host_proxy proxy;
+        struct host_proxy_frontend proxy_frontend;
+        struct host_proxy_server proxy_server;
+        struct host_proxy_count proxy_count;
+        struct host_answer answer;
+        struct host_instance instance;
+        struct host_frontend frontend;
+    };
+};
+
+/* Whether every field of a received message is in range and every text ends and is of its form:
+ * names, ids, digests, addresses, MACs, no control characters. */
+int host_message_check(const struct host_message *message, struct error *error);
+/* Sends one message, with a descriptor when `descriptor` >= 0 (which stays the caller's). Blocks
+ * for as long as the peer does not read; ERROR_UNAVAILABLE when it is gone. */
+int host_message_send(int channel, const struct host_message *message, int descriptor,
+                      struct error *error);
+/* Receives one message: 1, or 0 when the peer is gone or (non-blocking) ERROR_TIMEOUT by -1 when
+ * nothing is there. The caller closes `ret_descriptor` (-1: none). */
+int host_message_receive(int channel, struct host_message *ret_message, int *ret_descriptor,
+                         struct error *error);
+/* "52:" and the last ten digits of an instance's id in pairs. */
+void host_mac_of_instance(const char *id, char ret_mac[18]);
