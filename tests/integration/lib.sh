@@ -87,6 +87,11 @@ cluster_up() {
     node=t$(printf '%05d' $((RANDOM % 100000)))
     export SHOAL_ADDRESS=http://127.0.0.1:$scheduler_port
     export SHOAL_REGISTRY=http://127.0.0.1:$registry_port
+    cluster_up_again "$@"
+}
+
+# Starts what is not running of it, with the same ports and state.
+cluster_up_again() {
     shoal up --state "$cluster" --node "$node" --registry-port "$registry_port" \
         --scheduler-port "$scheduler_port" --agent-port "$agent_port" --accelerator tcg "$@"
 }
@@ -118,7 +123,6 @@ leftovers() {
     ip -o link show | grep -E ' sh[0-9a-f]{12}'
 }
 
-image_built=
 # build_and_push VERSION [sign|unsigned]: hello:VERSION.0 from the example, in the cluster's registry.
 build_and_push() {
     local version=$1 signing=${2:-sign}
@@ -129,7 +133,6 @@ build_and_push() {
     else
         shoal push "hello:$version.0" >/dev/null
     fi
-    image_built=hello:$version.0
 }
 
 # manifest VERSION REPLICAS [EXTRA YAML LINES...]: a service manifest for hello on $publish_port.
