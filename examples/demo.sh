@@ -143,7 +143,7 @@ back_to_one() {
 }
 
 refused_image() {
-    # Another command line makes another digest, which nobody has signed.
+    # One more byte makes another digest, which nobody has signed.
     mkdir "$work/unsigned"
     cp "$BUILD"/examples/hello/v2/* "$work/unsigned/"
     printf '\n' >>"$work/unsigned/hello.elf"
@@ -166,7 +166,7 @@ everything_down() {
 nothing_left() {
     local left
     left=$(
-        ps -eo pid,args | grep -F "$work" | grep -vE 'grep|demo\.sh' || true
+        pgrep -af -- "$work" || true
         ip netns list | grep -w "shoal-$node" || true
         ip -o link show | grep -E ' sh[0-9a-f]{12}' || true
     )
