@@ -58,7 +58,7 @@ examples: $(foreach v,$(examples_hello_versions),\
 	$(examples_build)/bare/bare.elf
 
 # The stamp is lwIP's own: a new pin in the script fetches again.
-lwip: $(examples_lwip)/.complete
+lwip: $(examples_lwip)/.complete ## fetch and unpack lwIP
 $(examples_lwip)/.complete: $(examples_runtime)/fetch-lwip.sh
 	@mkdir -p $(BUILD)
 	$< $(BUILD)
@@ -110,7 +110,7 @@ $(BUILD)/bench/boot_clock: $(examples_root)/tests/bench/boot_clock.c $(examples_
 	@mkdir -p $(@D)
 	$(CC) -std=c17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -MMD -MP -o $@ $<
 
-bench-boot: examples $(BUILD)/bench/boot_clock
+bench-boot: examples $(BUILD)/bench/boot_clock ## measure how fast a guest answers
 	BUILD=$(BUILD) $(examples_root)/tests/bench/boot.sh
 
 -include $(examples_runtime_objects:.o=.d) $(examples_lwip_objects:.o=.d)
