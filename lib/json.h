@@ -55,10 +55,11 @@ struct json_field {
     enum json_kind kind;
     unsigned flags;
     size_t offset;
-    size_t size;           /* of the member */
-    size_t present_offset; /* a bool member set when the key was there; 0: none */
-    size_t count_offset;   /* JSON_LIST: the size_t count */
-    uint64_t min, max; /* JSON_UINT, JSON_DURATION, JSON_SIZE: range; lists: count (max 0: any) */
+    size_t size; /* of the member */
+    /* A bool member set when the key was there; 0: none, so never a struct's first member. */
+    size_t present_offset;
+    size_t count_offset; /* JSON_LIST: the size_t count */
+    uint64_t min, max;   /* JSON_UINT, JSON_DURATION, JSON_SIZE: range; lists: count (max 0: any) */
     const char *const *names;
     const struct json_record *record;
     /* Further check of a string, map key or list item: NULL when fine, else what is allowed. */

@@ -32,9 +32,9 @@ struct api_probe_tcp {
 };
 
 struct api_probe {
-    bool has_http, has_tcp; /* exactly one */
     struct api_probe_http http;
     struct api_probe_tcp tcp;
+    bool has_http, has_tcp; /* exactly one */
     uint64_t every_ms;
     uint64_t timeout_ms;
     uint32_t rise;
@@ -42,9 +42,9 @@ struct api_probe {
 };
 
 struct api_health {
-    bool has_readiness, has_liveness;
     struct api_probe readiness;
     struct api_probe liveness;
+    bool has_readiness, has_liveness;
 };
 
 struct api_resources {
