@@ -2,7 +2,7 @@
  *
  * Owns the closed set of variables that image metadata may use, and the quoting: an argument with
  * a space, a quote or a backslash stands in double quotes, with a backslash before each quote and
- * backslash inside. Pure functions. */
+ * backslash inside (what examples/runtime reads). Pure functions. */
 #pragma once
 
 #include "image-format/image_config.h"
@@ -10,6 +10,9 @@
 /* Bytes of a whole command line. Guests are known to receive 1,000; some machines append entries
  * of their own behind ours (about 35 bytes a device). */
 #define COMMAND_LINE_MAX 900
+/* What a guest of family shoal reads, less the entries that machines append. */
+#define COMMAND_LINE_ARGUMENTS_MAX   56
+#define COMMAND_LINE_ENVIRONMENT_MAX 32
 
 /* What the variables stand for. A NULL string or zero number is a value that does not exist here:
  * an image that asks for it is refused. */
@@ -27,10 +30,11 @@ struct command_line_values {
     const char *node;
 };
 
-/* The config's cmdline with ${variables} expanded, then --env=K=V for each entry of `environment`,
- * then `extra_arguments` as they are. Either may be NULL. An unknown variable, a control character,
- * broken UTF-8 (ERROR_INVALID) and a line over COMMAND_LINE_MAX (ERROR_TOO_LARGE) are refused. The
- * caller frees the line. */
+/* The config's cmdline with ${variables} expanded, with --env=K=V for each entry of `environment`
+ * behind its leading runtime options (--ip= and so on), then `extra_arguments` as they are, with
+ * "--" in front where the runtime would take the first for its own. Either may be NULL. An unknown
+ * variable, a control character, broken UTF-8 (ERROR_INVALID) and a line over COMMAND_LINE_MAX
+ * (ERROR_TOO_LARGE) are refused. The caller frees the line. */
 int command_line_expand(const struct image_config *config,
                         const struct json_strings *extra_arguments,
                         const struct json_map *environment,

@@ -69,6 +69,7 @@ struct image_config {
 };
 
 extern const struct json_record image_config_record;
+extern const struct json_record image_stop_record;
 
 /* Decodes and checks everything; ERROR_INVALID for what makes no sense, ERROR_UNSUPPORTED for
  * families, protocols, machines and stop methods that are known but not built yet. */
@@ -77,5 +78,7 @@ int image_config_parse(const char *bytes, size_t length, struct image_config *re
 /* The same checks on a struct that was filled by other means. */
 int image_config_check(const struct image_config *config, struct error *error);
 void image_config_release(struct image_config *config);
+/* The probes' defaults, the same as a service's. */
+void image_health_set_defaults(struct api_health *ret_health);
 /* The config's port of that name, or NULL. */
 const struct api_port *image_config_port(const struct image_config *config, const char *name);
