@@ -1,0 +1,288 @@
+#include "lib/http_server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "lib/cleanup.h"
+#include "lib/http_server_internal.h"
+#include "lib/xalloc.h"
+
+#define DEFAULT_CONNECTIONS    1024
+#define DEFAULT_IDLE_TIMEOUT_S 120
+#define STOP_PATIENCE_MS       1000
+#define BACKLOG                512
+/* A connection's memory: its headers have to fit, and bodies are read in pieces of about half. */
+#define LOOP_MEMORY   ((size_t)32 << 10)
+#define THREAD_MEMORY ((size_t)128 << 10)
+#define THREAD_STACK  ((size_t)1 << 20)
+
+/* --- listening --- */
+
+static int parse_address(const struct http_server_options *options,
+                         struct sockaddr_storage *address, socklen_t *length, struct error *error)
+{
+    struct sockaddr_in *four = (struct sockaddr_in *)address;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
+    memset(address, 0, sizeof *address);
+    if (inet_pton(AF_INET, options->address, &four->sin_addr) == 1) {
+        four->sin_family = AF_INET;
+        four->sin_port = htons(options->port);
+        *length = sizeof *four;
+    } else if (inet_pton(AF_INET6, options->address, &six->sin6_addr) == 1) {
+        six->sin6_family = AF_INET6;
+        six->sin6_port = htons(options->port);
+        *length = sizeof *six;
+    } else {
+        return error_set(error, ERROR_INVALID, "\"%s\" is not a numeric address such as 127.0.0.1",
+                         options->address);
+    }
+    return 0;
+}
+
+static uint16_t port_of(int descriptor)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    if (getsockname(descriptor, (struct sockaddr *)&address, &length) < 0)
+        return 0;
+    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                               : ((struct sockaddr_in *)&address)->sin_port);
+}
+
+static int open_listener(const struct http_server_options *options, int *ret_descriptor,
+                         struct error *error)
+{
+    struct sockaddr_storage address;
+    socklen_t length = 0;
+    int on = 1;
+    if (parse_address(options, &address, &length, error) < 0)
+        return -1;
+    AUTO_CLOSE int descriptor =
+        socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0)
+        return error_set_errno(error, errno, "create a socket");
+    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (address.ss_family == AF_INET6)
+        setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(descriptor, (struct sockaddr *)&address, length) < 0 ||
+        listen(descriptor, BACKLOG) < 0) {
+        if (errno == EADDRINUSE)
+            return error_set(error, ERROR_CONFLICT,
+                             "%s:%u is taken by another program: stop it or choose another port",
+                             options->address, options->port);
+        return error_set_errno(error, errno, "listen on %s:%u", options->address, options->port);
+    }
+    *ret_descriptor = TAKE_DESCRIPTOR(descriptor);
+    return 0;
+}
+
+/* --- the loop under libmicrohttpd --- */
+
+static void run(struct http_server *server);
+
+static void free_server(struct http_server *server)
+{
+    void (*on_closed)(void *) = server->on_closed;
+    void *data = server->closed_data;
+    free(server->routes);
+    free(server);
+    if (on_closed != NULL)
+        on_closed(data);
+}
+
+void http_server_handle_closed(struct http_server *server)
+{
+    if (--server->handles == 0)
+        free_server(server);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    http_server_handle_closed(handle->data);
+}
+
+static void stop_daemon(struct http_server *server)
+{
+    uv_poll_stop(&server->poll);
+    MHD_stop_daemon(server->daemon);
+    if (server->quiesced_socket >= 0)
+        close(server->quiesced_socket);
+    uv_close((uv_handle_t *)&server->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&server->timer, on_handle_closed);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    run(timer->data);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    run(poll->data);
+}
+
+void http_server_wake(struct http_server *server)
+{
+    server->resumed = true;
+    uv_timer_start(&server->timer, on_timer, 0, 0);
+}
+
+static void run(struct http_server *server)
+{
+    server->resumed = false;
+    MHD_run(server->daemon);
+    bool stopping = atomic_load(&server->stopping);
+    if (stopping &&
+        (atomic_load(&server->active) == 0 || uv_now(server->loop) >= server->stop_deadline)) {
+        stop_daemon(server);
+        return;
+    }
+    MHD_UNSIGNED_LONG_LONG wait;
+    if (MHD_get_timeout(server->daemon, &wait) != MHD_YES)
+        wait = stopping ? STOP_PATIENCE_MS : UINT64_MAX;
+    if (server->resumed)
+        wait = 0;
+    if (stopping && wait > STOP_PATIENCE_MS / 20)
+        wait = STOP_PATIENCE_MS / 20;
+    if (wait == UINT64_MAX)
+        uv_timer_stop(&server->timer);
+    else
+        uv_timer_start(&server->timer, on_timer, wait, 0);
+}
+
+static int start_on_loop(struct http_server *server, uv_loop_t *loop, struct error *error)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL || uv_poll_init(loop, &server->poll, info->epoll_fd) < 0)
+        return error_set(error, ERROR_INTERNAL, "the loop cannot watch the HTTP server");
+    uv_timer_init(loop, &server->timer);
+    server->loop = loop;
+    server->poll.data = server->timer.data = server;
+    server->handles = 2;
+    uv_poll_start(&server->poll, UV_READABLE, on_poll);
+    return 0;
+}
+
+/* --- the interface --- */
+
+static struct MHD_Daemon *start_daemon(struct http_server *server,
+                                       const struct http_server_options *options, int listener)
+{
+    bool on_loop = options->mode == HTTP_SERVER_LOOP;
+    unsigned flags = on_loop ? MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME
+                             : MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+                                   MHD_USE_POLL | MHD_USE_ITC;
+    unsigned connections =
+        options->max_connections > 0 ? options->max_connections : DEFAULT_CONNECTIONS;
+    unsigned idle = options->idle_timeout_s > 0 ? options->idle_timeout_s : DEFAULT_IDLE_TIMEOUT_S;
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, http_request_on_step, server, MHD_OPTION_LISTEN_SOCKET, listener,
+        MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT, idle,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, on_loop ? LOOP_MEMORY : THREAD_MEMORY,
+        MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK,
+        http_request_on_target, server, MHD_OPTION_NOTIFY_COMPLETED, http_request_on_completed,
+        server, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_END);
+}
+
+/* sendfile to a client that left raises it. */
+static void ignore_broken_pipes(void)
+{
+    struct sigaction action;
+    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
+}
+
+int http_server_create(const struct http_server_options *options, struct http_server **ret_server,
+                       struct error *error)
+{
+    AUTO_CLOSE int listener = -1;
+    if (open_listener(options, &listener, error) < 0)
+        return -1;
+    ignore_broken_pipes();
+    struct http_server *server = xcalloc(1, sizeof *server);
+    server->mode = options->mode;
+    server->routes = xmemdup(options->routes, options->route_count * sizeof *options->routes);
+    server->route_count = options->route_count;
+    server->data = options->data;
+    server->protocol = options->protocol;
+    server->respond_error = options->respond_error;
+    server->quiesced_socket = -1;
+    server->port = port_of(listener);
+    LIST_INIT(&server->requests);
+    server->daemon = start_daemon(server, options, listener);
+    int result = 0;
+    if (server->daemon == NULL) {
+        result = error_set(error, ERROR_INTERNAL, "the HTTP server on %s:%u did not start",
+                           options->address, server->port);
+    } else {
+        listener = -1; /* libmicrohttpd's */
+        if (options->mode == HTTP_SERVER_LOOP)
+            result = start_on_loop(server, options->loop, error);
+    }
+    if (result < 0) {
+        if (server->daemon != NULL)
+            MHD_stop_daemon(server->daemon);
+        free(server->routes);
+        free(server);
+        return -1;
+    }
+    *ret_server = server;
+    return 0;
+}
+
+uint16_t http_server_port(const struct http_server *server)
+{
+    return server->port;
+}
+
+/* What runs gets a moment to end by itself; then libmicrohttpd cuts the connections and joins. */
+static void stop_threads(struct http_server *server)
+{
+    const struct timespec step = {.tv_nsec = 10 * 1000 * 1000};
+    for (int i = 0; i < STOP_PATIENCE_MS / 10 && atomic_load(&server->active) > 0; i++)
+        nanosleep(&step, NULL);
+    MHD_stop_daemon(server->daemon);
+    if (server->quiesced_socket >= 0)
+        close(server->quiesced_socket);
+    free_server(server);
+}
+
+/* Requests are told at once, since the handlers' world may end with this call; the connections
+ * are closed from the loop. */
+static void stop_loop(struct http_server *server)
+{
+    struct http_request *request, *next;
+    for (request = LIST_FIRST(&server->requests); request != NULL; request = next) {
+        next = LIST_NEXT(request, link);
+        if (request->handled && request->answer.kind == ANSWER_NONE)
+            http_request_refuse(request, 0, ERROR_UNAVAILABLE, "the server is stopping");
+        request->answer.ended = true;
+        http_request_resume(request);
+        http_request_abandon(request);
+    }
+    uv_update_time(server->loop);
+    server->stop_deadline = uv_now(server->loop) + STOP_PATIENCE_MS;
+    uv_timer_start(&server->timer, on_timer, 0, 0);
+}
+
+void http_server_destroy(struct http_server *server, void (*on_closed)(void *data), void *data)
+{
+    if (server == NULL || atomic_exchange(&server->stopping, true))
+        return;
+    server->on_closed = on_closed;
+    server->closed_data = data;
+    server->quiesced_socket = MHD_quiesce_daemon(server->daemon);
+    if (server->mode == HTTP_SERVER_LOOP)
+        stop_loop(server);
+    else
+        stop_threads(server);
+}

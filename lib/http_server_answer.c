@@ -1,0 +1,211 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/cleanup.h"
+#include "lib/http_server_internal.h"
+#include "lib/json.h"
+#include "lib/xalloc.h"
+
+#define STREAM_QUEUE_MAX  ((size_t)1 << 20)
+#define STREAM_BLOCK_SIZE (32 << 10)
+
+void http_answer_finish(struct http_answer *answer)
+{
+    text_pairs_finish(&answer->headers);
+    free(answer->bytes);
+    if (answer->kind == ANSWER_FILE && answer->descriptor >= 0)
+        close(answer->descriptor);
+    buffer_finish(&answer->queue);
+}
+
+/* --- what a handler says --- */
+
+void http_request_add_header(struct http_request *request, const char *name, const char *value)
+{
+    /* A line break would let a value write headers of its own. */
+    if (strpbrk(name, "\r\n") == NULL && strpbrk(value, "\r\n") == NULL)
+        text_pairs_add(&request->answer.headers, name, value);
+}
+
+/* Whether the request still takes an answer; the first one stands. */
+static bool begin_answer(struct http_request *request, enum answer_kind kind, int status,
+                         const char *content_type)
+{
+    if (request->answer.kind != ANSWER_NONE)
+        return false;
+    request->answer.kind = kind;
+    request->answer.status = status;
+    request->answer.descriptor = -1;
+    if (content_type != NULL)
+        http_request_add_header(request, "Content-Type", content_type);
+    return true;
+}
+
+static void answered(struct http_request *request)
+{
+    http_request_resume(request);
+    http_request_release(request);
+}
+
+void http_request_respond(struct http_request *request, int status, const char *content_type,
+                          const void *body, size_t length)
+{
+    if (begin_answer(request, ANSWER_BYTES, status, content_type) && length > 0) {
+        request->answer.bytes = xmemdup(body, length);
+        request->answer.length = length;
+    }
+    answered(request);
+}
+
+void http_request_respond_json(struct http_request *request, int status, struct json_object *object)
+{
+    AUTO_FREE char *text = json_text(object);
+    json_object_put(object);
+    http_request_respond(request, status, "application/json", text, strlen(text));
+}
+
+void http_request_respond_error(struct http_request *request, const struct error *error)
+{
+    if (request->server != NULL && request->server->respond_error != NULL)
+        request->server->respond_error(request, error);
+    else
+        http_request_respond_json(request, error_http_status(error->code), error_to_json(error));
+}
+
+void http_request_respond_file(struct http_request *request, int status, const char *content_type,
+                               int descriptor, uint64_t offset, uint64_t length)
+{
+    if (begin_answer(request, ANSWER_FILE, status, content_type)) {
+        request->answer.descriptor = descriptor;
+        request->answer.offset = offset;
+        request->answer.length = length;
+    } else {
+        close(descriptor);
+    }
+    answered(request);
+}
+
+void http_request_stream_begin(struct http_request *request, const char *content_type)
+{
+    if (begin_answer(request, ANSWER_STREAM, 200, content_type))
+        http_request_resume(request);
+}
+
+int http_request_stream_write(struct http_request *request, const void *bytes, size_t length)
+{
+    struct http_answer *answer = &request->answer;
+    if (request->server == NULL || request->gone || answer->kind != ANSWER_STREAM ||
+        length > STREAM_QUEUE_MAX - (answer->queue.length - answer->queue_sent))
+        return -1;
+    if (answer->queue_sent > 0) {
+        buffer_consume(&answer->queue, answer->queue_sent);
+        answer->queue_sent = 0;
+    }
+    buffer_append(&answer->queue, bytes, length);
+    http_request_resume(request);
+    return 0;
+}
+
+void http_request_stream_end(struct http_request *request)
+{
+    request->answer.ended = true;
+    answered(request);
+}
+
+/* --- what libmicrohttpd gets --- */
+
+/* Called when the connection can take more of a stream. */
+static ssize_t read_stream(void *data, uint64_t position, char *ret_bytes, size_t size)
+{
+    (void)position;
+    struct http_request *request = data;
+    struct http_answer *answer = &request->answer;
+    size_t waiting = answer->queue.length - answer->queue_sent;
+    if (request->gone)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (waiting > 0) {
+        size_t taken = waiting < size ? waiting : size;
+        memcpy(ret_bytes, answer->queue.data + answer->queue_sent, taken);
+        answer->queue_sent += taken;
+        if (answer->queue_sent == answer->queue.length) {
+            buffer_clear(&answer->queue);
+            answer->queue_sent = 0;
+        }
+        return (ssize_t)taken;
+    }
+    if (answer->ended)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    http_request_suspend(request, 0);
+    return 0;
+}
+
+static struct MHD_Response *create_response(struct http_request *request)
+{
+    struct http_answer *answer = &request->answer;
+    if (answer->kind == ANSWER_STREAM)
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_SIZE, read_stream,
+                                                 request, NULL);
+    if (answer->kind == ANSWER_FILE && answer->length > 0)
+        return MHD_create_response_from_fd_at_offset64(
+            answer->length, TAKE_DESCRIPTOR(answer->descriptor), answer->offset);
+    if (answer->length == 0 || answer->bytes == NULL)
+        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    return MHD_create_response_from_buffer(answer->length, TAKE_POINTER(answer->bytes),
+                                           MHD_RESPMEM_MUST_FREE);
+}
+
+enum MHD_Result http_answer_queue(struct http_request *request)
+{
+    struct MHD_Response *response = create_response(request);
+    if (response == NULL)
+        return MHD_NO;
+    const struct text_pairs *headers = &request->answer.headers;
+    for (size_t i = 0; i < headers->count; i++)
+        MHD_add_response_header(response, headers->items[i].name, headers->items[i].value);
+    if (atomic_load(&request->server->stopping))
+        MHD_add_response_header(response, "Connection", "close");
+    request->queued = true;
+    enum MHD_Result result =
+        MHD_queue_response(request->connection, (unsigned)request->answer.status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* As much as the socket takes now: a client that does not even read that much is not owed more. */
+static void send_now(int descriptor, const struct buffer *text)
+{
+    for (size_t sent = 0; sent < text->length;) {
+        ssize_t count =
+            send(descriptor, text->data + sent, text->length - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return;
+        sent += (size_t)count;
+    }
+}
+
+void http_answer_send_at_once(struct http_request *request)
+{
+    const struct http_answer *answer = &request->answer;
+    struct buffer text = {0};
+    buffer_printf(&text, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: %zu\r\n",
+                  answer->status, MHD_get_reason_phrase_for((unsigned)answer->status),
+                  (size_t)answer->length);
+    for (size_t i = 0; i < answer->headers.count; i++)
+        buffer_printf(&text, "%s: %s\r\n", answer->headers.items[i].name,
+                      answer->headers.items[i].value);
+    buffer_append_text(&text, "\r\n");
+    if (answer->length > 0)
+        buffer_append(&text, answer->bytes, answer->length);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info != NULL) {
+        send_now(info->connect_fd, &text);
+        shutdown(info->connect_fd, SHUT_WR);
+    }
+    buffer_finish(&text);
+    request->sent_at_once = true;
+}

@@ -1,0 +1,165 @@
+/* What the files of the HTTP server share. Not for anyone else.
+ *
+ * http_server.c owns the daemon and its loop, http_server_request.c the way of one request,
+ * http_server_answer.c what goes out, http_server_target.c paths, patterns and queries.
+ *
+ * A request is held from two sides: by libmicrohttpd until it reports the request completed, and
+ * by its handler until it has answered (or was told that it is abandoned). It is freed when
+ * neither side holds it, so a handler may answer a client that is long gone. */
+#pragma once
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "lib/buffer.h"
+#include "lib/http_server.h"
+
+/* --- paths, patterns, queries: pure functions --- */
+
+struct text_pairs {
+    struct text_pair {
+        char *name;
+        char *value;
+    } * items;
+    size_t count;
+};
+
+void text_pairs_add(struct text_pairs *pairs, const char *name, const char *value);
+const char *text_pairs_get(const struct text_pairs *pairs, const char *name);
+/* Names compared without case, as header names are. */
+const char *text_pairs_get_caseless(const struct text_pairs *pairs, const char *name);
+void text_pairs_finish(struct text_pairs *pairs);
+
+#define TARGET_SEGMENTS_MAX 64
+#define TARGET_QUERY_MAX    64
+
+struct http_target {
+    char *path; /* decoded */
+    char *segments[TARGET_SEGMENTS_MAX];
+    size_t segment_count;
+    struct text_pairs query;
+};
+
+/* Reads a request's target ("/v2/a%2Bb/tags?n=3") as it came. */
+int http_target_parse(const char *raw, struct http_target *ret_target, struct error *error);
+void http_target_finish(struct http_target *target);
+/* Whether the target's path has the pattern's form; if so adds its "{name}"s to ret_parameters. */
+bool http_target_matches(const struct http_target *target, const char *pattern,
+                         struct text_pairs *ret_parameters);
+
+/* --- the server --- */
+
+struct http_server {
+    struct MHD_Daemon *daemon;
+    enum http_server_mode mode;
+    struct http_route *routes;
+    size_t route_count;
+    void *data;
+    unsigned protocol;
+    void (*respond_error)(struct http_request *request, const struct error *error);
+    uint16_t port;
+    int quiesced_socket; /* -1 until the server stops listening */
+    atomic_bool stopping;
+    atomic_uint active; /* requests that libmicrohttpd holds */
+    /* Loop mode only, from here on. */
+    uv_loop_t *loop;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    unsigned handles; /* open libuv handles */
+    bool
+        resumed; /* connections wait for the next run; libmicrohttpd does not say so by its epoll */
+    uint64_t stop_deadline;
+    LIST_HEAD(, http_request) requests; /* those that libmicrohttpd holds */
+    void (*on_closed)(void *data);
+    void *closed_data;
+};
+
+void http_server_handle_closed(struct http_server *server);
+/* Lets the loop run libmicrohttpd soon. */
+void http_server_wake(struct http_server *server);
+
+/* --- one request --- */
+
+enum answer_kind { ANSWER_NONE, ANSWER_BYTES, ANSWER_FILE, ANSWER_STREAM };
+
+struct http_answer {
+    enum answer_kind kind;
+    int status;
+    struct text_pairs headers; /* Content-Type among them */
+    char *bytes;
+    uint64_t length;
+    int descriptor;
+    uint64_t offset;
+    struct buffer queue; /* ANSWER_STREAM: what was written and not yet sent */
+    size_t queue_sent;   /* of the queue's bytes */
+    bool ended;
+};
+
+/* Watches the client and the clock while libmicrohttpd has the connection suspended and does
+ * neither. On the heap by itself: libuv frees it in its time. */
+struct request_watch {
+    uv_poll_t poll;
+    uv_timer_t deadline;
+    struct http_server *server;
+    struct http_request *request; /* NULL once closing */
+    unsigned open;
+};
+
+struct http_request {
+    struct http_server *server;        /* NULL once libmicrohttpd is through with it */
+    struct MHD_Connection *connection; /* likewise */
+    const struct http_route *route;    /* NULL when none matched */
+    char *raw_target;
+    char *method;
+    struct http_target target;
+    struct text_pairs parameters;
+    struct text_pairs headers;
+    bool begun;
+    bool has_body;
+    bool expects_continue;
+    uint64_t declared_length; /* Content-Length; UINT64_MAX when the body is chunked */
+    uint64_t received;
+    uint64_t dropped; /* of a body that nobody wants, after the answer went out */
+    struct buffer body;
+    void *state;
+    void (*destroy_state)(void *state);
+    struct http_answer answer;
+    bool handled; /* the handler was called */
+    bool held;    /* by the handler's side */
+    bool queued;  /* the answer is with libmicrohttpd */
+    bool
+        sent_at_once; /* the answer was written around libmicrohttpd; what still comes is dropped */
+    bool suspended;
+    bool gone; /* the client is, and libmicrohttpd does not know it yet */
+    struct request_watch *watch;
+    void (*abandoned)(struct http_request *request, void *data);
+    void *abandoned_data;
+    LIST_ENTRY(http_request) link;
+};
+
+/* libmicrohttpd's callbacks. */
+void *http_request_on_target(void *server, const char *target, struct MHD_Connection *connection);
+enum MHD_Result http_request_on_step(void *server, struct MHD_Connection *connection,
+                                     const char *url, const char *method, const char *version,
+                                     const char *bytes, size_t *length, void **request);
+void http_request_on_completed(void *server, struct MHD_Connection *connection, void **request,
+                               enum MHD_RequestTerminationCode code);
+
+void http_request_suspend(struct http_request *request, uint64_t deadline_ms);
+void http_request_resume(struct http_request *request);
+/* Tells the handler, if it is still at it, that its request ended without it. */
+void http_request_abandon(struct http_request *request);
+/* The handler's side lets go. */
+void http_request_release(struct http_request *request);
+/* The server's own error in the form its owner wants; `status` 0: the code's own. Does not let go
+ * for the handler. */
+void http_request_refuse(struct http_request *request, int status, enum error_code code,
+                         const char *message);
+
+/* Hands the answer to libmicrohttpd. */
+enum MHD_Result http_answer_queue(struct http_request *request);
+/* Writes an answer of bytes to the socket, in the middle of a body that nobody wants to the end:
+ * libmicrohttpd takes answers only before or after a body. */
+void http_answer_send_at_once(struct http_request *request);
+void http_answer_finish(struct http_answer *answer);

@@ -1,0 +1,446 @@
+#include <string.h>
+#include <strings.h>
+
+#include "lib/cleanup.h"
+#include "lib/http_server_internal.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+
+#define DEFAULT_DEADLINE_MS 60000
+/* Of a body that nobody wants: so much is read to keep the connection, so much more to let the
+ * client read our answer before the connection is reset. */
+#define DROP_TO_KEEP   ((uint64_t)64 << 10)
+#define DROP_TO_ANSWER ((uint64_t)16 << 20)
+
+/* --- what handlers ask --- */
+
+const char *http_request_method(const struct http_request *request)
+{
+    return request->method;
+}
+
+const char *http_request_path(const struct http_request *request)
+{
+    return request->target.path;
+}
+
+const char *http_request_parameter(const struct http_request *request, const char *name)
+{
+    return text_pairs_get(&request->parameters, name);
+}
+
+const char *http_request_query(const struct http_request *request, const char *key)
+{
+    return text_pairs_get(&request->target.query, key);
+}
+
+const char *http_request_header(const struct http_request *request, const char *name)
+{
+    return text_pairs_get_caseless(&request->headers, name);
+}
+
+const char *http_request_body(const struct http_request *request, size_t *ret_length)
+{
+    if (ret_length != NULL)
+        *ret_length = request->body.length;
+    return buffer_text(&request->body);
+}
+
+void http_request_set_state(struct http_request *request, void *state, void (*destroy)(void *))
+{
+    request->state = state;
+    request->destroy_state = destroy;
+}
+
+void *http_request_state(const struct http_request *request)
+{
+    return request->state;
+}
+
+void http_request_on_abandoned(struct http_request *request,
+                               void (*abandoned)(struct http_request *request, void *data),
+                               void *data)
+{
+    request->abandoned = abandoned;
+    request->abandoned_data = data;
+}
+
+/* --- life --- */
+
+static void request_free(struct http_request *request)
+{
+    if (request->destroy_state != NULL)
+        request->destroy_state(request->state);
+    http_answer_finish(&request->answer);
+    http_target_finish(&request->target);
+    text_pairs_finish(&request->parameters);
+    text_pairs_finish(&request->headers);
+    buffer_finish(&request->body);
+    free(request->raw_target);
+    free(request->method);
+    free(request);
+}
+
+void http_request_release(struct http_request *request)
+{
+    request->held = false;
+    if (request->server == NULL)
+        request_free(request);
+}
+
+void http_request_abandon(struct http_request *request)
+{
+    if (!request->held || request->abandoned == NULL)
+        return;
+    request->held = false;
+    request->abandoned(request, request->abandoned_data);
+}
+
+void http_request_refuse(struct http_request *request, int status, enum error_code code,
+                         const char *message)
+{
+    struct error error = ERROR_INIT;
+    error_set(&error, code, "%s", message);
+    bool held = request->held;
+    http_request_respond_error(request, &error);
+    request->held = held;
+    if (status != 0)
+        request->answer.status = status;
+}
+
+/* --- waiting: libmicrohttpd looks at neither client nor clock meanwhile --- */
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+    struct request_watch *watch = handle->data;
+    struct http_server *server = watch->server;
+    if (--watch->open == 0)
+        free(watch);
+    http_server_handle_closed(server);
+}
+
+static void watch_close(struct request_watch *watch)
+{
+    if (watch == NULL)
+        return;
+    watch->request = NULL;
+    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
+    uv_close((uv_handle_t *)&watch->deadline, on_watch_closed);
+}
+
+static void on_hangup(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct request_watch *watch = poll->data;
+    struct http_request *request = watch->request;
+    request->gone = true;
+    http_request_resume(request);
+    http_request_abandon(request);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct request_watch *watch = timer->data;
+    struct http_request *request = watch->request;
+    http_request_refuse(request, 0, ERROR_TIMEOUT, "the answer took too long");
+    http_request_abandon(request);
+}
+
+static struct request_watch *watch_create(struct http_request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct http_server *server = request->server;
+    struct request_watch *watch = xcalloc(1, sizeof *watch);
+    if (info == NULL || uv_poll_init(server->loop, &watch->poll, info->connect_fd) < 0) {
+        free(watch);
+        return NULL;
+    }
+    uv_timer_init(server->loop, &watch->deadline);
+    watch->poll.data = watch->deadline.data = watch;
+    watch->server = server;
+    watch->request = request;
+    watch->open = 2;
+    server->handles += 2;
+    return watch;
+}
+
+void http_request_suspend(struct http_request *request, uint64_t deadline_ms)
+{
+    if (request->watch == NULL)
+        request->watch = watch_create(request);
+    if (request->watch != NULL) {
+        uv_poll_start(&request->watch->poll, UV_DISCONNECT, on_hangup);
+        if (deadline_ms > 0)
+            uv_timer_start(&request->watch->deadline, on_deadline, deadline_ms, 0);
+    }
+    request->suspended = true;
+    MHD_suspend_connection(request->connection);
+}
+
+void http_request_resume(struct http_request *request)
+{
+    if (!request->suspended)
+        return;
+    request->suspended = false;
+    if (request->watch != NULL) {
+        uv_poll_stop(&request->watch->poll);
+        uv_timer_stop(&request->watch->deadline);
+    }
+    MHD_resume_connection(request->connection);
+    http_server_wake(request->server);
+}
+
+/* --- the way of a request --- */
+
+void *http_request_on_target(void *data, const char *target, struct MHD_Connection *connection)
+{
+    struct http_server *server = data;
+    struct http_request *request = xcalloc(1, sizeof *request);
+    request->server = server;
+    request->connection = connection;
+    request->raw_target = xstrdup(target);
+    request->answer.descriptor = -1;
+    atomic_fetch_add(&server->active, 1);
+    if (server->mode == HTTP_SERVER_LOOP)
+        LIST_INSERT_HEAD(&server->requests, request, link);
+    return request;
+}
+
+static enum MHD_Result keep_header(void *data, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    (void)kind;
+    struct http_request *request = data;
+    text_pairs_add(&request->headers, name, value != NULL ? value : "");
+    return MHD_YES;
+}
+
+static void read_headers(struct http_request *request)
+{
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, keep_header, request);
+    const char *length = http_request_header(request, "Content-Length");
+    const char *expect = http_request_header(request, "Expect");
+    if (http_request_header(request, "Transfer-Encoding") != NULL)
+        request->declared_length = UINT64_MAX;
+    else if (length != NULL && !text_parse_u64(length, UINT64_MAX - 1, &request->declared_length))
+        request->declared_length = UINT64_MAX;
+    request->has_body = request->declared_length > 0;
+    request->expects_continue =
+        request->has_body && expect != NULL && strcasecmp(expect, "100-continue") == 0;
+}
+
+static void add_allowed(struct buffer *allowed, const char *method)
+{
+    if (allowed->length > 0)
+        buffer_append_text(allowed, ", ");
+    buffer_append_text(allowed, method);
+    if (strcmp(method, "GET") == 0)
+        buffer_append_text(allowed, ", HEAD");
+}
+
+/* Finds the route, or refuses by 404, or by 405 with the methods that the path does have. */
+static int find_route(struct http_request *request)
+{
+    const struct http_server *server = request->server;
+    const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
+    struct buffer allowed = {0};
+    for (size_t i = 0; i < server->route_count; i++) {
+        const struct http_route *route = &server->routes[i];
+        struct text_pairs parameters = {0};
+        if (!http_target_matches(&request->target, route->pattern, &parameters))
+            continue;
+        if (strcmp(route->method, method) == 0) {
+            request->route = route;
+            request->parameters = parameters;
+            buffer_finish(&allowed);
+            return 0;
+        }
+        text_pairs_finish(&parameters);
+        add_allowed(&allowed, route->method);
+    }
+    if (allowed.length > 0) {
+        http_request_add_header(request, "Allow", buffer_text(&allowed));
+        http_request_refuse(request, 405, ERROR_UNSUPPORTED, "this method is not for this path");
+    } else {
+        http_request_refuse(request, 0, ERROR_NOT_FOUND, "there is nothing under this path");
+    }
+    buffer_finish(&allowed);
+    return -1;
+}
+
+static int check_protocol(struct http_request *request)
+{
+    const char *theirs = http_request_header(request, "Shoal-Protocol");
+    unsigned ours = request->server->protocol;
+    uint64_t number;
+    if (ours == 0 || theirs == NULL ||
+        (text_parse_u64(theirs, UINT32_MAX, &number) && number == ours))
+        return 0;
+    AUTO_FREE char *message =
+        xasprintf("the call speaks protocol %.20s and this daemon protocol %u: "
+                  "bring both to the same version",
+                  theirs, ours);
+    http_request_refuse(request, 0, ERROR_PROTOCOL, message);
+    return -1;
+}
+
+static bool is_over_limit(const struct http_request *request, uint64_t length)
+{
+    const struct http_route *route = request->route;
+    if (route->on_body != NULL && route->body_limit == 0)
+        return false;
+    return length > route->body_limit;
+}
+
+static int refuse_length(struct http_request *request)
+{
+    AUTO_FREE char *message = xasprintf("the body is larger than the %zu bytes that fit here",
+                                        request->route->body_limit);
+    http_request_refuse(request, 0, ERROR_TOO_LARGE, message);
+    return -1;
+}
+
+static int feed(struct http_request *request, const void *bytes, size_t length)
+{
+    const struct http_route *route = request->route;
+    if (route->on_body == NULL) {
+        buffer_append(&request->body, bytes, length);
+        return 0;
+    }
+    if (route->on_body(request, bytes, length, request->server->data) == 0)
+        return 0;
+    if (request->answer.kind == ANSWER_NONE)
+        http_request_refuse(request, 0, ERROR_INTERNAL, "the body was refused without a reason");
+    return -1;
+}
+
+/* All that can be said before the body; -1: it was said. */
+static int prepare(struct http_request *request)
+{
+    struct error error = ERROR_INIT;
+    if (atomic_load(&request->server->stopping)) {
+        http_request_refuse(request, 0, ERROR_UNAVAILABLE, "the server is stopping");
+        return -1;
+    }
+    if (http_target_parse(request->raw_target, &request->target, &error) < 0) {
+        http_request_refuse(request, 0, error.code, error.message);
+        return -1;
+    }
+    if (check_protocol(request) < 0 || find_route(request) < 0)
+        return -1;
+    if (request->declared_length != UINT64_MAX && is_over_limit(request, request->declared_length))
+        return refuse_length(request);
+    return request->route->on_body != NULL ? feed(request, "", 0) : 0;
+}
+
+/* The answer is there and the body is not: a short rest is dropped and the connection kept, before
+ * a long one the answer goes out at once. */
+static enum MHD_Result answer_within_body(struct http_request *request)
+{
+    if (!request->has_body)
+        return MHD_YES;
+    bool is_short = request->declared_length != UINT64_MAX && !request->expects_continue &&
+                    request->declared_length - request->received <= DROP_TO_KEEP;
+    if (is_short || request->answer.kind != ANSWER_BYTES)
+        return MHD_YES;
+    http_answer_send_at_once(request);
+    /* A client that waits for "100 Continue" has sent nothing yet: closing loses nothing. */
+    return request->expects_continue && request->received == 0 ? MHD_NO : MHD_YES;
+}
+
+static enum MHD_Result begin(struct http_request *request, const char *method)
+{
+    request->begun = true;
+    request->method = xstrdup(method);
+    read_headers(request);
+    return prepare(request) < 0 ? answer_within_body(request) : MHD_YES;
+}
+
+static enum MHD_Result receive(struct http_request *request, const char *bytes, size_t length)
+{
+    if (request->sent_at_once) {
+        request->dropped += length;
+        return request->dropped > DROP_TO_ANSWER ? MHD_NO : MHD_YES;
+    }
+    request->received += length;
+    if (request->answer.kind != ANSWER_NONE)
+        return MHD_YES;
+    if (atomic_load(&request->server->stopping)) {
+        http_request_refuse(request, 0, ERROR_UNAVAILABLE, "the server is stopping");
+        return answer_within_body(request);
+    }
+    if ((is_over_limit(request, request->received) && refuse_length(request) < 0) ||
+        feed(request, bytes, length) < 0)
+        return answer_within_body(request);
+    return MHD_YES;
+}
+
+static enum MHD_Result finish(struct http_request *request)
+{
+    struct http_server *server = request->server;
+    if (request->sent_at_once || request->gone)
+        return MHD_NO;
+    if (!request->handled && request->answer.kind == ANSWER_NONE) {
+        request->handled = true;
+        request->held = true;
+        request->route->handler(request, server->data);
+    }
+    if (request->answer.kind != ANSWER_NONE)
+        return http_answer_queue(request);
+    if (server->mode == HTTP_SERVER_THREADS) {
+        http_request_refuse(request, 0, ERROR_INTERNAL, "the request was not answered");
+        request->held = false;
+        return http_answer_queue(request);
+    }
+    if (atomic_load(&server->stopping)) {
+        http_request_refuse(request, 0, ERROR_UNAVAILABLE, "the server is stopping");
+        http_request_abandon(request);
+        return http_answer_queue(request);
+    }
+    unsigned deadline = request->route->deadline_ms;
+    http_request_suspend(request, deadline > 0 ? deadline : DEFAULT_DEADLINE_MS);
+    return MHD_YES;
+}
+
+enum MHD_Result http_request_on_step(void *data, struct MHD_Connection *connection, const char *url,
+                                     const char *method, const char *version, const char *bytes,
+                                     size_t *length, void **state)
+{
+    (void)data;
+    (void)connection;
+    (void)url;
+    (void)version;
+    struct http_request *request = *state;
+    if (!request->begun)
+        return begin(request, method);
+    if (*length == 0)
+        return finish(request);
+    size_t count = *length;
+    *length = 0;
+    return receive(request, bytes, count);
+}
+
+void http_request_on_completed(void *data, struct MHD_Connection *connection, void **state,
+                               enum MHD_RequestTerminationCode code)
+{
+    (void)connection;
+    (void)code;
+    struct http_server *server = data;
+    struct http_request *request = *state;
+    if (request == NULL)
+        return;
+    *state = NULL;
+    request->gone = true;
+    watch_close(request->watch);
+    request->watch = NULL;
+    http_request_abandon(request);
+    if (server->mode == HTTP_SERVER_LOOP)
+        LIST_REMOVE(request, link);
+    request->server = NULL;
+    request->connection = NULL;
+    if (!request->held)
+        request_free(request);
+    atomic_fetch_sub(&server->active, 1);
+}

@@ -1,0 +1,561 @@
+#include "tests/unit/lib/http_harness.h"
+
+struct waiting {
+    struct http_request *request;
+    int abandoned;
+    uint64_t streamed;
+    int refuse_after;
+};
+
+static struct waiting *waiting_of(void *data)
+{
+    return ((struct harness *)data)->mine;
+}
+
+static void answer_parameters(struct http_request *request, void *data)
+{
+    (void)data;
+    const char *name = http_request_parameter(request, "name");
+    const char *rest = http_request_parameter(request, "rest");
+    const char *query = http_request_query(request, "q");
+    AUTO_FREE char *text = xasprintf(
+        "%s name=%s rest=%s q=%s path=%s", http_request_method(request), name ? name : "-",
+        rest ? rest : "-", query ? query : "-", http_request_path(request));
+    http_request_respond(request, 200, "text/plain", text, strlen(text));
+}
+
+static void answer_body(struct http_request *request, void *data)
+{
+    (void)data;
+    size_t length;
+    const char *body = http_request_body(request, &length);
+    http_request_respond(request, 200, "text/plain", body, length);
+}
+
+static void answer_later(struct http_request *request, void *data)
+{
+    waiting_of(data)->request = request;
+}
+
+static void note_abandoned(struct http_request *request, void *data)
+{
+    struct waiting *waiting = data;
+    assert_ptr_equal(request, waiting->request);
+    waiting->abandoned++;
+    waiting->request = NULL;
+}
+
+static void answer_later_watched(struct http_request *request, void *data)
+{
+    waiting_of(data)->request = request;
+    http_request_on_abandoned(request, note_abandoned, waiting_of(data));
+}
+
+static void answer_stream(struct http_request *request, void *data)
+{
+    waiting_of(data)->request = request;
+    http_request_on_abandoned(request, note_abandoned, waiting_of(data));
+    http_request_stream_begin(request, "application/x-ndjson");
+}
+
+static int count_bytes(struct http_request *request, const void *bytes, size_t length, void *data)
+{
+    (void)bytes;
+    struct waiting *waiting = waiting_of(data);
+    waiting->streamed += length;
+    if (waiting->refuse_after > 0 && waiting->streamed >= (uint64_t)waiting->refuse_after) {
+        http_request_respond(request, 507, "text/plain", "full", 4);
+        return -1;
+    }
+    return 0;
+}
+
+static void answer_count(struct http_request *request, void *data)
+{
+    AUTO_FREE char *text = xasprintf("%llu", (unsigned long long)waiting_of(data)->streamed);
+    http_request_respond(request, 200, "text/plain", text, strlen(text));
+}
+
+static void answer_json(struct http_request *request, void *data)
+{
+    (void)data;
+    struct json_object *object = json_object_new_object();
+    json_object_object_add(object, "fine", json_object_new_boolean(1));
+    http_request_add_header(request, "X-Bad", "a\r\nX-Injected: yes");
+    http_request_respond_json(request, 201, object);
+}
+
+static const struct http_route routes[] = {
+    {.method = "GET", .pattern = "/plain", .handler = answer_parameters},
+    {.method = "GET", .pattern = "/things/{name}", .handler = answer_parameters},
+    {.method = "PUT", .pattern = "/things/{name}", .handler = answer_parameters},
+    {.method = "GET", .pattern = "/v2/", .handler = answer_parameters},
+    {.method = "GET", .pattern = "/v2/{rest...}/blobs/{name}", .handler = answer_parameters},
+    {.method = "POST", .pattern = "/echo", .handler = answer_body, .body_limit = 100000},
+    {.method = "PATCH", .pattern = "/sink", .handler = answer_count, .on_body = count_bytes},
+    {.method = "PATCH",
+     .pattern = "/small-sink",
+     .handler = answer_count,
+     .on_body = count_bytes,
+     .body_limit = 1000},
+    {.method = "GET", .pattern = "/later", .handler = answer_later},
+    {.method = "GET", .pattern = "/later-watched", .handler = answer_later_watched},
+    {.method = "GET", .pattern = "/late", .handler = answer_later_watched, .deadline_ms = 50},
+    {.method = "GET", .pattern = "/stream", .handler = answer_stream},
+    {.method = "GET", .pattern = "/json", .handler = answer_json},
+};
+
+static const struct http_server_options loop_options = {
+    .mode = HTTP_SERVER_LOOP,
+    .routes = routes,
+    .route_count = ARRAY_LENGTH(routes),
+    .protocol = 1,
+};
+
+static int open_all(void **state)
+{
+    struct harness *harness = xcalloc(1, sizeof *harness);
+    harness_open(harness, &loop_options);
+    harness->mine = xcalloc(1, sizeof(struct waiting));
+    *state = harness;
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    struct harness *harness = *state;
+    harness_close(harness);
+    free(harness->mine);
+    free(harness);
+    return 0;
+}
+
+static void expect(struct harness *harness, const char *method, const char *path, int status,
+                   const char *body)
+{
+    struct result result = {0};
+    harness_fetch(harness, (struct http_client_request){.method = method}, path, &result);
+    if (result.failed || result.status != status ||
+        (body != NULL && strcmp(buffer_text(&result.body), body) != 0))
+        fail_msg("%s %s: %d %s \"%s\"", method, path, result.status, result.message,
+                 buffer_text(&result.body));
+    result_clear(&result);
+}
+
+static void patterns_match_segments(void **state)
+{
+    struct harness *harness = *state;
+    expect(harness, "GET", "/plain?q=1", 200, "GET name=- rest=- q=1 path=/plain");
+    expect(harness, "GET", "/things/a%20b", 200, "GET name=a b rest=- q=- path=/things/a b");
+    expect(harness, "GET", "/things/a+b?q=a+b%2Bc&q=2", 200,
+           "GET name=a+b rest=- q=a b+c path=/things/a+b");
+    expect(harness, "GET", "/v2/a/b/c/blobs/x", 200,
+           "GET name=x rest=a/b/c q=- path=/v2/a/b/c/blobs/x");
+    expect(harness, "GET", "/v2/a/blobs/blobs/x", 200,
+           "GET name=x rest=a/blobs q=- path=/v2/a/blobs/blobs/x");
+    expect(harness, "GET", "/v2/", 200, "GET name=- rest=- q=- path=/v2/");
+    expect(harness, "GET", "/v2", 404, NULL);
+    expect(harness, "GET", "/v2/blobs/x", 404, NULL);
+    expect(harness, "GET", "/v2//blobs/x", 404, NULL);
+    expect(harness, "GET", "/things/", 404, NULL);
+    expect(harness, "GET", "/things/a/b", 404, NULL);
+    expect(harness, "GET", "/", 404, NULL);
+}
+
+static void bad_escapes_are_refused(void **state)
+{
+    struct harness *harness = *state;
+    expect(harness, "GET", "/things/a%2Fb", 400, NULL);
+    expect(harness, "GET", "/things/a%00b", 400, NULL);
+    expect(harness, "GET", "/things/a%zz", 400, NULL);
+    expect(harness, "GET", "/things/a%4", 400, NULL);
+    expect(harness, "GET", "/things/a?q=%", 400, NULL);
+    expect(harness, "GET", "/things/a?q=%2F", 200, "GET name=a rest=- q=/ path=/things/a");
+}
+
+static void other_methods_are_405_with_allow(void **state)
+{
+    struct harness *harness = *state;
+    struct result result = {0};
+    harness_fetch(harness, (struct http_client_request){.method = "DELETE"}, "/things/a", &result);
+    assert_int_equal(result.status, 405);
+    assert_string_equal(result.allow, "GET, HEAD, PUT");
+    result_clear(&result);
+}
+
+static void head_has_the_length_of_get(void **state)
+{
+    struct harness *harness = *state;
+    struct result result = {0};
+    harness_fetch(harness, (struct http_client_request){.method = "HEAD"}, "/json", &result);
+    assert_int_equal(result.status, 201);
+    assert_string_equal(result.length, "13");
+    assert_string_equal(result.type, "application/json");
+    assert_int_equal(result.body.length, 0);
+    result_clear(&result);
+}
+
+static void a_header_cannot_write_another(void **state)
+{
+    struct buffer answer = {0};
+    harness_raw(*state, "GET /json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL,
+                &answer);
+    assert_non_null(strstr(buffer_text(&answer), "201"));
+    assert_null(strstr(buffer_text(&answer), "X-Injected"));
+    buffer_finish(&answer);
+}
+
+static void errors_have_the_projects_form(void **state)
+{
+    struct harness *harness = *state;
+    struct result result = {0};
+    harness_fetch(harness, (struct http_client_request){0}, "/nothing", &result);
+    assert_int_equal(result.status, 404);
+    assert_string_equal(result.type, "application/json");
+    struct json_object *object = json_tokener_parse(buffer_text(&result.body));
+    struct error error = ERROR_INIT;
+    assert_true(error_from_json(object, &error));
+    assert_int_equal(error.code, ERROR_NOT_FOUND);
+    json_object_put(object);
+    result_clear(&result);
+}
+
+static void another_protocol_is_426_with_both_numbers(void **state)
+{
+    struct harness *harness = *state;
+    struct result result = {0};
+    const char *right[] = {"Shoal-Protocol: 1", NULL}, *wrong[] = {"Shoal-Protocol: 7", NULL};
+    harness_fetch(harness, (struct http_client_request){.headers = right}, "/plain", &result);
+    assert_int_equal(result.status, 200);
+    harness_fetch(harness, (struct http_client_request){.headers = wrong}, "/plain", &result);
+    assert_int_equal(result.status, 426);
+    assert_non_null(strstr(buffer_text(&result.body), "protocol 7"));
+    assert_non_null(strstr(buffer_text(&result.body), "protocol 1"));
+    result_clear(&result);
+}
+
+static void bodies_up_to_the_limit_arrive(void **state)
+{
+    struct harness *harness = *state;
+    struct result result = {0};
+    AUTO_FREE char *body = xcalloc(1, 100001);
+    memset(body, 'x', 100000);
+    harness_fetch(
+        harness,
+        (struct http_client_request){.method = "POST", .body = body, .body_length = 100000},
+        "/echo", &result);
+    assert_int_equal(result.status, 200);
+    assert_int_equal(result.body.length, 100000);
+    assert_memory_equal(result.body.data, body, 100000);
+    harness_fetch(
+        harness,
+        (struct http_client_request){.method = "POST", .body = body, .body_length = 100001},
+        "/echo", &result);
+    assert_int_equal(result.status, 413);
+    harness_fetch(harness,
+                  (struct http_client_request){.method = "PUT", .body = "x", .body_length = 1},
+                  "/things/a", &result);
+    assert_int_equal(result.status, 413); /* a route without a body takes none */
+    result_clear(&result);
+}
+
+static void a_declared_length_is_refused_before_the_body(void **state)
+{
+    struct buffer answer = {0};
+    harness_raw(*state, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+                NULL, &answer);
+    assert_non_null(strstr(buffer_text(&answer), "HTTP/1.1 413 "));
+    buffer_clear(&answer);
+    harness_raw(*state,
+                "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n"
+                "Expect: 100-continue\r\n\r\n",
+                NULL, &answer);
+    assert_non_null(strstr(buffer_text(&answer), "HTTP/1.1 413 "));
+    assert_null(strstr(buffer_text(&answer), "100 Continue"));
+    buffer_finish(&answer);
+}
+
+static void chunked_bytes_are_counted(void **state)
+{
+    struct harness *harness = *state;
+    struct buffer text = {0}, answer = {0};
+    buffer_append_text(
+        &text, "PATCH /small-sink HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 20; i++)
+        buffer_printf(&text, "64\r\n%0100d\r\n", i);
+    /* No last chunk: the answer must not wait for it. */
+    harness_raw(harness, buffer_text(&text), NULL, &answer);
+    assert_non_null(strstr(buffer_text(&answer), "HTTP/1.1 413 "));
+    assert_true(waiting_of(harness)->streamed <= 1000);
+    buffer_finish(&text);
+    buffer_finish(&answer);
+}
+
+static void chunked_bodies_arrive(void **state)
+{
+    struct buffer answer = {0};
+    harness_raw(*state,
+                "PATCH /sink HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n5\r\ndefgh\r\n0\r\n\r\n",
+                NULL, &answer);
+    assert_non_null(strstr(buffer_text(&answer), "HTTP/1.1 200 "));
+    assert_non_null(strstr(buffer_text(&answer), "\r\n\r\n8"));
+    buffer_finish(&answer);
+}
+
+static void a_stream_handler_may_refuse_in_the_middle(void **state)
+{
+    struct harness *harness = *state;
+    struct result result = {0};
+    size_t length = (size_t)8 << 20;
+    AUTO_FREE char *body = xcalloc(1, length);
+    waiting_of(harness)->refuse_after = 100000;
+    harness_fetch(
+        harness,
+        (struct http_client_request){.method = "PATCH", .body = body, .body_length = length},
+        "/sink", &result);
+    assert_int_equal(result.status, 507);
+    assert_string_equal(buffer_text(&result.body), "full");
+    assert_true(waiting_of(harness)->streamed < length / 2);
+    result_clear(&result);
+}
+
+static void a_handler_may_answer_later(void **state)
+{
+    struct harness *harness = *state;
+    struct waiting *waiting = harness->mine;
+    struct result result = {0};
+    AUTO_FREE char *url = harness_url(harness, "/later-watched");
+    struct http_client_request request = {.url = url};
+    http_client_start(harness->client, &request, keep_result, &result, NULL);
+    harness_idle(harness, 50);
+    assert_non_null(waiting->request);
+    assert_false(result.done);
+    http_request_respond(waiting->request, 200, "text/plain", "late", 4);
+    assert_true(harness_wait(harness, &result.done));
+    assert_int_equal(result.status, 200);
+    assert_string_equal(buffer_text(&result.body), "late");
+    assert_int_equal(waiting->abandoned, 0);
+    result_clear(&result);
+}
+
+static void a_deadline_answers_504_and_tells_the_handler(void **state)
+{
+    struct harness *harness = *state;
+    struct waiting *waiting = harness->mine;
+    struct result result = {0};
+    harness_fetch(harness, (struct http_client_request){0}, "/late", &result);
+    assert_int_equal(result.status, 504);
+    assert_int_equal(waiting->abandoned, 1);
+    result_clear(&result);
+}
+
+static void a_vanished_client_is_noticed(void **state)
+{
+    struct harness *harness = *state;
+    struct waiting *waiting = harness->mine;
+    AUTO_FREE char *url = harness_url(harness, "/later-watched");
+    struct http_client_request request = {.url = url};
+    struct result result = {0};
+    struct http_call *call =
+        http_client_start(harness->client, &request, keep_result, &result, NULL);
+    harness_idle(harness, 50);
+    assert_non_null(waiting->request);
+    http_client_cancel(call);
+    for (int i = 0; i < 1000 && waiting->abandoned == 0; i++)
+        harness_idle(harness, 10);
+    assert_int_equal(waiting->abandoned, 1);
+    assert_false(result.done); /* cancelled: its callback never runs */
+}
+
+static void answering_a_vanished_client_is_harmless(void **state)
+{
+    struct harness *harness = *state;
+    struct waiting *waiting = harness->mine;
+    int descriptor = harness_connect(http_server_port(harness->server));
+    const char text[] = "GET /later HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_int_equal(send(descriptor, text, strlen(text), 0), strlen(text));
+    harness_idle(harness, 50);
+    assert_non_null(waiting->request);
+    close(descriptor);
+    harness_idle(harness, 50);
+    http_request_respond(waiting->request, 200, "text/plain", "x", 1);
+}
+
+static void streams_flow_piece_by_piece(void **state)
+{
+    struct harness *harness = *state;
+    struct waiting *waiting = harness->mine;
+    struct buffer answer = {0};
+    AUTO_CLOSE int descriptor = harness_connect(http_server_port(harness->server));
+    const char text[] = "GET /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_int_equal(send(descriptor, text, strlen(text), 0), strlen(text));
+    assert_true(harness_read(harness, descriptor, "\r\n\r\n", &answer)); /* headers at once */
+    assert_int_equal(http_request_stream_write(waiting->request, "one\n", 4), 0);
+    assert_true(harness_read(harness, descriptor, "one\n", &answer));
+    assert_int_equal(http_request_stream_write(waiting->request, "two\n", 4), 0);
+    assert_true(harness_read(harness, descriptor, "two\n", &answer));
+    http_request_stream_end(waiting->request);
+    assert_true(harness_read(harness, descriptor, NULL, &answer));
+    assert_int_equal(waiting->abandoned, 0);
+    buffer_finish(&answer);
+}
+
+static void a_slow_reader_fills_its_queue(void **state)
+{
+    struct harness *harness = *state;
+    struct waiting *waiting = harness->mine;
+    AUTO_CLOSE int descriptor = harness_connect(http_server_port(harness->server));
+    const char text[] = "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_int_equal(send(descriptor, text, strlen(text), 0), strlen(text));
+    harness_idle(harness, 50);
+    AUTO_FREE char *piece = xcalloc(1, 65536);
+    int written = 0;
+    while (written < 10000 && http_request_stream_write(waiting->request, piece, 65536) == 0) {
+        written++;
+        uv_run(&harness->loop, UV_RUN_NOWAIT);
+    }
+    assert_true(written >= 16 && written < 10000);
+    http_request_stream_end(waiting->request);
+}
+
+static void a_stream_whose_reader_left_is_abandoned(void **state)
+{
+    struct harness *harness = *state;
+    struct waiting *waiting = harness->mine;
+    int descriptor = harness_connect(http_server_port(harness->server));
+    const char text[] = "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_int_equal(send(descriptor, text, strlen(text), 0), strlen(text));
+    harness_idle(harness, 50);
+    close(descriptor);
+    for (int i = 0; i < 1000 && waiting->abandoned == 0; i++)
+        harness_idle(harness, 10);
+    assert_int_equal(waiting->abandoned, 1);
+}
+
+static void stopping_answers_503_to_who_waits(void **state)
+{
+    struct harness *harness = *state;
+    struct waiting *waiting = harness->mine;
+    struct result result = {0};
+    AUTO_FREE char *url = harness_url(harness, "/later-watched");
+    struct http_client_request request = {.url = url};
+    http_client_start(harness->client, &request, keep_result, &result, NULL);
+    harness_idle(harness, 50);
+    http_server_destroy(harness->server, harness_note_closed, harness);
+    assert_int_equal(waiting->abandoned, 1); /* before destroy returns */
+    assert_true(harness_wait(harness, &result.done));
+    assert_int_equal(result.status, 503);
+    assert_true(harness_wait(harness, &harness->server_closed));
+    harness->server = NULL;
+    result_clear(&result);
+}
+
+static void broken_requests_do_no_harm(void **state)
+{
+    struct harness *harness = *state;
+    struct buffer answer = {0}, huge = {0};
+    harness_raw(harness, "NONSENSE\r\n\r\n", NULL, &answer);
+    buffer_clear(&answer);
+    harness_raw(harness, "GET /plain HTTP/1.1\r\nHost x no colon\r\n\r\n", NULL, &answer);
+    buffer_clear(&answer);
+    harness_raw(harness, "GET relative HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL,
+                &answer);
+    assert_non_null(strstr(buffer_text(&answer), " 400 "));
+    buffer_clear(&answer);
+    harness_raw(harness, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", NULL,
+                &answer);
+    assert_null(strstr(buffer_text(&answer), " 200 "));
+    buffer_clear(&answer);
+    buffer_append_text(&huge, "GET /plain HTTP/1.1\r\nHost: x\r\nX-Long: ");
+    for (int i = 0; i < 6000; i++)
+        buffer_append_text(&huge, "0123456789");
+    buffer_append_text(&huge, "\r\n\r\n");
+    harness_raw(harness, buffer_text(&huge), " 431 ", &answer);
+    expect(harness, "GET", "/plain", 200, NULL);
+    buffer_finish(&huge);
+    buffer_finish(&answer);
+}
+
+static void a_taken_port_is_named(void **state)
+{
+    struct harness *harness = *state;
+    struct http_server_options options = loop_options;
+    options.loop = &harness->loop;
+    options.address = "127.0.0.1";
+    options.port = http_server_port(harness->server);
+    struct http_server *second = NULL;
+    struct error error = ERROR_INIT;
+    assert_int_equal(http_server_create(&options, &second, &error), -1);
+    assert_null(second);
+    AUTO_FREE char *wanted = xasprintf("127.0.0.1:%u is taken", options.port);
+    assert_non_null(strstr(error.message, wanted));
+    options.address = "localhost";
+    assert_int_equal(http_server_create(&options, &second, &error), -1);
+    assert_int_equal(error.code, ERROR_INVALID);
+}
+
+static void threads_serve_the_same_routes(void **state)
+{
+    (void)state;
+    struct harness harness;
+    struct http_server_options options = loop_options;
+    options.mode = HTTP_SERVER_THREADS;
+    harness_open(&harness, &options);
+    struct waiting waiting = {0};
+    struct result result = {0};
+    harness.mine = &waiting;
+    expect(&harness, "GET", "/things/a", 200, "GET name=a rest=- q=- path=/things/a");
+    expect(&harness, "GET", "/nothing", 404, NULL);
+    size_t length = (size_t)3 << 20;
+    AUTO_FREE char *body = xcalloc(1, length);
+    harness_fetch(
+        &harness,
+        (struct http_client_request){.method = "PATCH", .body = body, .body_length = length},
+        "/sink", &result);
+    assert_string_equal(buffer_text(&result.body), "3145728");
+    waiting.streamed = 0;
+    waiting.refuse_after = 1;
+    harness_fetch(
+        &harness,
+        (struct http_client_request){.method = "PATCH", .body = body, .body_length = length},
+        "/sink", &result);
+    assert_int_equal(result.status, 507);
+    /* A handler that forgets to answer is an internal error, not a hanging client. */
+    harness_fetch(&harness, (struct http_client_request){0}, "/later", &result);
+    assert_int_equal(result.status, 500);
+    result_clear(&result);
+    harness_close(&harness);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(patterns_match_segments),
+        TEST(bad_escapes_are_refused),
+        TEST(other_methods_are_405_with_allow),
+        TEST(head_has_the_length_of_get),
+        TEST(a_header_cannot_write_another),
+        TEST(errors_have_the_projects_form),
+        TEST(another_protocol_is_426_with_both_numbers),
+        TEST(bodies_up_to_the_limit_arrive),
+        TEST(a_declared_length_is_refused_before_the_body),
+        TEST(chunked_bytes_are_counted),
+        TEST(chunked_bodies_arrive),
+        TEST(a_stream_handler_may_refuse_in_the_middle),
+        TEST(a_handler_may_answer_later),
+        TEST(a_deadline_answers_504_and_tells_the_handler),
+        TEST(a_vanished_client_is_noticed),
+        TEST(answering_a_vanished_client_is_harmless),
+        TEST(streams_flow_piece_by_piece),
+        TEST(a_slow_reader_fills_its_queue),
+        TEST(a_stream_whose_reader_left_is_abandoned),
+        TEST(stopping_answers_503_to_who_waits),
+        TEST(broken_requests_do_no_harm),
+        TEST(a_taken_port_is_named),
+        cmocka_unit_test(threads_serve_the_same_routes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
