@@ -38,6 +38,8 @@ struct packed_image {
 };
 
 int pack_image(const struct recipe *recipe, struct packed_image *ret_image, struct error *error);
+/* The index over the image's manifests, in their order. */
+void packed_image_add_index(struct packed_image *image);
 /* What names the image as a whole: the index, or its only manifest. */
 const struct packed_manifest *packed_image_top(const struct packed_image *image);
 void packed_image_release(struct packed_image *image);

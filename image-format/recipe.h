@@ -26,8 +26,8 @@ struct recipe_kernel {
 };
 
 struct recipe_architectures {
-    bool has_amd64;
     struct recipe_kernel amd64;
+    bool has_amd64;
 };
 
 struct recipe {
@@ -48,6 +48,9 @@ struct recipe {
 /* `path` is the file, or a folder with a Unikernel.yaml in it. */
 int recipe_load(const char *path, struct recipe *ret_recipe, struct error *error);
 void recipe_release(struct recipe *recipe);
+/* The config blob for one architecture, with a kernel of that digest. The caller releases it. */
+void recipe_config(const struct recipe *recipe, const char *architecture, const char *kernel_digest,
+                   struct image_config *ret_config);
 /* Opens one of the recipe's files for reading, refusing what leads out of its folder. */
 int recipe_open(const struct recipe *recipe, const char *path, int *ret_descriptor,
                 struct error *error);
