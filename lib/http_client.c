@@ -215,17 +215,6 @@ static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct cur
     return TAKE_DESCRIPTOR(call->socket_descriptor);
 }
 
-static int on_socket_options(void *data, curl_socket_t descriptor, curlsocktype purpose)
-{
-    (void)data;
-    (void)purpose;
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof peer;
-    if (getpeername(descriptor, (struct sockaddr *)&peer, &length) == 0)
-        return CURL_SOCKOPT_ALREADY_CONNECTED;
-    return CURL_SOCKOPT_OK;
-}
-
 /* --- the end of a call --- */
 
 /* Of a call that is off the list already. */
@@ -399,6 +388,12 @@ static int check_request(const struct http_client_request *request, struct error
         if (strpbrk(*header, "\r\n") != NULL || strchr(*header, ':') == NULL)
             return error_set(error, ERROR_INVALID, "\"%s\" is not an HTTP header", *header);
     }
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    if (request->has_socket &&
+        getpeername(request->socket_descriptor, (struct sockaddr *)&peer, &length) == 0)
+        return error_set(error, ERROR_INVALID, "the socket for %s is connected already",
+                         request->url);
     return check_url(request->url, error);
 }
 
@@ -465,7 +460,6 @@ static void set_socket(struct http_call *call, const struct http_client_request 
     fcntl(call->socket_descriptor, F_SETFD, FD_CLOEXEC);
     curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETDATA, call);
-    curl_easy_setopt(call->easy, CURLOPT_SOCKOPTFUNCTION, on_socket_options);
     /* The same address in another network namespace is another peer. */
     curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);

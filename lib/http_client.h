@@ -34,8 +34,9 @@ struct http_client_request {
     bool follow_redirects;
     /* Body bytes of a 2xx answer go here instead of being kept; -1 aborts the call. */
     int (*on_body)(const void *bytes, size_t length, void *data);
-    /* Connects through this already connected or unconnected TCP socket instead of a new one; the
-     * client takes the descriptor, also when http_client_start fails. Used with has_socket. */
+    /* Connects through this TCP socket, not connected yet (curl 7.88 fails on a connected one,
+     * which is refused), instead of a new one; the client takes the descriptor, also when
+     * http_client_start fails. Used with has_socket. */
     bool has_socket;
     int socket_descriptor;
 };
