@@ -20,13 +20,16 @@ c5a48413d362cc757032cdd58f528f75eb64ee781ca46ca24f010b49b0e62a90  lwip_2.1.3+dfs
 say() { printf 'fetch-lwip: %s\n' "$*"; }
 fail() { printf 'fetch-lwip: %s\n' "$*" >&2; exit 1; }
 
-# The suites of Debian's main archive that may hold the package; anything else is a third party's.
+# What counts as Debian's main archive: component main of one of these suites, at an address with a
+# part "debian" (or a mirror list debian.list). Anything else is a third party's.
 SUITES='bookworm trixie forky sid stable oldstable oldoldstable testing unstable'
 
 # One-line entries: "deb [options] uri suite component...", printed as "deb-src".
 convert_list() {
     awk -v suites="$SUITES" '
-        BEGIN { count = split(suites, names, " "); for (i = 1; i <= count; i++) known[names[i]] = 1 }
+        BEGIN {
+            count = split(suites, names, " "); for (i = 1; i <= count; i++) known[names[i]] = 1
+        }
         { sub(/#.*/, "") }
         $1 != "deb" && $1 != "deb-src" { next }
         {
@@ -39,7 +42,7 @@ convert_list() {
             count = split(rest, field, /[ \t]+/)
             main = 0
             for (i = 3; i <= count; i++) if (field[i] == "main") main = 1
-            if (!main || !(field[2] in known) || field[1] !~ /\/debian(\/|$)/) next
+            if (!main || !(field[2] in known) || (field[1] " ") !~ /\/debian[\/. ]/) next
             print "deb-src " options field[1] " " field[2] " main"
         }' "$1"
 }
@@ -61,8 +64,10 @@ convert_sources() {
         function take_value(value) {
             if (name == "suites") suite_list = suite_list " " value
             else if (name == "components") { if ((" " value " ") ~ /[ \t]main[ \t]/) is_main = 1 }
-            else if (name == "enabled") { if (tolower(value) ~ /^(no|false|off|0|without|disable)/) enabled = 0 }
-            else if (name == "uris") { if ((value " ") ~ /\/debian(\/| )/) archive = 1 }
+            else if (name == "enabled") {
+                if (tolower(value) ~ /^(no|false|off|0|without|disable)/) enabled = 0
+            }
+            else if (name == "uris") { if ((value " ") ~ /\/debian[\/. ]/) archive = 1 }
         }
         function keeps_field() {
             return name != "types" && name != "suites" && name != "components" && \
@@ -129,7 +134,7 @@ download_package() {
 verify_files() {
     printf '%s\n' "$DIGESTS" | sed '/^$/d' > "$work/digests"
     (cd "$work/files" && sha256sum --check --strict --quiet "$work/digests") >&2 ||
-        fail "a file of lwip $VERSION does not have the digest pinned in this script; nothing unpacked"
+        fail "a file of lwip $VERSION has another digest than this script pins; nothing unpacked"
 }
 
 [ $# -eq 1 ] || fail 'usage: fetch-lwip.sh BUILD_DIR'

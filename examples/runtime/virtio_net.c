@@ -17,7 +17,8 @@
 #define QUEUE_RECEIVE 0
 #define QUEUE_SEND    1
 /* Each frame to send takes two descriptors: the device's header and the frame. */
-#define SEND_LIMIT (VIRTIO_QUEUE_SIZE / 2)
+#define SEND_LIMIT                (VIRTIO_QUEUE_SIZE / 2)
+#define SEND_PATIENCE_NANOSECONDS 5000000
 
 #define HEADER_SIZE_LEGACY 10
 #define HEADER_SIZE_MODERN 12
@@ -155,15 +156,22 @@ static void collect_sent(void)
     }
 }
 
+/* Waits for room in the send queue. A frame dropped here would cost its connection a
+ * retransmission's second; the device needs microseconds. */
+static bool wait_for_send_room(void)
+{
+    uint64_t deadline = shoal_clock_nanoseconds() + SEND_PATIENCE_NANOSECONDS;
+    virtio_queue_announce(&net.send);
+    do {
+        collect_sent();
+    } while (net.send_free_count == 0 && shoal_clock_nanoseconds() < deadline);
+    return net.send_free_count > 0;
+}
+
 int virtio_net_send(struct pbuf *frame)
 {
-    if (net.send_free_count == 0) {
-        /* QEMU takes frames while it is being told about them. */
-        virtio_queue_announce(&net.send);
-        collect_sent();
-        if (net.send_free_count == 0) {
-            return -1;
-        }
+    if (net.send_free_count == 0 && !wait_for_send_room()) {
+        return -1;
     }
     uint16_t chain = net.send_free[--net.send_free_count];
     pbuf_ref(frame);
