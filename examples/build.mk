@@ -52,6 +52,7 @@ examples_hello_1 := -DHELLO_VERSION='"1.0"' -DHELLO_BROKEN=false
 examples_hello_2 := -DHELLO_VERSION='"2.0"' -DHELLO_BROKEN=false
 examples_hello_3 := -DHELLO_VERSION='"3.0"' -DHELLO_BROKEN=true
 
+examples: ## build the example guests
 examples: $(foreach v,$(examples_hello_versions),\
 	$(examples_build)/hello/hello-$(v).elf \
 	$(examples_build)/hello/v$(v)/hello.elf $(examples_build)/hello/v$(v)/Unikernel.yaml) \
