@@ -1,0 +1,84 @@
+#include <string.h>
+
+#include "scheduler/store_interface.h"
+
+const struct store_identity *store_identity(const struct store *store)
+{
+    return &store->identity;
+}
+
+static int check_key(const char *key, struct error *error)
+{
+    if (key[0] == '\0' || strlen(key) >= STORE_KEY_MAX)
+        return error_set(error, ERROR_TOO_LARGE, "a store key has 1 to %d bytes: \"%.40s...\"",
+                         STORE_KEY_MAX - 1, key);
+    return 0;
+}
+
+static int check_transaction(const struct store_transaction *transaction, struct error *error)
+{
+    if (transaction->write_count > STORE_WRITES_MAX ||
+        transaction->comparison_count > STORE_COMPARISONS_MAX)
+        return error_set(error, ERROR_TOO_LARGE,
+                         "%zu writes and %zu comparisons in one transaction: at most %d and %d",
+                         transaction->write_count, transaction->comparison_count, STORE_WRITES_MAX,
+                         STORE_COMPARISONS_MAX);
+    size_t total = 0;
+    for (size_t i = 0; i < transaction->write_count; i++) {
+        const struct store_write *write = &transaction->writes[i];
+        size_t length = write->value != NULL ? strlen(write->value) : 0;
+        if (check_key(write->key, error) < 0)
+            return -1;
+        if (length > STORE_DOCUMENT_MAX)
+            return error_set(error, ERROR_TOO_LARGE, "document %s has %zu bytes: at most %u",
+                             write->key, length, STORE_DOCUMENT_MAX);
+        total += length + strlen(write->key);
+    }
+    for (size_t i = 0; i < transaction->comparison_count; i++) {
+        if (check_key(transaction->comparisons[i].key, error) < 0)
+            return -1;
+    }
+    if (total > STORE_TRANSACTION_MAX)
+        return error_set(error, ERROR_TOO_LARGE, "a transaction of %zu bytes: at most %u", total,
+                         STORE_TRANSACTION_MAX);
+    return 0;
+}
+
+void store_commit(struct store *store, const struct store_transaction *transaction,
+                  store_commit_callback *callback, void *data)
+{
+    struct error error = ERROR_INIT;
+    if (check_transaction(transaction, &error) < 0)
+        store->implementation->refuse(store, &error, callback, data);
+    else
+        store->implementation->commit(store, transaction, callback, data);
+}
+
+void store_list(struct store *store, const char *prefix, const char *after, size_t limit,
+                store_list_callback *callback, void *data)
+{
+    store->implementation->list(store, prefix, after, limit, callback, data);
+}
+
+struct store_watch *store_watch_start(struct store *store, const char *prefix, uint64_t from,
+                                      store_watch_callback *callback, void *data)
+{
+    return store->implementation->watch_start(store, prefix, from, callback, data);
+}
+
+void store_watch_stop(struct store_watch *watch)
+{
+    if (watch != NULL)
+        watch->store->implementation->watch_stop(watch);
+}
+
+void store_lead(struct store *store, store_lead_callback *callback, void *data)
+{
+    store->implementation->lead(store, callback, data);
+}
+
+void store_destroy(struct store *store)
+{
+    if (store != NULL)
+        store->implementation->destroy(store);
+}

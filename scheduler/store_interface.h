@@ -1,0 +1,31 @@
+/* For those who implement a store; users include store.h.
+ *
+ * An implementation embeds `struct store` as its first member, fills `implementation` and
+ * `identity`, and may rely on what store.c checks before it calls: limits, key lengths. */
+#pragma once
+
+#include "scheduler/store.h"
+
+struct store_implementation {
+    void (*commit)(struct store *store, const struct store_transaction *transaction,
+                   store_commit_callback *callback, void *data);
+    void (*list)(struct store *store, const char *prefix, const char *after, size_t limit,
+                 store_list_callback *callback, void *data);
+    struct store_watch *(*watch_start)(struct store *store, const char *prefix, uint64_t from,
+                                       store_watch_callback *callback, void *data);
+    void (*watch_stop)(struct store_watch *watch);
+    void (*lead)(struct store *store, store_lead_callback *callback, void *data);
+    void (*destroy)(struct store *store);
+    /* Hands an error that store.c found to the callback, later, in its turn. */
+    void (*refuse)(struct store *store, const struct error *error, store_commit_callback *callback,
+                   void *data);
+};
+
+struct store {
+    const struct store_implementation *implementation;
+    struct store_identity identity;
+};
+
+struct store_watch {
+    struct store *store;
+};

@@ -1,0 +1,281 @@
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/xalloc.h"
+#include "scheduler/store_sqlite_internal.h"
+
+static void documents_free(struct owned_document *documents, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(documents[i].key);
+        free(documents[i].value);
+    }
+    free(documents);
+}
+
+static void request_free(struct request *request)
+{
+    documents_free(request->comparisons, request->comparison_count);
+    documents_free(request->documents, request->document_count);
+    free(request->prefix);
+    free(request->after);
+    free(request);
+}
+
+static void watch_free(struct sqlite_watch *watch)
+{
+    free(watch->prefix);
+    free(watch);
+}
+
+static void watch_unlink(struct store_sqlite *store, struct sqlite_watch *watch)
+{
+    struct sqlite_watch **at = &store->watches;
+    while (*at != watch)
+        at = &(*at)->next;
+    *at = watch->next;
+}
+
+static void tell_watches(struct store_sqlite *store, const struct request *request)
+{
+    struct store_document *changes = xcalloc(request->document_count + 1, sizeof *changes);
+    struct sqlite_watch *next;
+    for (struct sqlite_watch *watch = store->watches; watch != NULL; watch = next) {
+        next = watch->next;
+        size_t count = 0;
+        for (size_t i = 0; i < request->document_count && watch->live; i++) {
+            const struct owned_document *document = &request->documents[i];
+            if (strncmp(document->key, watch->prefix, strlen(watch->prefix)) == 0)
+                changes[count++] =
+                    (struct store_document){document->key, document->value, document->revision};
+        }
+        if (count > 0)
+            watch->callback(NULL, changes, count, request->revision, watch->data);
+    }
+    free(changes);
+}
+
+static void finish_watch(struct store_sqlite *store, struct request *request)
+{
+    struct sqlite_watch *watch = request->watch;
+    if (watch->stopped) {
+        watch_unlink(store, watch);
+        watch_free(watch);
+        return;
+    }
+    watch->live = request->error.code == ERROR_NONE;
+    const struct error *error = watch->live ? NULL : &request->error;
+    struct store_document *changes = xcalloc(request->document_count + 1, sizeof *changes);
+    for (size_t i = 0; i < request->document_count; i++)
+        changes[i] = (struct store_document){request->documents[i].key, request->documents[i].value,
+                                             request->documents[i].revision};
+    if (error != NULL || request->document_count > 0)
+        watch->callback(error, changes, request->document_count, request->revision, watch->data);
+    free(changes);
+}
+
+static void finish_list(struct request *request)
+{
+    bool failed = request->error.code != ERROR_NONE;
+    struct store_document *documents = xcalloc(request->document_count + 1, sizeof *documents);
+    for (size_t i = 0; i < request->document_count; i++)
+        documents[i] = (struct store_document){
+            request->documents[i].key, request->documents[i].value, request->documents[i].revision};
+    request->on_list(failed ? &request->error : NULL, documents,
+                     failed ? 0 : request->document_count, request->more, request->data);
+    free(documents);
+}
+
+static void finish_request(struct store_sqlite *store, struct request *request)
+{
+    bool failed = request->error.code != ERROR_NONE;
+    switch (request->kind) {
+    case REQUEST_COMMIT:
+        if (!failed)
+            tell_watches(store, request);
+        request->on_commit(failed ? &request->error : NULL, request->revision, request->data);
+        break;
+    case REQUEST_REFUSED:
+        request->on_commit(&request->error, 0, request->data);
+        break;
+    case REQUEST_LIST:
+        finish_list(request);
+        break;
+    case REQUEST_WATCH:
+        finish_watch(store, request);
+        break;
+    case REQUEST_LEAD:
+        request->on_lead(true, request->data);
+        break;
+    }
+    request_free(request);
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct store_sqlite *store = async->data;
+    pthread_mutex_lock(&store->mutex);
+    struct request *done = store_queue_take_all(&store->done);
+    pthread_mutex_unlock(&store->mutex);
+    for (struct request *next; done != NULL; done = next) {
+        next = done->next;
+        finish_request(store, done);
+    }
+}
+
+static void hand_in(struct store_sqlite *store, struct request *request)
+{
+    pthread_mutex_lock(&store->mutex);
+    store_queue_push(&store->waiting, request);
+    pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+static struct request *request_create(enum request_kind kind, void *data)
+{
+    struct request *request = xcalloc(1, sizeof *request);
+    request->kind = kind;
+    request->data = data;
+    return request;
+}
+
+static void sqlite_commit(struct store *base, const struct store_transaction *transaction,
+                          store_commit_callback *callback, void *data)
+{
+    struct request *request = request_create(REQUEST_COMMIT, data);
+    request->on_commit = callback;
+    request->comparisons = xcalloc(transaction->comparison_count + 1, sizeof *request->comparisons);
+    for (size_t i = 0; i < transaction->comparison_count; i++)
+        request->comparisons[request->comparison_count++] = (struct owned_document){
+            xstrdup(transaction->comparisons[i].key), NULL, transaction->comparisons[i].revision};
+    for (size_t i = 0; i < transaction->write_count; i++)
+        store_request_add_document(request, transaction->writes[i].key,
+                                   transaction->writes[i].value, 0);
+    hand_in((struct store_sqlite *)base, request);
+}
+
+static void sqlite_refuse(struct store *base, const struct error *error,
+                          store_commit_callback *callback, void *data)
+{
+    struct request *request = request_create(REQUEST_REFUSED, data);
+    request->on_commit = callback;
+    request->error = *error;
+    hand_in((struct store_sqlite *)base, request);
+}
+
+static void sqlite_list(struct store *base, const char *prefix, const char *after, size_t limit,
+                        store_list_callback *callback, void *data)
+{
+    struct request *request = request_create(REQUEST_LIST, data);
+    request->on_list = callback;
+    request->prefix = xstrdup(prefix);
+    request->after = xstrdup(after);
+    request->limit = limit;
+    hand_in((struct store_sqlite *)base, request);
+}
+
+static struct store_watch *sqlite_watch_start(struct store *base, const char *prefix, uint64_t from,
+                                              store_watch_callback *callback, void *data)
+{
+    struct store_sqlite *store = (struct store_sqlite *)base;
+    struct sqlite_watch *watch = xcalloc(1, sizeof *watch);
+    watch->base.store = base;
+    watch->prefix = xstrdup(prefix);
+    watch->callback = callback;
+    watch->data = data;
+    watch->next = store->watches;
+    store->watches = watch;
+    struct request *request = request_create(REQUEST_WATCH, NULL);
+    request->prefix = xstrdup(prefix);
+    request->revision = from;
+    request->watch = watch;
+    hand_in(store, request);
+    return &watch->base;
+}
+
+static void sqlite_watch_stop(struct store_watch *base)
+{
+    struct sqlite_watch *watch = (struct sqlite_watch *)base;
+    if (!watch->live) {
+        watch->stopped = true;
+        return;
+    }
+    watch_unlink((struct store_sqlite *)base->store, watch);
+    watch_free(watch);
+}
+
+/* The folder's lock is the lease: who could open the store leads. */
+static void sqlite_lead(struct store *base, store_lead_callback *callback, void *data)
+{
+    struct request *request = request_create(REQUEST_LEAD, data);
+    request->on_lead = callback;
+    hand_in((struct store_sqlite *)base, request);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct store_sqlite *store = handle->data;
+    for (struct request *next, *done = store_queue_take_all(&store->done); done != NULL;
+         done = next) {
+        next = done->next;
+        request_free(done);
+    }
+    for (struct sqlite_watch *next, *watch = store->watches; watch != NULL; watch = next) {
+        next = watch->next;
+        watch_free(watch);
+    }
+    pthread_cond_destroy(&store->wake);
+    pthread_mutex_destroy(&store->mutex);
+    free(store);
+}
+
+static void sqlite_destroy(struct store *base)
+{
+    struct store_sqlite *store = (struct store_sqlite *)base;
+    pthread_mutex_lock(&store->mutex);
+    store->ending = true;
+    pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->mutex);
+    pthread_join(store->writer, NULL);
+    store_sqlite_close_files(store);
+    uv_close((uv_handle_t *)&store->async, on_closed);
+}
+
+static const struct store_implementation sqlite_implementation = {
+    .commit = sqlite_commit,
+    .list = sqlite_list,
+    .watch_start = sqlite_watch_start,
+    .watch_stop = sqlite_watch_stop,
+    .lead = sqlite_lead,
+    .destroy = sqlite_destroy,
+    .refuse = sqlite_refuse,
+};
+
+int store_sqlite_open(uv_loop_t *loop, const struct store_sqlite_options *options,
+                      struct store **ret_store, struct error *error)
+{
+    struct store_sqlite *store = xcalloc(1, sizeof *store);
+    store->base.implementation = &sqlite_implementation;
+    store->lock = -1;
+    store_queue_init(&store->waiting);
+    store_queue_init(&store->done);
+    if (store_sqlite_open_files(store, options, error) < 0) {
+        store_sqlite_close_files(store);
+        free(store);
+        return error_wrap(error, "open the store in %s", options->directory);
+    }
+    pthread_mutex_init(&store->mutex, NULL);
+    pthread_cond_init(&store->wake, NULL);
+    uv_async_init(loop, &store->async, on_async);
+    store->async.data = store;
+    /* The store alone is no reason for the loop to go on. */
+    uv_unref((uv_handle_t *)&store->async);
+    int failure = pthread_create(&store->writer, NULL, store_sqlite_write, store);
+    if (failure != 0) {
+        store_sqlite_close_files(store);
+        uv_close((uv_handle_t *)&store->async, on_closed);
+        return error_set_errno(error, failure, "start the store's thread");
+    }
+    *ret_store = &store->base;
+    return 0;
+}
