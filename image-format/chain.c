@@ -1,0 +1,302 @@
+#include "image-format/chain.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "image-format/pack.h"
+#include "lib/buffer.h"
+#include "lib/cleanup.h"
+#include "lib/xalloc.h"
+
+/* Everything one verification works on. */
+struct verification {
+    const struct image_chain *chain;
+    const struct trusted_key *keys;
+    size_t key_count;
+    const char *architecture;
+    char manifest_digest[DIGEST_TEXT_MAX]; /* of the bytes at hand */
+    struct error *error;
+};
+
+static int check_bytes(const struct verification *verification, const char *part,
+                       const char *expected, const char *bytes, size_t length)
+{
+    char got[DIGEST_TEXT_MAX];
+    digest_of_bytes(bytes, length, got);
+    if (strcmp(got, expected) == 0)
+        return 0;
+    return error_set(verification->error, ERROR_SIGNATURE,
+                     "image %s has an altered %s: expected %s, got %s", verification->chain->pinned,
+                     part, expected, got);
+}
+
+static void list_architectures(const struct oci_index *index, struct buffer *text)
+{
+    for (size_t i = 0; i < index->manifest_count; i++) {
+        const struct oci_descriptor *child = &index->manifests[i];
+        if (child->has_platform && strcmp(child->platform.os, IMAGE_OS) == 0)
+            buffer_printf(text, "%s%s", text->length > 0 ? ", " : "", child->platform.architecture);
+    }
+}
+
+static const struct oci_descriptor *find_platform(const struct oci_index *index,
+                                                  const char *architecture)
+{
+    for (size_t i = 0; i < index->manifest_count; i++) {
+        const struct oci_descriptor *child = &index->manifests[i];
+        if (child->has_platform && strcmp(child->platform.os, IMAGE_OS) == 0 &&
+            strcmp(child->platform.architecture, architecture) == 0 &&
+            strcmp(child->media_type, OCI_MANIFEST_TYPE) == 0)
+            return child;
+    }
+    return NULL;
+}
+
+static int check_index(const struct verification *verification)
+{
+    const struct image_chain *chain = verification->chain;
+    struct oci_index index = {0};
+    if (check_bytes(verification, "index", chain->pinned, chain->index, chain->index_length) < 0)
+        return -1;
+    if (json_parse_record(&oci_index_record, chain->index, chain->index_length, JSON_LENIENT,
+                          &index, verification->error) < 0)
+        return error_wrap(verification->error, "image %s: index", chain->pinned);
+    const struct oci_descriptor *child = find_platform(&index, verification->architecture);
+    int result = -1;
+    if (child == NULL) {
+        AUTO_BUFFER struct buffer available = {0};
+        list_architectures(&index, &available);
+        error_set(verification->error, ERROR_NOT_FOUND,
+                  "image %s has nothing for %s: it has %.200s", chain->pinned,
+                  verification->architecture,
+                  available.length > 0 ? buffer_text(&available) : "no unikernel");
+    } else {
+        result = check_bytes(verification, "manifest", child->digest, chain->manifest,
+                             chain->manifest_length);
+    }
+    json_record_release(&oci_index_record, &index);
+    return result;
+}
+
+/* Pinned digest -> index -> manifest. */
+static int check_top(const struct verification *verification)
+{
+    const struct image_chain *chain = verification->chain;
+    if (!digest_is_valid(chain->pinned))
+        return error_set(verification->error, ERROR_SIGNATURE,
+                         "the image is not pinned to a digest");
+    if (chain->manifest == NULL || chain->config == NULL)
+        return error_set(verification->error, ERROR_SIGNATURE,
+                         "image %s: its manifest or config is missing", chain->pinned);
+    if (chain->index != NULL)
+        return check_index(verification);
+    return check_bytes(verification, "manifest", chain->pinned, chain->manifest,
+                       chain->manifest_length);
+}
+
+static void list_trusted(const struct verification *verification, struct buffer *text)
+{
+    for (size_t i = 0; i < verification->key_count; i++)
+        buffer_printf(text, "%s%s", i > 0 ? ", " : "", verification->keys[i].id);
+}
+
+static bool id_is_trusted(const struct verification *verification, const char *id)
+{
+    for (size_t i = 0; i < verification->key_count; i++) {
+        if (strcmp(verification->keys[i].id, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void list_signers(const struct verification *verification, struct buffer *text)
+{
+    const struct image_chain *chain = verification->chain;
+    for (size_t i = 0; i < chain->signature_count; i++) {
+        const char *id = chain->signatures[i].key_id;
+        if (i > 0)
+            buffer_append_text(text, ", ");
+        if (id[0] == '\0')
+            buffer_append_text(text, "an unknown key");
+        else if (id_is_trusted(verification, id))
+            buffer_printf(text,
+                          "key %s, but the signature does not hold: it or its payload was "
+                          "altered or made for another image",
+                          id);
+        else
+            buffer_printf(text, "key %s", id);
+    }
+}
+
+static int refuse_signatures(const struct verification *verification)
+{
+    const struct image_chain *chain = verification->chain;
+    AUTO_BUFFER struct buffer trusted = {0};
+    AUTO_BUFFER struct buffer signers = {0};
+    list_trusted(verification, &trusted);
+    if (chain->signature_count == 0)
+        return error_set(verification->error, ERROR_SIGNATURE,
+                         "image %s is unsigned: push it with --sign KEY (trusted: %.400s)",
+                         chain->pinned, buffer_text(&trusted));
+    list_signers(verification, &signers);
+    return error_set(verification->error, ERROR_SIGNATURE,
+                     "image %s is not signed by a trusted key (signed by %.600s; trusted: %.400s)",
+                     chain->pinned, buffer_text(&signers), buffer_text(&trusted));
+}
+
+/* The index of the trusted key that signed the pinned digest or the manifest, -1 when none did. */
+static int find_signer(const struct verification *verification)
+{
+    const struct image_chain *chain = verification->chain;
+    for (size_t i = 0; i < chain->signature_count; i++) {
+        const struct image_signature *signature = &chain->signatures[i];
+        if (strcmp(signature->signed_digest, chain->pinned) != 0 &&
+            strcmp(signature->signed_digest, verification->manifest_digest) != 0)
+            continue;
+        int key = signature_check(signature->payload, signature->payload_length,
+                                  signature->signature, verification->keys, verification->key_count,
+                                  signature->signed_digest, NULL);
+        if (key >= 0)
+            return key;
+    }
+    return -1;
+}
+
+static int check_signatures(const struct verification *verification, int *ret_key)
+{
+    if (verification->key_count == 0)
+        return error_set(verification->error, ERROR_SIGNATURE,
+                         "image %s cannot be trusted: no key is trusted yet. Make a key with "
+                         "`shoal keygen shoal` and trust it with `shoal trust add shoal.pub`",
+                         verification->chain->pinned);
+    int key = find_signer(verification);
+    if (key < 0)
+        return refuse_signatures(verification);
+    *ret_key = key;
+    return 0;
+}
+
+static int check_manifest(const struct verification *verification,
+                          const struct oci_manifest *manifest)
+{
+    const struct image_chain *chain = verification->chain;
+    bool typed =
+        manifest->media_type[0] == '\0' || strcmp(manifest->media_type, OCI_MANIFEST_TYPE) == 0;
+    if (!typed || strcmp(manifest->artifact_type, SHOAL_ARTIFACT_TYPE) != 0 ||
+        !manifest->has_config || strcmp(manifest->config.media_type, SHOAL_CONFIG_TYPE) != 0)
+        return error_set(verification->error, ERROR_INVALID,
+                         "image %s is not a unikernel image: expected artifactType %s, found "
+                         "\"%s\" with a config of type \"%s\"",
+                         chain->pinned, SHOAL_ARTIFACT_TYPE, manifest->artifact_type,
+                         manifest->config.media_type);
+    return check_bytes(verification, "config", manifest->config.digest, chain->config,
+                       chain->config_length);
+}
+
+static int find_kernel(const struct verification *verification, const struct oci_manifest *manifest,
+                       const char *digest, struct image_kernel *ret_kernel)
+{
+    const char *pinned = verification->chain->pinned;
+    for (size_t i = 0; i < manifest->layer_count; i++) {
+        const struct oci_descriptor *layer = &manifest->layers[i];
+        if (strcmp(layer->digest, digest) != 0)
+            continue;
+        if (strcmp(layer->media_type, SHOAL_KERNEL_TYPE) != 0)
+            return error_set(verification->error,
+                             strcmp(layer->media_type, SHOAL_KERNEL_TYPE "+zstd") == 0
+                                 ? ERROR_UNSUPPORTED
+                                 : ERROR_INVALID,
+                             "image %s: its kernel %s has the type \"%s\": supported is %s", pinned,
+                             digest, layer->media_type, SHOAL_KERNEL_TYPE);
+        if (layer->size == 0 || layer->size > PACK_KERNEL_MAX)
+            return error_set(verification->error, ERROR_INVALID,
+                             "image %s: its kernel of %" PRIu64
+                             " bytes is out of range: allowed are 1 to %u",
+                             pinned, layer->size, PACK_KERNEL_MAX);
+        ret_kernel->size = layer->size;
+        memcpy(ret_kernel->digest, layer->digest, sizeof ret_kernel->digest);
+        memcpy(ret_kernel->media_type, layer->media_type, sizeof ret_kernel->media_type);
+        return 0;
+    }
+    return error_set(verification->error, ERROR_INVALID,
+                     "image %s: its kernel %s is not among the layers", pinned, digest);
+}
+
+/* Manifest -> config -> kernel layer. */
+static int check_content(const struct verification *verification,
+                         const struct oci_manifest *manifest, struct image_verified *verified)
+{
+    const struct image_chain *chain = verification->chain;
+    if (check_manifest(verification, manifest) < 0)
+        return -1;
+    if (image_config_parse(chain->config, chain->config_length, &verified->config,
+                           verification->error) < 0)
+        return error_wrap(verification->error, "image %s", chain->pinned);
+    if (strcmp(verified->config.architecture, verification->architecture) != 0) {
+        error_set(verification->error, ERROR_NOT_FOUND, "image %s is for %s, not for %s",
+                  chain->pinned, verified->config.architecture, verification->architecture);
+        image_config_release(&verified->config);
+        return -1;
+    }
+    if (find_kernel(verification, manifest, verified->config.boot.kernel, &verified->kernel) < 0) {
+        image_config_release(&verified->config);
+        return -1;
+    }
+    return 0;
+}
+
+int image_chain_verify(const struct image_chain *chain, const struct trusted_key *keys,
+                       size_t key_count, const char *architecture,
+                       struct image_verified *ret_verified, struct error *error)
+{
+    struct verification verification = {chain, keys, key_count, architecture, "", error};
+    struct image_verified verified = {0};
+    struct oci_manifest manifest = {0};
+    int key = -1;
+    if (check_top(&verification) < 0)
+        return -1;
+    digest_of_bytes(chain->manifest, chain->manifest_length, verification.manifest_digest);
+    if (check_signatures(&verification, &key) < 0)
+        return -1;
+    if (json_parse_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
+                          JSON_LENIENT, &manifest, error) < 0)
+        return error_wrap(error, "image %s: manifest", chain->pinned);
+    int result = check_content(&verification, &manifest, &verified);
+    json_record_release(&oci_manifest_record, &manifest);
+    if (result < 0)
+        return -1;
+    memcpy(verified.manifest_digest, verification.manifest_digest, sizeof verified.manifest_digest);
+    memcpy(verified.key_name, keys[key].name, sizeof verified.key_name);
+    memcpy(verified.key_id, keys[key].id, sizeof verified.key_id);
+    *ret_verified = verified;
+    return 0;
+}
+
+void image_verified_release(struct image_verified *verified)
+{
+    image_config_release(&verified->config);
+    *verified = (struct image_verified){0};
+}
+
+int trusted_key_parse(const char *name, const char *pem, size_t length, struct trusted_key *ret_key,
+                      struct error *error)
+{
+    struct trusted_key key = {0};
+    if (strlen(name) >= sizeof key.name)
+        return error_set(error, ERROR_INVALID, "key \"%.100s\": the name is longer than %zu", name,
+                         sizeof key.name - 1);
+    strcpy(key.name, name);
+    if (public_key_from_pem(pem, length, &key.key, error) < 0)
+        return error_wrap(error, "key %s", name);
+    public_key_id(key.key, key.id);
+    *ret_key = key;
+    return 0;
+}
+
+void trusted_keys_free(struct trusted_key *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        public_key_destroy(keys[i].key);
+    free(keys);
+}
