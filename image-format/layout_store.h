@@ -1,0 +1,27 @@
+/* The files of an OCI image layout, for layout.c alone: index.json, blobs, lock, garbage. */
+#pragma once
+
+#include "image-format/pack.h"
+
+#define LAYOUT_NAME_ANNOTATION "org.opencontainers.image.ref.name"
+
+int layout_create(const char *folder, struct error *error);
+/* Waits for the lock; closing the descriptor gives it back. */
+int layout_lock(const char *folder, int *ret_descriptor, struct error *error);
+/* An empty index where there is none. */
+int layout_read_index(const char *folder, struct oci_index *ret_index, struct error *error);
+int layout_write_index(const char *folder, const struct oci_index *index, struct error *error);
+/* The caller frees the path. */
+char *layout_blob_path(const char *folder, const char *digest);
+/* Does nothing when the blob is there already, whole. */
+int layout_write_blob(const char *folder, const char *digest, const void *bytes, size_t length,
+                      struct error *error);
+/* The bytes, checked against the digest. */
+int layout_read_blob(const char *folder, const char *digest, size_t limit, char **ret_bytes,
+                     size_t *ret_length, struct error *error);
+/* That a blob's file is there with the size it should have. */
+int layout_check_size(const struct packed_blob *blob, struct error *error);
+/* Bytes of everything behind an entry, each blob once, as the documents state them. */
+uint64_t layout_total_size(const char *folder, const struct oci_descriptor *entry);
+/* Removes the blobs that nothing in the index leads to; none when a document cannot be read. */
+void layout_collect_garbage(const char *folder, const struct oci_index *index);
