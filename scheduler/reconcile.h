@@ -1,0 +1,94 @@
+/* What to do about one service: which instances to start, drain, stop. Pure: values and a time in,
+ * actions out; docs/scheduler.md states the promises that it keeps.
+ *
+ * The bounds (promise 1): no action takes the ready count below replicas - max_unavailable, and
+ * none starts an instance while those not yet stopped (draining included, unknown excluded) are
+ * replicas + max_surge or more. They hold after every single action of a list, in its order. */
+#pragma once
+
+#include "lib/api/agent.h"
+
+/* What the scheduler wants of an instance, in this order and never back. */
+enum instance_wish {
+    WISH_RUN,
+    WISH_DRAIN, /* out of the load balancers, still running */
+    WISH_STOP,
+};
+extern const char *const instance_wish_names[];
+
+enum reconcile_mode {
+    RECONCILE_STEADY,  /* keep `replicas` instances that match */
+    RECONCILE_ROLLOUT, /* replace those that do not match by ones that do */
+    /* A rollout failed and there was nothing to return to: everything stays to be looked at; only
+     * empty slots are filled and slots beyond `replicas` emptied. */
+    RECONCILE_HOLD,
+};
+
+struct reconcile_instance {
+    uint32_t slot;
+    bool matches; /* of the wanted revision, and not to be restarted */
+    enum instance_wish wish;
+    enum instance_state state; /* as last reported */
+    bool silent;               /* its node is: counts as unknown */
+    bool lost;                 /* ... and so long that it is to be replaced */
+    uint64_t ready_since_ms;   /* while ready and not silent */
+    uint64_t failed_ms;        /* since when it is over */
+    uint32_t attempt;          /* how many it replaces one after the other */
+    bool given_up;
+    bool replaceable; /* RECONCILE_HOLD: to be replaced when it failed */
+    bool drained;     /* WISH_DRAIN: no data plane sends it anything any more */
+};
+
+struct reconcile_input {
+    enum reconcile_mode mode;
+    uint32_t replicas;
+    uint32_t max_surge;
+    uint32_t max_unavailable;
+    uint64_t min_healthy_time_ms;
+    struct api_reschedule reschedule;
+    enum api_restart_policy restart;
+    const struct reconcile_instance *instances; /* none that has ended; in order of their ids */
+    size_t instance_count;
+    uint64_t now_ms;
+};
+
+enum reconcile_kind {
+    RECONCILE_CREATE,  /* in `slot`; `instance` is what it replaces, or RECONCILE_NONE */
+    RECONCILE_DRAIN,   /* leave the load balancers */
+    RECONCILE_STOP,    /* drained, or not worth draining */
+    RECONCILE_GIVE_UP, /* failed too often: stays failed, somebody has to look */
+};
+#define RECONCILE_NONE SIZE_MAX
+
+struct reconcile_action {
+    enum reconcile_kind kind;
+    uint32_t slot;
+    uint32_t attempt;
+    size_t instance;
+};
+
+struct reconcile_counts {
+    uint32_t ready;       /* any revision, not draining */
+    uint32_t updated;     /* match and are not over */
+    uint32_t healthy;     /* match and are healthy (promise 2) */
+    uint32_t old;         /* do not match and are not over, unknown excluded */
+    uint32_t not_stopped; /* draining included, unknown excluded */
+    /* Something that matches is booting, being checked or waiting to be tried again: the progress
+     * deadline runs. Without it only room or draining is waited for. */
+    bool trying;
+};
+
+struct reconcile_result {
+    struct reconcile_action *actions;
+    size_t action_count;
+    struct reconcile_counts counts; /* before the actions */
+    uint64_t next_ms;               /* look again then at the latest; UINT64_MAX: no need */
+};
+
+bool reconcile_is_ready(const struct reconcile_instance *instance);
+bool reconcile_is_healthy(const struct reconcile_instance *instance, uint64_t min_healthy_time_ms,
+                          uint64_t now_ms);
+/* min(backoff * 2^attempt, max_backoff). */
+uint64_t reconcile_backoff(const struct api_reschedule *reschedule, uint32_t attempt);
+void reconcile_decide(const struct reconcile_input *input, struct reconcile_result *ret_result);
+void reconcile_result_release(struct reconcile_result *result);

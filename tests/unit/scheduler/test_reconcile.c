@@ -1,0 +1,302 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "lib/cleanup.h"
+#include "scheduler/reconcile.h"
+
+#define NOW 100000
+
+static const struct reconcile_instance healthy_new = {
+    .matches = true, .state = INSTANCE_READY, .ready_since_ms = NOW - 3000};
+static const struct reconcile_instance young_new = {
+    .matches = true, .state = INSTANCE_READY, .ready_since_ms = NOW - 2999};
+static const struct reconcile_instance booting_new = {.matches = true, .state = INSTANCE_STARTING};
+static const struct reconcile_instance ready_old = {.state = INSTANCE_READY};
+static const struct reconcile_instance broken_old = {.state = INSTANCE_STARTING};
+
+static struct reconcile_instance at(struct reconcile_instance instance, uint32_t slot)
+{
+    instance.slot = slot;
+    return instance;
+}
+
+static struct reconcile_input input(enum reconcile_mode mode, uint32_t replicas,
+                                    const struct reconcile_instance *instances, size_t count)
+{
+    return (struct reconcile_input){.mode = mode,
+                                    .replicas = replicas,
+                                    .max_surge = 1,
+                                    .min_healthy_time_ms = 3000,
+                                    .reschedule = {2, 5000, 60000},
+                                    .instances = instances,
+                                    .instance_count = count,
+                                    .now_ms = NOW};
+}
+
+static size_t count_of(const struct reconcile_result *result, enum reconcile_kind kind)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < result->action_count; i++)
+        count += result->actions[i].kind == kind;
+    return count;
+}
+
+#define AUTO_RESULT __attribute__((cleanup(reconcile_result_release))) struct reconcile_result
+
+static void a_new_service_fills_every_slot(void **state)
+{
+    (void)state;
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_STEADY, 3, NULL, 0);
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 3);
+    for (uint32_t slot = 0; slot < 3; slot++) {
+        assert_int_equal(result.actions[slot].kind, RECONCILE_CREATE);
+        assert_int_equal(result.actions[slot].slot, slot);
+        assert_int_equal(result.actions[slot].instance, RECONCILE_NONE);
+    }
+}
+
+static void a_rollout_starts_a_new_one_before_an_old_one_ends(void **state)
+{
+    (void)state;
+    struct reconcile_instance three[] = {at(ready_old, 0), at(ready_old, 1), at(ready_old, 2)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 3, three, 3);
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 1);
+    assert_int_equal(result.actions[0].kind, RECONCILE_CREATE);
+}
+
+static void an_old_one_leaves_once_its_successor_is_healthy_not_before(void **state)
+{
+    (void)state;
+    struct reconcile_instance four[] = {at(ready_old, 0), at(ready_old, 1), at(ready_old, 2),
+                                        at(young_new, 0)};
+    AUTO_RESULT early = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 3, four, 4);
+    reconcile_decide(&in, &early);
+    assert_int_equal(early.action_count, 0);
+    assert_int_equal(early.next_ms, NOW + 1);
+
+    AUTO_RESULT late = {0};
+    four[3] = at(healthy_new, 0);
+    reconcile_decide(&in, &late);
+    assert_int_equal(late.action_count, 1);
+    assert_int_equal(late.actions[0].kind, RECONCILE_DRAIN);
+    assert_int_equal(late.actions[0].instance, 0);
+}
+
+static void draining_ones_count_until_they_have_stopped(void **state)
+{
+    (void)state;
+    struct reconcile_instance four[] = {at(ready_old, 0), at(ready_old, 1), at(ready_old, 2),
+                                        at(healthy_new, 0)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 3, four, 4);
+    four[0].wish = WISH_DRAIN;
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 0);
+    assert_int_equal(result.counts.old, 3);
+}
+
+static void a_drained_one_is_stopped(void **state)
+{
+    (void)state;
+    struct reconcile_instance two[] = {at(ready_old, 0), at(healthy_new, 0)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 1, two, 2);
+    two[0].wish = WISH_DRAIN;
+    two[0].drained = true;
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 1);
+    assert_int_equal(result.actions[0].kind, RECONCILE_STOP);
+}
+
+static void without_surge_an_old_one_leaves_first(void **state)
+{
+    (void)state;
+    struct reconcile_instance three[] = {at(ready_old, 0), at(ready_old, 1), at(ready_old, 2)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 3, three, 3);
+    in.max_surge = 0;
+    in.max_unavailable = 1;
+    reconcile_decide(&in, &result);
+    assert_int_equal(count_of(&result, RECONCILE_DRAIN), 1);
+    assert_int_equal(count_of(&result, RECONCILE_CREATE), 0);
+}
+
+static void going_back_keeps_the_healthy_old_ones(void **state)
+{
+    (void)state;
+    struct reconcile_instance four[] = {at(healthy_new, 0), at(healthy_new, 1), at(healthy_new, 2),
+                                        at(broken_old, 0)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 3, four, 4);
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 1);
+    assert_int_equal(result.actions[0].kind, RECONCILE_DRAIN);
+    assert_int_equal(result.actions[0].instance, 3);
+}
+
+static void broken_old_ones_make_room_for_new_ones(void **state)
+{
+    (void)state;
+    struct reconcile_instance four[] = {at(broken_old, 0), at(broken_old, 1), at(broken_old, 2),
+                                        at(booting_new, 0)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 3, four, 4);
+    reconcile_decide(&in, &result);
+    assert_int_equal(count_of(&result, RECONCILE_DRAIN), 2);
+}
+
+static void scaling_down_empties_the_last_slots(void **state)
+{
+    (void)state;
+    struct reconcile_instance three[] = {at(healthy_new, 0), at(healthy_new, 1),
+                                         at(healthy_new, 2)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_STEADY, 1, three, 3);
+    reconcile_decide(&in, &result);
+    assert_int_equal(count_of(&result, RECONCILE_DRAIN), 2);
+    assert_int_equal(result.actions[0].slot, 1);
+}
+
+static void scaling_down_keeps_a_ready_one_beyond_while_one_below_is_not(void **state)
+{
+    (void)state;
+    struct reconcile_instance two[] = {at(booting_new, 0), at(healthy_new, 1)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_STEADY, 1, two, 2);
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 0);
+}
+
+static void a_failed_one_is_replaced_after_its_backoff(void **state)
+{
+    (void)state;
+    struct reconcile_instance failed = {
+        .matches = true, .state = INSTANCE_FAILED, .attempt = 1, .failed_ms = NOW - 9999};
+    AUTO_RESULT early = {0};
+    struct reconcile_input in = input(RECONCILE_STEADY, 1, &failed, 1);
+    reconcile_decide(&in, &early);
+    assert_int_equal(early.action_count, 0);
+    assert_int_equal(early.next_ms, NOW + 1);
+    assert_true(early.counts.trying);
+
+    AUTO_RESULT due = {0};
+    in.now_ms++;
+    reconcile_decide(&in, &due);
+    assert_int_equal(due.action_count, 1);
+    assert_int_equal(due.actions[0].kind, RECONCILE_CREATE);
+    assert_int_equal(due.actions[0].instance, 0);
+    assert_int_equal(due.actions[0].attempt, 2);
+}
+
+static void after_its_attempts_it_is_given_up(void **state)
+{
+    (void)state;
+    struct reconcile_instance failed = {.matches = true, .state = INSTANCE_FAILED, .attempt = 2};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_STEADY, 1, &failed, 1);
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 1);
+    assert_int_equal(result.actions[0].kind, RECONCILE_GIVE_UP);
+
+    AUTO_RESULT again = {0};
+    failed.given_up = true;
+    reconcile_decide(&in, &again);
+    assert_int_equal(again.action_count, 0);
+}
+
+static void a_guest_that_may_end_is_not_started_again(void **state)
+{
+    (void)state;
+    struct reconcile_instance ended = {.matches = true, .state = INSTANCE_STOPPED};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_STEADY, 1, &ended, 1);
+    in.restart = API_RESTART_ON_FAILURE;
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 0);
+}
+
+static void a_silent_one_is_replaced_only_once_it_is_lost(void **state)
+{
+    (void)state;
+    struct reconcile_instance away = {
+        .matches = true, .state = INSTANCE_READY, .silent = true, .attempt = 1};
+    AUTO_RESULT waiting = {0};
+    struct reconcile_input in = input(RECONCILE_STEADY, 1, &away, 1);
+    reconcile_decide(&in, &waiting);
+    assert_int_equal(waiting.action_count, 0);
+    assert_int_equal(waiting.counts.ready, 0);
+
+    AUTO_RESULT lost = {0};
+    away.lost = true;
+    reconcile_decide(&in, &lost);
+    assert_int_equal(lost.action_count, 1);
+    assert_int_equal(lost.actions[0].kind, RECONCILE_CREATE);
+    assert_int_equal(lost.actions[0].attempt, 1);
+    assert_false(lost.counts.trying);
+}
+
+static void a_failed_rollout_holds_what_is_there(void **state)
+{
+    (void)state;
+    struct reconcile_instance mixed[] = {
+        at(healthy_new, 0),
+        {.slot = 1, .matches = true, .state = INSTANCE_FAILED},
+        at(booting_new, 2),
+    };
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_HOLD, 3, mixed, 3);
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 0);
+    in.replicas = 4;
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 1);
+    assert_int_equal(result.actions[0].kind, RECONCILE_CREATE);
+    assert_int_equal(result.actions[0].slot, 3);
+}
+
+static void removing_a_service_ends_everything(void **state)
+{
+    (void)state;
+    struct reconcile_instance mixed[] = {
+        at(healthy_new, 0),
+        {.slot = 1, .matches = true, .state = INSTANCE_FAILED},
+        at(booting_new, 2),
+    };
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_STEADY, 0, mixed, 3);
+    reconcile_decide(&in, &result);
+    assert_int_equal(count_of(&result, RECONCILE_STOP), 1);
+    assert_int_equal(count_of(&result, RECONCILE_DRAIN), 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_service_fills_every_slot),
+        cmocka_unit_test(a_rollout_starts_a_new_one_before_an_old_one_ends),
+        cmocka_unit_test(an_old_one_leaves_once_its_successor_is_healthy_not_before),
+        cmocka_unit_test(draining_ones_count_until_they_have_stopped),
+        cmocka_unit_test(a_drained_one_is_stopped),
+        cmocka_unit_test(without_surge_an_old_one_leaves_first),
+        cmocka_unit_test(going_back_keeps_the_healthy_old_ones),
+        cmocka_unit_test(broken_old_ones_make_room_for_new_ones),
+        cmocka_unit_test(scaling_down_empties_the_last_slots),
+        cmocka_unit_test(scaling_down_keeps_a_ready_one_beyond_while_one_below_is_not),
+        cmocka_unit_test(a_failed_one_is_replaced_after_its_backoff),
+        cmocka_unit_test(after_its_attempts_it_is_given_up),
+        cmocka_unit_test(a_guest_that_may_end_is_not_started_again),
+        cmocka_unit_test(a_silent_one_is_replaced_only_once_it_is_lost),
+        cmocka_unit_test(a_failed_rollout_holds_what_is_there),
+        cmocka_unit_test(removing_a_service_ends_everything),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,178 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/cleanup.h"
+#include "scheduler/rollout.h"
+
+static struct rollout_input progressing(uint64_t now_ms)
+{
+    return (struct rollout_input){
+        .phase = ROLLOUT_PROGRESSING,
+        .from = 1,
+        .to = 2,
+        .replicas = 3,
+        .settings = {1, 0, 3000, 20000, true},
+        .counts = {.healthy = 1, .updated = 2, .old = 2, .trying = true},
+        .last_failure = "",
+        .now_ms = now_ms,
+    };
+}
+
+static enum rollout_phase decide(const struct rollout_input *input, struct rollout_clock *clock)
+{
+    struct rollout_decision decision;
+    rollout_decide(input, clock, &decision);
+    return decision.phase;
+}
+
+static void succeeds_when_all_are_healthy_and_the_old_ones_are_gone(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(1000);
+    input.counts = (struct reconcile_counts){.healthy = 3, .updated = 3, .old = 1};
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PROGRESSING);
+    input.counts.old = 0;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_SUCCEEDED);
+}
+
+static void rolls_back_at_the_third_failure_of_a_slot(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_decision decision;
+    struct rollout_input input = progressing(1000);
+    input.slot_failures = 2;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PROGRESSING);
+    input.slot_failures = 3;
+    input.last_failure = "the guest ended by itself";
+    rollout_decide(&input, &clock, &decision);
+    assert_int_equal(decision.phase, ROLLOUT_ROLLING_BACK);
+    assert_non_null(strstr(decision.reason, "the guest ended by itself"));
+    assert_non_null(strstr(decision.reason, "back to revision 1"));
+}
+
+static void the_deadline_runs_from_the_last_that_became_healthy(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(0);
+    decide(&input, &clock);
+    input.now_ms = 19999;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PROGRESSING);
+    input.became_healthy = true;
+    decide(&input, &clock);
+    input.became_healthy = false;
+    input.now_ms = 39998;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PROGRESSING);
+    input.now_ms = 39999;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLING_BACK);
+}
+
+static void the_deadline_stands_still_while_room_is_the_only_obstacle(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_decision decision;
+    struct rollout_input input = progressing(0);
+    decide(&input, &clock);
+    input.now_ms = 10000;
+    input.counts.trying = false;
+    input.no_capacity = "no node has room";
+    rollout_decide(&input, &clock, &decision);
+    assert_string_equal(decision.reason, "no node has room");
+    assert_true(decision.next_ms == UINT64_MAX);
+    input.now_ms = 1000000;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PROGRESSING);
+    input.counts.trying = true;
+    input.no_capacity = NULL;
+    rollout_decide(&input, &clock, &decision);
+    assert_true(decision.next_ms == 1010000);
+    input.now_ms = 1010000;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLING_BACK);
+}
+
+static void a_first_deploy_fails_and_has_nothing_to_return_to(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(1000);
+    input.from = 0;
+    input.slot_failures = 3;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_FAILED);
+}
+
+static void without_auto_rollback_it_fails(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(1000);
+    input.settings.auto_rollback = false;
+    input.slot_failures = 3;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_FAILED);
+}
+
+static void a_restart_that_fails_stops_there(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(1000);
+    input.from = input.to;
+    input.slot_failures = 3;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_FAILED);
+}
+
+static void going_back_ends_when_the_old_revision_is_whole_again(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(1000);
+    input.phase = ROLLOUT_ROLLING_BACK;
+    input.slot_failures = 5;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLING_BACK);
+    input.counts = (struct reconcile_counts){.healthy = 3, .updated = 3};
+    assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLED_BACK);
+}
+
+static void going_back_can_fail_too(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(0);
+    input.phase = ROLLOUT_ROLLING_BACK;
+    decide(&input, &clock);
+    input.now_ms = 20000;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_FAILED);
+}
+
+static void no_replicas_are_enough_when_none_are_wanted(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(0);
+    input.replicas = 0;
+    input.counts = (struct reconcile_counts){0};
+    assert_int_equal(decide(&input, &clock), ROLLOUT_SUCCEEDED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(succeeds_when_all_are_healthy_and_the_old_ones_are_gone),
+        cmocka_unit_test(rolls_back_at_the_third_failure_of_a_slot),
+        cmocka_unit_test(the_deadline_runs_from_the_last_that_became_healthy),
+        cmocka_unit_test(the_deadline_stands_still_while_room_is_the_only_obstacle),
+        cmocka_unit_test(a_first_deploy_fails_and_has_nothing_to_return_to),
+        cmocka_unit_test(without_auto_rollback_it_fails),
+        cmocka_unit_test(a_restart_that_fails_stops_there),
+        cmocka_unit_test(going_back_ends_when_the_old_revision_is_whole_again),
+        cmocka_unit_test(going_back_can_fail_too),
+        cmocka_unit_test(no_replicas_are_enough_when_none_are_wanted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
