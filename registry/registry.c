@@ -1,0 +1,133 @@
+#include "registry/registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/oci.h"
+#include "lib/xalloc.h"
+#include "registry/oci_error.h"
+#include "registry/routes.h"
+
+#define CONNECTIONS_MAX 512
+#define BLOB_LIMIT      ((size_t)64 << 30)
+
+#define UPLOADS "/v2/{name...}/blobs/uploads/"
+#define UPLOAD  "/v2/{name...}/blobs/uploads/{id}"
+#define BLOB    "/v2/{name...}/blobs/{digest}"
+#define IMAGE   "/v2/{name...}/manifests/{reference}"
+
+static const struct http_route routes[] = {
+    {.method = "GET", .pattern = "/v2/", .handler = route_version_check},
+    {.method = "GET", .pattern = "/v2", .handler = route_version_check},
+    {.method = "GET", .pattern = "/v2/_catalog", .handler = route_catalog},
+    {.method = "GET", .pattern = BLOB, .handler = route_blob_get},
+    {.method = "DELETE", .pattern = BLOB, .handler = route_blob_delete},
+    {.method = "POST",
+     .pattern = UPLOADS,
+     .handler = route_upload_post,
+     .on_body = route_upload_bytes,
+     .body_limit = BLOB_LIMIT},
+    {.method = "POST",
+     .pattern = "/v2/{name...}/blobs/uploads",
+     .handler = route_upload_post,
+     .on_body = route_upload_bytes,
+     .body_limit = BLOB_LIMIT},
+    {.method = "PATCH",
+     .pattern = UPLOAD,
+     .handler = route_upload_patch,
+     .on_body = route_upload_bytes,
+     .body_limit = BLOB_LIMIT},
+    {.method = "PUT",
+     .pattern = UPLOAD,
+     .handler = route_upload_put,
+     .on_body = route_upload_bytes,
+     .body_limit = BLOB_LIMIT},
+    {.method = "GET", .pattern = UPLOAD, .handler = route_upload_get},
+    {.method = "DELETE", .pattern = UPLOAD, .handler = route_upload_delete},
+    {.method = "GET", .pattern = IMAGE, .handler = route_manifest_get},
+    {.method = "PUT",
+     .pattern = IMAGE,
+     .handler = route_manifest_put,
+     .body_limit = OCI_MANIFEST_LIMIT},
+    {.method = "DELETE", .pattern = IMAGE, .handler = route_manifest_delete},
+    {.method = "GET", .pattern = "/v2/{name...}/tags/list", .handler = route_tags_list},
+    {.method = "GET", .pattern = "/v2/{name...}/referrers/{digest}", .handler = route_referrers},
+    {.method = "GET", .pattern = "/healthz", .handler = route_health},
+    {.method = "GET", .pattern = "/metrics", .handler = route_metrics},
+    {.method = "GET", .pattern = "/version", .handler = route_version},
+};
+
+static int lock_state(struct registry *registry, const char *state, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/lock", state);
+    registry->lock_descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (registry->lock_descriptor < 0)
+        return error_set_errno(error, errno, "open %s", path);
+    if (flock(registry->lock_descriptor, LOCK_EX | LOCK_NB) < 0)
+        return error_set(error, ERROR_CONFLICT,
+                         "%s is in use by another shoal-registry: stop it, or choose another "
+                         "folder by --state",
+                         state);
+    return 0;
+}
+
+static int open_state(struct registry *registry, const char *state, struct error *error)
+{
+    AUTO_FREE char *database = xasprintf("%s/metadata.db", state);
+    if (file_make_directory(state, 0700, error) < 0 || lock_state(registry, state, error) < 0 ||
+        blob_store_open(state, &registry->blobs, error) < 0)
+        return -1;
+    return metadata_open(database, &registry->metadata, error);
+}
+
+int registry_create(const struct registry_options *options, struct registry **ret_registry,
+                    struct error *error)
+{
+    struct registry *registry = xcalloc(1, sizeof *registry);
+    const struct http_server_options server = {
+        .mode = HTTP_SERVER_THREADS,
+        .address = options->address,
+        .port = options->port,
+        .routes = routes,
+        .route_count = ARRAY_LENGTH(routes),
+        .data = registry,
+        .max_connections = CONNECTIONS_MAX,
+        .respond_error = oci_error_respond_server,
+    };
+    registry->lock_descriptor = -1;
+    pthread_mutex_init(&registry->publishing, NULL);
+    if (open_state(registry, options->state, error) < 0 ||
+        http_server_create(&server, &registry->server, error) < 0) {
+        registry_destroy(registry);
+        return -1;
+    }
+    *ret_registry = registry;
+    return 0;
+}
+
+uint16_t registry_port(const struct registry *registry)
+{
+    return http_server_port(registry->server);
+}
+
+void registry_destroy(struct registry *registry)
+{
+    if (registry == NULL)
+        return;
+    http_server_destroy(registry->server, NULL, NULL);
+    metadata_close(registry->metadata);
+    blob_store_close(registry->blobs);
+    if (registry->lock_descriptor >= 0)
+        close(registry->lock_descriptor);
+    pthread_mutex_destroy(&registry->publishing);
+    free(registry);
+}
+
+void registry_count(struct registry *registry, enum registry_counter counter, uint64_t amount)
+{
+    atomic_fetch_add(&registry->counters[counter], amount);
+}

@@ -1,0 +1,52 @@
+/* shoal-registry: an OCI registry (distribution spec 1.1) on one disk.
+ *
+ * registry.c owns the parts (blob store, metadata, HTTP server) and the route table; routes_*.c
+ * answer requests, each on its connection's thread, and may block. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "lib/error.h"
+#include "lib/http_server.h"
+#include "lib/image_reference.h"
+#include "registry/blob_store.h"
+#include "registry/metadata.h"
+
+enum registry_counter {
+    COUNTER_BLOBS_PULLED,
+    COUNTER_BLOBS_PUSHED,
+    COUNTER_BLOB_BYTES_PULLED,
+    COUNTER_BLOB_BYTES_PUSHED,
+    COUNTER_MANIFESTS_PULLED,
+    COUNTER_MANIFESTS_PUSHED,
+    COUNTER_DELETIONS,
+    COUNTER_REFUSED_UPLOADS,
+    COUNTER_COUNT,
+};
+
+struct registry {
+    struct blob_store *blobs;
+    struct metadata *metadata;
+    struct http_server *server;
+    /* Held while a blob's file and the metadata that names it appear or disappear together. */
+    pthread_mutex_t publishing;
+    atomic_ullong counters[COUNTER_COUNT];
+    int lock_descriptor; /* of <state>/lock: one registry a state folder */
+};
+
+struct registry_options {
+    const char *address;
+    uint16_t port; /* 0: any free one */
+    const char *state;
+};
+
+/* Opens the state and serves until destroyed. */
+int registry_create(const struct registry_options *options, struct registry **ret_registry,
+                    struct error *error);
+uint16_t registry_port(const struct registry *registry);
+/* Waits for requests that are running. NULL is fine. */
+void registry_destroy(struct registry *registry);
+
+void registry_count(struct registry *registry, enum registry_counter counter, uint64_t amount);

@@ -1,0 +1,95 @@
+#include <stdarg.h>
+
+#include "lib/buffer.h"
+#include "lib/cleanup.h"
+#include "lib/xalloc.h"
+#include "registry/oci_error.h"
+#include "registry/routes.h"
+
+const char *route_repository(struct http_request *request)
+{
+    const char *name = http_request_parameter(request, "name");
+    if (repository_is_valid(name))
+        return name;
+    oci_error_respond(request, OCI_NAME_INVALID,
+                      "\"%.200s\" is no repository name: lower-case letters, digits and single "
+                      "separators (. _ -), components between slashes, at most %d characters",
+                      name, REPOSITORY_MAX - 1);
+    return NULL;
+}
+
+const char *route_digest(struct http_request *request)
+{
+    const char *digest = http_request_parameter(request, "digest");
+    if (digest_is_valid(digest))
+        return digest;
+    oci_error_respond(request, OCI_DIGEST_INVALID,
+                      "\"%.200s\" is no digest of the form sha256:<64 lower-case hex digits>",
+                      digest);
+    return NULL;
+}
+
+void route_add_header(struct http_request *request, const char *name, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    AUTO_FREE char *value = xvasprintf(format, arguments);
+    va_end(arguments);
+    http_request_add_header(request, name, value);
+}
+
+void route_version_check(struct http_request *request, void *data)
+{
+    (void)data;
+    http_request_add_header(request, "Docker-Distribution-Api-Version", "registry/2.0");
+    http_request_respond(request, 200, "application/json", "{}", 2);
+}
+
+void route_health(struct http_request *request, void *data)
+{
+    struct registry *registry = data;
+    struct error error = ERROR_INIT;
+    if (metadata_has_repository(registry->metadata, "health", &error) < 0)
+        oci_error_respond_failure(request, &error);
+    else
+        http_request_respond(request, 200, "text/plain", "ok\n", 3);
+}
+
+void route_version(struct http_request *request, void *data)
+{
+    (void)data;
+    struct json_object *object = json_object_new_object();
+    json_object_object_add(object, "name", json_object_new_string("shoal-registry"));
+    json_object_object_add(object, "version", json_object_new_string(SHOAL_VERSION));
+    http_request_respond_json(request, 200, object);
+}
+
+static const struct {
+    const char *name;
+    const char *help;
+} counter_texts[COUNTER_COUNT] = {
+    [COUNTER_BLOBS_PULLED] = {"blobs_pulled", "Blobs and ranges of blobs sent."},
+    [COUNTER_BLOBS_PUSHED] = {"blobs_pushed", "Blobs received and verified."},
+    [COUNTER_BLOB_BYTES_PULLED] = {"blob_pulled_bytes", "Bytes of blobs sent."},
+    [COUNTER_BLOB_BYTES_PUSHED] = {"blob_pushed_bytes", "Bytes of uploads received."},
+    [COUNTER_MANIFESTS_PULLED] = {"manifests_pulled", "Manifests sent."},
+    [COUNTER_MANIFESTS_PUSHED] = {"manifests_pushed", "Manifests stored."},
+    [COUNTER_DELETIONS] = {"deletions", "Blobs, manifests and tags deleted."},
+    [COUNTER_REFUSED_UPLOADS] = {"uploads_refused", "Uploads whose bytes were not their digest's."},
+};
+
+void route_metrics(struct http_request *request, void *data)
+{
+    struct registry *registry = data;
+    struct buffer text = {0};
+    for (size_t i = 0; i < COUNTER_COUNT; i++) {
+        const char *name = counter_texts[i].name;
+        buffer_printf(&text,
+                      "# HELP shoal_registry_%s_total %s\n# TYPE shoal_registry_%s_total counter\n"
+                      "shoal_registry_%s_total %llu\n",
+                      name, counter_texts[i].help, name, name, atomic_load(&registry->counters[i]));
+    }
+    http_request_respond(request, 200, "text/plain; version=0.0.4", buffer_text(&text),
+                         text.length);
+    buffer_finish(&text);
+}

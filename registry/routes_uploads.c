@@ -1,0 +1,353 @@
+/* Uploads: POST starts one (or takes a whole blob, or mounts another repository's), PATCH appends,
+ * PUT ends it with the digest. What has arrived stays over broken connections and restarts. */
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+#include "registry/byte_range.h"
+#include "registry/oci_error.h"
+#include "registry/routes.h"
+
+/* A request that carries bytes of an upload. */
+struct transfer {
+    struct registry *registry;
+    struct blob_upload *upload;
+    bool temporary; /* a whole blob in one POST: nothing to come back to */
+    bool is_bounded;
+    uint64_t start; /* size of the upload before this request */
+    uint64_t end;   /* what it is to be after it, when bounded */
+};
+
+/* Before the answer, so that the client's next request finds the upload unlocked. */
+static void transfer_release(struct transfer *transfer)
+{
+    if (transfer->temporary && transfer->upload != NULL)
+        blob_upload_remove(transfer->upload, NULL);
+    blob_upload_close(transfer->upload);
+    transfer->upload = NULL;
+}
+
+static void transfer_destroy(void *data)
+{
+    struct transfer *transfer = data;
+    transfer_release(transfer);
+    free(transfer);
+}
+
+static void add_upload_headers(struct http_request *request, const char *repository, const char *id,
+                               uint64_t size)
+{
+    route_add_header(request, "Location", "/v2/%s/blobs/uploads/%s", repository, id);
+    route_add_header(request, "Range", "0-%llu", (unsigned long long)(size > 0 ? size - 1 : 0));
+    http_request_add_header(request, "Docker-Upload-UUID", id);
+}
+
+static void respond_upload_error(struct http_request *request, const struct error *error)
+{
+    if (error->code == ERROR_NOT_FOUND)
+        oci_error_respond(request, OCI_BLOB_UPLOAD_UNKNOWN, "%s",
+                          "there is no such upload: start one by POST");
+    else if (error->code == ERROR_CONFLICT)
+        oci_error_respond_status(request, OCI_BLOB_UPLOAD_INVALID, 409, "%s", error->message);
+    else
+        oci_error_respond_failure(request, error);
+}
+
+/* The request's upload, opened; NULL after answering. */
+static struct blob_upload *open_upload(struct http_request *request, struct registry *registry,
+                                       const char *repository)
+{
+    struct error error = ERROR_INIT;
+    struct blob_upload *upload = NULL;
+    const char *id = http_request_parameter(request, "id");
+    int found = metadata_has_upload(registry->metadata, id, repository, &error);
+    if (found == 0)
+        error_set(&error, ERROR_NOT_FOUND, "no such upload");
+    if (found == 1 && blob_upload_open(registry->blobs, id, &upload, &error) == 0)
+        return upload;
+    respond_upload_error(request, &error);
+    return NULL;
+}
+
+/* --- bytes --- */
+
+/* A chunk that says where it belongs must belong at the end of what is there. */
+static int check_chunk(struct http_request *request, struct transfer *transfer,
+                       const char *repository)
+{
+    const char *range = http_request_header(request, "Content-Range");
+    uint64_t size = blob_upload_size(transfer->upload), start;
+    transfer->start = size;
+    if (range == NULL)
+        return 0;
+    if (!byte_range_parse_chunk(range, &start, &transfer->end)) {
+        transfer_release(transfer);
+        oci_error_respond(request, OCI_BLOB_UPLOAD_INVALID,
+                          "\"%.60s\" is no Content-Range of the form <first>-<last>", range);
+        return -1;
+    }
+    if (start != size) {
+        add_upload_headers(request, repository, blob_upload_id(transfer->upload), size);
+        transfer_release(transfer);
+        oci_error_respond_status(request, OCI_BLOB_UPLOAD_INVALID, 416,
+                                 "the upload has %llu bytes and goes on there, not at %llu",
+                                 (unsigned long long)size, (unsigned long long)start);
+        return -1;
+    }
+    transfer->is_bounded = true;
+    return 0;
+}
+
+static int check_digest_query(struct http_request *request)
+{
+    const char *digest = http_request_query(request, "digest");
+    if (digest != NULL && digest_is_valid(digest))
+        return 0;
+    oci_error_respond(request, OCI_DIGEST_INVALID,
+                      "\"%.200s\" is no digest of the form sha256:<64 lower-case hex digits>",
+                      digest != NULL ? digest : "");
+    return -1;
+}
+
+/* Before the first byte: -1 after answering what is wrong. */
+static int begin_transfer(struct http_request *request, struct registry *registry)
+{
+    const char *method = http_request_method(request);
+    const char *repository = route_repository(request);
+    bool is_post = strcmp(method, "POST") == 0;
+    struct error error = ERROR_INIT;
+    if (repository == NULL)
+        return -1;
+    bool needs_digest =
+        is_post ? http_request_query(request, "digest") != NULL : strcmp(method, "PUT") == 0;
+    if (needs_digest && check_digest_query(request) < 0)
+        return -1;
+    struct transfer *transfer = xcalloc(1, sizeof *transfer);
+    transfer->registry = registry;
+    http_request_set_state(request, transfer, transfer_destroy);
+    if (!is_post) {
+        transfer->upload = open_upload(request, registry, repository);
+        return transfer->upload == NULL ? -1 : check_chunk(request, transfer, repository);
+    }
+    transfer->temporary = needs_digest;
+    if (needs_digest && blob_upload_create(registry->blobs, &transfer->upload, &error) < 0) {
+        oci_error_respond_failure(request, &error);
+        return -1;
+    }
+    return 0;
+}
+
+int route_upload_bytes(struct http_request *request, const void *bytes, size_t length, void *data)
+{
+    struct registry *registry = data;
+    struct transfer *transfer = http_request_state(request);
+    struct error error = ERROR_INIT;
+    if (transfer == NULL)
+        return begin_transfer(request, registry);
+    if (transfer->upload == NULL) {
+        oci_error_respond(request, OCI_BLOB_UPLOAD_INVALID,
+                          "a POST with a body needs ?digest=; without it PATCH takes the bytes");
+        return -1;
+    }
+    if (transfer->is_bounded && length > transfer->end - blob_upload_size(transfer->upload)) {
+        blob_upload_truncate(transfer->upload, transfer->start, NULL);
+        transfer_release(transfer);
+        oci_error_respond(request, OCI_SIZE_INVALID, "the chunk is longer than its Content-Range");
+        return -1;
+    }
+    if (blob_upload_write(transfer->upload, bytes, length, &error) < 0) {
+        transfer_release(transfer);
+        oci_error_respond_failure(request, &error);
+        return -1;
+    }
+    registry_count(registry, COUNTER_BLOB_BYTES_PUSHED, length);
+    return 0;
+}
+
+/* A chunk that ended early leaves nothing; -1 after answering. */
+static int check_chunk_end(struct http_request *request, struct transfer *transfer)
+{
+    if (!transfer->is_bounded || blob_upload_size(transfer->upload) == transfer->end)
+        return 0;
+    blob_upload_truncate(transfer->upload, transfer->start, NULL);
+    transfer_release(transfer);
+    oci_error_respond(request, OCI_SIZE_INVALID, "the chunk is shorter than its Content-Range");
+    return -1;
+}
+
+/* --- the end: the blob --- */
+
+static int publish(struct registry *registry, struct blob_upload *upload, const char *repository,
+                   const char *digest, struct error *error)
+{
+    pthread_mutex_lock(&registry->publishing);
+    int result = blob_upload_publish(upload, digest, error);
+    if (result == 0)
+        result = metadata_add_blob(registry->metadata, repository, digest, error);
+    pthread_mutex_unlock(&registry->publishing);
+    return result;
+}
+
+static void respond_created(struct http_request *request, const char *repository,
+                            const char *digest)
+{
+    route_add_header(request, "Location", "/v2/%s/blobs/%s", repository, digest);
+    http_request_add_header(request, "Docker-Content-Digest", digest);
+    http_request_respond(request, 201, NULL, NULL, 0);
+}
+
+static void forget(struct registry *registry, const char *id)
+{
+    struct error error = ERROR_INIT;
+    if (metadata_remove_upload(registry->metadata, id, &error) < 0)
+        log_warn("an ended upload stays listed", "upload", id, "error", error.message);
+}
+
+/* Makes the blob of the upload. Bytes that are not the digest's go, and the upload with them, since
+ * nothing that is appended to them can mend them. */
+static int finish_upload(struct transfer *transfer, const char *repository, const char *digest,
+                         struct error *error)
+{
+    struct registry *registry = transfer->registry;
+    const char *id = blob_upload_id(transfer->upload);
+    int result = blob_upload_seal(transfer->upload, digest, error);
+    if (result == 0)
+        result = publish(registry, transfer->upload, repository, digest, error);
+    bool is_refused = result < 0 && error->code == ERROR_SIGNATURE;
+    if (is_refused)
+        blob_upload_remove(transfer->upload, NULL);
+    if (!transfer->temporary && (result == 0 || is_refused))
+        forget(registry, id);
+    return result;
+}
+
+static void complete(struct http_request *request, struct transfer *transfer,
+                     const char *repository)
+{
+    struct registry *registry = transfer->registry;
+    struct error error = ERROR_INIT;
+    const char *digest = http_request_query(request, "digest");
+    uint64_t size = blob_upload_size(transfer->upload);
+    int result = finish_upload(transfer, repository, digest, &error);
+    transfer_release(transfer);
+    if (result == 0) {
+        registry_count(registry, COUNTER_BLOBS_PUSHED, 1);
+        log_info("blob stored", "repository", repository, "digest", digest, "bytes",
+                 LOG_NUMBER(size));
+        respond_created(request, repository, digest);
+    } else if (error.code == ERROR_SIGNATURE) {
+        registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
+        oci_error_respond(request, OCI_DIGEST_INVALID, "%s", error.message);
+    } else {
+        oci_error_respond_failure(request, &error);
+    }
+}
+
+/* --- the routes --- */
+
+static void start_upload(struct http_request *request, struct registry *registry,
+                         const char *repository)
+{
+    struct error error = ERROR_INIT;
+    struct blob_upload *upload = NULL;
+    if (blob_upload_create(registry->blobs, &upload, &error) < 0) {
+        oci_error_respond_failure(request, &error);
+        return;
+    }
+    int result =
+        metadata_add_upload(registry->metadata, blob_upload_id(upload), repository, &error);
+    if (result < 0)
+        blob_upload_remove(upload, NULL);
+    else
+        add_upload_headers(request, repository, blob_upload_id(upload), 0);
+    blob_upload_close(upload);
+    if (result < 0)
+        oci_error_respond_failure(request, &error);
+    else
+        http_request_respond(request, 202, NULL, NULL, 0);
+}
+
+void route_upload_post(struct http_request *request, void *data)
+{
+    struct registry *registry = data;
+    struct transfer *transfer = http_request_state(request);
+    const char *repository = http_request_parameter(request, "name");
+    const char *mount = http_request_query(request, "mount");
+    const char *from = http_request_query(request, "from");
+    struct error error = ERROR_INIT;
+    if (transfer->temporary) {
+        complete(request, transfer, repository);
+        return;
+    }
+    /* What cannot be mounted is uploaded: the spec's fallback. */
+    int mounted = 0;
+    if (mount != NULL && digest_is_valid(mount) && from != NULL && repository_is_valid(from))
+        mounted = metadata_mount_blob(registry->metadata, from, repository, mount, &error);
+    if (mounted < 0)
+        oci_error_respond_failure(request, &error);
+    else if (mounted == 1)
+        respond_created(request, repository, mount);
+    else
+        start_upload(request, registry, repository);
+}
+
+void route_upload_patch(struct http_request *request, void *data)
+{
+    (void)data;
+    struct transfer *transfer = http_request_state(request);
+    if (check_chunk_end(request, transfer) < 0)
+        return;
+    add_upload_headers(request, http_request_parameter(request, "name"),
+                       blob_upload_id(transfer->upload), blob_upload_size(transfer->upload));
+    transfer_release(transfer);
+    http_request_respond(request, 202, NULL, NULL, 0);
+}
+
+void route_upload_put(struct http_request *request, void *data)
+{
+    (void)data;
+    struct transfer *transfer = http_request_state(request);
+    if (check_chunk_end(request, transfer) == 0)
+        complete(request, transfer, http_request_parameter(request, "name"));
+}
+
+void route_upload_get(struct http_request *request, void *data)
+{
+    struct registry *registry = data;
+    struct error error = ERROR_INIT;
+    const char *repository = route_repository(request);
+    const char *id = http_request_parameter(request, "id");
+    uint64_t size = 0;
+    if (repository == NULL)
+        return;
+    int found = metadata_has_upload(registry->metadata, id, repository, &error);
+    if (found == 0)
+        error_set(&error, ERROR_NOT_FOUND, "no such upload");
+    /* Without its lock: how far an upload is can be asked while it is under way. */
+    if (found != 1 || blob_store_upload_size(registry->blobs, id, &size, &error) < 0) {
+        respond_upload_error(request, &error);
+        return;
+    }
+    add_upload_headers(request, repository, id, size);
+    http_request_respond(request, 204, NULL, NULL, 0);
+}
+
+void route_upload_delete(struct http_request *request, void *data)
+{
+    struct registry *registry = data;
+    struct error error = ERROR_INIT;
+    const char *repository = route_repository(request);
+    struct blob_upload *upload =
+        repository != NULL ? open_upload(request, registry, repository) : NULL;
+    if (upload == NULL)
+        return;
+    int result = blob_upload_remove(upload, &error);
+    if (result == 0)
+        result = metadata_remove_upload(registry->metadata, blob_upload_id(upload), &error);
+    blob_upload_close(upload);
+    if (result < 0)
+        oci_error_respond_failure(request, &error);
+    else
+        http_request_respond(request, 204, NULL, NULL, 0);
+}
