@@ -1,0 +1,98 @@
+#include "cli/change.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/format.h"
+#include "cli/scheduler.h"
+#include "lib/cleanup.h"
+#include "lib/text.h"
+
+int change_begin(struct change *change, struct cli *cli, const char *namespace_name,
+                 const char *service, struct json_object *answer, struct error *error)
+{
+    *change = (struct change){.cli = cli, .namespace_name = namespace_name, .service = service};
+    if (json_decode(&api_change_answer_record, answer, JSON_LENIENT, &change->answer, error) < 0)
+        return error_wrap(error, "the scheduler's answer");
+    return 0;
+}
+
+static bool is_detached(const struct change *change)
+{
+    return invocation_has(change->cli->invocation, "detach");
+}
+
+int change_wait_replicas(struct change *change, struct error *error)
+{
+    if (is_detached(change))
+        return 0;
+    change->waited = true;
+    follow_init(&change->follow, change->cli, change->namespace_name, change->service);
+    int result = follow_replicas(&change->follow, error);
+    change->succeeded = result == 0 && !change->follow.detached;
+    return result;
+}
+
+int change_wait(struct change *change, struct error *error)
+{
+    if (change->answer.rollout == 0)
+        return change->answer.changed ? change_wait_replicas(change, error) : 0;
+    if (is_detached(change))
+        return 0;
+    change->waited = true;
+    follow_init(&change->follow, change->cli, change->namespace_name, change->service);
+    if (change->answer.message[0] != '\0')
+        progress_say(&change->follow.progress, "%s: %s", change->service, change->answer.message);
+    int result = follow_rollout(&change->follow, change->answer.rollout, error);
+    change->succeeded = result == 0 && !change->follow.detached;
+    return result;
+}
+
+static const char *result_of(const struct change *change)
+{
+    if (change->succeeded)
+        return "succeeded";
+    if (!change->answer.changed && change->answer.rollout == 0)
+        return "unchanged";
+    if (!change->waited || change->follow.detached)
+        return "detached";
+    return "failed";
+}
+
+struct json_object *change_document(const struct change *change)
+{
+    struct json_object *document = json_object_new_object();
+    struct json_object *answer = json_encode(&api_change_answer_record, &change->answer);
+    json_object_object_add(document, "namespace", json_object_new_string(change->namespace_name));
+    json_object_object_add(document, "service", json_object_new_string(change->service));
+    json_object_object_add(document, "result", json_object_new_string(result_of(change)));
+    json_object_object_foreach (answer, key, value)
+        json_object_object_add(document, key, json_object_get(value));
+    json_object_put(answer);
+    if (change->follow.has_rollout)
+        json_object_object_add(document, "rollout_view",
+                               json_encode(&api_rollout_view_record, &change->follow.rollout));
+    return document;
+}
+
+void change_print(const struct change *change)
+{
+    const char *result = result_of(change);
+    if (strcmp(result, "unchanged") == 0) {
+        printf("%s: no change, revision %u stays\n", change->service, change->answer.revision);
+    } else if (strcmp(result, "detached") == 0 && change->answer.rollout > 0) {
+        printf("%s: rollout %u to revision %u goes on; see `shoal status %s`\n", change->service,
+               change->answer.rollout, change->answer.revision, change->service);
+    } else if (strcmp(result, "detached") == 0) {
+        printf("%s: accepted, it goes on; see `shoal status %s`\n", change->service,
+               change->service);
+    } else if (strcmp(result, "succeeded") == 0 && change->follow.has_rollout) {
+        char spent[FORMAT_MAX];
+        format_span(change->follow.rollout.duration_ms, spent);
+        printf("%s: revision %u runs, %u of %u healthy (rollout %u, %s)\n", change->service,
+               change->follow.rollout.to, change->follow.rollout.healthy,
+               change->follow.rollout.wanted, change->answer.rollout, spent);
+    } else if (strcmp(result, "succeeded") == 0) {
+        printf("%s: %u ready\n", change->service, change->answer.replicas);
+    }
+}

@@ -1,0 +1,248 @@
+/* Every command of `shoal`: a row here is its parsing, its help and its completion. */
+#include "cli/command.h"
+
+#include "cli/cli.h"
+
+#define END                                                                                        \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+#define PORT_MAX 65535
+
+const char *const output_format_names[] = {"table", "wide", "json", "yaml", NULL};
+static const char *const shells[] = {"bash", NULL};
+static const char *const kinds[] = {"service", "instance", "node", "key", "image", NULL};
+static const char *const accelerators[] = {"auto", "kvm", "tcg", NULL};
+
+const struct noun nouns[] = {
+    {"cluster", "the daemons of this machine"},
+    {"service", "what you deploy: an image, replicas and how to roll them"},
+    {"instance", "one running copy of a service"},
+    {"image", "unikernel images, local and in the registry"},
+    {"key", "signing keys"},
+    {"trust", "the keys whose images may boot"},
+    {"node", "the machines that run instances"},
+    {"event", "what happened"},
+    END,
+};
+
+const struct option global_options[] = {
+    {"address", 0, OPTION_TEXT, .value = "URL",
+     .help = "the scheduler (else SHOAL_ADDRESS, "
+             "context, 127.0.0.1:7000)"},
+    {"registry", 0, OPTION_TEXT, .value = "URL",
+     .help = "the registry (else SHOAL_REGISTRY, "
+             "context, 127.0.0.1:5000)"},
+    {"namespace", 'n', OPTION_TEXT, .value = "NS", .help = "the namespace (default: default)"},
+    {"output", 'o', OPTION_CHOICE, .value = "FORMAT", .help = "how to print",
+     .choices = output_format_names},
+    {"state", 0, OPTION_FOLDER, .value = "DIR",
+     .help = "up, down: the daemons' state "
+             "(default: /var/lib/shoal)"},
+    {"no-color", 0, OPTION_FLAG, .help = "no colours (also: NO_COLOR)"},
+    {"help", 'h', OPTION_FLAG, .help = "this text"},
+    END,
+};
+
+static const struct option up_options[] = {
+    {"registry-port", 0, OPTION_NUMBER, .value = "PORT", .help = "default 5000", .min = 1,
+     .max = PORT_MAX},
+    {"scheduler-port", 0, OPTION_NUMBER, .value = "PORT", .help = "default 7000", .min = 1,
+     .max = PORT_MAX},
+    {"agent-port", 0, OPTION_NUMBER, .value = "PORT", .help = "default 7001", .min = 1,
+     .max = PORT_MAX},
+    {"node", 0, OPTION_TEXT, .value = "NAME", .help = "this machine's name as a node"},
+    {"accelerator", 0, OPTION_CHOICE, .value = "ACCEL", .help = "what runs the guests",
+     .choices = accelerators},
+    {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "for each daemon (default 1m)"},
+    END,
+};
+
+static const struct option down_options[] = {
+    {"keep", 0, OPTION_FLAG, .help = "leave the guests running"},
+    {"node", 0, OPTION_TEXT, .value = "NAME", .help = "as given to up"},
+    END,
+};
+
+static const struct option build_options[] = {
+    {"tag", 't', OPTION_TEXT, true, .value = "REF", .help = "the image's name, hello:1.0"},
+    END,
+};
+
+static const struct option push_options[] = {
+    {"sign", 0, OPTION_FILE, .value = "KEY", .help = "sign it with this private key"},
+    END,
+};
+
+static const struct option sign_options[] = {
+    {"key", 0, OPTION_FILE, true, .value = "KEY", .help = "the private key"},
+    END,
+};
+
+static const struct option verify_options[] = {
+    {"key", 0, OPTION_FILE, .value = "PUB", .help = "a public key instead of the cluster's"},
+    END,
+};
+
+static const struct option image_list_options[] = {
+    {"remote", 0, OPTION_FLAG, .help = "the registry's images instead of the local ones"},
+    END,
+};
+
+static const struct option image_remove_options[] = {
+    {"remote", 0, OPTION_FLAG, .help = "from the registry instead of the local store"},
+    END,
+};
+
+static const struct option trust_add_options[] = {
+    {"name", 0, OPTION_TEXT, .value = "NAME", .help = "the key's name (default: the file's)"},
+    END,
+};
+
+static const struct option validate_options[] = {
+    {"file", 'f', OPTION_FILE, true, .value = "FILE", .help = "the manifest; - is standard input"},
+    {"cluster", 0, OPTION_FLAG, .help = "ask the scheduler too: image, signature, ports"},
+    END,
+};
+
+static const struct option deploy_options[] = {
+    {"file", 'f', OPTION_FILE, true, .value = "FILE", .help = "the manifest; - is standard input"},
+    {"detach", 0, OPTION_FLAG, .help = "do not wait for the rollout"},
+    {"wait-for-room", 0, OPTION_FLAG, .help = "stay when no node has room"},
+    {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "stop waiting after so long"},
+    END,
+};
+
+static const struct option change_options[] = {
+    {"detach", 0, OPTION_FLAG, .help = "do not wait"},
+    {"wait-for-room", 0, OPTION_FLAG, .help = "stay when no node has room"},
+    {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "stop waiting after so long"},
+    END,
+};
+
+static const struct option rollback_options[] = {
+    {"to", 0, OPTION_NUMBER, .value = "REVISION",
+     .help = "which one (default: the newest other "
+             "one that succeeded)",
+     .min = 1, .max = UINT32_MAX},
+    {"detach", 0, OPTION_FLAG, .help = "do not wait"},
+    {"wait-for-room", 0, OPTION_FLAG, .help = "stay when no node has room"},
+    {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "stop waiting after so long"},
+    END,
+};
+
+static const struct option remove_options[] = {
+    {"detach", 0, OPTION_FLAG, .help = "do not wait until its instances have ended"},
+    {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "stop waiting after so long"},
+    END,
+};
+
+static const struct option ps_options[] = {
+    {"all", 'a', OPTION_FLAG, .help = "those that are over too"},
+    END,
+};
+
+static const struct option logs_options[] = {
+    {"follow", 'f', OPTION_FLAG, .help = "go on with what comes"},
+    {"tail", 0, OPTION_NUMBER, .value = "N", .help = "the last N lines (default 100)",
+     .max = 1000000},
+    END,
+};
+
+static const struct option events_options[] = {
+    {"follow", 'f', OPTION_FLAG, .help = "go on with what comes"},
+    {"tail", 0, OPTION_NUMBER, .value = "N", .help = "the last N only", .max = 1000000},
+    END,
+};
+
+const struct command commands[] = {
+    {"cluster", "up", "up", "start registry, scheduler and agent on this machine", "",
+     .options = up_options, .run = up_run,
+     .details = "Starts what is not running, waits until the node is ready, and writes the context "
+                "`local`.\nThe agent needs root.",
+     .examples = "  shoal up\n  shoal up --state /tmp/cluster --scheduler-port 17000"},
+    {"cluster", "down", "down", "end the guests and stop the daemons", "", .options = down_options,
+     .run = down_run, .details = "What was deployed is kept on disk: `shoal up` brings it back.",
+     .examples = "  shoal down\n  shoal down --keep"},
+    {"key", "generate", "keygen", "make a signing key: NAME.key and NAME.pub", "NAME",
+     .run = keygen_run,
+     .details = "ECDSA P-256, PEM; NAME.key is readable by you alone. Never overwrites a key.",
+     .examples = "  shoal keygen shoal"},
+    {"trust", "add", NULL, "let images signed by a key boot", "FILE",
+     .argument_kind = ARGUMENT_FILE, .options = trust_add_options, .run = trust_add_run,
+     .examples = "  shoal trust add shoal.pub"},
+    {"trust", "list", NULL, "the trusted keys", "", .run = trust_list_run},
+    {"trust", "rm", NULL, "stop trusting a key", "NAME", .run = trust_remove_run},
+    {"image", "build", "build", "make an image of a folder with a Unikernel.yaml", "DIR",
+     .argument_kind = ARGUMENT_FOLDER, .options = build_options, .run = build_run,
+     .details = "The image goes to the local store: $SHOAL_IMAGES, or ~/.local/share/shoal/images.",
+     .examples = "  shoal build examples/hello -t hello:1.0"},
+    {"image", "push", "push", "copy a local image to the registry", "REF", .options = push_options,
+     .run = push_run,
+     .details = "--sign signs the image and each of its architectures, as cosign does.",
+     .examples = "  shoal push hello:1.0 --sign shoal.key"},
+    {"image", "sign", "sign", "sign an image that is in the registry", "REF",
+     .options = sign_options, .run = sign_run,
+     .examples = "  shoal sign hello:1.0 --key shoal.key"},
+    {"image", "verify", "verify", "check an image in the registry as a node would", "REF",
+     .options = verify_options, .run = verify_run,
+     .details = "Every digest from the index to the kernel's, and the signature, by the keys that "
+                "the\ncluster trusts or by --key.",
+     .examples = "  shoal verify hello:1.0\n  shoal verify hello:1.0 --key shoal.pub"},
+    {"image", "list", NULL, "local images, or the registry's", "", .options = image_list_options,
+     .run = image_list_run},
+    {"image", "pull", NULL, "copy an image from the registry to the local store", "REF",
+     .run = image_pull_run},
+    {"image", "rm", NULL, "remove an image's name", "REF", .options = image_remove_options,
+     .run = image_remove_run},
+    {"image", "inspect", NULL, "one local image as JSON", "REF", .run = inspect_run},
+    {"service", "validate", "validate", "check a manifest, change nothing", "",
+     .options = validate_options, .run = validate_run,
+     .examples = "  shoal validate -f service.yaml"},
+    {"service", "deploy", "deploy", "apply a manifest and wait until it is healthy", "",
+     .options = deploy_options, .run = deploy_run,
+     .details =
+         "Follows the rollout: exit 0 when it succeeded, 3 when it failed or was rolled "
+         "back, 4 when no\nnode has had room for 10 s. Ctrl-C detaches, the rollout goes on.",
+     .examples = "  shoal deploy -f service.yaml\n  shoal deploy -f service.yaml --detach"},
+    {"service", "ps", "ps", "instances, of one service or of all", "[SERVICE]",
+     .options = ps_options, .run = ps_run},
+    {"instance", "list", NULL, "instances, of one service or of all", "[SERVICE]",
+     .options = ps_options, .run = ps_run},
+    {"service", "list", NULL, "the services", "", .run = service_list_run},
+    {"service", "status", "status", "a service: rollout, instances, causes, last events", "SERVICE",
+     .run = status_run},
+    {NULL, "inspect", "inspect", "everything about one object, as JSON", "KIND NAME",
+     .argument_choices = kinds, .run = inspect_run,
+     .examples = "  shoal inspect service hello\n  shoal inspect instance 000100000003 -o yaml"},
+    {"service", "inspect", NULL, "one service as JSON", "SERVICE", .run = inspect_run},
+    {"instance", "inspect", NULL, "one instance as JSON", "ID", .run = inspect_run},
+    {"node", "inspect", NULL, "one node as JSON", "NODE", .run = inspect_run},
+    {"key", "inspect", NULL, "one trusted key as JSON", "NAME", .run = inspect_run},
+    {"service", "scale", "scale", "set the number of instances and wait for them", "SERVICE=N",
+     .options = change_options, .run = scale_run, .examples = "  shoal scale hello=5"},
+    {"service", "restart", "restart", "replace every instance by a new one", "SERVICE",
+     .options = change_options, .run = restart_run},
+    {"service", "history", "history", "rollouts and revisions", "SERVICE", .run = history_run},
+    {"service", "rollback", "rollback", "return to an earlier revision", "SERVICE",
+     .options = rollback_options, .run = rollback_run,
+     .examples = "  shoal rollback hello\n  shoal rollback hello --to 3"},
+    {"service", "rm", "rm", "end a service and forget it", "SERVICE", .options = remove_options,
+     .run = remove_run},
+    {"service", "logs", "logs", "what a service's guests, or one guest, wrote on the console",
+     "SERVICE|INSTANCE", .options = logs_options, .run = logs_run,
+     .examples = "  shoal logs -f hello\n  shoal logs --tail 20 000100000003"},
+    {"instance", "logs", NULL, "what one guest wrote on its console", "INSTANCE",
+     .options = logs_options, .run = logs_run},
+    {"event", "list", "events", "what happened, oldest first", "[SERVICE]",
+     .options = events_options, .run = events_run, .examples = "  shoal events -f hello"},
+    {"node", "list", NULL, "the nodes and what they have free", "", .run = node_list_run},
+    {"cluster", "version", "version", "this program's version, and the daemons'", "",
+     .run = version_run},
+    {NULL, "completion", "completion", "a script for the shell's completion",
+     "bash|words [WORD...]", .argument_choices = shells, .run = completion_run,
+     .examples = "  eval \"$(shoal completion bash)\""},
+    {NULL, "help", "help", "help for a command", "[COMMAND...]", .argument_kind = ARGUMENT_COMMAND,
+     .run = help_run},
+    END,
+};

@@ -1,0 +1,261 @@
+#include "cli/follow.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/format.h"
+#include "cli/room.h"
+#include "cli/scheduler.h"
+#include "lib/clock.h"
+#include "lib/text.h"
+
+#define POLL_MS     200
+#define PATIENCE_MS 30000 /* with a scheduler that does not answer: it may be restarting */
+
+/* What a look at the scheduler found. */
+enum look { LOOK_DONE, LOOK_WAIT, LOOK_NO_ROOM, LOOK_ERROR };
+typedef enum look look_function(struct follow *follow, uint32_t number, struct error *error);
+
+void follow_init(struct follow *follow, struct cli *cli, const char *namespace_name,
+                 const char *service)
+{
+    *follow = (struct follow){
+        .cli = cli,
+        .namespace_name = namespace_name,
+        .service = service,
+        .wait_for_room = invocation_has(cli->invocation, "wait-for-room"),
+        .timeout_ms = invocation_duration(cli->invocation, "timeout", 0),
+    };
+    progress_init(&follow->progress);
+    session_catch_interrupt(cli_session(cli));
+}
+
+static uint64_t now_ms(void)
+{
+    return clock_monotonic_ms(clock_system());
+}
+
+static bool may_pass(const struct error *error)
+{
+    return error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT;
+}
+
+static int end_detached(struct follow *follow)
+{
+    follow->detached = true;
+    progress_say(&follow->progress,
+                 "Detached: %s goes on without being watched. See `shoal status %s`.",
+                 follow->service, follow->service);
+    return 0;
+}
+
+static int end_without_room(struct follow *follow, struct error *error)
+{
+    struct buffer AUTO_BUFFER text = {0};
+    room_describe(follow->cli, follow->namespace_name, follow->service, &text);
+    progress_finish(&follow->progress);
+    return error_set(error, ERROR_NO_CAPACITY,
+                     "%s: no node has room%s\nIt goes on by itself once there is room: wait with "
+                     "--wait-for-room, free some, or add a node.",
+                     follow->service, buffer_text(&text));
+}
+
+static int end_by_timeout(struct follow *follow, uint64_t ms, const char *what, struct error *error)
+{
+    char spent[TEXT_DURATION_MAX];
+    text_format_duration(ms, spent, sizeof spent);
+    progress_finish(&follow->progress);
+    return error_set(error, ERROR_TIMEOUT, "%s: %s %s; it goes on. See `shoal status %s`.",
+                     follow->service, what, spent, follow->service);
+}
+
+/* Whether --timeout or the patience with a standstill is over, without room being the reason. */
+static bool is_over_time(struct follow *follow, enum look found, uint64_t begin, uint64_t now,
+                         struct error *error)
+{
+    if (found != LOOK_WAIT)
+        follow->changed_ms = now;
+    if (follow->timeout_ms > 0 && now - begin >= follow->timeout_ms) {
+        end_by_timeout(follow, follow->timeout_ms, "not done after", error);
+        return true;
+    }
+    if (follow->stall_ms > 0 && now - follow->changed_ms >= follow->stall_ms) {
+        end_by_timeout(follow, follow->stall_ms, "nothing has changed for", error);
+        return true;
+    }
+    return false;
+}
+
+/* Looks again and again; a scheduler that is away for a moment is waited for. */
+static int follow_with(struct follow *follow, look_function *look, uint32_t number,
+                       struct error *error)
+{
+    struct session *session = cli_session(follow->cli);
+    uint64_t begin = now_ms(), answered = begin, had_room = begin;
+    follow->changed_ms = begin;
+    for (;;) {
+        struct error reason = ERROR_INIT;
+        enum look found = look(follow, number, &reason);
+        uint64_t now = now_ms();
+        if (session_is_interrupted(session))
+            return end_detached(follow);
+        if (found == LOOK_DONE) {
+            progress_finish(&follow->progress);
+            return 0;
+        }
+        if (found == LOOK_ERROR && (!may_pass(&reason) || now - answered > PATIENCE_MS)) {
+            progress_finish(&follow->progress);
+            return error_copy(error, &reason);
+        }
+        if (found == LOOK_ERROR)
+            progress_show(&follow->progress, "the scheduler does not answer, trying again");
+        else
+            answered = now;
+        if (found != LOOK_NO_ROOM)
+            had_room = now;
+        else if (!follow->wait_for_room && now - had_room >= FOLLOW_NO_ROOM_MS)
+            return end_without_room(follow, error);
+        if (is_over_time(follow, found, begin, now, error))
+            return -1;
+        if (!session_sleep(session, POLL_MS))
+            return end_detached(follow);
+    }
+}
+
+static const struct api_rollout_view *find_rollout(const struct view_list *list, uint32_t number)
+{
+    const struct api_rollout_view *views = list->items;
+    for (size_t i = 0; i < list->count; i++) {
+        if (views[i].number == number)
+            return &views[i];
+    }
+    return NULL;
+}
+
+static void show_rollout(struct follow *follow, const struct api_rollout_view *view)
+{
+    char phase[32], old[48] = "", failures[48] = "";
+    snprintf(phase, sizeof phase, "%s", rollout_phase_names[view->phase]);
+    for (char *at = phase; *at != '\0'; at++)
+        *at = *at == '_' ? ' ' : *at;
+    if (view->old > 0)
+        snprintf(old, sizeof old, ", %u of other revisions", view->old);
+    if (view->failures > 0)
+        snprintf(failures, sizeof failures, ", %u failed starts", view->failures);
+    progress_show(&follow->progress, "%s: rollout %u to revision %u %s: %u/%u healthy%s%s%s%s",
+                  follow->service, view->number, view->to, phase, view->healthy, view->wanted, old,
+                  failures, view->reason[0] != '\0' ? "; " : "", view->reason);
+}
+
+static enum look end_of_rollout(const struct follow *follow, const struct api_rollout_view *view,
+                                struct error *error)
+{
+    const char *reason = view->reason[0] != '\0' ? view->reason : "no reason was given";
+    if (view->phase == ROLLOUT_SUCCEEDED)
+        return LOOK_DONE;
+    if (view->phase == ROLLOUT_ROLLED_BACK)
+        error_set(error, ERROR_FAILED,
+                  "%s: rollout %u to revision %u was rolled back to revision %u: %s\n"
+                  "See `shoal status %s` and `shoal logs %s`.",
+                  follow->service, view->number, view->to, view->from, reason, follow->service,
+                  follow->service);
+    else if (view->phase == ROLLOUT_SUPERSEDED)
+        error_set(error, ERROR_FAILED, "%s: rollout %u was superseded by a newer one: %s",
+                  follow->service, view->number, reason);
+    else
+        error_set(error, ERROR_FAILED,
+                  "%s: rollout %u to revision %u failed: %s\nIts instances are kept to look at: "
+                  "`shoal status %s`, `shoal logs %s`.",
+                  follow->service, view->number, view->to, reason, follow->service,
+                  follow->service);
+    return LOOK_ERROR;
+}
+
+static enum look look_at_rollout(struct follow *follow, uint32_t number, struct error *error)
+{
+    struct view_list AUTO_VIEWS rollouts = {0};
+    if (scheduler_rollouts(follow->cli, follow->namespace_name, follow->service, &rollouts, error) <
+        0)
+        return LOOK_ERROR;
+    const struct api_rollout_view *view = find_rollout(&rollouts, number);
+    if (view == NULL) {
+        error_set(error, ERROR_NOT_FOUND, "%s has no rollout %u any more", follow->service, number);
+        return LOOK_ERROR;
+    }
+    follow->rollout = *view;
+    follow->has_rollout = true;
+    show_rollout(follow, view);
+    if (rollout_phase_is_over(view->phase))
+        return end_of_rollout(follow, view, error);
+    return view->no_capacity ? LOOK_NO_ROOM : LOOK_WAIT;
+}
+
+int follow_rollout(struct follow *follow, uint32_t number, struct error *error)
+{
+    return follow_with(follow, look_at_rollout, number, error);
+}
+
+static enum look look_at_replicas(struct follow *follow, uint32_t wanted, struct error *error)
+{
+    struct view_list AUTO_VIEWS instances = {0};
+    if (scheduler_instances(follow->cli, follow->namespace_name, follow->service, &instances,
+                            error) < 0)
+        return LOOK_ERROR;
+    const struct api_instance_view *views = instances.items;
+    uint32_t ready = 0, ending = 0, others = 0;
+    bool no_room = false;
+    for (size_t i = 0; i < instances.count; i++) {
+        if (instance_state_is_over(views[i].state))
+            continue;
+        ending += views[i].wanted == API_WANTED_STOP;
+        ready += views[i].wanted == API_WANTED_RUN && views[i].state == INSTANCE_READY;
+        others += views[i].wanted == API_WANTED_RUN && views[i].state != INSTANCE_READY;
+        no_room = no_room || strcmp(views[i].cause, "no_capacity") == 0;
+    }
+    progress_show(&follow->progress, "%s: %u/%u ready%s", follow->service, ready, wanted,
+                  ending > 0 ? ", others are ending" : "");
+    if (ready == wanted && others == 0 && ending == 0)
+        return LOOK_DONE;
+    uint64_t picture = (uint64_t)ready << 40 | (uint64_t)others << 20 | ending;
+    if (picture != follow->picture)
+        follow->changed_ms = now_ms();
+    follow->picture = picture;
+    return no_room ? LOOK_NO_ROOM : LOOK_WAIT;
+}
+
+int follow_replicas(struct follow *follow, struct error *error)
+{
+    struct api_service_view view = {0};
+    if (scheduler_service(follow->cli, follow->namespace_name, follow->service, &view, NULL,
+                          error) < 0)
+        return -1;
+    uint32_t wanted = view.replicas;
+    struct api_service_spec spec = {0};
+    if (view.spec != NULL && api_service_spec_decode(view.spec, &spec, NULL) == 0)
+        follow->stall_ms = spec.rollout.progress_deadline_ms;
+    api_service_spec_release(&spec);
+    json_record_release(&api_service_view_record, &view);
+    return follow_with(follow, look_at_replicas, wanted, error);
+}
+
+static enum look look_at_removal(struct follow *follow, uint32_t number, struct error *error)
+{
+    (void)number;
+    struct view_list AUTO_VIEWS instances = {0};
+    if (scheduler_instances(follow->cli, follow->namespace_name, follow->service, &instances,
+                            error) < 0)
+        return error->code == ERROR_NOT_FOUND ? LOOK_DONE : LOOK_ERROR;
+    const struct api_instance_view *views = instances.items;
+    size_t left = 0;
+    for (size_t i = 0; i < instances.count; i++)
+        left += !instance_state_is_over(views[i].state);
+    if (left == 0)
+        return LOOK_DONE;
+    progress_show(&follow->progress, "%s: %zu instances are ending", follow->service, left);
+    return LOOK_WAIT;
+}
+
+int follow_removal(struct follow *follow, struct error *error)
+{
+    return follow_with(follow, look_at_removal, 0, error);
+}

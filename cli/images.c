@@ -1,0 +1,334 @@
+/* build, image list, pull, rm, verify. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/format.h"
+#include "cli/keys.h"
+#include "cli/lists.h"
+#include "cli/registry.h"
+#include "cli/scheduler.h"
+#include "image-format/layout.h"
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/xalloc.h"
+
+/* The name under which the local store knows an image: host, repository and tag. */
+static int local_name(struct cli *cli, const char *text, char ret_name[IMAGE_TEXT_MAX],
+                      struct error *error)
+{
+    struct image_reference reference;
+    if (image_reference_parse(text, cli->settings.namespace_name, &reference, error) < 0)
+        return -1;
+    if (reference.tag[0] == '\0')
+        return error_set(error, ERROR_INVALID,
+                         "image \"%s\": the local store knows images by tag, name one", text);
+    reference.digest[0] = '\0';
+    image_reference_format(&reference, ret_name);
+    return 0;
+}
+
+static void print_image(struct cli *cli, const char *name, const struct packed_image *image,
+                        const char *result)
+{
+    const char *digest = packed_image_top(image)->digest;
+    if (!cli_wants_document(cli)) {
+        printf("%s: %s\n%s\n", name, result, digest);
+        return;
+    }
+    struct json_object *document = json_object_new_object();
+    struct json_object *architectures = json_object_new_array();
+    for (size_t i = 0; i < image->manifest_count; i++)
+        json_object_array_add(architectures,
+                              json_object_new_string(image->manifests[i].architecture));
+    json_object_object_add(document, "name", json_object_new_string(name));
+    json_object_object_add(document, "digest", json_object_new_string(digest));
+    json_object_object_add(document, "architectures", architectures);
+    json_object_object_add(document, "result", json_object_new_string(result));
+    cli_print_document(cli, document);
+}
+
+int build_run(struct cli *cli, struct error *error)
+{
+    char name[IMAGE_TEXT_MAX];
+    AUTO_FREE char *folder = image_store_path();
+    struct recipe recipe;
+    struct packed_image image;
+    if (local_name(cli, invocation_text(cli->invocation, "tag"), name, error) < 0 ||
+        recipe_load(cli_argument(cli, 0), &recipe, error) < 0)
+        return -1;
+    int result = pack_image(&recipe, &image, error);
+    recipe_release(&recipe);
+    if (result < 0)
+        return -1;
+    result = layout_add(folder, name, &image, error);
+    if (result == 0)
+        print_image(cli, name, &image, "built");
+    packed_image_release(&image);
+    return result;
+}
+
+static void list_local(struct cli *cli, const struct layout_entry *entries, size_t count)
+{
+    static const struct table_column columns[] = {{"NAME", .right = false},
+                                                  {"DIGEST", .right = false},
+                                                  {"SIZE", .right = true},
+                                                  {NULL, false, false}};
+    struct table *table = table_create(columns);
+    for (size_t i = 0; i < count; i++) {
+        char digest[FORMAT_MAX], size[FORMAT_MAX];
+        format_digest(entries[i].digest, digest);
+        format_bytes(entries[i].size, size);
+        table_cell(table, "%s", entries[i].name);
+        table_cell(table, "%s",
+                   cli->format == OUTPUT_WIDE ? entries[i].digest : (const char *)digest);
+        table_cell(table, "%s", size);
+    }
+    lists_print_table(cli, table);
+}
+
+static int image_list_local(struct cli *cli, struct error *error)
+{
+    AUTO_FREE char *folder = image_store_path();
+    AUTO_FREE struct layout_entry *entries = NULL;
+    size_t count;
+    if (layout_list(folder, &entries, &count, error) < 0)
+        return -1;
+    if (!cli_wants_document(cli)) {
+        list_local(cli, entries, count);
+        return 0;
+    }
+    struct json_object *images = json_object_new_array();
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *image = json_object_new_object();
+        json_object_object_add(image, "name", json_object_new_string(entries[i].name));
+        json_object_object_add(image, "digest", json_object_new_string(entries[i].digest));
+        json_object_object_add(image, "size", json_object_new_int64((int64_t)entries[i].size));
+        json_object_array_add(images, image);
+    }
+    struct json_object *document = json_object_new_object();
+    json_object_object_add(document, "images", images);
+    cli_print_document(cli, document);
+    return 0;
+}
+
+/* Tags of one repository; signatures are no images. */
+static int list_repository(struct registry *registry, const char *repository,
+                           struct json_object *images, struct error *error)
+{
+    AUTO_JSON struct json_object *document = NULL;
+    struct json_object *tags;
+    if (registry_list_tags(registry, repository, &document, error) < 0)
+        return -1;
+    if (!json_object_object_get_ex(document, "tags", &tags) ||
+        !json_object_is_type(tags, json_type_array))
+        return 0;
+    snprintf(registry->image.repository, sizeof registry->image.repository, "%s", repository);
+    for (size_t i = 0; i < json_object_array_length(tags); i++) {
+        const char *tag = json_object_get_string(json_object_array_get_idx(tags, i));
+        size_t length = strlen(tag);
+        struct registry_manifest manifest = {0};
+        if (length > 4 && strcmp(tag + length - 4, ".sig") == 0)
+            continue;
+        if (registry_get_manifest(registry, tag, &manifest, NULL) < 0)
+            continue;
+        AUTO_FREE char *name = xasprintf("%s:%s", repository, tag);
+        struct json_object *image = json_object_new_object();
+        json_object_object_add(image, "name", json_object_new_string(name));
+        json_object_object_add(image, "digest", json_object_new_string(manifest.digest));
+        json_object_array_add(images, image);
+        free(manifest.bytes);
+    }
+    return 0;
+}
+
+static int list_remote(struct registry *registry, struct json_object *images, struct error *error)
+{
+    AUTO_JSON struct json_object *document = NULL;
+    struct json_object *repositories;
+    if (registry_list_repositories(registry, &document, error) < 0)
+        return -1;
+    if (!json_object_object_get_ex(document, "repositories", &repositories) ||
+        !json_object_is_type(repositories, json_type_array))
+        return error_set(error, ERROR_PROTOCOL,
+                         "the registry's answer has no list of repositories");
+    for (size_t i = 0; i < json_object_array_length(repositories); i++) {
+        const char *name = json_object_get_string(json_object_array_get_idx(repositories, i));
+        if (repository_is_valid(name) && list_repository(registry, name, images, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int image_list_remote(struct cli *cli, struct error *error)
+{
+    static const struct table_column columns[] = {
+        {"NAME", .right = false}, {"DIGEST", .right = false}, {NULL, false, false}};
+    struct registry registry;
+    if (registry_init(&registry, cli, "", error) < 0)
+        return -1;
+    struct json_object *document = json_object_new_object();
+    struct json_object *images = json_object_new_array();
+    json_object_object_add(document, "images", images);
+    if (list_remote(&registry, images, error) < 0) {
+        json_object_put(document);
+        return -1;
+    }
+    if (cli_wants_document(cli)) {
+        cli_print_document(cli, document);
+        return 0;
+    }
+    struct table *table = table_create(columns);
+    for (size_t i = 0; i < json_object_array_length(images); i++) {
+        struct json_object *image = json_object_array_get_idx(images, i), *name, *digest;
+        char text[FORMAT_MAX];
+        json_object_object_get_ex(image, "name", &name);
+        json_object_object_get_ex(image, "digest", &digest);
+        format_digest(json_object_get_string(digest), text);
+        table_cell(table, "%s", json_object_get_string(name));
+        table_cell(table, "%s",
+                   cli->format == OUTPUT_WIDE ? json_object_get_string(digest)
+                                              : (const char *)text);
+    }
+    lists_print_table(cli, table);
+    json_object_put(document);
+    return 0;
+}
+
+int image_list_run(struct cli *cli, struct error *error)
+{
+    return invocation_has(cli->invocation, "remote") ? image_list_remote(cli, error)
+                                                     : image_list_local(cli, error);
+}
+
+int image_remove_run(struct cli *cli, struct error *error)
+{
+    const char *typed = cli_argument(cli, 0);
+    char name[IMAGE_TEXT_MAX];
+    if (invocation_has(cli->invocation, "remote")) {
+        struct registry registry;
+        if (registry_init(&registry, cli, typed, error) < 0 ||
+            registry_delete(&registry, error) < 0)
+            return error_wrap(error, "remove %s", typed);
+        image_reference_format(&registry.image, name);
+    } else {
+        AUTO_FREE char *folder = image_store_path();
+        if (local_name(cli, typed, name, error) < 0 || layout_remove(folder, name, error) < 0)
+            return -1;
+    }
+    if (!cli_wants_document(cli)) {
+        printf("%s: removed\n", name);
+        return 0;
+    }
+    struct json_object *document = json_object_new_object();
+    json_object_object_add(document, "name", json_object_new_string(name));
+    json_object_object_add(document, "result", json_object_new_string("removed"));
+    cli_print_document(cli, document);
+    return 0;
+}
+
+/* The keys that decide: a file's, or the cluster's. */
+static int load_keys(struct cli *cli, struct trusted_key **ret_keys, size_t *ret_count,
+                     struct error *error)
+{
+    const char *file = invocation_text(cli->invocation, "key");
+    struct trusted_key *keys;
+    if (file != NULL) {
+        keys = xcalloc(1, sizeof *keys);
+        if (keys_load_public(file, &keys->key, error) < 0) {
+            free(keys);
+            return -1;
+        }
+        public_key_id(keys->key, keys->id);
+        snprintf(keys->name, sizeof keys->name, "%s", file);
+        *ret_keys = keys;
+        *ret_count = 1;
+        return 0;
+    }
+    struct view_list AUTO_VIEWS list = {0};
+    if (scheduler_keys(cli, &list, error) < 0)
+        return -1;
+    if (list.count == 0)
+        return error_set(error, ERROR_SIGNATURE,
+                         "no key is trusted yet, so nothing may boot. Make one and trust it:\n"
+                         "  shoal keygen shoal\n  shoal trust add shoal.pub\n"
+                         "or check against a key of your own with --key PUB");
+    const struct api_key *views = list.items;
+    size_t count = 0;
+    keys = xcalloc(list.count, sizeof *keys);
+    for (size_t i = 0; i < list.count; i++) {
+        if (views[i].pem != NULL &&
+            trusted_key_parse(views[i].name, views[i].pem, strlen(views[i].pem), &keys[count],
+                              NULL) == 0)
+            count++;
+    }
+    *ret_keys = keys;
+    *ret_count = count;
+    return 0;
+}
+
+static void print_verified(struct cli *cli, const char *name, const struct image_verified *verified,
+                           const char *pinned)
+{
+    if (!cli_wants_document(cli)) {
+        printf("%s: signed by %s (key %s)\n%s\n", name, verified->key_name, verified->key_id,
+               pinned);
+        return;
+    }
+    struct json_object *document = json_object_new_object();
+    json_object_object_add(document, "name", json_object_new_string(name));
+    json_object_object_add(document, "digest", json_object_new_string(pinned));
+    json_object_object_add(document, "manifest_digest",
+                           json_object_new_string(verified->manifest_digest));
+    json_object_object_add(document, "kernel_digest",
+                           json_object_new_string(verified->kernel.digest));
+    json_object_object_add(document, "architecture",
+                           json_object_new_string(verified->config.architecture));
+    json_object_object_add(document, "key_name", json_object_new_string(verified->key_name));
+    json_object_object_add(document, "key_id", json_object_new_string(verified->key_id));
+    cli_print_document(cli, document);
+}
+
+/* Fetches the kernel's bytes, which the client hashes on their way, and drops them. */
+static int check_kernel(struct registry *registry, const struct image_verified *verified,
+                        struct error *error)
+{
+    char folder[] = "/tmp/shoal-verify.XXXXXX";
+    if (mkdtemp(folder) == NULL)
+        return error_set_errno(error, errno, "create %s", folder);
+    AUTO_FREE char *path = xasprintf("%s/kernel", folder);
+    int result =
+        registry_pull_blob(registry, verified->kernel.digest, verified->kernel.size, path, error);
+    file_remove_tree(folder, NULL);
+    progress_finish(&registry->progress);
+    return result;
+}
+
+int verify_run(struct cli *cli, struct error *error)
+{
+    const char *name = cli_argument(cli, 0);
+    char architecture[16];
+    struct registry registry;
+    struct image_chain chain;
+    struct trusted_key *keys = NULL;
+    size_t count = 0;
+    if (registry_init(&registry, cli, name, error) < 0 || load_keys(cli, &keys, &count, error) < 0)
+        return -1;
+    int result = registry_fetch_chain(&registry, architecture, &chain, error);
+    if (result == 0) {
+        struct image_verified verified;
+        result = image_chain_verify(&chain, keys, count, architecture, &verified, error);
+        if (result == 0) {
+            result = check_kernel(&registry, &verified, error);
+            if (result == 0)
+                print_verified(cli, name, &verified, chain.pinned);
+            image_verified_release(&verified);
+        }
+        if (result < 0)
+            error_wrap(error, "%s", name);
+        image_chain_release(&chain);
+    }
+    trusted_keys_free(keys, count);
+    return result;
+}

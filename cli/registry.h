@@ -1,0 +1,60 @@
+/* Blocking calls to a registry, by the session's loop, with progress for people. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/cli.h"
+#include "cli/progress.h"
+#include "image-format/chain.h"
+#include "lib/image_reference.h"
+#include "lib/oci_client.h"
+
+/* An image in the registry that its name says. */
+struct registry {
+    struct cli *cli;
+    struct oci_client *client;
+    char url[ADDRESS_TEXT_MAX];
+    struct image_reference image;
+    struct progress progress;
+    const char *doing; /* "pushing default/hello:1.0": stands in front of progress */
+};
+
+/* Bytes of a manifest; release with free(bytes). */
+struct registry_manifest {
+    char digest[DIGEST_TEXT_MAX];
+    char media_type[128];
+    char *bytes; /* ends with a NUL */
+    size_t length;
+};
+
+/* Parses the name. An image without a host is in the cluster's registry. */
+int registry_init(struct registry *registry, struct cli *cli, const char *name,
+                  struct error *error);
+/* What the image is called there: its digest if it has one, else its tag. */
+const char *registry_reference(const struct registry *registry);
+/* "host:port/repository", for signatures; the caller frees it. */
+char *registry_docker_reference(const struct registry *registry);
+
+int registry_get_manifest(struct registry *registry, const char *reference,
+                          struct registry_manifest *ret_manifest, struct error *error);
+int registry_push_manifest(struct registry *registry, const char *reference, const char *media_type,
+                           const void *bytes, size_t length, struct error *error);
+/* `path` NULL: from `bytes`. */
+int registry_push_blob(struct registry *registry, const char *digest, uint64_t size,
+                       const char *path, const void *bytes, struct error *error);
+int registry_pull_blob(struct registry *registry, const char *digest, uint64_t size,
+                       const char *path, struct error *error);
+/* {"repositories": [...]} and {"name", "tags": [...]}; the caller's reference. */
+int registry_list_repositories(struct registry *registry, struct json_object **ret_document,
+                               struct error *error);
+int registry_list_tags(struct registry *registry, const char *repository,
+                       struct json_object **ret_document, struct error *error);
+int registry_delete(struct registry *registry, struct error *error);
+/* For image_chain_verify; `architecture` NULL: the first one the image has, told back. */
+int registry_fetch_chain(struct registry *registry, char architecture[16],
+                         struct image_chain *ret_chain, struct error *error);
+
+/* Signs the image under `digest` with `key` and pushes the signature beside those there are. */
+int registry_sign(struct registry *registry, const struct private_key *key, const char *digest,
+                  struct error *error);

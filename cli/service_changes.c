@@ -1,0 +1,95 @@
+/* scale, restart, rollback, rm. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/change.h"
+#include "cli/scheduler.h"
+#include "lib/cleanup.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+
+/* Sends the change, waits for it, tells its end. `replicas`: it starts no rollout. */
+static int change_service(struct cli *cli, const char *service, const char *method,
+                          const char *rest, struct json_object *body, bool replicas,
+                          struct error *error)
+{
+    AUTO_FREE char *path = scheduler_service_path(cli->settings.namespace_name, service, rest);
+    AUTO_JSON struct json_object *answer = NULL;
+    struct change change;
+    if (session_call(cli_session(cli), method, path, body, &answer, error) < 0 ||
+        change_begin(&change, cli, cli->settings.namespace_name, service, answer, error) < 0)
+        return -1;
+    int result = replicas && change.answer.rollout == 0 ? change_wait_replicas(&change, error)
+                                                        : change_wait(&change, error);
+    if (cli_wants_document(cli))
+        cli_print_document(cli, change_document(&change));
+    else if (result == 0)
+        change_print(&change);
+    return result;
+}
+
+int scale_run(struct cli *cli, struct error *error)
+{
+    const char *argument = cli_argument(cli, 0), *equals = strchr(argument, '=');
+    uint64_t replicas;
+    if (equals == NULL || !text_parse_u64(equals + 1, API_REPLICAS_MAX, &replicas))
+        return cli_refuse_usage(cli, error,
+                                "\"%s\": expected SERVICE=N, N from 0 to %d, as in `shoal scale "
+                                "hello=5`",
+                                argument, API_REPLICAS_MAX);
+    AUTO_FREE char *service = xstrndup(argument, (size_t)(equals - argument));
+    if (!text_is_name(service))
+        return cli_refuse_usage(cli, error, "\"%s\" is not the name of a service", service);
+    struct api_scale_request request = {.replicas = (uint32_t)replicas};
+    AUTO_JSON struct json_object *body = json_encode(&api_scale_request_record, &request);
+    return change_service(cli, service, "PUT", "/scale", body, true, error);
+}
+
+int restart_run(struct cli *cli, struct error *error)
+{
+    const char *service = cli_service_argument(cli, error);
+    if (service == NULL)
+        return -1;
+    AUTO_JSON struct json_object *body = json_object_new_object();
+    return change_service(cli, service, "POST", "/restart", body, false, error);
+}
+
+int rollback_run(struct cli *cli, struct error *error)
+{
+    const char *service = cli_service_argument(cli, error);
+    if (service == NULL)
+        return -1;
+    struct api_rollback_request request = {
+        .to = (uint32_t)invocation_number(cli->invocation, "to", 0)};
+    AUTO_JSON struct json_object *body = json_encode(&api_rollback_request_record, &request);
+    return change_service(cli, service, "POST", "/rollback", body, false, error);
+}
+
+int remove_run(struct cli *cli, struct error *error)
+{
+    const char *service = cli_service_argument(cli, error);
+    if (service == NULL)
+        return -1;
+    const char *namespace_name = cli->settings.namespace_name;
+    AUTO_FREE char *path = scheduler_service_path(namespace_name, service, "");
+    if (session_call(cli_session(cli), "DELETE", path, NULL, NULL, error) < 0)
+        return -1;
+    struct follow follow = {0};
+    int result = 0;
+    if (!invocation_has(cli->invocation, "detach")) {
+        follow_init(&follow, cli, namespace_name, service);
+        result = follow_removal(&follow, error);
+    }
+    bool gone = result == 0 && !follow.detached && !invocation_has(cli->invocation, "detach");
+    if (cli_wants_document(cli)) {
+        struct json_object *document = json_object_new_object();
+        json_object_object_add(document, "namespace", json_object_new_string(namespace_name));
+        json_object_object_add(document, "service", json_object_new_string(service));
+        json_object_object_add(document, "result",
+                               json_object_new_string(gone ? "removed" : "detached"));
+        cli_print_document(cli, document);
+    } else if (result == 0) {
+        printf("%s: %s\n", service, gone ? "removed" : "its instances are ending");
+    }
+    return result;
+}

@@ -1,0 +1,51 @@
+/* Calls to scheduler and registry that look blocking: each runs the loop until it is answered.
+ *
+ * Owns the loop, its HTTP client and the interrupt (Ctrl-C). One thread. Errors say which daemon
+ * cannot be reached and how to start it. */
+#pragma once
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli/context.h"
+#include "lib/error.h"
+#include "lib/oci_client.h"
+
+struct session;
+
+struct session *session_create(const struct settings *settings);
+/* NULL is fine. */
+void session_destroy(struct session *session);
+
+/* A call to the scheduler: `path` from "/v1" on, `body` may be NULL (its reference stays the
+ * caller's). `ret_answer` (the caller's reference; may be NULL) is NULL after an empty answer. */
+int session_call(struct session *session, const char *method, const char *path,
+                 struct json_object *body, struct json_object **ret_answer, struct error *error);
+int session_get(struct session *session, const char *path, struct json_object **ret_answer,
+                struct error *error);
+/* A call to any URL whose answer's text is not wanted; for /healthz. Waits at most `timeout_ms`. */
+int session_probe(struct session *session, const char *url, unsigned timeout_ms,
+                  struct error *error);
+/* A body of text from any URL (free it). */
+int session_fetch(struct session *session, const char *method, const char *url, char **ret_text,
+                  struct error *error);
+
+/* A stream of bytes from the scheduler, until it ends, the receiver returns -1, or an interrupt.
+ * Ends with 0 in all three cases. */
+typedef int session_receiver(const char *bytes, size_t length, void *data);
+int session_stream(struct session *session, const char *path, session_receiver *receiver,
+                   void *data, struct error *error);
+
+/* From now on Ctrl-C does not end the process: calls under way fail, sleeping ends, and
+ * session_is_interrupted says so. */
+void session_catch_interrupt(struct session *session);
+bool session_is_interrupted(const struct session *session);
+/* False when interrupted meanwhile. */
+bool session_sleep(struct session *session, unsigned ms);
+
+/* A client of the registry at `url`, kept for the session. */
+struct oci_client *session_registry(struct session *session, const char *url);
+/* Runs the loop until the flag is set or an interrupt came. */
+void session_run_until(struct session *session, const bool *done);
