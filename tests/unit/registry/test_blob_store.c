@@ -1,0 +1,234 @@
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/xalloc.h"
+#include "registry/blob_store.h"
+
+/* sha256 of "hello". */
+#define HELLO "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+#define OTHER "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+struct place {
+    char folder[64];
+    struct blob_store *store;
+};
+
+static void open_store(struct place *place)
+{
+    struct error error = ERROR_INIT;
+    if (blob_store_open(place->folder, &place->store, &error) < 0)
+        fail_msg("%s", error.message);
+}
+
+static int make_place(void **state)
+{
+    struct place *place = xcalloc(1, sizeof *place);
+    snprintf(place->folder, sizeof place->folder, "/tmp/shoal-blobs-XXXXXX");
+    assert_non_null(mkdtemp(place->folder));
+    open_store(place);
+    *state = place;
+    return 0;
+}
+
+static int remove_place(void **state)
+{
+    struct place *place = *state;
+    blob_store_close(place->store);
+    assert_int_equal(file_remove_tree(place->folder, NULL), 0);
+    free(place);
+    return 0;
+}
+
+static int count_uploads(const struct place *place)
+{
+    AUTO_FREE char *path = xasprintf("%s/uploads", place->folder);
+    DIR *folder = opendir(path);
+    int count = 0;
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(folder);
+    return count;
+}
+
+static struct blob_upload *start(const struct place *place, const char *bytes)
+{
+    struct blob_upload *upload = NULL;
+    assert_int_equal(blob_upload_create(place->store, &upload, NULL), 0);
+    assert_int_equal(blob_upload_write(upload, bytes, strlen(bytes), NULL), 0);
+    return upload;
+}
+
+static bool has_hello(const struct place *place)
+{
+    AUTO_CLOSE int descriptor = -1;
+    uint64_t size = 0;
+    char bytes[8] = "";
+    if (blob_store_open_blob(place->store, HELLO, &descriptor, &size, NULL) < 0)
+        return false;
+    assert_int_equal(size, 5);
+    assert_int_equal(read(descriptor, bytes, sizeof bytes), 5);
+    assert_string_equal(bytes, "hello");
+    return true;
+}
+
+static void a_blob_is_there_after_it_is_published(void **state)
+{
+    struct place *place = *state;
+    struct blob_upload *upload = start(place, "hel");
+    assert_int_equal(blob_upload_write(upload, "lo", 2, NULL), 0);
+    assert_int_equal(blob_upload_size(upload), 5);
+    assert_int_equal(blob_upload_seal(upload, HELLO, NULL), 0);
+    assert_false(has_hello(place));
+    assert_int_equal(blob_upload_publish(upload, HELLO, NULL), 0);
+    blob_upload_close(upload);
+    assert_true(has_hello(place));
+    assert_int_equal(count_uploads(place), 0);
+    blob_store_close(place->store);
+    open_store(place);
+    assert_true(has_hello(place));
+}
+
+static void a_blob_may_be_published_twice(void **state)
+{
+    struct place *place = *state;
+    for (int i = 0; i < 2; i++) {
+        struct blob_upload *upload = start(place, "hello");
+        assert_int_equal(blob_upload_seal(upload, HELLO, NULL), 0);
+        assert_int_equal(blob_upload_publish(upload, HELLO, NULL), 0);
+        blob_upload_close(upload);
+    }
+    assert_true(has_hello(place));
+}
+
+static void other_bytes_never_become_the_blob(void **state)
+{
+    struct place *place = *state;
+    struct error error = ERROR_INIT;
+    struct blob_upload *upload = start(place, "hullo");
+    assert_int_equal(blob_upload_seal(upload, HELLO, &error), -1);
+    assert_int_equal(error.code, ERROR_SIGNATURE);
+    assert_non_null(strstr(error.message, HELLO));
+    assert_int_equal(blob_upload_remove(upload, NULL), 0);
+    blob_upload_close(upload);
+    assert_false(has_hello(place));
+    assert_int_equal(count_uploads(place), 0);
+}
+
+static void an_interrupted_upload_goes_on_after_a_reopen(void **state)
+{
+    struct place *place = *state;
+    char id[UPLOAD_ID_MAX];
+    uint64_t size = 0;
+    struct blob_upload *upload = start(place, "hel");
+    memcpy(id, blob_upload_id(upload), sizeof id);
+    blob_upload_close(upload);
+    blob_store_close(place->store);
+    open_store(place);
+    assert_int_equal(blob_store_upload_size(place->store, id, &size, NULL), 0);
+    assert_int_equal(size, 3);
+    assert_int_equal(blob_upload_open(place->store, id, &upload, NULL), 0);
+    assert_int_equal(blob_upload_size(upload), 3);
+    assert_int_equal(blob_upload_write(upload, "lo", 2, NULL), 0);
+    assert_int_equal(blob_upload_seal(upload, HELLO, NULL), 0);
+    assert_int_equal(blob_upload_publish(upload, HELLO, NULL), 0);
+    blob_upload_close(upload);
+    assert_true(has_hello(place));
+    assert_int_equal(blob_upload_open(place->store, id, &upload, NULL), -1);
+}
+
+static void a_chunk_can_be_taken_back(void **state)
+{
+    struct place *place = *state;
+    struct blob_upload *upload = start(place, "helXXX");
+    assert_int_equal(blob_upload_truncate(upload, 3, NULL), 0);
+    assert_int_equal(blob_upload_truncate(upload, 9, NULL), 0); /* never grows */
+    assert_int_equal(blob_upload_size(upload), 3);
+    assert_int_equal(blob_upload_write(upload, "lo", 2, NULL), 0);
+    assert_int_equal(blob_upload_seal(upload, HELLO, NULL), 0);
+    blob_upload_close(upload);
+}
+
+static void an_upload_belongs_to_one_request_at_a_time(void **state)
+{
+    struct place *place = *state;
+    struct error error = ERROR_INIT;
+    struct blob_upload *upload = start(place, "x"), *second = NULL;
+    assert_int_equal(blob_upload_open(place->store, blob_upload_id(upload), &second, &error), -1);
+    assert_int_equal(error.code, ERROR_CONFLICT);
+    assert_null(second);
+    blob_upload_close(upload);
+}
+
+static void names_that_are_not_ids_never_become_paths(void **state)
+{
+    struct place *place = *state;
+    AUTO_FREE char *secret = xasprintf("%s/secret", place->folder);
+    assert_int_equal(file_write(secret, "x", 1, 0600, NULL), 0);
+    const char *ids[] = {"",
+                         "..",
+                         "../secret",
+                         "../../etc/passwd",
+                         "0123456789abcdef0123456789abcde/",
+                         "0123456789ABCDEF0123456789ABCDEF",
+                         "0123456789abcdef0123456789abcdef"};
+    for (size_t i = 0; i < ARRAY_LENGTH(ids); i++) {
+        struct error error = ERROR_INIT;
+        struct blob_upload *upload = NULL;
+        uint64_t size;
+        assert_int_equal(blob_upload_open(place->store, ids[i], &upload, &error), -1);
+        assert_int_equal(error.code, ERROR_NOT_FOUND);
+        assert_int_equal(blob_store_upload_size(place->store, ids[i], &size, &error), -1);
+        assert_int_equal(error.code, ERROR_NOT_FOUND);
+    }
+    const char *digests[] = {"", "sha256:", "sha256:../../secret", "sha512:00", "../secret"};
+    for (size_t i = 0; i < ARRAY_LENGTH(digests); i++) {
+        struct error error = ERROR_INIT;
+        int descriptor = -1;
+        uint64_t size;
+        assert_int_equal(blob_store_open_blob(place->store, digests[i], &descriptor, &size, &error),
+                         -1);
+        assert_int_equal(error.code, ERROR_INVALID);
+        assert_int_equal(blob_store_remove_blob(place->store, digests[i], &error), -1);
+    }
+}
+
+static void a_removed_blob_is_gone_and_removing_none_is_fine(void **state)
+{
+    struct place *place = *state;
+    struct error error = ERROR_INIT;
+    int descriptor = -1;
+    uint64_t size;
+    struct blob_upload *upload = start(place, "hello");
+    assert_int_equal(blob_upload_seal(upload, HELLO, NULL), 0);
+    assert_int_equal(blob_upload_publish(upload, HELLO, NULL), 0);
+    blob_upload_close(upload);
+    assert_int_equal(blob_store_remove_blob(place->store, HELLO, NULL), 0);
+    assert_int_equal(blob_store_open_blob(place->store, HELLO, &descriptor, &size, &error), -1);
+    assert_int_equal(error.code, ERROR_NOT_FOUND);
+    assert_int_equal(blob_store_remove_blob(place->store, OTHER, NULL), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_blob_is_there_after_it_is_published),
+        TEST(a_blob_may_be_published_twice),
+        TEST(other_bytes_never_become_the_blob),
+        TEST(an_interrupted_upload_goes_on_after_a_reopen),
+        TEST(a_chunk_can_be_taken_back),
+        TEST(an_upload_belongs_to_one_request_at_a_time),
+        TEST(names_that_are_not_ids_never_become_paths),
+        TEST(a_removed_blob_is_gone_and_removing_none_is_fine),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
