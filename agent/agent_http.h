@@ -1,0 +1,28 @@
+/* The agent's own HTTP interface, called by the scheduler: console logs, numbers, health.
+ *   GET /v1/instances/ID/logs?tail=N&follow=1 · /v1/stats · /healthz · /metrics · /version
+ * Loop thread only; reads the instance table, changes nothing. */
+#pragma once
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "agent/instance_table.h"
+
+struct agent_http;
+
+struct agent_http_options {
+    uv_loop_t *loop;
+    const char *address;
+    uint16_t port; /* 0: any free one */
+    const char *console_folder;
+    const char *node;
+    const struct instance_table *instances;
+    bool (*is_joined)(void *data);
+    void *data;
+};
+
+int agent_http_create(const struct agent_http_options *options, struct agent_http **ret_server,
+                      struct error *error);
+uint16_t agent_http_port(const struct agent_http *server);
+/* on_closed comes later, from the loop, when all is freed. */
+void agent_http_destroy(struct agent_http *server, void (*on_closed)(void *data), void *data);

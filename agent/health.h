@@ -1,0 +1,24 @@
+/* The checks of one running instance: readiness, and once it has been ready, liveness. Without a
+ * readiness check a TCP connect to the first port; without a port a running guest counts as ready.
+ * Loop thread only. */
+#pragma once
+
+#include "agent/probe.h"
+
+struct health;
+
+struct health_options {
+    uv_loop_t *loop;
+    struct http_client *http;
+    struct host_client *host;
+    const struct api_assigned_instance *assigned; /* read during health_create only */
+    bool was_ready;                               /* adopted, and ready before */
+    /* The health may be destroyed in each of them. */
+    void (*on_ready)(bool ready, const char *message, void *data);
+    void (*on_unhealthy)(const char *message, void *data);
+    void *data;
+};
+
+/* on_ready may come at once only from the loop, never before this returns. */
+struct health *health_create(const struct health_options *options);
+void health_destroy(struct health *health);

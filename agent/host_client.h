@@ -1,0 +1,38 @@
+/* The deciding half's end of the channel to the host half: requests matched with their answers,
+ * events handed on. Never blocks: packets wait in a bounded queue while the peer does not read.
+ *
+ * Loop thread only. Knows nothing of what the messages are for. */
+#pragma once
+
+#include <uv.h>
+
+#include "agent/host_protocol.h"
+
+struct host_client;
+
+/* `descriptor` is the callee's to close (-1: none came). A request that could not be sent or was
+ * lost with the host half gets code ERROR_UNAVAILABLE. */
+typedef void host_answer_callback(const struct host_answer *answer, int descriptor, void *data);
+
+struct host_client_options {
+    uv_loop_t *loop;
+    int channel; /* taken over */
+    void (*on_instance)(const struct host_instance *instance, void *data);
+    void (*on_frontend)(const struct host_frontend *frontend, void *data);
+    void (*on_lost)(void *data); /* the host half is gone; nothing comes any more */
+    void *data;
+};
+
+int host_client_create(const struct host_client_options *options, struct host_client **ret_client,
+                       struct error *error);
+/* Callbacks that wait do not come any more. Frees itself once libuv has closed its handles. */
+void host_client_destroy(struct host_client *client);
+
+/* Sends `message` (type and body; the sequence is set here). The callback, which may be NULL, comes
+ * once, later. Returns the sequence, for host_client_forget. */
+uint64_t host_client_request(struct host_client *client, const struct host_message *message,
+                             host_answer_callback *callback, void *data);
+/* The answer will be dropped instead of given to the callback. */
+void host_client_forget(struct host_client *client, uint64_t sequence);
+/* 0, or -1 with the answer's message. */
+int host_answer_check(const struct host_answer *answer, struct error *error);

@@ -1,0 +1,357 @@
+#include "agent/image_downloads.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/image_client.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#define RETRY_FIRST_MS 500
+#define RETRY_MOST_MS  30000
+
+enum job_kind { JOB_CHAIN, JOB_KERNEL };
+/* Whose answer a job waits for. */
+enum job_place { JOB_IDLE, JOB_AT_REGISTRY, JOB_AT_HOST };
+
+/* A download that some wait for. */
+struct image_job {
+    struct image_downloads *store;
+    enum job_kind kind;
+    char *repository;
+    char digest[DIGEST_TEXT_MAX];
+    char architecture[16]; /* JOB_CHAIN */
+    uint64_t size;         /* JOB_KERNEL */
+    bool is_pulled;        /* JOB_KERNEL: the import was tried after a pull */
+    uv_timer_t retry;
+    uint64_t retry_delay_ms;
+    enum job_place place;
+    uint64_t request; /* JOB_AT_HOST */
+    TAILQ_HEAD(, image_waiter) waiters;
+    TAILQ_ENTRY(image_job) link;
+};
+
+struct image_downloads {
+    struct image_downloads_options options;
+    struct oci_client *client; /* NULL: no registry known yet */
+    char *registry;
+    TAILQ_HEAD(, image_job) jobs;
+};
+
+static void job_run(struct image_job *job);
+
+/* --- jobs --- */
+
+static void on_retry_closed(uv_handle_t *handle)
+{
+    struct image_job *job = handle->data;
+    free(job->repository);
+    free(job);
+}
+
+static void job_destroy(struct image_job *job)
+{
+    TAILQ_REMOVE(&job->store->jobs, job, link);
+    if (job->place == JOB_AT_HOST)
+        host_client_forget(job->store->options.host, job->request);
+    uv_close((uv_handle_t *)&job->retry, on_retry_closed);
+}
+
+static struct image_job *job_find(struct image_downloads *store, enum job_kind kind,
+                                  const char *repository, const char *digest,
+                                  const char *architecture)
+{
+    struct image_job *job;
+    TAILQ_FOREACH(job, &store->jobs, link)
+    {
+        /* A kernel is the same wherever it comes from; signatures need not be. */
+        if (job->kind == kind && strcmp(job->digest, digest) == 0 &&
+            (kind == JOB_KERNEL || strcmp(job->repository, repository) == 0) &&
+            strcmp(job->architecture, architecture) == 0)
+            return job;
+    }
+    return NULL;
+}
+
+static void job_join(struct image_downloads *store, const struct image_job *wanted,
+                     struct image_waiter *waiter)
+{
+    struct image_job *job =
+        job_find(store, wanted->kind, wanted->repository, wanted->digest, wanted->architecture);
+    bool is_new = job == NULL;
+    if (is_new) {
+        job = xcalloc(1, sizeof *job);
+        job->store = store;
+        job->kind = wanted->kind;
+        job->size = wanted->size;
+        job->repository = xstrdup(wanted->repository);
+        memcpy(job->digest, wanted->digest, sizeof job->digest);
+        memcpy(job->architecture, wanted->architecture, sizeof job->architecture);
+        TAILQ_INIT(&job->waiters);
+        uv_timer_init(store->options.loop, &job->retry);
+        job->retry.data = job;
+        TAILQ_INSERT_TAIL(&store->jobs, job, link);
+    }
+    waiter->job = job;
+    TAILQ_INSERT_TAIL(&job->waiters, waiter, link);
+    if (is_new)
+        job_run(job);
+}
+
+static void job_tell(struct image_job *job, enum instance_state state, const char *cause,
+                     const char *message)
+{
+    struct image_waiter *waiter, *next;
+    for (waiter = TAILQ_FIRST(&job->waiters); waiter != NULL; waiter = next) {
+        next = TAILQ_NEXT(waiter, link);
+        waiter->on_state(state, cause, message, waiter->data);
+    }
+}
+
+static void job_end(struct image_job *job, const struct error *error)
+{
+    job_destroy(job);
+    while (!TAILQ_EMPTY(&job->waiters)) {
+        struct image_waiter *waiter = TAILQ_FIRST(&job->waiters);
+        image_downloads_leave(waiter);
+        waiter->on_done(error, waiter->data);
+    }
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct image_job *job = timer->data;
+    if (TAILQ_EMPTY(&job->waiters))
+        job_destroy(job);
+    else
+        job_run(job);
+}
+
+static bool is_temporary(const struct error *error)
+{
+    return error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT ||
+           error->code == ERROR_IO;
+}
+
+static void job_fail(struct image_job *job, const struct error *error)
+{
+    if (!is_temporary(error)) {
+        log_warn("an image cannot be had", "repository", job->repository, "digest", job->digest,
+                 "reason", error->message);
+        job_end(job, error);
+        return;
+    }
+    uint64_t delay = job->retry_delay_ms * 2;
+    if (delay < RETRY_FIRST_MS)
+        delay = RETRY_FIRST_MS;
+    job->retry_delay_ms = delay > RETRY_MOST_MS ? RETRY_MOST_MS : delay;
+    log_warn("an image cannot be had just now, trying again", "repository", job->repository,
+             "digest", job->digest, "after_ms", LOG_NUMBER(job->retry_delay_ms), "reason",
+             error->message);
+    job_tell(job, INSTANCE_FETCHING,
+             error->code == ERROR_IO ? "local_storage" : "registry_unreachable", error->message);
+    uv_timer_start(&job->retry, on_retry, job->retry_delay_ms, 0);
+}
+
+/* --- chains --- */
+
+char *image_downloads_chain_path(const struct image_downloads *store, const char *digest,
+                                 const char *architecture)
+{
+    return xasprintf("%s/%s-%s", store->options.chains_directory, digest_hex(digest), architecture);
+}
+
+static void on_chain(const struct error *error, struct image_chain *chain, void *data)
+{
+    struct image_job *job = data;
+    job->place = JOB_IDLE;
+    if (error != NULL) {
+        job_fail(job, error);
+        return;
+    }
+    AUTO_FREE char *path = image_downloads_chain_path(job->store, job->digest, job->architecture);
+    struct error reason = ERROR_INIT;
+    if (image_chain_save(chain, path, &reason) < 0)
+        job_fail(job, &reason);
+    else
+        job_end(job, NULL);
+}
+
+/* --- kernels --- */
+
+static char *staging_path(const struct image_downloads *store, const char *digest,
+                          const char *suffix)
+{
+    return xasprintf("%s/%s%s", store->options.staging_directory, digest_hex(digest), suffix);
+}
+
+static void kernel_import(struct image_job *job);
+
+static void on_pulled(const struct oci_result *result, void *data)
+{
+    struct image_job *job = data;
+    job->place = JOB_IDLE;
+    if (result->error != NULL) {
+        job_fail(job, result->error);
+        return;
+    }
+    job->is_pulled = true;
+    kernel_import(job);
+}
+
+static bool has_registry(struct image_job *job)
+{
+    if (job->store->client != NULL)
+        return true;
+    struct error error = ERROR_INIT;
+    error_set(&error, ERROR_UNAVAILABLE, "the scheduler has not named a registry yet");
+    job_fail(job, &error);
+    return false;
+}
+
+static void kernel_pull(struct image_job *job)
+{
+    if (!has_registry(job))
+        return;
+    AUTO_FREE char *path = staging_path(job->store, job->digest, "");
+    job_tell(job, INSTANCE_FETCHING, "", "");
+    job->place = JOB_AT_REGISTRY;
+    oci_client_pull_blob(job->store->client, job->repository, job->digest, job->size, path, NULL,
+                         on_pulled, job);
+}
+
+static void on_imported(const struct host_answer *answer, int descriptor, void *data)
+{
+    (void)descriptor;
+    struct image_job *job = data;
+    job->place = JOB_IDLE;
+    struct error error = ERROR_INIT;
+    if (host_answer_check(answer, &error) == 0) {
+        AUTO_FREE char *staged = staging_path(job->store, job->digest, "");
+        unlink(staged);
+        job_end(job, NULL);
+        return;
+    }
+    if ((error.code == ERROR_NOT_FOUND || error.code == ERROR_SIGNATURE) && !job->is_pulled) {
+        image_downloads_remove_kernel(job->store, job->digest);
+        kernel_pull(job);
+        return;
+    }
+    error_wrap(&error, "import %s", job->digest);
+    if (error.code == ERROR_NOT_FOUND)
+        error.code = ERROR_IO; /* the file was here a moment ago; it is not the image's fault */
+    job->is_pulled = false;
+    job_fail(job, &error);
+}
+
+static void kernel_import(struct image_job *job)
+{
+    struct host_message message = {.type = HOST_IMPORT};
+    memcpy(message.import.digest, job->digest, sizeof message.import.digest);
+    message.import.size = job->size;
+    job_tell(job, INSTANCE_VERIFYING, "", "");
+    job->place = JOB_AT_HOST;
+    job->request = host_client_request(job->store->options.host, &message, on_imported, job);
+}
+
+static void job_run(struct image_job *job)
+{
+    struct image_downloads *store = job->store;
+    if (job->kind == JOB_KERNEL) {
+        kernel_import(job);
+    } else if (has_registry(job)) {
+        job_tell(job, INSTANCE_FETCHING, "", "");
+        job->place = JOB_AT_REGISTRY;
+        image_client_fetch_chain(store->client, job->repository, job->digest, job->architecture,
+                                 on_chain, job);
+    }
+}
+
+/* --- the store --- */
+
+void image_downloads_fetch_chain(struct image_downloads *store, const char *repository,
+                                 const char *digest, const char *architecture,
+                                 struct image_waiter *waiter)
+{
+    AUTO_FREE char *name = xstrdup(repository);
+    struct image_job wanted = {.kind = JOB_CHAIN, .repository = name};
+    snprintf(wanted.digest, sizeof wanted.digest, "%s", digest);
+    snprintf(wanted.architecture, sizeof wanted.architecture, "%s", architecture);
+    job_join(store, &wanted, waiter);
+}
+
+void image_downloads_fetch_kernel(struct image_downloads *store, const char *repository,
+                                  const char *digest, uint64_t size, struct image_waiter *waiter)
+{
+    AUTO_FREE char *name = xstrdup(repository);
+    struct image_job wanted = {.kind = JOB_KERNEL, .repository = name, .size = size};
+    snprintf(wanted.digest, sizeof wanted.digest, "%s", digest);
+    job_join(store, &wanted, waiter);
+}
+
+void image_downloads_leave(struct image_waiter *waiter)
+{
+    if (waiter->job == NULL)
+        return;
+    TAILQ_REMOVE(&waiter->job->waiters, waiter, link);
+    waiter->job = NULL;
+}
+
+void image_downloads_remove_chain(struct image_downloads *store, const char *digest,
+                                  const char *architecture)
+{
+    AUTO_FREE char *path = image_downloads_chain_path(store, digest, architecture);
+    struct error error = ERROR_INIT;
+    if (file_remove_tree(path, &error) < 0)
+        log_warn("an image's files stay", "reason", error.message);
+}
+
+void image_downloads_remove_kernel(struct image_downloads *store, const char *digest)
+{
+    AUTO_FREE char *whole = staging_path(store, digest, "");
+    AUTO_FREE char *partial = staging_path(store, digest, ".partial");
+    unlink(whole);
+    unlink(partial);
+}
+
+void image_downloads_set_registry(struct image_downloads *store, const char *url)
+{
+    if (url[0] == '\0' || (store->registry != NULL && strcmp(store->registry, url) == 0))
+        return;
+    /* Destroying the client ends its calls without a callback: their jobs start again. */
+    oci_client_destroy(store->client);
+    free(store->registry);
+    store->registry = xstrdup(url);
+    struct oci_client_options options = {
+        .http = store->options.http, .url = store->registry, .attempts = 1};
+    store->client = oci_client_create(&options);
+    struct image_job *job;
+    TAILQ_FOREACH(job, &store->jobs, link)
+    {
+        if (job->place == JOB_AT_HOST)
+            continue;
+        job->place = JOB_IDLE;
+        uv_timer_start(&job->retry, on_retry, 0, 0);
+    }
+}
+
+struct image_downloads *image_downloads_create(const struct image_downloads_options *options)
+{
+    struct image_downloads *store = xcalloc(1, sizeof *store);
+    store->options = *options;
+    TAILQ_INIT(&store->jobs);
+    return store;
+}
+
+void image_downloads_destroy(struct image_downloads *store)
+{
+    if (store == NULL)
+        return;
+    oci_client_destroy(store->client);
+    while (!TAILQ_EMPTY(&store->jobs))
+        job_destroy(TAILQ_FIRST(&store->jobs));
+    free(store->registry);
+    free(store);
+}

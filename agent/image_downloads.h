@@ -1,0 +1,57 @@
+/* Image files on this node: chains (index, manifest, config, signatures) saved below `chains`,
+ * kernels pulled into `staging` and handed to the host half for import by digest.
+ *
+ * One download serves every instance that waits for it. A registry that cannot be reached is tried
+ * again with back-off for as long as somebody waits. Judges nothing: image_preparation.h does.
+ * Loop thread only. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "agent/host_client.h"
+#include "lib/http_client.h"
+
+struct image_downloads;
+struct image_job;
+
+struct image_downloads_options {
+    uv_loop_t *loop;
+    struct http_client *http;
+    struct host_client *host;
+    const char *chains_directory;  /* kept by reference */
+    const char *staging_directory; /* kept by reference */
+};
+
+/* One who waits; embedded in the caller, who leaves before it goes. */
+struct image_waiter {
+    /* What is going on: fetching, or verifying; a cause ("" : none) when it is being tried again.
+     */
+    void (*on_state)(enum instance_state state, const char *cause, const char *message, void *data);
+    /* `error` NULL: it is there. ERROR_NOT_FOUND, ERROR_SIGNATURE, ...: it will not come. */
+    void (*on_done)(const struct error *error, void *data);
+    void *data;
+    struct image_job *job; /* NULL: waits for nothing */
+    TAILQ_ENTRY(image_waiter) link;
+};
+
+struct image_downloads *image_downloads_create(const struct image_downloads_options *options);
+/* Nobody may be waiting any more. */
+void image_downloads_destroy(struct image_downloads *store);
+/* "http://host:port"; what runs starts again there when it changed. */
+void image_downloads_set_registry(struct image_downloads *store, const char *url);
+
+/* The folder of a chain; the caller frees it. */
+char *image_downloads_chain_path(const struct image_downloads *store, const char *digest,
+                                 const char *architecture);
+/* Fetches the chain anew and saves it. */
+void image_downloads_fetch_chain(struct image_downloads *store, const char *repository,
+                                 const char *digest, const char *architecture,
+                                 struct image_waiter *waiter);
+/* Has the host half import the kernel, pulling it first when it is not there yet. */
+void image_downloads_fetch_kernel(struct image_downloads *store, const char *repository,
+                                  const char *digest, uint64_t size, struct image_waiter *waiter);
+void image_downloads_leave(struct image_waiter *waiter);
+/* No instance uses the chain (or the kernel) any more: removes our files of it. */
+void image_downloads_remove_chain(struct image_downloads *store, const char *digest,
+                                  const char *architecture);
+void image_downloads_remove_kernel(struct image_downloads *store, const char *digest);

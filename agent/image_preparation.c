@@ -1,0 +1,190 @@
+#include "agent/image_preparation.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+struct image_preparation {
+    struct image_preparation_options options;
+    char *repository;
+    char digest[DIGEST_TEXT_MAX];
+    char architecture[16];
+    uv_timer_t step; /* begins it, from the loop */
+    struct image_waiter waiter;
+    struct image_verified verified;
+    bool is_fresh; /* the chain was fetched by this preparation */
+    bool waits_for_trust;
+};
+
+static void fetch(struct image_preparation *preparation);
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct image_preparation *preparation = handle->data;
+    free(preparation->repository);
+    free(preparation);
+}
+
+void image_preparation_cancel(struct image_preparation *preparation)
+{
+    if (preparation == NULL)
+        return;
+    image_downloads_leave(&preparation->waiter);
+    image_verified_release(&preparation->verified);
+    preparation->waits_for_trust = false;
+    uv_close((uv_handle_t *)&preparation->step, on_closed);
+}
+
+static void fail(struct image_preparation *preparation, const struct error *error)
+{
+    const char *cause = "image_invalid";
+    if (error->code == ERROR_NOT_FOUND)
+        cause = "image_not_found";
+    else if (error->code == ERROR_SIGNATURE)
+        cause = "signature_rejected";
+    else if (error->code == ERROR_DENIED)
+        cause = "registry_denied";
+    struct image_preparation_options options = preparation->options;
+    image_preparation_cancel(preparation);
+    options.on_failed(cause, error->message, options.data);
+}
+
+static void tell(struct image_preparation *preparation, enum instance_state state,
+                 const char *cause, const char *message)
+{
+    preparation->options.on_state(state, cause, message, preparation->options.data);
+}
+
+/* --- the kernel --- */
+
+static void on_kernel(const struct error *error, void *data)
+{
+    struct image_preparation *preparation = data;
+    if (error != NULL) {
+        fail(preparation, error);
+        return;
+    }
+    struct image_preparation_options options = preparation->options;
+    struct image_verified verified = preparation->verified;
+    preparation->verified = (struct image_verified){0};
+    image_preparation_cancel(preparation);
+    options.on_ready(&verified, options.data);
+    image_verified_release(&verified);
+}
+
+static void on_state(enum instance_state state, const char *cause, const char *message, void *data)
+{
+    tell(data, state, cause, message);
+}
+
+/* --- the proof --- */
+
+static int verify(struct image_preparation *preparation, struct error *error)
+{
+    AUTO_FREE char *path = image_downloads_chain_path(
+        preparation->options.store, preparation->digest, preparation->architecture);
+    struct image_chain chain = {0};
+    if (image_chain_load(path, &chain, error) < 0)
+        return -1;
+    int status = 0;
+    if (strcmp(chain.pinned, preparation->digest) != 0)
+        status = error_set(error, ERROR_SIGNATURE, "%s holds the chain of %s instead of %s", path,
+                           chain.pinned, preparation->digest);
+    else
+        status = image_chain_verify(&chain, preparation->options.trust->keys,
+                                    preparation->options.trust->key_count,
+                                    preparation->architecture, &preparation->verified, error);
+    image_chain_release(&chain);
+    return status;
+}
+
+static void prove(struct image_preparation *preparation)
+{
+    const struct trust *trust = preparation->options.trust;
+    uint64_t needed = *preparation->options.trust_needed;
+    preparation->waits_for_trust = trust->revision == 0 || trust->revision < needed;
+    tell(preparation, INSTANCE_VERIFYING, "",
+         preparation->waits_for_trust ? "waiting for the scheduler's list of trusted keys" : "");
+    if (preparation->waits_for_trust)
+        return;
+    struct error error = ERROR_INIT;
+    if (verify(preparation, &error) < 0) {
+        /* What was saved earlier may be damaged or lack a signature that was added since. */
+        if (!preparation->is_fresh)
+            fetch(preparation);
+        else
+            fail(preparation, &error);
+        return;
+    }
+    log_info("image verified", "digest", preparation->digest, "manifest",
+             preparation->verified.manifest_digest, "kernel", preparation->verified.kernel.digest,
+             "key", preparation->verified.key_id, "key_name", preparation->verified.key_name);
+    preparation->waiter.on_done = on_kernel;
+    image_downloads_fetch_kernel(preparation->options.store, preparation->repository,
+                                 preparation->verified.kernel.digest,
+                                 preparation->verified.kernel.size, &preparation->waiter);
+}
+
+static void on_chain(const struct error *error, void *data)
+{
+    struct image_preparation *preparation = data;
+    if (error != NULL) {
+        fail(preparation, error);
+        return;
+    }
+    preparation->is_fresh = true;
+    prove(preparation);
+}
+
+static void fetch(struct image_preparation *preparation)
+{
+    preparation->waiter.on_done = on_chain;
+    image_downloads_fetch_chain(preparation->options.store, preparation->repository,
+                                preparation->digest, preparation->architecture,
+                                &preparation->waiter);
+}
+
+static void on_step(uv_timer_t *timer)
+{
+    struct image_preparation *preparation = timer->data;
+    AUTO_FREE char *path = image_downloads_chain_path(
+        preparation->options.store, preparation->digest, preparation->architecture);
+    if (access(path, F_OK) == 0)
+        prove(preparation);
+    else
+        fetch(preparation);
+}
+
+static void on_trust_step(uv_timer_t *timer)
+{
+    prove(timer->data);
+}
+
+void image_preparation_trust_changed(struct image_preparation *preparation)
+{
+    if (preparation == NULL || !preparation->waits_for_trust)
+        return;
+    preparation->waits_for_trust = false;
+    uv_timer_start(&preparation->step, on_trust_step, 0, 0);
+}
+
+struct image_preparation *image_preparation_start(uv_loop_t *loop,
+                                                  const struct image_preparation_options *options)
+{
+    struct image_preparation *preparation = xcalloc(1, sizeof *preparation);
+    preparation->options = *options;
+    preparation->repository = xstrdup(options->repository);
+    snprintf(preparation->digest, sizeof preparation->digest, "%s", options->digest);
+    snprintf(preparation->architecture, sizeof preparation->architecture, "%s",
+             options->architecture);
+    preparation->waiter.on_state = on_state;
+    preparation->waiter.data = preparation;
+    uv_timer_init(loop, &preparation->step);
+    preparation->step.data = preparation;
+    uv_timer_start(&preparation->step, on_step, 0, 0);
+    return preparation;
+}

@@ -1,0 +1,61 @@
+#include "agent/instance_boot.h"
+
+#include <string.h>
+
+#include "image-format/command_line.h"
+#include "lib/cleanup.h"
+#include "lib/text.h"
+
+#define GUEST_MTU 1500
+
+static int choose_memory(uint64_t wanted, const struct image_config *config, uint64_t *ret_memory,
+                         struct error *error)
+{
+    uint64_t memory = wanted > 0 ? wanted : config->memory.default_bytes;
+    if (memory < config->memory.min) {
+        char given[TEXT_SIZE_MAX], least[TEXT_SIZE_MAX];
+        text_format_size(memory, given, sizeof given);
+        text_format_size(config->memory.min, least, sizeof least);
+        return error_set(error, ERROR_INVALID, "memory %s is less than the %s that the image needs",
+                         given, least);
+    }
+    *ret_memory = memory;
+    return 0;
+}
+
+int instance_boot_fill(const struct api_assigned_instance *assigned,
+                       const struct image_verified *verified, const char *node,
+                       struct host_boot *ret_boot, struct error *error)
+{
+    const struct image_config *config = &verified->config;
+    struct host_boot boot = {0};
+    if (choose_memory(assigned->resources.memory, config, &boot.memory, error) < 0)
+        return -1;
+    boot.vcpus =
+        assigned->resources.vcpus > 0 ? assigned->resources.vcpus : config->vcpus.default_count;
+    memcpy(boot.id, assigned->id, sizeof boot.id);
+    memcpy(boot.kernel, verified->kernel.digest, sizeof boot.kernel);
+    memcpy(boot.image, assigned->image_digest, sizeof boot.image);
+    memcpy(boot.address, assigned->address, sizeof boot.address);
+    host_mac_of_instance(assigned->id, boot.mac);
+    struct command_line_values values = {
+        .address = assigned->address,
+        .prefix = assigned->prefix,
+        .gateway = assigned->gateway[0] != '\0' ? assigned->gateway : NULL,
+        .mtu = GUEST_MTU,
+        .mac = boot.mac,
+        .instance_id = assigned->id,
+        .slot = assigned->slot,
+        .service = assigned->service,
+        .namespace_name = assigned->namespace_name,
+        .node = node,
+    };
+    AUTO_FREE char *line = NULL;
+    if (command_line_expand(config, &assigned->args, &assigned->env, &values, &line, error) < 0)
+        return error_wrap(error, "the guest's command line");
+    if (!text_copy(boot.command_line, sizeof boot.command_line, line))
+        return error_set(error, ERROR_TOO_LARGE, "the guest's command line is longer than %d bytes",
+                         HOST_COMMAND_LINE_MAX - 1);
+    *ret_boot = boot;
+    return 0;
+}

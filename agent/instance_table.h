@@ -1,0 +1,48 @@
+/* All instances of this node: their records, what the assignment wants of them, and the doing of
+ * what their machine (instance.h) asks for: images, microVMs, checks, records.
+ *
+ * Loop thread only. Knows neither the scheduler's routes nor the data plane. */
+#pragma once
+
+#include "agent/image_downloads.h"
+#include "agent/instance.h"
+#include "agent/state_store.h"
+#include "agent/trust.h"
+
+struct instance_table;
+
+struct instance_table_options {
+    uv_loop_t *loop;
+    const struct clock *clock;
+    struct http_client *http;
+    struct host_client *host;
+    struct image_downloads *images;
+    const struct trust *trust;
+    struct state_store *store;
+    const char *node;
+    void (*on_changed)(void *data); /* something a status shows is different now */
+    void *data;
+};
+
+struct instance_table *instance_table_create(const struct instance_table_options *options);
+void instance_table_destroy(struct instance_table *table);
+
+/* --- at start, in this order --- */
+/* Records of the local state; one that cannot be read is left out and named in the log. */
+int instance_table_load(struct instance_table *table, struct error *error);
+/* A microVM that the host half found running; one without a record is reported as running, so that
+ * the scheduler can say what is to become of it. */
+void instance_table_adopt(struct instance_table *table, const struct host_instance *found);
+/* The guests' network is there: goes on with every instance. `accel` is what guests run on. */
+void instance_table_resume(struct instance_table *table, const char *accel);
+
+/* --- later --- */
+/* Nothing is stopped because it is not named. */
+void instance_table_apply(struct instance_table *table, const struct api_assignment *assignment);
+void instance_table_ended(struct instance_table *table, const struct host_instance *ended);
+void instance_table_trust_changed(struct instance_table *table);
+/* Fills status->instances; the caller releases the status. */
+void instance_table_observe(const struct instance_table *table, struct api_status *status);
+bool instance_table_has(const struct instance_table *table, const char *id);
+size_t instance_table_count(const struct instance_table *table, enum instance_state state);
+uint64_t instance_table_restarts(const struct instance_table *table);

@@ -1,0 +1,284 @@
+#include "agent/options.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/api/protocol.h"
+#include "lib/cleanup.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+
+const char agent_options_usage[] =
+    "Usage: shoal-agent [options]\n"
+    "Boots this node's instances, checks them, and routes traffic to them. Needs root.\n"
+    "\n"
+    "  --node NAME              this node's name (the host's name)\n"
+    "  --scheduler URL          where the scheduler is (http://127.0.0.1:7000)\n"
+    "  --state DIR              what is kept (/var/lib/shoal/agent)\n"
+    "  --run DIR                sockets and pids (/run/shoal/<8 hex of the state folder's path>)\n"
+    "  --address ADDRESS        of the agent's own HTTP interface (127.0.0.1)\n"
+    "  --port PORT              of the same, 0 for any free one (7001)\n"
+    "  --publish-address ADDR   published ports are bound here (127.0.0.1)\n"
+    "  --accelerator KIND       auto, kvm or tcg (auto: kvm only if a guest really runs on it)\n"
+    "  --memory SIZE            memory for guests, \"8Gi\" (what the host has, less a reserve)\n"
+    "  --vcpus N                processors to promise to guests (what the host has)\n"
+    "  --label KEY=VALUE        a label of this node; may be given often\n"
+    "  --trust-dir DIR          honour only trusted keys that are also in this folder\n"
+    "  --log-level LEVEL        debug, info, warn or error (info)\n"
+    "  --clean                  end every microVM of this node, remove its network, and exit\n"
+    "  --help, --version\n";
+
+enum option_id {
+    OPTION_NODE = 256,
+    OPTION_SCHEDULER,
+    OPTION_STATE,
+    OPTION_RUN,
+    OPTION_ADDRESS,
+    OPTION_PORT,
+    OPTION_PUBLISH_ADDRESS,
+    OPTION_ACCELERATOR,
+    OPTION_MEMORY,
+    OPTION_VCPUS,
+    OPTION_LABEL,
+    OPTION_TRUST_DIR,
+    OPTION_LOG_LEVEL,
+    OPTION_CLEAN,
+    OPTION_HELP,
+    OPTION_VERSION,
+    OPTION_DECIDER_CHANNEL,
+};
+
+static const struct option option_table[] = {
+    {"node", required_argument, NULL, OPTION_NODE},
+    {"scheduler", required_argument, NULL, OPTION_SCHEDULER},
+    {"state", required_argument, NULL, OPTION_STATE},
+    {"run", required_argument, NULL, OPTION_RUN},
+    {"address", required_argument, NULL, OPTION_ADDRESS},
+    {"port", required_argument, NULL, OPTION_PORT},
+    {"publish-address", required_argument, NULL, OPTION_PUBLISH_ADDRESS},
+    {"accelerator", required_argument, NULL, OPTION_ACCELERATOR},
+    {"memory", required_argument, NULL, OPTION_MEMORY},
+    {"vcpus", required_argument, NULL, OPTION_VCPUS},
+    {"label", required_argument, NULL, OPTION_LABEL},
+    {"trust-dir", required_argument, NULL, OPTION_TRUST_DIR},
+    {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+    {"clean", no_argument, NULL, OPTION_CLEAN},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    /* Between the two halves only: the number of the channel's descriptor. */
+    {"decider-channel", required_argument, NULL, OPTION_DECIDER_CHANNEL},
+    {NULL, 0, NULL, 0},
+};
+
+static void set(char **member, const char *text)
+{
+    free(*member);
+    *member = xstrdup(text);
+}
+
+static int set_address(char **member, const char *option, const char *text, struct error *error)
+{
+    struct in_addr address;
+    if (inet_pton(AF_INET, text, &address) != 1)
+        return error_set(error, ERROR_INVALID, "--%s %s: an IPv4 address is allowed", option, text);
+    set(member, text);
+    return 0;
+}
+
+static int set_number(const char *option, const char *text, uint64_t most, uint64_t *ret_number,
+                      struct error *error)
+{
+    if (!text_parse_u64(text, most, ret_number))
+        return error_set(error, ERROR_INVALID, "--%s %s: a number up to %llu is allowed", option,
+                         text, (unsigned long long)most);
+    return 0;
+}
+
+static int set_label(struct json_map *labels, const char *text, struct error *error)
+{
+    const char *equals = strchr(text, '=');
+    if (equals == NULL || equals == text)
+        return error_set(error, ERROR_INVALID, "--label %s: KEY=VALUE is allowed", text);
+    AUTO_FREE char *key = xstrndup(text, (size_t)(equals - text));
+    json_map_set(labels, key, equals + 1);
+    return 0;
+}
+
+static int set_accelerator(struct agent_options *options, const char *text, struct error *error)
+{
+    if (strcmp(text, "auto") != 0 && strcmp(text, "kvm") != 0 && strcmp(text, "tcg") != 0)
+        return error_set(error, ERROR_INVALID, "--accelerator %s: auto, kvm or tcg is allowed",
+                         text);
+    set(&options->accelerator, text);
+    return 0;
+}
+
+static int set_scheduler(struct agent_options *options, const char *text, struct error *error)
+{
+    if (strncmp(text, "http://", 7) != 0 || text[7] == '\0')
+        return error_set(error, ERROR_INVALID,
+                         "--scheduler %s: a URL such as http://127.0.0.1:%d is allowed", text,
+                         SCHEDULER_DEFAULT_PORT);
+    set(&options->scheduler, text);
+    size_t length = strlen(options->scheduler);
+    while (length > 0 && options->scheduler[length - 1] == '/')
+        options->scheduler[--length] = '\0';
+    return 0;
+}
+
+/* The host's name with whatever is not allowed in a name turned into '-'. */
+static void default_node(char ret_node[NAME_MAX_TEXT])
+{
+    char name[NAME_MAX_TEXT] = "";
+    if (gethostname(name, sizeof name - 1) < 0)
+        name[0] = '\0';
+    name[strcspn(name, ".")] = '\0';
+    size_t length = 0;
+    for (const char *from = name; *from != '\0'; from++) {
+        unsigned char c = (unsigned char)*from;
+        bool is_plain = isalnum(c) && c < 0x80;
+        if (!is_plain && length == 0)
+            continue;
+        ret_node[length++] = is_plain ? (char)tolower(c) : '-';
+    }
+    while (length > 0 && ret_node[length - 1] == '-')
+        length--;
+    ret_node[length] = '\0';
+    if (length == 0)
+        memcpy(ret_node, "node", sizeof "node");
+}
+
+static int take_one(struct agent_options *options, int option, const char *text,
+                    struct error *error)
+{
+    uint64_t number = 0;
+    switch (option) {
+    case OPTION_NODE:
+        if (!text_is_name(text) || !text_copy(options->node, sizeof options->node, text))
+            return error_set(error, ERROR_INVALID,
+                             "--node %s: lower-case letters, digits and '-' are allowed", text);
+        return 0;
+    case OPTION_SCHEDULER:
+        return set_scheduler(options, text, error);
+    case OPTION_STATE:
+        set(&options->state, text);
+        return 0;
+    case OPTION_RUN:
+        set(&options->run, text);
+        return 0;
+    case OPTION_ADDRESS:
+        return set_address(&options->address, "address", text, error);
+    case OPTION_PORT:
+        if (set_number("port", text, 65535, &number, error) < 0)
+            return -1;
+        options->port = (uint16_t)number;
+        return 0;
+    case OPTION_PUBLISH_ADDRESS:
+        return set_address(&options->publish_address, "publish-address", text, error);
+    case OPTION_ACCELERATOR:
+        return set_accelerator(options, text, error);
+    case OPTION_MEMORY:
+        if (!text_parse_size(text, &options->memory))
+            return error_set(error, ERROR_INVALID, "--memory %s: a size such as 8Gi is allowed",
+                             text);
+        return 0;
+    case OPTION_VCPUS:
+        if (set_number("vcpus", text, 65535, &number, error) < 0)
+            return -1;
+        options->vcpus = (uint32_t)number;
+        return 0;
+    case OPTION_LABEL:
+        return set_label(&options->labels, text, error);
+    case OPTION_TRUST_DIR:
+        set(&options->trust_directory, text);
+        return 0;
+    case OPTION_LOG_LEVEL:
+        if (log_level_parse(text, &options->log_level) < 0)
+            return error_set(error, ERROR_INVALID,
+                             "--log-level %s: debug, info, warn or error is allowed", text);
+        return 0;
+    case OPTION_CLEAN:
+        options->clean = true;
+        return 0;
+    case OPTION_HELP:
+        options->help = true;
+        return 0;
+    case OPTION_VERSION:
+        options->version = true;
+        return 0;
+    case OPTION_DECIDER_CHANNEL:
+        if (set_number("decider-channel", text, 65535, &number, error) < 0)
+            return -1;
+        options->decider_channel = (int)number;
+        return 0;
+    default:
+        return error_set(error, ERROR_INVALID, "try shoal-agent --help");
+    }
+}
+
+/* UNIX sockets' paths are short, so the run folder's name must be. */
+static void complete(struct agent_options *options)
+{
+    if (options->state[0] != '/') {
+        AUTO_FREE char *here = getcwd(NULL, 0);
+        char *absolute = xasprintf("%s/%s", here != NULL ? here : "", options->state);
+        free(options->state);
+        options->state = absolute;
+    }
+    if (options->run == NULL) {
+        char digest[DIGEST_TEXT_MAX];
+        digest_of_bytes(options->state, strlen(options->state), digest);
+        options->run = xasprintf("/run/shoal/%.8s", digest_hex(digest));
+    }
+}
+
+int agent_options_parse(int argc, char **argv, struct agent_options *ret_options,
+                        struct error *error)
+{
+    struct agent_options options = {
+        .scheduler = xasprintf("http://127.0.0.1:%d", SCHEDULER_DEFAULT_PORT),
+        .state = xstrdup("/var/lib/shoal/agent"),
+        .address = xstrdup("127.0.0.1"),
+        .port = AGENT_DEFAULT_PORT,
+        .publish_address = xstrdup("127.0.0.1"),
+        .accelerator = xstrdup("auto"),
+        .log_level = LOG_LEVEL_INFO,
+        .decider_channel = -1,
+    };
+    default_node(options.node);
+    int option;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "", option_table, NULL)) != -1) {
+        if (take_one(&options, option, optarg, error) < 0) {
+            agent_options_release(&options);
+            return -1;
+        }
+    }
+    if (optind < argc) {
+        error_set(error, ERROR_INVALID, "%s: no arguments are taken; try shoal-agent --help",
+                  argv[optind]);
+        agent_options_release(&options);
+        return -1;
+    }
+    complete(&options);
+    *ret_options = options;
+    return 0;
+}
+
+void agent_options_release(struct agent_options *options)
+{
+    free(options->scheduler);
+    free(options->state);
+    free(options->run);
+    free(options->address);
+    free(options->publish_address);
+    free(options->accelerator);
+    free(options->trust_directory);
+    json_map_release(&options->labels);
+    *options = (struct agent_options){.decider_channel = -1};
+}

@@ -1,0 +1,32 @@
+/* The agent's command line. */
+#pragma once
+
+#include "lib/api/agent.h"
+#include "lib/log.h"
+
+struct agent_options {
+    char node[NAME_MAX_TEXT];
+    char *scheduler;
+    char *state; /* absolute */
+    char *run;
+    char *address;
+    uint16_t port;
+    char *publish_address;
+    char *accelerator; /* auto | kvm | tcg */
+    uint64_t memory;   /* 0: what the host half finds */
+    uint32_t vcpus;    /* 0: the same */
+    struct json_map labels;
+    char *trust_directory; /* NULL: none */
+    enum log_level log_level;
+    bool clean;
+    bool help;
+    bool version;
+    int decider_channel; /* -1: this process is the host half */
+};
+
+extern const char agent_options_usage[];
+
+/* Fills in defaults; the caller releases the options. ERROR_INVALID says what is allowed. */
+int agent_options_parse(int argc, char **argv, struct agent_options *ret_options,
+                        struct error *error);
+void agent_options_release(struct agent_options *options);

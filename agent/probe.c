@@ -1,0 +1,240 @@
+#include "agent/probe.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/xalloc.h"
+
+/* A guest whose network is not up yet drops what comes; the kernel would ask again after a second,
+ * so attempts are short until the first pass. */
+#define BOOT_CONNECT_TIMEOUT_MS 100
+
+/* A TCP connect under way. */
+struct connection {
+    uv_poll_t poll; /* first: the close callback frees by it */
+    int descriptor;
+};
+
+struct probe {
+    struct probe_options options;
+    char address[ADDRESS_MAX];
+    char *path;
+    struct health_state state;
+    uv_timer_t wait;     /* for the next attempt */
+    uv_timer_t deadline; /* of a TCP connect */
+    unsigned open_handles;
+    bool is_destroyed;
+    uint64_t socket_request; /* 0: none under way */
+    struct http_call *call;
+    struct connection *connection;
+};
+
+static void on_wait(uv_timer_t *timer);
+
+/* --- the result --- */
+
+static void finish_attempt(struct probe *probe, bool passed, const char *message)
+{
+    struct probe_options *options = &probe->options;
+    enum health_change change =
+        health_state_record(&probe->state, passed, options->rise, options->fall);
+    uint64_t delay = health_state_next_delay(&probe->state, options->every_ms);
+    uv_timer_start(&probe->wait, on_wait, delay, 0);
+    if (change != HEALTH_SAME)
+        options->on_change(change == HEALTH_ROSE, message, options->data);
+}
+
+static void fail_attempt(struct probe *probe, const char *reason)
+{
+    char message[REASON_MAX];
+    if (probe->path != NULL)
+        snprintf(message, sizeof message, "GET http://%s:%" PRIu32 "%s: %.300s", probe->address,
+                 probe->options.port, probe->path, reason);
+    else
+        snprintf(message, sizeof message, "connect to %s:%" PRIu32 ": %.300s", probe->address,
+                 probe->options.port, reason);
+    finish_attempt(probe, false, message);
+}
+
+static uint64_t connect_timeout(const struct probe *probe)
+{
+    uint64_t timeout = probe->options.timeout_ms;
+    if (!probe->state.ever_passed && timeout > BOOT_CONNECT_TIMEOUT_MS)
+        timeout = BOOT_CONNECT_TIMEOUT_MS;
+    return timeout;
+}
+
+/* --- TCP --- */
+
+static void on_connection_closed(uv_handle_t *handle)
+{
+    struct connection *connection = (struct connection *)handle;
+    close(connection->descriptor);
+    free(connection);
+}
+
+static void drop_connection(struct probe *probe)
+{
+    if (probe->connection == NULL)
+        return;
+    uv_timer_stop(&probe->deadline);
+    uv_close((uv_handle_t *)&probe->connection->poll, on_connection_closed);
+    probe->connection = NULL;
+}
+
+static void on_connected(uv_poll_t *poll, int status, int events)
+{
+    (void)events;
+    struct probe *probe = poll->data;
+    int number = 0;
+    socklen_t length = sizeof number;
+    if (status < 0 ||
+        getsockopt(probe->connection->descriptor, SOL_SOCKET, SO_ERROR, &number, &length) < 0)
+        number = EIO;
+    drop_connection(probe);
+    if (number == 0)
+        finish_attempt(probe, true, "connected");
+    else
+        fail_attempt(probe, strerror(number));
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct probe *probe = timer->data;
+    drop_connection(probe);
+    fail_attempt(probe, "no answer in time");
+}
+
+static void start_connect(struct probe *probe, int descriptor)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)probe->options.port)};
+    inet_pton(AF_INET, probe->address, &address.sin_addr);
+    struct connection *connection = xcalloc(1, sizeof *connection);
+    if (uv_poll_init(probe->options.loop, &connection->poll, descriptor) < 0) {
+        close(descriptor);
+        free(connection);
+        fail_attempt(probe, "the socket cannot be watched");
+        return;
+    }
+    /* uv_poll_init has made the socket non-blocking. */
+    connection->descriptor = descriptor;
+    connection->poll.data = probe;
+    probe->connection = connection;
+    if (connect(descriptor, (struct sockaddr *)&address, sizeof address) < 0 &&
+        errno != EINPROGRESS) {
+        int number = errno;
+        drop_connection(probe);
+        fail_attempt(probe, strerror(number));
+        return;
+    }
+    uv_poll_start(&connection->poll, UV_WRITABLE, on_connected);
+    uv_timer_start(&probe->deadline, on_deadline, connect_timeout(probe), 0);
+}
+
+/* --- HTTP --- */
+
+static void on_response(const struct http_client_response *response, void *data)
+{
+    struct probe *probe = data;
+    probe->call = NULL;
+    if (response->failed) {
+        fail_attempt(probe, response->error.message);
+    } else if (response->status >= 200 && response->status <= 399) {
+        finish_attempt(probe, true, "answered");
+    } else {
+        char reason[64];
+        snprintf(reason, sizeof reason, "status %d", response->status);
+        fail_attempt(probe, reason);
+    }
+}
+
+static void start_get(struct probe *probe, int descriptor)
+{
+    AUTO_FREE char *url =
+        xasprintf("http://%s:%" PRIu32 "%s", probe->address, probe->options.port, probe->path);
+    static const char *const headers[] = {"Connection: close", "User-Agent: shoal-health", NULL};
+    struct http_client_request request = {
+        .url = url,
+        .headers = headers,
+        .connect_timeout_ms = (unsigned)connect_timeout(probe),
+        .timeout_ms = (unsigned)probe->options.timeout_ms,
+        .has_socket = true,
+        .socket_descriptor = descriptor,
+    };
+    struct error error = ERROR_INIT;
+    probe->call = http_client_start(probe->options.http, &request, on_response, probe, &error);
+    if (probe->call == NULL)
+        fail_attempt(probe, error.message);
+}
+
+/* --- an attempt --- */
+
+static void on_socket(const struct host_answer *answer, int descriptor, void *data)
+{
+    struct probe *probe = data;
+    AUTO_CLOSE int owned = descriptor;
+    probe->socket_request = 0;
+    if (answer->code != ERROR_NONE || descriptor < 0) {
+        /* That says nothing about the guest. */
+        uv_timer_start(&probe->wait, on_wait, probe->options.every_ms, 0);
+        return;
+    }
+    if (probe->path != NULL)
+        start_get(probe, TAKE_DESCRIPTOR(owned));
+    else
+        start_connect(probe, TAKE_DESCRIPTOR(owned));
+}
+
+static void on_wait(uv_timer_t *timer)
+{
+    struct probe *probe = timer->data;
+    struct host_message message = {.type = HOST_SOCKET};
+    probe->socket_request = host_client_request(probe->options.host, &message, on_socket, probe);
+}
+
+struct probe *probe_create(const struct probe_options *options)
+{
+    struct probe *probe = xcalloc(1, sizeof *probe);
+    probe->options = *options;
+    snprintf(probe->address, sizeof probe->address, "%s", options->address);
+    probe->path = xstrdup(options->path);
+    health_state_init(&probe->state, options->starts_healthy);
+    uv_timer_init(options->loop, &probe->wait);
+    uv_timer_init(options->loop, &probe->deadline);
+    probe->wait.data = probe;
+    probe->deadline.data = probe;
+    probe->open_handles = 2;
+    uv_timer_start(&probe->wait, on_wait, 0, 0);
+    return probe;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct probe *probe = handle->data;
+    if (--probe->open_handles > 0)
+        return;
+    free(probe->path);
+    free(probe);
+}
+
+void probe_destroy(struct probe *probe)
+{
+    if (probe == NULL || probe->is_destroyed)
+        return;
+    probe->is_destroyed = true;
+    if (probe->socket_request != 0)
+        host_client_forget(probe->options.host, probe->socket_request);
+    if (probe->call != NULL)
+        http_client_cancel(probe->call);
+    drop_connection(probe);
+    uv_close((uv_handle_t *)&probe->wait, on_closed);
+    uv_close((uv_handle_t *)&probe->deadline, on_closed);
+}

@@ -1,0 +1,22 @@
+/* The keys that may sign what boots here: the scheduler's list, and on a node started with a trust
+ * folder only those of them that are found there too. Loop thread only. */
+#pragma once
+
+#include "image-format/signature.h"
+#include "lib/api/agent.h"
+
+struct trust {
+    struct trusted_key *keys;
+    size_t key_count;
+    uint64_t revision; /* of the scheduler's list; 0: none yet */
+    bool has_local;    /* only keys of `local_ids` count */
+    char (*local_ids)[KEY_ID_MAX];
+    size_t local_count;
+};
+
+/* `directory` (NULL: none): every file in it is a public key in PEM; one that is not is an error.
+ */
+int trust_init(struct trust *ret_trust, const char *directory, struct error *error);
+/* A key that cannot be read is left out and named in the log. */
+void trust_apply(struct trust *trust, const struct api_trust *document);
+void trust_finish(struct trust *trust);
