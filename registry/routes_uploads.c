@@ -343,11 +343,11 @@ void route_upload_delete(struct http_request *request, void *data)
     if (upload == NULL)
         return;
     int result = blob_upload_remove(upload, &error);
-    if (result == 0)
-        result = metadata_remove_upload(registry->metadata, blob_upload_id(upload), &error);
-    blob_upload_close(upload);
-    if (result < 0)
+    blob_upload_close(upload); /* first: on a full disk it makes the room to write the rest */
+    if (result < 0) {
         oci_error_respond_failure(request, &error);
-    else
-        http_request_respond(request, 204, NULL, NULL, 0);
+        return;
+    }
+    forget(registry, http_request_parameter(request, "id"));
+    http_request_respond(request, 204, NULL, NULL, 0);
 }
