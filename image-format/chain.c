@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "image-format/pack.h"
+#include "image-format/platforms.h"
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
@@ -31,28 +32,6 @@ static int check_bytes(const struct verification *verification, const char *part
                      part, expected, got);
 }
 
-static void list_architectures(const struct oci_index *index, struct buffer *text)
-{
-    for (size_t i = 0; i < index->manifest_count; i++) {
-        const struct oci_descriptor *child = &index->manifests[i];
-        if (child->has_platform && strcmp(child->platform.os, IMAGE_OS) == 0)
-            buffer_printf(text, "%s%s", text->length > 0 ? ", " : "", child->platform.architecture);
-    }
-}
-
-static const struct oci_descriptor *find_platform(const struct oci_index *index,
-                                                  const char *architecture)
-{
-    for (size_t i = 0; i < index->manifest_count; i++) {
-        const struct oci_descriptor *child = &index->manifests[i];
-        if (child->has_platform && strcmp(child->platform.os, IMAGE_OS) == 0 &&
-            strcmp(child->platform.architecture, architecture) == 0 &&
-            strcmp(child->media_type, OCI_MANIFEST_TYPE) == 0)
-            return child;
-    }
-    return NULL;
-}
-
 static int check_index(const struct verification *verification)
 {
     const struct image_chain *chain = verification->chain;
@@ -62,19 +41,11 @@ static int check_index(const struct verification *verification)
     if (json_parse_record(&oci_index_record, chain->index, chain->index_length, JSON_LENIENT,
                           &index, verification->error) < 0)
         return error_wrap(verification->error, "image %s: index", chain->pinned);
-    const struct oci_descriptor *child = find_platform(&index, verification->architecture);
-    int result = -1;
-    if (child == NULL) {
-        AUTO_BUFFER struct buffer available = {0};
-        list_architectures(&index, &available);
-        error_set(verification->error, ERROR_NOT_FOUND,
-                  "image %s has nothing for %s: it has %.200s", chain->pinned,
-                  verification->architecture,
-                  available.length > 0 ? buffer_text(&available) : "no unikernel");
-    } else {
-        result = check_bytes(verification, "manifest", child->digest, chain->manifest,
-                             chain->manifest_length);
-    }
+    const struct oci_descriptor *child =
+        platforms_find(&index, verification->architecture, verification->error);
+    int result = child == NULL ? error_wrap(verification->error, "image %s", chain->pinned)
+                               : check_bytes(verification, "manifest", child->digest,
+                                             chain->manifest, chain->manifest_length);
     json_record_release(&oci_index_record, &index);
     return result;
 }

@@ -574,6 +574,18 @@ void http_client_cancel(struct http_call *call)
         call_free(call);
 }
 
+int http_call_status(const struct http_call *call)
+{
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    return (int)status;
+}
+
+uv_loop_t *http_client_loop(const struct http_client *client)
+{
+    return client->loop;
+}
+
 const char *http_response_header(const struct http_client_response *response, const char *name)
 {
     const struct http_call *call = (const struct http_call *)response;

@@ -63,6 +63,10 @@ struct http_call *http_client_start(struct http_client *client,
                                     http_client_callback *callback, void *data,
                                     struct error *error);
 void http_client_cancel(struct http_call *call);
+/* Inside on_body: the status of the answer whose body this is; 0 before there is one. */
+int http_call_status(const struct http_call *call);
+/* The loop it was created with. */
+uv_loop_t *http_client_loop(const struct http_client *client);
 /* A header of the answer, inside the callback; NULL when absent. Case-insensitive name. */
 const char *http_response_header(const struct http_client_response *response, const char *name);
 /* Turns an answer outside 2xx, or a failure, into an error (reading the project's or OCI's error

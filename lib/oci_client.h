@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "lib/crypto.h"
 #include "lib/error.h"
@@ -34,8 +35,17 @@ typedef void oci_callback(const struct oci_result *result, void *data);
 typedef void oci_progress(uint64_t done, uint64_t total, void *data);
 
 struct oci_client *oci_client_create(const struct oci_client_options *options);
-/* Cancels what runs; callbacks do not come any more. */
+/* Cancels what runs; callbacks do not come any more. Before its http client is destroyed. */
 void oci_client_destroy(struct oci_client *client);
+
+/* For who keeps something of their own across several calls: `on_destroy` runs when the client is
+ * destroyed, unless the hook was removed before. */
+struct oci_client_hook {
+    void (*on_destroy)(struct oci_client_hook *hook);
+    LIST_ENTRY(oci_client_hook) link;
+};
+void oci_client_add_hook(struct oci_client *client, struct oci_client_hook *hook);
+void oci_client_remove_hook(struct oci_client_hook *hook);
 
 /* `reference` is a tag or a digest; a digest is verified. Not found: ERROR_NOT_FOUND. */
 void oci_client_get_manifest(struct oci_client *client, const char *repository,
