@@ -257,7 +257,7 @@ static void an_architecture_that_is_not_there_is_not_found(void **state)
     assert_int_equal(
         image_chain_verify(&world->chain, &world->trusted, 1, "arm64", &verified, &error), -1);
     assert_int_equal(error.code, ERROR_NOT_FOUND);
-    assert_non_null(strstr(error.message, "nothing for arm64: it has amd64"));
+    assert_non_null(strstr(error.message, "nothing for arm64: there is amd64"));
     free(world->chain.index);
     world->chain.index = NULL;
     strcpy(world->chain.pinned, world->image.manifests[0].digest);
