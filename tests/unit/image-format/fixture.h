@@ -93,7 +93,7 @@ static inline struct packed_image packed_fixture(unsigned char code)
     char *folder = temporary_folder();
     struct tiny_kernel kernel = tiny_kernel(code);
     struct recipe recipe;
-    struct packed_image image;
+    struct packed_image image = {0};
     struct error error = ERROR_INIT;
     write_file(folder, "hello.elf", &kernel, sizeof kernel);
     write_file(folder, RECIPE_FILE, GOOD_RECIPE, strlen(GOOD_RECIPE));
