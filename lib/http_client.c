@@ -54,8 +54,8 @@ struct http_client {
     uv_loop_t *loop;
     uv_timer_t timer;
     CURLM *multi;
-    LIST_HEAD(, http_call) calls;
-    LIST_HEAD(, http_socket) sockets;
+    LIST_HEAD(http_call_list, http_call) calls;
+    LIST_HEAD(http_socket_list, http_socket) sockets;
     unsigned handles; /* open libuv handles; the last one closed frees the client */
     bool inside_curl; /* curl is on the stack: its handles must not be added or removed */
     bool destroyed;

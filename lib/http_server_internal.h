@@ -70,7 +70,7 @@ struct http_server {
     bool
         resumed; /* connections wait for the next run; libmicrohttpd does not say so by its epoll */
     uint64_t stop_deadline;
-    LIST_HEAD(, http_request) requests; /* those that libmicrohttpd holds */
+    LIST_HEAD(http_request_list, http_request) requests; /* those that libmicrohttpd holds */
     void (*on_closed)(void *data);
     void *closed_data;
 };
