@@ -4,7 +4,7 @@
  * Two ways to run. HTTP_SERVER_LOOP: everything happens on the libuv loop's thread; a handler must
  * not block and may answer later. HTTP_SERVER_THREADS: one thread a connection, up to
  * max_connections; a handler may block, must be thread-safe and must answer before it returns.
- * TLS is not built yet: loopback only. */
+ * A process that has a server ignores SIGPIPE. TLS is not built yet: loopback only. */
 #pragma once
 
 #include <json-c/json.h>
