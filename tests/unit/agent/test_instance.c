@@ -1,0 +1,383 @@
+/* The machine of one instance on a clock of the test's own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/instance.h"
+#include "lib/cleanup.h"
+#include "lib/log.h"
+
+#define ID    "0001000000a7"
+#define IMAGE "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define OTHER "sha256:ca7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+struct fake_clock {
+    struct clock clock; /* first */
+    uint64_t now_ms;
+};
+
+static uint64_t read_fake(const struct clock *clock)
+{
+    return ((const struct fake_clock *)clock)->now_ms;
+}
+
+static struct fake_clock fake = {{read_fake, read_fake}, 0};
+
+static struct api_assigned_instance assignment(enum api_wanted wanted)
+{
+    struct api_assigned_instance assigned = {
+        .id = ID,
+        .namespace_name = "default",
+        .service = "hello",
+        .wanted = wanted,
+        .image_digest = IMAGE,
+        .boot_timeout_ms = 20000,
+        .restart = {.policy = API_RESTART_ALWAYS,
+                    .attempts = 2,
+                    .backoff_ms = 1000,
+                    .max_backoff_ms = 8000,
+                    .reset_after_ms = 600000},
+        .stop = {.grace_ms = 5000},
+    };
+    return assigned;
+}
+
+static int make_instance(void **state)
+{
+    struct instance *instance = calloc(1, sizeof *instance);
+    fake.now_ms = 1000000;
+    instance_init(instance, ID, &fake.clock);
+    *state = instance;
+    return 0;
+}
+
+static int free_instance(void **state)
+{
+    instance_finish(*state);
+    free(*state);
+    return 0;
+}
+
+static unsigned want(struct instance *instance, enum api_wanted wanted)
+{
+    struct api_assigned_instance assigned = assignment(wanted);
+    return instance_assign(instance, &assigned);
+}
+
+static void bring_to_running(struct instance *instance)
+{
+    assert_int_equal(want(instance, API_WANTED_RUN), INSTANCE_PREPARE);
+    instance_image_moved(instance, INSTANCE_FETCHING, "", "");
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    assert_int_equal(instance_image_ready(instance), INSTANCE_BOOT);
+    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance_booted(instance), INSTANCE_WATCH);
+    assert_int_equal(instance->state, INSTANCE_RUNNING);
+}
+
+static void bring_to_ready(struct instance *instance)
+{
+    bring_to_running(instance);
+    fake.now_ms += 40;
+    assert_int_equal(instance_became_ready(instance), 0);
+    assert_int_equal(instance->state, INSTANCE_READY);
+}
+
+static void a_good_boot_is_measured_to_its_first_pass(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    assert_int_equal(instance->boot_ms, 40);
+    assert_int_equal(instance->restarts, 0);
+    assert_int_equal(instance_next_deadline(instance), UINT64_MAX);
+}
+
+static void the_same_assignment_again_changes_nothing(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    assert_int_equal(want(instance, API_WANTED_RUN), 0);
+    assert_int_equal(instance->state, INSTANCE_READY);
+}
+
+static void a_changed_check_applies_in_place(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    struct api_assigned_instance assigned = assignment(API_WANTED_RUN);
+    assigned.health.has_readiness = true;
+    assigned.health.readiness.has_tcp = true;
+    assert_int_equal(instance_assign(instance, &assigned), INSTANCE_UNWATCH | INSTANCE_WATCH);
+    assert_int_equal(instance->state, INSTANCE_READY);
+}
+
+static void a_rejected_image_fails_with_its_cause(void **state)
+{
+    struct instance *instance = *state;
+    want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    assert_int_equal(instance_image_failed(instance, "signature_rejected", "no key"), 0);
+    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_string_equal(instance->cause, "signature_rejected");
+    assert_true(instance_is_over(instance));
+}
+
+static void an_unreachable_registry_is_shown_while_it_is_tried_again(void **state)
+{
+    struct instance *instance = *state;
+    want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_FETCHING, "registry_unreachable", "refused");
+    assert_int_equal(instance->state, INSTANCE_FETCHING);
+    assert_string_equal(instance->cause, "registry_unreachable");
+    instance_image_ready(instance);
+    assert_string_equal(instance->cause, "");
+}
+
+static void a_guest_that_exits_is_restarted_after_its_delay(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    assert_int_equal(instance_ended(instance, HOST_END_GUEST_EXIT, ""), INSTANCE_UNWATCH);
+    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance->restarts, 1);
+    assert_string_equal(instance->cause, "guest_exit");
+    fake.now_ms += 999;
+    assert_int_equal(instance_tick(instance), 0);
+    fake.now_ms += 1;
+    assert_int_equal(instance_next_deadline(instance), fake.now_ms);
+    assert_int_equal(instance_tick(instance), INSTANCE_BOOT);
+    assert_int_equal(instance->boot_ms, 0);
+}
+
+static void after_the_allowed_attempts_it_fails(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    for (int i = 0; i < 2; i++) {
+        instance_ended(instance, HOST_END_GUEST_PANIC, "");
+        fake.now_ms += 8000;
+        assert_int_equal(instance_tick(instance), INSTANCE_BOOT);
+        instance_booted(instance);
+    }
+    instance_ended(instance, HOST_END_GUEST_PANIC, "");
+    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_string_equal(instance->cause, "guest_panic");
+    assert_int_equal(instance->restarts, 2);
+}
+
+static void a_boot_that_never_gets_ready_is_killed_and_restarted(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_running(instance);
+    fake.now_ms += 19999;
+    assert_int_equal(instance_tick(instance), 0);
+    fake.now_ms += 1;
+    assert_int_equal(instance_tick(instance), INSTANCE_UNWATCH | INSTANCE_KILL);
+    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_string_equal(instance->cause, "boot_timeout");
+    fake.now_ms += 5000;
+    assert_int_equal(instance_ended(instance, HOST_END_STOP_KILLED, ""),
+                     INSTANCE_UNWATCH | INSTANCE_BOOT);
+}
+
+static void failing_liveness_restarts_and_fails_only_when_the_guest_is_gone(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    instance->history.attempts = 2;
+    instance->history.last_ms = fake.now_ms;
+    assert_int_equal(instance_became_unhealthy(instance, "no answer"),
+                     INSTANCE_UNWATCH | INSTANCE_KILL);
+    assert_int_equal(instance->state, INSTANCE_STOPPING);
+    assert_false(instance_is_over(instance));
+    instance_ended(instance, HOST_END_STOP_KILLED, "");
+    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_string_equal(instance->cause, "unhealthy");
+    assert_true(instance_is_over(instance));
+}
+
+static void lost_readiness_is_running_again_and_no_restart(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    assert_int_equal(instance_became_unready(instance, "status 503"), 0);
+    assert_int_equal(instance->state, INSTANCE_RUNNING);
+    assert_int_equal(instance->restarts, 0);
+    fake.now_ms += 100000;
+    assert_int_equal(instance_tick(instance), 0);
+    instance_became_ready(instance);
+    assert_int_equal(instance->state, INSTANCE_READY);
+    assert_string_equal(instance->cause, "");
+    assert_int_equal(instance->boot_ms, 40);
+}
+
+static void a_stop_asks_the_guest_and_ends_when_it_is_gone(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_UNWATCH | INSTANCE_END);
+    assert_int_equal(instance->state, INSTANCE_STOPPING);
+    assert_int_equal(want(instance, API_WANTED_STOP), 0);
+    instance_ended(instance, HOST_END_STOPPED, "");
+    assert_int_equal(instance->state, INSTANCE_STOPPED);
+    assert_true(instance_is_over(instance));
+}
+
+static void a_guest_that_does_not_end_is_asked_for_again(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    want(instance, API_WANTED_STOP);
+    fake.now_ms = instance_next_deadline(instance);
+    assert_int_equal(instance_tick(instance), INSTANCE_KILL);
+}
+
+static void a_stop_before_the_boot_abandons_it(void **state)
+{
+    struct instance *instance = *state;
+    want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_FETCHING, "", "");
+    assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_ABANDON | INSTANCE_UNWATCH);
+    assert_int_equal(instance->state, INSTANCE_STOPPED);
+}
+
+static void a_stop_during_the_boot_kills_what_was_booted(void **state)
+{
+    struct instance *instance = *state;
+    want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    instance_image_ready(instance);
+    assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_UNWATCH);
+    assert_int_equal(instance->state, INSTANCE_STOPPING);
+    assert_int_equal(instance_booted(instance), INSTANCE_UNWATCH | INSTANCE_KILL);
+    instance_ended(instance, HOST_END_STOP_KILLED, "");
+    assert_int_equal(instance->state, INSTANCE_STOPPED);
+}
+
+static void a_failed_boot_counts_as_a_restart(void **state)
+{
+    struct instance *instance = *state;
+    want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    instance_image_ready(instance);
+    instance_boot_failed(instance, "no memory");
+    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance->restarts, 1);
+    assert_non_null(strstr(instance->message, "no memory"));
+}
+
+static struct instance *save_and_load(struct instance *instance)
+{
+    AUTO_FREE char *text = instance_save(instance);
+    struct instance *loaded = calloc(1, sizeof *loaded);
+    struct error error = ERROR_INIT;
+    if (instance_load(text, &fake.clock, loaded, &error) < 0)
+        fail_msg("%s", error.message);
+    return loaded;
+}
+
+static void an_adopted_ready_instance_stays_ready_in_the_same_boot(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    instance->restarts = 1;
+    fake.now_ms += 5000;
+    struct instance *loaded = save_and_load(instance);
+    instance_adopted(loaded, IMAGE, 5040);
+    assert_int_equal(instance_resume(loaded), INSTANCE_WATCH);
+    assert_int_equal(loaded->state, INSTANCE_READY);
+    assert_int_equal(loaded->restarts, 1);
+    assert_int_equal(loaded->boot_ms, 40);
+    struct api_observed_instance observed;
+    instance_observe(loaded, "tcg", &observed);
+    assert_int_equal(observed.uptime_ms, 5040);
+    assert_int_equal(observed.state_age_ms, 5000);
+    instance_finish(loaded);
+    free(loaded);
+}
+
+static void a_guest_that_died_with_the_agent_is_restarted(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    struct instance *loaded = save_and_load(instance);
+    instance_resume(loaded);
+    assert_int_equal(loaded->state, INSTANCE_STARTING);
+    assert_string_equal(loaded->cause, "hypervisor_died");
+    assert_int_equal(loaded->restarts, 1);
+    fake.now_ms += 1000;
+    /* Verified again before it boots in this process. */
+    assert_int_equal(instance_tick(loaded), INSTANCE_PREPARE);
+    instance_finish(loaded);
+    free(loaded);
+}
+
+static void a_guest_of_another_image_is_replaced(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    struct instance *loaded = save_and_load(instance);
+    instance_adopted(loaded, OTHER, 10);
+    assert_int_equal(instance_resume(loaded), INSTANCE_UNWATCH | INSTANCE_KILL);
+    assert_string_equal(loaded->cause, "adoption_mismatch");
+    instance_finish(loaded);
+    free(loaded);
+}
+
+static void a_stop_goes_on_after_a_restart_of_the_agent(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    want(instance, API_WANTED_STOP);
+    struct instance *loaded = save_and_load(instance);
+    instance_adopted(loaded, IMAGE, 10);
+    assert_int_equal(instance_resume(loaded), INSTANCE_UNWATCH | INSTANCE_END);
+    instance_ended(loaded, HOST_END_STOPPED, "");
+    assert_int_equal(loaded->state, INSTANCE_STOPPED);
+    instance_finish(loaded);
+    free(loaded);
+}
+
+static void an_unknown_guest_is_left_alone_until_the_scheduler_says_stop(void **state)
+{
+    struct instance *instance = *state;
+    instance_adopted(instance, IMAGE, 10);
+    assert_int_equal(instance_resume(instance), 0);
+    assert_int_equal(instance->state, INSTANCE_RUNNING);
+    assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_UNWATCH | INSTANCE_END);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_instance, free_instance)
+    const struct CMUnitTest tests[] = {
+        TEST(a_good_boot_is_measured_to_its_first_pass),
+        TEST(the_same_assignment_again_changes_nothing),
+        TEST(a_changed_check_applies_in_place),
+        TEST(a_rejected_image_fails_with_its_cause),
+        TEST(an_unreachable_registry_is_shown_while_it_is_tried_again),
+        TEST(a_guest_that_exits_is_restarted_after_its_delay),
+        TEST(after_the_allowed_attempts_it_fails),
+        TEST(a_boot_that_never_gets_ready_is_killed_and_restarted),
+        TEST(failing_liveness_restarts_and_fails_only_when_the_guest_is_gone),
+        TEST(lost_readiness_is_running_again_and_no_restart),
+        TEST(a_stop_asks_the_guest_and_ends_when_it_is_gone),
+        TEST(a_guest_that_does_not_end_is_asked_for_again),
+        TEST(a_stop_before_the_boot_abandons_it),
+        TEST(a_stop_during_the_boot_kills_what_was_booted),
+        TEST(a_failed_boot_counts_as_a_restart),
+        TEST(an_adopted_ready_instance_stays_ready_in_the_same_boot),
+        TEST(a_guest_that_died_with_the_agent_is_restarted),
+        TEST(a_guest_of_another_image_is_replaced),
+        TEST(a_stop_goes_on_after_a_restart_of_the_agent),
+        TEST(an_unknown_guest_is_left_alone_until_the_scheduler_says_stop),
+    };
+#undef TEST
+    log_open("test", LOG_LEVEL_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
