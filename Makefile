@@ -93,7 +93,13 @@ endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 unit: $(UNIT_PROGRAMS) ## build the unit tests
 
-check: all unit ## run the tests without installing anything
+# Plays the deciding half against the real host half, for tests/integration/host_*.sh.
+HOST_DRIVER := $(BUILD)/tests/host_driver
+$(HOST_DRIVER): $(call objects,tests/integration/host_driver.c agent/host_protocol.c $(call sources,agent/host)) $(BUILD)/libshoal.a
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PKG_LIBS) $(HOST_LIBS)
+
+check: all unit $(HOST_DRIVER) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test

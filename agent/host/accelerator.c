@@ -1,0 +1,168 @@
+#include "agent/host/accelerator.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/host/guest_user.h"
+#include "agent/host/probe_guest.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/xalloc.h"
+
+#define KVM_DEVICE        "/dev/kvm"
+#define PROBE_DEADLINE_MS 3000
+
+static void execute_probe(const char *accelerator, const char *kernel, int output, uid_t uid,
+                          gid_t gid)
+{
+    char machine[128];
+    snprintf(machine, sizeof machine, "microvm,accel=%s,acpi=off,pit=off,pic=off,rtc=off",
+             accelerator);
+    if (dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0 ||
+        setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+        _exit(1);
+    execl("/usr/bin/qemu-system-x86_64", "qemu-system-x86_64", "-M", machine, "-cpu", "max", "-m",
+          "16", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel",
+          kernel, "-device", "isa-debug-exit,iobase=0xf4,iosize=1", (char *)NULL);
+    static const char message[] = "qemu-system-x86_64 cannot be started";
+    ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
+    (void)ignored;
+    _exit(1);
+}
+
+/* The wait status, or -1 when the deadline passed and the process was killed. */
+static int await(pid_t pid)
+{
+    uint64_t deadline = clock_monotonic_ms(clock_system()) + PROBE_DEADLINE_MS;
+    int status;
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (clock_monotonic_ms(clock_system()) >= deadline) {
+            kill(pid, SIGKILL);
+            waitpid(pid, &status, 0);
+            return -1;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
+    }
+    return status;
+}
+
+static int judge(int status, int output, struct error *error)
+{
+    if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == PROBE_GUEST_EXIT)
+        return 0;
+    if (status < 0)
+        return error_set(error, ERROR_UNAVAILABLE, "a probe guest did not end within %d s",
+                         PROBE_DEADLINE_MS / 1000);
+    char text[256] = "";
+    ssize_t got = read(output, text, sizeof text - 1);
+    text[got > 0 ? got : 0] = '\0';
+    text[strcspn(text, "\r\n")] = '\0';
+    if (WIFSIGNALED(status))
+        return error_set(error, ERROR_UNAVAILABLE, "QEMU died of signal %d under a probe guest %s",
+                         WTERMSIG(status), text);
+    return error_set(error, ERROR_UNAVAILABLE, "a probe guest did not run%s%s",
+                     text[0] != '\0' ? ": " : "", text);
+}
+
+int accelerator_probe(const char *accelerator, const char *run_directory, uid_t uid, gid_t gid,
+                      struct error *error)
+{
+    const void *image;
+    size_t length = probe_guest_image(&image);
+    if (length == 0)
+        return error_set(error, ERROR_UNAVAILABLE, "there is no probe guest for this processor");
+    AUTO_FREE char *kernel = xasprintf("%s/probe.elf", run_directory);
+    if (file_write(kernel, image, length, 0444, error) < 0)
+        return -1;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return error_set_errno(error, errno, "probe guest: pipe");
+    pid_t pid = fork();
+    if (pid == 0)
+        execute_probe(accelerator, kernel, ends[1], uid, gid);
+    int result = pid < 0 ? error_set_errno(error, errno, "probe guest: fork")
+                         : judge(await(pid), ends[0], error);
+    close(ends[0]);
+    close(ends[1]);
+    unlink(kernel);
+    return result;
+}
+
+/* 0 and the answer remembered from an earlier start of this boot of the machine. */
+static int recall(const char *path, struct accelerator *ret_accelerator)
+{
+    AUTO_FREE char *text = NULL;
+    if (file_read(path, sizeof ret_accelerator->reason, &text, NULL, NULL) < 0)
+        return -1;
+    ret_accelerator->kvm = strcmp(text, "kvm") == 0;
+    if (ret_accelerator->kvm)
+        return 0;
+    if (strncmp(text, "tcg ", 4) != 0)
+        return -1;
+    snprintf(ret_accelerator->reason, sizeof ret_accelerator->reason, "%s", text + 4);
+    return 0;
+}
+
+static int decide(const char *run_directory, struct accelerator *accelerator, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/accelerator", run_directory);
+    struct stat device;
+    if (stat(KVM_DEVICE, &device) < 0) {
+        snprintf(accelerator->reason, sizeof accelerator->reason, "there is no " KVM_DEVICE);
+        return 0;
+    }
+    accelerator->group = device.st_gid;
+    if (recall(path, accelerator) == 0)
+        return 0;
+    struct error why = ERROR_INIT;
+    accelerator->kvm =
+        accelerator_probe("kvm", run_directory, GUEST_USER_PROBE, device.st_gid, &why) == 0;
+    if (!accelerator->kvm)
+        snprintf(accelerator->reason, sizeof accelerator->reason,
+                 KVM_DEVICE " is there, but %.400s", why.message);
+    AUTO_FREE char *text =
+        accelerator->kvm ? xstrdup("kvm") : xasprintf("tcg %s", accelerator->reason);
+    return file_write(path, text, strlen(text), 0644, error);
+}
+
+/* A file that nobody may open takes the device's place, here and in what this process starts. */
+static int hide_device(const char *run_directory, struct error *error)
+{
+    if (access(KVM_DEVICE, F_OK) < 0)
+        return 0;
+    AUTO_FREE char *path = xasprintf("%s/no-kvm", run_directory);
+    if (file_write(path, "", 0, 0000, error) < 0)
+        return -1;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+        mount(path, KVM_DEVICE, NULL, MS_BIND, NULL) < 0)
+        return error_set_errno(error, errno, "hide " KVM_DEVICE);
+    return 0;
+}
+
+int accelerator_choose(const char *wanted, const char *run_directory,
+                       struct accelerator *ret_accelerator, struct error *error)
+{
+    struct accelerator accelerator = {0};
+    if (strcmp(wanted, "tcg") == 0)
+        snprintf(accelerator.reason, sizeof accelerator.reason, "tcg was asked for");
+    else if (decide(run_directory, &accelerator, error) < 0)
+        return -1;
+    if (strcmp(wanted, "kvm") == 0 && !accelerator.kvm)
+        return error_set(error, ERROR_UNAVAILABLE, "accelerator kvm was asked for: %s",
+                         accelerator.reason);
+    if (!accelerator.kvm && hide_device(run_directory, error) < 0)
+        return -1;
+    *ret_accelerator = accelerator;
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* Whether guests run on KVM or by translation (TCG), decided once.
+ *
+ * That /dev/kvm is there proves nothing: only a guest that really ran under it does. Where the
+ * answer is no, the device is hidden from this process, because libvirt would probe QEMU anew for
+ * every microVM if it saw one that it cannot use. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "agent/host_protocol.h"
+#include "lib/error.h"
+
+struct accelerator {
+    bool kvm;
+    char reason[HOST_MESSAGE_TEXT_MAX]; /* why not KVM; "" with it */
+    gid_t group;                        /* that may open /dev/kvm; only with KVM */
+};
+
+/* `wanted`: auto | kvm | tcg; kvm fails where it does not work. Runs a probe guest (3 s at most)
+ * and remembers the answer in the run folder. Call before the process has a second thread: it may
+ * give the process a mount namespace of its own. */
+int accelerator_choose(const char *wanted, const char *run_directory,
+                       struct accelerator *ret_accelerator, struct error *error);
+/* Boots the probe guest once; `accelerator` is QEMU's name, kvm or tcg. ERROR_UNAVAILABLE with the
+ * reason when it did not run to its end. */
+int accelerator_probe(const char *accelerator, const char *run_directory, uid_t uid, gid_t gid,
+                      struct error *error);

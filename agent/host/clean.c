@@ -1,0 +1,75 @@
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/host/accelerator.h"
+#include "agent/host/host.h"
+#include "agent/host/hypervisor.h"
+#include "agent/host/namespace.h"
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#define NOBODY_GROUP 65534
+
+static void ignore_end(void *context, const char *id, enum hypervisor_end end)
+{
+    (void)context;
+    (void)end;
+    log_info("microVM ended", "id", id);
+}
+
+/* All processes are killed first, so that their ends overlap; then libvirt clears up after each. */
+static int end_guests(struct hypervisor *hypervisor, struct error *error)
+{
+    struct hypervisor_found *found;
+    size_t count;
+    if (hypervisor_adopt(hypervisor, &found, &count, error) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (found[i].pid > 1)
+            kill(found[i].pid, SIGKILL);
+    }
+    int result = 0;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        const char *id = found[i].metadata.id;
+        result = hypervisor_destroy(hypervisor, id, error);
+        if (result == 0)
+            result = hypervisor_await_gone(hypervisor, id, error);
+    }
+    free(found);
+    return result;
+}
+
+static int clean_hypervisor(const struct host_options *options, struct error *error)
+{
+    AUTO_FREE char *root = xasprintf("%s/v", options->run_directory);
+    if (access(root, F_OK) < 0)
+        return 0;
+    struct hypervisor_listener listener = {.ended = ignore_end};
+    struct accelerator accelerator;
+    struct hypervisor *hypervisor;
+    if (accelerator_choose("tcg", options->run_directory, &accelerator, error) < 0 ||
+        hypervisor_libvirt_open(root, NOBODY_GROUP, &listener, &hypervisor, error) < 0)
+        return -1;
+    int result = end_guests(hypervisor, error);
+    hypervisor_close(hypervisor);
+    return result;
+}
+
+int host_clean(const struct host_options *options, struct error *error)
+{
+    /* The names go before accelerator_choose gives this process mounts of its own; what they name
+     * lives until the last process in it has ended. */
+    AUTO_FREE char *namespace = xasprintf("shoal-%s", options->node);
+    if (namespace_remove(namespace, error) < 0 || clean_hypervisor(options, error) < 0)
+        return error_wrap(error, "clean node %s", options->node);
+    static const char *const names[] = {"v", "b", "c", "accelerator", "no-kvm"};
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
+        if (file_remove_tree(path, error) < 0)
+            return error_wrap(error, "clean node %s", options->node);
+    }
+    return 0;
+}

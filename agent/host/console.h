@@ -1,0 +1,28 @@
+/* A guest's serial console: its output goes to a bounded log file, single bytes go to the guest.
+ * Loop thread, except console_connect. */
+#pragma once
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include "lib/error.h"
+
+/* A log is rotated at this size: <id>.log and <id>.log.1 hold at most twice as much. */
+#define CONSOLE_LOG_LIMIT (1024 * 1024)
+
+struct console;
+
+/* Connects to the socket that the hypervisor listens on. Any thread. */
+int console_connect(const char *socket_path, int *ret_descriptor, struct error *error);
+
+/* Starts to log what comes from `descriptor`, which is taken over. The log belongs to root and can
+ * be read by `reader` (a group). */
+struct console *console_create(uv_loop_t *loop, int descriptor, const char *folder, const char *id,
+                               gid_t reader);
+/* ERROR_UNAVAILABLE when the guest's end is closed or does not take it now. */
+int console_send(struct console *console, char byte, struct error *error);
+/* Reads what is still there and closes. NULL is fine. */
+void console_destroy(struct console *console);
+
+/* Removes the log files of an instance. */
+void console_remove_logs(const char *folder, const char *id);

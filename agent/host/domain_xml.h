@@ -1,0 +1,44 @@
+/* The description of one microVM as libvirt reads it. Pure functions: no libvirt, no effects. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/host_protocol.h"
+#include "lib/buffer.h"
+
+#define DOMAIN_NAME_MAX 16
+#define DOMAIN_UUID_MAX 37
+
+struct domain_spec {
+    char id[INSTANCE_ID_MAX];
+    char kernel[DIGEST_TEXT_MAX]; /* both digests go into the metadata, with the address */
+    char image[DIGEST_TEXT_MAX];
+    char address[ADDRESS_MAX];
+    char mac[18];
+    char tap[16];
+    const char *kernel_path;
+    const char *console_path; /* of the serial port's socket, which QEMU listens on */
+    const char *command_line;
+    uint64_t memory; /* bytes */
+    uint32_t vcpus;
+    bool kvm;
+    uint32_t uid, gid; /* QEMU's own */
+};
+
+/* What the metadata of a running domain says. */
+struct domain_metadata {
+    char id[INSTANCE_ID_MAX];
+    char kernel[DIGEST_TEXT_MAX];
+    char image[DIGEST_TEXT_MAX];
+    char address[ADDRESS_MAX];
+};
+
+/* Appends text with <, >, &, ' and " escaped. */
+void xml_append(struct buffer *buffer, const char *text);
+void domain_xml_render(const struct domain_spec *spec, struct buffer *buffer);
+void domain_name(const char *id, char ret_name[DOMAIN_NAME_MAX]);
+/* The same for one id always: what libvirt still knows of an earlier boot is replaced. */
+void domain_uuid(const char *id, char ret_uuid[DOMAIN_UUID_MAX]);
+/* Reads the metadata's text form; -1 when it is not ours or any part is not well formed. */
+int domain_metadata_parse(const char *text, struct domain_metadata *ret_metadata);

@@ -1,0 +1,404 @@
+#include "agent/host/guests.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "agent/host/channel.h"
+#include "agent/host/console.h"
+#include "agent/host/guests_internal.h"
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+/* More guests than a node can have addresses for: a bound, not a promise. */
+#define GUESTS_MAX 4096
+
+struct guests *guests_create(const struct guests_options *options)
+{
+    struct guests *guests = xcalloc(1, sizeof *guests);
+    guests->options = *options;
+    guests->console_folder = xasprintf("%s/consoles", options->log_directory);
+    return guests;
+}
+
+static void free_guest(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void close_guest(struct guest *guest)
+{
+    console_destroy(guest->console);
+    uv_close((uv_handle_t *)&guest->grace, free_guest);
+}
+
+void guests_destroy(struct guests *guests)
+{
+    if (guests == NULL)
+        return;
+    for (struct guest *guest = guests->first, *next; guest != NULL; guest = next) {
+        next = guest->next;
+        close_guest(guest);
+    }
+    free(guests->console_folder);
+    free(guests);
+}
+
+static struct guest *find(struct guests *guests, const char *id)
+{
+    for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
+        if (strcmp(guest->id, id) == 0)
+            return guest;
+    }
+    return NULL;
+}
+
+static struct guest *add(struct guests *guests, const char *id)
+{
+    struct guest *guest = xcalloc(1, sizeof *guest);
+    guest->guests = guests;
+    snprintf(guest->id, sizeof guest->id, "%s", id);
+    host_mac_of_instance(id, guest->mac);
+    network_tap_name(id, guest->tap);
+    uv_timer_init(guests->options.loop, &guest->grace);
+    guest->grace.data = guest;
+    guest->next = guests->first;
+    guests->first = guest;
+    guests->count++;
+    return guest;
+}
+
+static void drop(struct guests *guests, struct guest *guest)
+{
+    struct guest **link = &guests->first;
+    while (*link != guest)
+        link = &(*link)->next;
+    *link = guest->next;
+    guests->count--;
+    close_guest(guest);
+}
+
+static void answer(struct guests *guests, uint64_t sequence, const struct error *error)
+{
+    guests->options.answer(guests->options.context, sequence, error);
+}
+
+static void attach_console(struct guest *guest, int descriptor)
+{
+    struct guests *guests = guest->guests;
+    guest->console = console_create(guests->options.loop, descriptor, guests->console_folder,
+                                    guest->id, guests->options.log_reader);
+}
+
+/* ---- ending ---- */
+
+static uint32_t cause_of(const struct guest *guest)
+{
+    switch (guest->end) {
+    case HYPERVISOR_END_EXIT:
+        return guest->stopping ? HOST_END_STOPPED : HOST_END_GUEST_EXIT;
+    case HYPERVISOR_END_PANIC:
+        return HOST_END_GUEST_PANIC;
+    case HYPERVISOR_END_STOP:
+        return HOST_END_STOP_KILLED;
+    case HYPERVISOR_END_DEATH:
+        break;
+    }
+    return HOST_END_KILLED;
+}
+
+static void describe_end(const struct guest *guest, uint32_t cause, char *text, size_t size)
+{
+    static const char *const texts[] = {
+        [HOST_END_GUEST_EXIT] = "the guest ended by itself",
+        [HOST_END_GUEST_PANIC] = "the guest told of a panic",
+        [HOST_END_KILLED] = "the hypervisor's process ended",
+        [HOST_END_STOPPED] = "stopped",
+        [HOST_END_STOP_KILLED] = "stopped by force",
+    };
+    if (cause == HOST_END_KILLED && guest->reaped && WIFSIGNALED(guest->wait_status))
+        snprintf(text, size, "the hypervisor's process was killed by signal %d (%s)",
+                 WTERMSIG(guest->wait_status), strsignal(WTERMSIG(guest->wait_status)));
+    else if (cause == HOST_END_KILLED && guest->reaped && WIFEXITED(guest->wait_status))
+        snprintf(text, size, "the hypervisor's process ended with status %d",
+                 WEXITSTATUS(guest->wait_status));
+    else
+        snprintf(text, size, "%s", texts[cause]);
+}
+
+static void report_end(struct guest *guest)
+{
+    struct guests *guests = guest->guests;
+    struct host_instance instance = {.state = HOST_INSTANCE_ENDED, .cause = cause_of(guest)};
+    memcpy(instance.id, guest->id, sizeof instance.id);
+    memcpy(instance.kernel, guest->kernel, sizeof instance.kernel);
+    memcpy(instance.image, guest->image, sizeof instance.image);
+    describe_end(guest, instance.cause, instance.message, sizeof instance.message);
+    log_info("microVM ended", "id", guest->id, "cause", instance.message);
+    guests->options.report(guests->options.context, &instance);
+}
+
+static void end_done(struct worker_job *worker_job)
+{
+    struct guest_job *job = (struct guest_job *)worker_job;
+    struct guest *guest = job->guest;
+    if (job->result < 0)
+        log_warn("an ended microVM left something", "id", guest->id, "error", job->error.message);
+    guest->state = GUEST_ENDED;
+    report_end(guest);
+    free(job);
+}
+
+static void begin_end(struct guest *guest, enum hypervisor_end end)
+{
+    guest->state = GUEST_ENDING;
+    guest->end = end;
+    uv_timer_stop(&guest->grace);
+    console_destroy(guest->console);
+    guest->console = NULL;
+    guest_job_submit(guest, 0, guest_job_end, end_done);
+}
+
+void guests_ended(struct guests *guests, const char *id, enum hypervisor_end end)
+{
+    struct guest *guest = find(guests, id);
+    if (guest == NULL)
+        return;
+    if (guest->state == GUEST_BOOTING) {
+        guest->ended_early = true;
+        guest->end = end;
+    } else if (guest->state == GUEST_RUNNING) {
+        begin_end(guest, end);
+    }
+}
+
+bool guests_reaped(struct guests *guests, pid_t pid, int status)
+{
+    for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
+        if (guest->pid == pid && guest->state != GUEST_ENDED) {
+            guest->reaped = true;
+            guest->wait_status = status;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- stopping ---- */
+
+static void on_grace(uv_timer_t *timer);
+
+static void destroy_done(struct worker_job *worker_job)
+{
+    struct guest_job *job = (struct guest_job *)worker_job;
+    struct guest *guest = job->guest;
+    guest->destroying = false;
+    if (job->result < 0 && guest->state == GUEST_RUNNING) {
+        log_warn("a microVM cannot be ended, trying again", "id", guest->id, "error",
+                 job->error.message);
+        uv_timer_start(&guest->grace, on_grace, 1000, 0);
+    }
+    free(job);
+}
+
+static void begin_destroy(struct guest *guest)
+{
+    uv_timer_stop(&guest->grace);
+    if (guest->destroying)
+        return;
+    guest->destroying = true;
+    guest_job_submit(guest, 0, guest_job_destroy, destroy_done);
+}
+
+static void on_grace(uv_timer_t *timer)
+{
+    struct guest *guest = timer->data;
+    if (guest->state == GUEST_RUNNING)
+        begin_destroy(guest);
+}
+
+static void begin_stop(struct guest *guest)
+{
+    struct error error = ERROR_INIT;
+    if (guest->stop.method == HOST_STOP_KILL) {
+        begin_destroy(guest);
+        return;
+    }
+    if (guest->console != NULL && console_send(guest->console, 0x04, &error) == 0) {
+        uv_timer_start(&guest->grace, on_grace, guest->stop.grace_ms, 0);
+        return;
+    }
+    log_warn("a guest cannot be told to stop and is ended by force", "id", guest->id, "error",
+             error.message);
+    begin_destroy(guest);
+}
+
+void guests_stop(struct guests *guests, uint64_t sequence, const struct host_stop *stop)
+{
+    struct error error = ERROR_INIT;
+    struct guest *guest = find(guests, stop->id);
+    if (guest == NULL || guest->state == GUEST_ENDED) {
+        error_set(&error, ERROR_NOT_FOUND, "instance %s does not run here", stop->id);
+        answer(guests, sequence, &error);
+        return;
+    }
+    guest->stopping = true;
+    guest->stop = *stop;
+    answer(guests, sequence, NULL);
+    if (guest->state == GUEST_RUNNING)
+        begin_stop(guest);
+}
+
+/* ---- booting ---- */
+
+static void boot_done(struct worker_job *worker_job)
+{
+    struct guest_job *job = (struct guest_job *)worker_job;
+    struct guest *guest = job->guest;
+    struct guests *guests = guest->guests;
+    if (job->result < 0) {
+        guest->state = GUEST_ENDED;
+        error_wrap(&job->error, "boot %s", guest->id);
+        log_warn("microVM does not start", "id", guest->id, "error", job->error.message);
+        answer(guests, job->sequence, &job->error);
+    } else {
+        guest->state = GUEST_RUNNING;
+        guest->pid = job->pid;
+        attach_console(guest, job->console);
+        log_info("microVM started", "id", guest->id, "pid", LOG_NUMBER(guest->pid));
+        answer(guests, job->sequence, NULL);
+        /* An end that was told of meanwhile may be that of an earlier attempt. */
+        if (guest->ended_early && !guest_process_lives(guest->pid))
+            begin_end(guest, guest->end);
+        else if (guest->stopping)
+            begin_stop(guest);
+    }
+    free(job);
+}
+
+static struct guest *room_for(struct guests *guests, const struct host_boot *boot,
+                              struct error *error)
+{
+    struct guest *guest = find(guests, boot->id);
+    if (guest != NULL && guest->state != GUEST_ENDED) {
+        error_set(error, ERROR_CONFLICT, "instance %s runs already", boot->id);
+        return NULL;
+    }
+    if (guest == NULL && guests->count >= GUESTS_MAX) {
+        error_set(error, ERROR_NO_CAPACITY, "this node has %d instances, no more", GUESTS_MAX);
+        return NULL;
+    }
+    return guest != NULL ? guest : add(guests, boot->id);
+}
+
+void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boot *boot)
+{
+    struct error error = ERROR_INIT;
+    struct guest *guest = room_for(guests, boot, &error);
+    if (guest == NULL) {
+        answer(guests, sequence, &error);
+        return;
+    }
+    guest->state = GUEST_BOOTING;
+    guest->pid = 0;
+    guest->stopping = guest->destroying = guest->ended_early = guest->reaped = false;
+    memcpy(guest->kernel, boot->kernel, sizeof guest->kernel);
+    memcpy(guest->image, boot->image, sizeof guest->image);
+    memcpy(guest->address, boot->address, sizeof guest->address);
+    struct guest_job *job = guest_job_create(guest, sequence, guest_job_boot, boot_done);
+    job->boot = *boot;
+    worker_submit(guests->options.worker, &job->job);
+}
+
+/* ---- forgetting ---- */
+
+static void forget_done(struct worker_job *worker_job)
+{
+    struct guest_job *job = (struct guest_job *)worker_job;
+    struct guest *guest = job->guest;
+    struct guests *guests = guest->guests;
+    answer(guests, job->sequence, job->result < 0 ? &job->error : NULL);
+    if (job->result == 0)
+        drop(guests, guest);
+    else
+        guest->state = GUEST_ENDED;
+    free(job);
+}
+
+void guests_forget(struct guests *guests, uint64_t sequence, const char *id)
+{
+    struct guest *guest = find(guests, id);
+    if (guest != NULL && guest->state != GUEST_ENDED) {
+        struct error error = ERROR_INIT;
+        error_set(&error, ERROR_CONFLICT, "instance %s still runs: stop it first", id);
+        answer(guests, sequence, &error);
+        return;
+    }
+    if (guest == NULL)
+        guest = add(guests, id);
+    guest->state = GUEST_ENDING;
+    guest_job_submit(guest, sequence, guest_job_forget, forget_done);
+}
+
+/* ---- adopting ---- */
+
+static void sweep_taps(struct guests *guests)
+{
+    char(*ids)[INSTANCE_ID_MAX] = NULL;
+    size_t count = 0;
+    if (network_list_taps(guests->options.network, &ids, &count, NULL) < 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        char tap[NETWORK_TAP_MAX], mac[18];
+        if (find(guests, ids[i]) != NULL)
+            continue;
+        network_tap_name(ids[i], tap);
+        host_mac_of_instance(ids[i], mac);
+        log_info("a tap without an instance is removed", "tap", tap);
+        network_tap_remove(guests->options.network, tap, mac, "", NULL);
+    }
+    free(ids);
+}
+
+void guests_adopt(struct guests *guests, const struct hypervisor_found *found, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct domain_metadata *metadata = &found[i].metadata;
+        struct guest *guest = add(guests, metadata->id);
+        struct error error = ERROR_INIT;
+        int descriptor;
+        guest->state = GUEST_RUNNING;
+        guest->pid = found[i].pid;
+        guest->begun_before_ms = found[i].uptime_ms;
+        guest->adopted_at = uv_now(guests->options.loop);
+        memcpy(guest->kernel, metadata->kernel, sizeof guest->kernel);
+        memcpy(guest->image, metadata->image, sizeof guest->image);
+        memcpy(guest->address, metadata->address, sizeof guest->address);
+        AUTO_FREE char *path = guest_console_path(guest);
+        if (console_connect(path, &descriptor, &error) == 0)
+            attach_console(guest, descriptor);
+        else
+            log_warn("an adopted microVM has no console", "id", guest->id, "error", error.message);
+        log_info("microVM adopted", "id", guest->id, "uptime_ms", LOG_NUMBER(found[i].uptime_ms));
+    }
+    sweep_taps(guests);
+}
+
+void guests_report_running(struct guests *guests)
+{
+    for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
+        if (guest->state != GUEST_RUNNING)
+            continue;
+        struct host_instance instance = {.state = HOST_INSTANCE_RUNNING};
+        memcpy(instance.id, guest->id, sizeof instance.id);
+        memcpy(instance.kernel, guest->kernel, sizeof instance.kernel);
+        memcpy(instance.image, guest->image, sizeof instance.image);
+        instance.uptime_ms =
+            guest->begun_before_ms + uv_now(guests->options.loop) - guest->adopted_at;
+        guests->options.report(guests->options.context, &instance);
+    }
+}

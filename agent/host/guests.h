@@ -1,0 +1,59 @@
+/* The microVMs of this node: boot, stop, end, forget.
+ *
+ *   (none) -> booting -> running -> ending -> ended -> (forgotten)
+ *                |                             |  ^
+ *                +---------- failed -----------+--+ boot again
+ *
+ * Owns them with their consoles and timers; blocking steps run on `worker`'s threads, whose
+ * network namespace must be an empty one (network_tap_make). Loop thread. */
+#pragma once
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include "agent/host/hypervisor.h"
+#include "agent/host/image_store.h"
+#include "agent/host/network.h"
+#include "agent/host/worker.h"
+#include "agent/host_protocol.h"
+
+struct guests;
+
+struct guests_options {
+    uv_loop_t *loop;
+    struct worker *worker;
+    struct hypervisor *hypervisor;
+    struct network *network;
+    struct image_store *images;
+    const char *run_directory;
+    const char *log_directory;
+    gid_t log_reader;
+    bool kvm;
+    gid_t kvm_group;
+    /* A microVM that was adopted or that ended. */
+    void (*report)(void *context, const struct host_instance *instance);
+    /* The answer to a request that took time; `error` NULL: it worked. */
+    void (*answer)(void *context, uint64_t sequence, const struct error *error);
+    void *context;
+};
+
+/* Everything in `options` stays the caller's and outlives this. */
+struct guests *guests_create(const struct guests_options *options);
+/* The microVMs go on; their consoles are let go. After worker's threads have ended. */
+void guests_destroy(struct guests *guests);
+
+/* What the hypervisor found running at the start, and the sweeping of what nobody owns. Reports
+ * nothing by itself. */
+void guests_adopt(struct guests *guests, const struct hypervisor_found *found, size_t count);
+/* Reports every microVM that runs. */
+void guests_report_running(struct guests *guests);
+
+/* Each answers once by options.answer, at once or later. */
+void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boot *boot);
+void guests_stop(struct guests *guests, uint64_t sequence, const struct host_stop *stop);
+void guests_forget(struct guests *guests, uint64_t sequence, const char *id);
+
+/* The hypervisor says that a microVM ended. */
+void guests_ended(struct guests *guests, const char *id, enum hypervisor_end end);
+/* A process was reaped; true when it was one of ours. */
+bool guests_reaped(struct guests *guests, pid_t pid, int status);

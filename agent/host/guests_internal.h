@@ -1,0 +1,66 @@
+/* Shared by guests.c (states, on the loop) and guest_jobs.c (blocking steps, on the workers). */
+#pragma once
+
+#include "agent/host/guests.h"
+
+enum guest_state { GUEST_BOOTING, GUEST_RUNNING, GUEST_ENDING, GUEST_ENDED };
+
+struct console;
+
+struct guest {
+    struct guest *next;
+    struct guests *guests;
+    enum guest_state state;
+    char id[INSTANCE_ID_MAX];
+    char kernel[DIGEST_TEXT_MAX];
+    char image[DIGEST_TEXT_MAX];
+    char mac[18];
+    char tap[NETWORK_TAP_MAX];
+    char address[ADDRESS_MAX]; /* "": never booted here */
+    pid_t pid;
+    struct console *console;
+    uv_timer_t grace; /* until a stop turns to force */
+    struct host_stop stop;
+    bool stopping;    /* `stop` was asked for */
+    bool destroying;  /* a job that ends it by force is under way */
+    bool ended_early; /* its end was told while it was booting */
+    enum hypervisor_end end;
+    bool reaped; /* its process, with wait_status */
+    int wait_status;
+    uint64_t begun_before_ms; /* uptime when it was adopted, at adopted_at */
+    uint64_t adopted_at;
+};
+
+struct guests {
+    struct guests_options options;
+    char *console_folder;
+    struct guest *first;
+    size_t count;
+};
+
+/* A blocking step. What it needs of the guest does not change while it runs. */
+struct guest_job {
+    struct worker_job job;
+    struct guest *guest;
+    uint64_t sequence;
+    int result;
+    struct error error;
+    struct host_boot boot; /* boot */
+    pid_t pid;             /* boot: of the hypervisor's process */
+    int console;           /* boot: connected */
+};
+
+struct guest_job *guest_job_create(struct guest *guest, uint64_t sequence,
+                                   void (*run)(struct worker_job *),
+                                   void (*done)(struct worker_job *));
+void guest_job_submit(struct guest *guest, uint64_t sequence, void (*run)(struct worker_job *),
+                      void (*done)(struct worker_job *));
+void guest_job_boot(struct worker_job *job);
+void guest_job_destroy(struct worker_job *job);
+void guest_job_end(struct worker_job *job);
+void guest_job_forget(struct worker_job *job);
+
+/* The caller frees. */
+char *guest_console_path(const struct guest *guest);
+/* Whether a process is there and not a zombie. */
+bool guest_process_lives(pid_t pid);

@@ -1,0 +1,324 @@
+#include "agent/host/host.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "agent/host/accelerator.h"
+#include "agent/host/channel.h"
+#include "agent/host/guests.h"
+#include "agent/host/host_internal.h"
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#define HYPERVISOR_THREADS 2
+#define NOBODY_GROUP       65534
+
+/* ---- what comes from other threads ---- */
+
+struct ended_item {
+    struct loop_queue_item item;
+    struct host *host;
+    char id[INSTANCE_ID_MAX];
+    enum hypervisor_end end;
+};
+
+static void run_ended(struct loop_queue_item *item)
+{
+    struct ended_item *ended = (struct ended_item *)item;
+    if (ended->host->guests != NULL)
+        guests_ended(ended->host->guests, ended->id, ended->end);
+    free(ended);
+}
+
+/* On libvirt's event thread. */
+static void on_ended(void *context, const char *id, enum hypervisor_end end)
+{
+    struct host *host = context;
+    struct ended_item *ended = xcalloc(1, sizeof *ended);
+    ended->item.run = run_ended;
+    ended->host = host;
+    ended->end = end;
+    snprintf(ended->id, sizeof ended->id, "%s", id);
+    loop_queue_post(host->queue, &ended->item);
+}
+
+/* ---- stopping ---- */
+
+static void stop(struct host *host, int code)
+{
+    if (host->stopping)
+        return;
+    host->stopping = true;
+    host->exit_code = code;
+    uv_stop(&host->loop);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct host *host = signal->data;
+    log_info("the host half ends, its guests go on", "signal", strsignal(number));
+    stop(host, 0);
+}
+
+static void on_gone(void *context)
+{
+    log_info("the deciding half is gone, so the host half ends; its guests go on");
+    stop(context, 0);
+}
+
+/* As the subreaper, this process inherits QEMUs, which make themselves daemons; libvirt's kills
+ * wait until they are reaped. Orphans become children of the main thread, which forks nothing that
+ * others wait for: __WNOTHREAD leaves libvirt's own children to libvirt. */
+static void on_child(uv_signal_t *signal, int number)
+{
+    (void)number;
+    struct host *host = signal->data;
+    pid_t pid;
+    int status;
+    while ((pid = waitpid(-1, &status, WNOHANG | __WNOTHREAD)) > 0) {
+        if (pid == host->options.decider) {
+            log_warn("the deciding half has ended", "status", LOG_NUMBER(status));
+            stop(host, 1);
+        } else if (host->guests != NULL) {
+            guests_reaped(host->guests, pid, status);
+        }
+    }
+}
+
+/* ---- starting ---- */
+
+struct start_job {
+    struct worker_job job;
+    struct host *host;
+    int result;
+    struct error error;
+    struct hypervisor_found *found;
+    size_t found_count;
+};
+
+static void start_run(struct worker_job *worker_job)
+{
+    struct start_job *job = (struct start_job *)worker_job;
+    struct host *host = job->host;
+    struct hypervisor_listener listener = {.ended = on_ended, .context = host};
+    gid_t group = host->accelerator.kvm ? host->accelerator.group : NOBODY_GROUP;
+    AUTO_FREE char *root = xasprintf("%s/v", host->options.run_directory);
+    job->result = hypervisor_libvirt_open(root, group, &listener, &host->hypervisor, &job->error);
+    if (job->result == 0)
+        job->result =
+            hypervisor_adopt(host->hypervisor, &job->found, &job->found_count, &job->error);
+}
+
+static void create_guests(struct host *host)
+{
+    struct stat decider = {0};
+    AUTO_FREE char *process = xasprintf("/proc/%d", (int)host->options.decider);
+    stat(process, &decider);
+    struct guests_options options = {
+        .loop = &host->loop,
+        .worker = host->hypervisor_worker,
+        .hypervisor = host->hypervisor,
+        .network = host->network,
+        .images = host->images,
+        .run_directory = host->options.run_directory,
+        .log_directory = host->options.log_directory,
+        .log_reader = decider.st_gid,
+        .kvm = host->accelerator.kvm,
+        .kvm_group = host->accelerator.group,
+        .report = host_report_instance,
+        .answer = host_answer_request,
+        .context = host,
+    };
+    host->guests = guests_create(&options);
+}
+
+static void start_done(struct worker_job *worker_job)
+{
+    struct start_job *job = (struct start_job *)worker_job;
+    struct host *host = job->host;
+    if (job->result < 0 && !host->stopping) {
+        log_error("the host half cannot start", "error", job->error.message);
+        stop(host, 1);
+    } else if (job->result == 0) {
+        create_guests(host);
+        guests_adopt(host->guests, job->found, job->found_count);
+        log_info("host half ready", "accelerator", host->accelerator.kvm ? "kvm" : "tcg", "reason",
+                 host->accelerator.reason, "adopted", LOG_NUMBER(job->found_count));
+        channel_start(host->channel);
+    }
+    free(job->found);
+    free(job);
+}
+
+static void begin_start(struct host *host)
+{
+    struct start_job *job = xcalloc(1, sizeof *job);
+    job->job.run = start_run;
+    job->job.done = start_done;
+    job->host = host;
+    job->result = -1;
+    worker_submit(host->hypervisor_worker, &job->job);
+}
+
+static void prepare_hypervisor_thread(void)
+{
+    struct error error = ERROR_INIT;
+    if (namespace_unshare(&error) < 0) {
+        log_error("a hypervisor thread cannot start", "error", error.message);
+        abort();
+    }
+}
+
+/* QEMU's users have to get through to their console and their kernel. */
+static int check_passable(const char *path, struct error *error)
+{
+    AUTO_FREE char *copy = xstrdup(path);
+    for (;;) {
+        struct stat status;
+        if (stat(copy, &status) < 0)
+            return error_set_errno(error, errno, "run folder %s", copy);
+        if ((status.st_mode & S_IXOTH) == 0)
+            return error_set(error, ERROR_DENIED,
+                             "the run folder %s cannot be used: QEMU's users may not enter %s "
+                             "(chmod o+x %s, or choose another folder)",
+                             path, copy, copy);
+        char *slash = strrchr(copy, '/');
+        if (slash == NULL || slash == copy)
+            return 0;
+        *slash = '\0';
+    }
+}
+
+static void empty_folder(const char *path)
+{
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return;
+    struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        if (entry->d_name[0] != '.')
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    }
+    closedir(folder);
+}
+
+static int make_folders(const struct host_options *options, struct error *error)
+{
+    static const char *const names[] = {"v", "b", "c"};
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
+        if (file_make_directory(path, 0755, error) < 0)
+            return -1;
+    }
+    AUTO_FREE char *kernels = xasprintf("%s/b", options->run_directory);
+    AUTO_FREE char *consoles = xasprintf("%s/consoles", options->log_directory);
+    empty_folder(kernels);
+    if (strlen(options->run_directory) > HOST_RUN_DIRECTORY_MAX)
+        return error_set(error, ERROR_INVALID, "the run folder's path %s is longer than %d bytes",
+                         options->run_directory, HOST_RUN_DIRECTORY_MAX);
+    if (check_passable(options->run_directory, error) < 0)
+        return -1;
+    return file_make_directory(consoles, 0755, error);
+}
+
+/* libvirt and QEMU's start take descriptors 0 to 2 for granted. */
+static void open_standard_descriptors(void)
+{
+    int descriptor;
+    do {
+        descriptor = open("/dev/null", O_RDWR);
+    } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+    if (descriptor > STDERR_FILENO)
+        close(descriptor);
+}
+
+/* What must come before the first thread: namespaces of the process, and what children inherit. */
+static int prepare_process(struct host *host, struct error *error)
+{
+    const struct host_options *options = &host->options;
+    open_standard_descriptors();
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* QEMU asks for huge pages and wastes them */
+    umask(022);
+    if (make_folders(options, error) < 0 ||
+        network_create(options->node, &host->network, error) < 0)
+        return -1;
+    host->images = image_store_create(options->state_directory, error);
+    if (host->images == NULL)
+        return -1;
+    return accelerator_choose(options->accelerator, options->run_directory, &host->accelerator,
+                              error);
+}
+
+static void watch_signal(struct host *host, uv_signal_t *handle, uv_signal_cb callback, int number)
+{
+    uv_signal_init(&host->loop, handle);
+    handle->data = host;
+    uv_signal_start(handle, callback, number);
+}
+
+static void close_any(uv_handle_t *handle, void *context)
+{
+    (void)context;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Threads first: what they finish comes through the queue while everything is still there. */
+static void finish(struct host *host)
+{
+    worker_stop(host->hypervisor_worker);
+    worker_stop(host->image_worker);
+    hypervisor_close(host->hypervisor);
+    loop_queue_destroy(host->queue);
+    guests_destroy(host->guests);
+    worker_destroy(host->hypervisor_worker);
+    worker_destroy(host->image_worker);
+    channel_destroy(host->channel);
+    uv_walk(&host->loop, close_any, NULL);
+    uv_run(&host->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&host->loop);
+    image_store_destroy(host->images);
+    network_destroy(host->network);
+}
+
+int host_run(const struct host_options *options)
+{
+    struct host host = {.options = *options};
+    struct error error = ERROR_INIT;
+    if (prepare_process(&host, &error) < 0) {
+        log_error("the host half cannot start", "error", error.message);
+        image_store_destroy(host.images);
+        network_destroy(host.network);
+        close(options->channel);
+        return 1;
+    }
+    struct channel_listener listener = {
+        .received = host_receive, .gone = on_gone, .context = &host};
+    uv_loop_init(&host.loop);
+    host.queue = loop_queue_create(&host.loop);
+    host.channel = channel_create(&host.loop, options->channel, &listener);
+    watch_signal(&host, &host.terminate, on_signal, SIGTERM);
+    watch_signal(&host, &host.interrupt, on_signal, SIGINT);
+    watch_signal(&host, &host.child, on_child, SIGCHLD);
+    host.image_worker = worker_create(host.queue, 1, NULL);
+    host.hypervisor_worker =
+        worker_create(host.queue, HYPERVISOR_THREADS, prepare_hypervisor_thread);
+    begin_start(&host);
+    uv_run(&host.loop, UV_RUN_DEFAULT);
+    finish(&host);
+    return host.exit_code;
+}

@@ -1,0 +1,40 @@
+/* Shared by host.c (life of the process) and host_requests.c (what the deciding half asks). */
+#pragma once
+
+#include <uv.h>
+
+#include "agent/host/accelerator.h"
+#include "agent/host/channel.h"
+#include "agent/host/guests.h"
+#include "agent/host/host.h"
+#include "agent/host/hypervisor.h"
+#include "agent/host/image_store.h"
+#include "agent/host/loop_queue.h"
+#include "agent/host/namespace.h"
+#include "agent/host/network.h"
+#include "agent/host/worker.h"
+
+/* libvirt puts its sockets some 45 bytes deeper, and a socket's path ends at 107. */
+#define HOST_RUN_DIRECTORY_MAX 56
+
+struct host {
+    struct host_options options;
+    uv_loop_t loop;
+    uv_signal_t terminate, interrupt, child;
+    struct accelerator accelerator;
+    struct network *network;
+    struct image_store *images;
+    struct loop_queue *queue;
+    struct worker *hypervisor_worker; /* each thread in an empty network namespace */
+    struct worker *image_worker;
+    struct hypervisor *hypervisor; /* set by the first job, before there are guests */
+    struct guests *guests;         /* NULL until the start is through */
+    struct channel *channel;
+    bool stopping;
+    int exit_code;
+};
+
+/* A checked request; answered exactly once, at once or later. */
+void host_receive(void *context, const struct host_message *message);
+void host_report_instance(void *context, const struct host_instance *instance);
+void host_answer_request(void *context, uint64_t sequence, const struct error *error);

@@ -1,0 +1,131 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/host/host_internal.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+/* What one microVM costs beside its guest's memory: QEMU's own pages and its translation cache. */
+#define OVERHEAD_BYTES ((uint64_t)64 << 20)
+/* Kept for the host itself: the larger of this and a tenth of its memory. */
+#define RESERVE_BYTES ((uint64_t)512 << 20)
+/* Unikernels are idle most of the time: virtual processors promised for each real one. */
+#define VCPUS_PER_PROCESSOR 32
+
+void host_report_instance(void *context, const struct host_instance *instance)
+{
+    struct host *host = context;
+    struct host_message message = {.type = HOST_INSTANCE, .instance = *instance};
+    channel_send(host->channel, &message, -1);
+}
+
+void host_answer_request(void *context, uint64_t sequence, const struct error *error)
+{
+    struct host *host = context;
+    channel_answer(host->channel, sequence, error);
+}
+
+static void hello(struct host *host, uint64_t sequence)
+{
+    guests_report_running(host->guests);
+    struct host_message message = {.type = HOST_ANSWER, .sequence = sequence};
+    struct host_welcome *welcome = &message.answer.welcome;
+    uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t reserve = total / 10 > RESERVE_BYTES ? total / 10 : RESERVE_BYTES;
+    welcome->protocol = HOST_PROTOCOL;
+    snprintf(welcome->arch, sizeof welcome->arch, "amd64");
+    snprintf(welcome->accel, sizeof welcome->accel, "%s", host->accelerator.kvm ? "kvm" : "tcg");
+    channel_copy_text(welcome->accel_reason, sizeof welcome->accel_reason,
+                      host->accelerator.reason);
+    welcome->memory = total > reserve ? total - reserve : 0;
+    welcome->vcpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN) * VCPUS_PER_PROCESSOR;
+    welcome->overhead = OVERHEAD_BYTES;
+    channel_send(host->channel, &message, -1);
+}
+
+static void give_socket(struct host *host, uint64_t sequence)
+{
+    struct error error = ERROR_INIT;
+    struct host_message message = {.type = HOST_ANSWER, .sequence = sequence};
+    int descriptor = -1;
+    if (network_socket(host->network, &descriptor, &error) < 0)
+        channel_answer(host->channel, sequence, &error);
+    else
+        channel_send(host->channel, &message, descriptor);
+}
+
+/* Imports and the network's setting up take time: they run on a worker. */
+struct request_job {
+    struct worker_job job;
+    struct host *host;
+    struct host_message message;
+    int result;
+    struct error error;
+};
+
+static void request_done(struct worker_job *worker_job)
+{
+    struct request_job *job = (struct request_job *)worker_job;
+    channel_answer(job->host->channel, job->message.sequence, job->result < 0 ? &job->error : NULL);
+    free(job);
+}
+
+static void import_run(struct worker_job *worker_job)
+{
+    struct request_job *job = (struct request_job *)worker_job;
+    job->result = image_store_import(job->host->images, job->message.import.digest,
+                                     job->message.import.size, &job->error);
+}
+
+static void network_run(struct worker_job *worker_job)
+{
+    struct request_job *job = (struct request_job *)worker_job;
+    job->result = network_configure(job->host->network, job->message.network.subnet, &job->error);
+}
+
+static void submit(struct host *host, const struct host_message *message,
+                   void (*run)(struct worker_job *))
+{
+    struct request_job *job = xcalloc(1, sizeof *job);
+    job->job.run = run;
+    job->job.done = request_done;
+    job->host = host;
+    job->message = *message;
+    job->result = error_set(&job->error, ERROR_UNAVAILABLE, "the host half is ending");
+    worker_submit(host->image_worker, &job->job);
+}
+
+void host_receive(void *context, const struct host_message *message)
+{
+    struct host *host = context;
+    struct error error = ERROR_INIT;
+    switch ((enum host_message_type)message->type) {
+    case HOST_HELLO:
+        hello(host, message->sequence);
+        return;
+    case HOST_NETWORK:
+        submit(host, message, network_run);
+        return;
+    case HOST_IMPORT:
+        submit(host, message, import_run);
+        return;
+    case HOST_BOOT:
+        guests_boot(host->guests, message->sequence, &message->boot);
+        return;
+    case HOST_STOP:
+        guests_stop(host->guests, message->sequence, &message->stop);
+        return;
+    case HOST_FORGET:
+        guests_forget(host->guests, message->sequence, message->forget.id);
+        return;
+    case HOST_SOCKET:
+        give_socket(host, message->sequence);
+        return;
+    default:
+        error_set(&error, ERROR_PROTOCOL, "message of type %u is not a request", message->type);
+        channel_answer(host->channel, message->sequence, &error);
+    }
+}

@@ -1,0 +1,48 @@
+/* The guests' network: a namespace with one bridge, and a tap for each microVM.
+ *
+ * Every tap is an isolated bridge port and may carry nothing but its own MAC and address, so guests
+ * reach the gateway and nothing else: not each other, not the host, not the outside (nothing
+ * forwards and no link leads out). All functions block briefly on netlink; any thread but one at a
+ * time for one tap. Idempotent: what exists already is taken over. */
+#pragma once
+
+#include <stddef.h>
+
+#include "lib/api/protocol.h"
+#include "lib/error.h"
+
+struct network;
+
+/* "sh" and the instance's id: fits IFNAMSIZ. */
+#define NETWORK_TAP_MAX 16
+void network_tap_name(const char *id, char ret_name[NETWORK_TAP_MAX]);
+
+/* Opens the namespace shoal-<node>, made where it does not exist. */
+int network_create(const char *node, struct network **ret_network, struct error *error);
+void network_destroy(struct network *network);
+
+/* Bridge with the subnet's first address, loopback, filter. `subnet` is checked: "10.64.0.0/24". */
+int network_configure(struct network *network, const char *subnet, struct error *error);
+
+/* Makes a tap in the calling thread's own namespace, for a hypervisor to open there. */
+int network_tap_make(const char *tap, struct error *error);
+/* Moves it from the calling thread's namespace into the guests', pins MAC and address to it and
+ * makes it a port of the bridge. */
+int network_tap_attach(struct network *network, const char *tap, const char *mac,
+                       const char *address, struct error *error);
+/* Removes a tap from the guests' and the calling thread's namespace, and what was pinned to it.
+ * Connections to `address` ("" for none) fail at once from then on, until another attach or
+ * network_address_release. One that is not there is fine. */
+int network_tap_remove(struct network *network, const char *tap, const char *mac,
+                       const char *address, struct error *error);
+/* The address is nobody's any more. */
+int network_address_release(struct network *network, const char *address, struct error *error);
+
+/* Instance ids of the taps that exist; the caller frees. */
+int network_list_taps(struct network *network, char (**ret_ids)[INSTANCE_ID_MAX], size_t *ret_count,
+                      struct error *error);
+
+/* A non-blocking TCP socket made in the guests' namespace. */
+int network_socket(struct network *network, int *ret_socket, struct error *error);
+/* The namespace, for starting a process in it. Stays the network's. */
+int network_namespace(const struct network *network);

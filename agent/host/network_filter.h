@@ -1,0 +1,11 @@
+/* nftables rules of the guests' namespace: which tap may use which MAC and address.
+ * Every function works on the calling thread's namespace. */
+#pragma once
+
+#include "lib/error.h"
+
+/* Tables and chains; existing pins stay. */
+int network_filter_install(struct error *error);
+int network_filter_pin(const char *tap, const char *mac, const char *address, struct error *error);
+/* A pin that is not there is fine. */
+void network_filter_unpin(const char *tap, const char *mac, const char *address);
