@@ -150,7 +150,6 @@ int cli_run(int count, char **words)
     struct invocation invocation;
     if (invocation_parse(count - 1, (const char *const *)(words + 1), &invocation, &error) < 0) {
         print_error(error.message);
-        fputs("Try `shoal help`.\n", stderr);
         return CLI_USAGE;
     }
     enum cli_exit result;

@@ -79,9 +79,14 @@ void help_command(const struct command *command, struct buffer *text)
     char title[64];
     command_title(command, title, sizeof title);
     bool has_options = command->options != NULL && command->options->name != NULL;
-    buffer_printf(text, "shoal %s: %s\n\nUsage: shoal %s%s%s%s\n", title, command->summary, title,
-                  command->arguments[0] != '\0' ? " " : "", command->arguments,
-                  has_options ? " [options]" : "");
+    buffer_printf(text, "shoal %s: %s\n\nUsage: shoal %s%s%s", title, command->summary, title,
+                  command->arguments[0] != '\0' ? " " : "", command->arguments);
+    for (const struct option *option = command->options; has_options && option->name != NULL;
+         option++) {
+        if (option->required)
+            buffer_printf(text, " --%s %s", option->name, option->value);
+    }
+    buffer_append_text(text, has_options ? " [options]\n" : "\n");
     if (command->verb != NULL && command->noun != NULL)
         buffer_printf(text, "Also:  shoal %s %s\n", command->noun, command->name);
     if (command->details != NULL)

@@ -333,6 +333,20 @@ static int parse_words(struct parser *parser)
     return check_arguments(invocation, parser->error);
 }
 
+static void add_hint(const struct invocation *invocation, struct error *error)
+{
+    char title[64] = "";
+    if (error == NULL)
+        return;
+    if (invocation->command != NULL)
+        command_title(invocation->command, title, sizeof title);
+    else if (invocation->noun != NULL)
+        snprintf(title, sizeof title, "%s", invocation->noun);
+    size_t used = strlen(error->message);
+    snprintf(error->message + used, sizeof error->message - used, "\nTry `shoal help%s%s`.",
+             title[0] != '\0' ? " " : "", title);
+}
+
 int invocation_parse(int count, const char *const *words, struct invocation *ret_invocation,
                      struct error *error)
 {
@@ -340,6 +354,7 @@ int invocation_parse(int count, const char *const *words, struct invocation *ret
     invocation.arguments = xcalloc((size_t)count + 1, sizeof *invocation.arguments);
     struct parser parser = {&invocation, words, (size_t)count, 0, error};
     if (parse_words(&parser) < 0) {
+        add_hint(&invocation, error);
         invocation_release(&invocation);
         return -1;
     }

@@ -231,12 +231,13 @@ int json_parse(const char *text, size_t length, struct json_object **ret_object,
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     struct json_object *object = json_tokener_parse_ex(tokener, text, (int)length);
     enum json_tokener_error failure = json_tokener_get_error(tokener);
+    size_t end = json_tokener_get_parse_end(tokener);
     if (failure == json_tokener_continue) {
-        /* A number at the very end, or a document that is not finished. */
+        /* A number at the very end, or a document that is not finished: all of it was read. */
         object = json_tokener_parse_ex(tokener, "", 1);
         failure = json_tokener_get_error(tokener);
+        end = length;
     }
-    size_t end = json_tokener_get_parse_end(tokener);
     json_tokener_free(tokener);
     if (failure != json_tokener_success) {
         json_object_put(object);

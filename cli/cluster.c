@@ -1,0 +1,166 @@
+#include "cli/cluster.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/crypto.h"
+#include "lib/file.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+
+#define STATE_DEFAULT "/var/lib/shoal"
+#define LOG_DEFAULT   "/var/log/shoal"
+
+const char *const cluster_daemon_names[] = {"registry", "scheduler", "agent", NULL};
+
+/* The host's name as a node's: what does not fit becomes '-'. */
+static void node_default(char ret_node[NAME_MAX_TEXT])
+{
+    char name[NAME_MAX_TEXT] = "";
+    gethostname(name, sizeof name - 1);
+    for (char *at = name; *at != '\0'; at++)
+        *at = isalnum((unsigned char)*at) ? (char)tolower((unsigned char)*at) : '-';
+    strcpy(ret_node, text_is_name(name) ? name : "local");
+}
+
+static int choose_paths(struct cluster *cluster, const char *state, struct error *error)
+{
+    char digest[DIGEST_TEXT_MAX];
+    if (file_make_directory(state != NULL ? state : STATE_DEFAULT, 0755, error) < 0)
+        return -1;
+    cluster->state = realpath(state != NULL ? state : STATE_DEFAULT, NULL);
+    if (cluster->state == NULL)
+        return error_set_errno(error, errno, "find %s", state != NULL ? state : STATE_DEFAULT);
+    digest_of_bytes(cluster->state, strlen(cluster->state), digest);
+    cluster->run = xasprintf("/run/shoal/%.8s", digest_hex(digest));
+    cluster->log = state != NULL ? xasprintf("%s/log", cluster->state) : xstrdup(LOG_DEFAULT);
+    if (file_make_directory(cluster->run, 0755, error) < 0)
+        return -1;
+    return file_make_directory(cluster->log, 0755, error);
+}
+
+/* `down` removes the file at its end: a lock on a file that is no longer there counts for nothing.
+ */
+static bool is_current(const char *path, int descriptor)
+{
+    struct stat there, here;
+    return stat(path, &there) == 0 && fstat(descriptor, &here) == 0 &&
+           there.st_ino == here.st_ino && there.st_dev == here.st_dev;
+}
+
+static int take_lock(struct cluster *cluster, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/lock", cluster->run);
+    for (;;) {
+        AUTO_CLOSE int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (lock < 0)
+            return error_set_errno(error, errno, "open %s", path);
+        if (flock(lock, LOCK_EX | LOCK_NB) < 0)
+            return error_set(error, ERROR_CONFLICT,
+                             "another `shoal up` or `shoal down` works on %s: wait for it",
+                             cluster->state);
+        if (is_current(path, lock)) {
+            cluster->lock = TAKE_DESCRIPTOR(lock);
+            return 0;
+        }
+    }
+}
+
+int cluster_open(struct cluster *cluster, struct cli *cli, struct error *error)
+{
+    static const char *const port_options[] = {"registry-port", "scheduler-port", "agent-port"};
+    static const uint16_t port_defaults[] = {REGISTRY_DEFAULT_PORT, SCHEDULER_DEFAULT_PORT,
+                                             AGENT_DEFAULT_PORT};
+    const char *node = invocation_text(cli->invocation, "node");
+    *cluster = (struct cluster){.lock = -1};
+    if (geteuid() != 0)
+        return error_set(error, ERROR_DENIED,
+                         "the agent makes network namespaces, taps and microVMs, which needs root: "
+                         "run `sudo shoal %s`",
+                         cli->invocation->command->verb);
+    if (node != NULL && !text_is_name(node))
+        return cli_refuse_usage(cli, error,
+                                "--node \"%s\": allowed are 1 to 63 of a-z, 0-9 and -, with a "
+                                "letter or digit at both ends",
+                                node);
+    if (node != NULL)
+        strcpy(cluster->node, node);
+    else
+        node_default(cluster->node);
+    for (int i = 0; i < CLUSTER_DAEMONS; i++)
+        cluster->ports[i] =
+            (uint16_t)invocation_number(cli->invocation, port_options[i], port_defaults[i]);
+    cluster->accelerator = invocation_text(cli->invocation, "accelerator");
+    if (choose_paths(cluster, invocation_text(cli->invocation, "state"), error) < 0 ||
+        take_lock(cluster, error) < 0) {
+        cluster_close(cluster);
+        return -1;
+    }
+    return 0;
+}
+
+void cluster_close(struct cluster *cluster)
+{
+    if (cluster->lock >= 0)
+        close(cluster->lock);
+    free(cluster->state);
+    free(cluster->run);
+    free(cluster->log);
+    *cluster = (struct cluster){.lock = -1};
+}
+
+char *cluster_log(const struct cluster *cluster, enum cluster_daemon which)
+{
+    return xasprintf("%s/%s.log", cluster->log, cluster_daemon_names[which]);
+}
+
+char *cluster_url(uint16_t port)
+{
+    return xasprintf("http://127.0.0.1:%u", port);
+}
+
+/* Takes the value. */
+static void add_option(struct json_strings *command, const char *name, char *value)
+{
+    json_strings_add(command, name);
+    json_strings_add(command, value);
+    free(value);
+}
+
+int cluster_command(const struct cluster *cluster, enum cluster_daemon which,
+                    struct json_strings *ret_command, struct error *error)
+{
+    const char *name = cluster_daemon_names[which];
+    AUTO_FREE char *program_name = xasprintf("shoal-%s", name);
+    AUTO_FREE char *program = daemon_find_program(program_name);
+    if (program == NULL)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "%s is neither beside this program nor in PATH: build or install it",
+                         program_name);
+    struct json_strings command = {0};
+    json_strings_add(&command, program);
+    add_option(&command, "--address", xstrdup("127.0.0.1"));
+    add_option(&command, "--port", xasprintf("%u", cluster->ports[which]));
+    add_option(&command, "--state", xasprintf("%s/%s", cluster->state, name));
+    if (which == CLUSTER_SCHEDULER)
+        add_option(&command, "--registry", cluster_url(cluster->ports[CLUSTER_REGISTRY]));
+    if (which == CLUSTER_AGENT) {
+        add_option(&command, "--node", xstrdup(cluster->node));
+        add_option(&command, "--scheduler", cluster_url(cluster->ports[CLUSTER_SCHEDULER]));
+        add_option(&command, "--run", xstrdup(cluster->run));
+        add_option(&command, "--log", xstrdup(cluster->log));
+        add_option(&command, "--publish-address", xstrdup("127.0.0.1"));
+        if (cluster->accelerator != NULL)
+            add_option(&command, "--accelerator", xstrdup(cluster->accelerator));
+    }
+    *ret_command = command;
+    return 0;
+}

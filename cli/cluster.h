@@ -1,0 +1,31 @@
+/* The cluster of this machine: where its daemons' state, run files and logs are, and how each
+ * daemon is called. What `up` and `down` share. */
+#pragma once
+
+#include <stdint.h>
+
+#include "cli/cli.h"
+#include "cli/daemon.h"
+
+enum cluster_daemon { CLUSTER_REGISTRY, CLUSTER_SCHEDULER, CLUSTER_AGENT, CLUSTER_DAEMONS };
+extern const char *const cluster_daemon_names[];
+
+struct cluster {
+    char *state; /* --state, canonical, or /var/lib/shoal */
+    char *run;   /* /run/shoal/<8 hex of the state path> */
+    char *log;   /* /var/log/shoal, or <state>/log with --state */
+    char node[NAME_MAX_TEXT];
+    uint16_t ports[CLUSTER_DAEMONS];
+    const char *accelerator; /* NULL: the agent's own choice */
+    int lock;                /* held while up or down works */
+};
+
+/* Makes the folders and takes the lock: one `up` or `down` at a time. */
+int cluster_open(struct cluster *cluster, struct cli *cli, struct error *error);
+void cluster_close(struct cluster *cluster);
+/* Fills the command line of a daemon; ERROR_NOT_FOUND when its program is nowhere. */
+int cluster_command(const struct cluster *cluster, enum cluster_daemon which,
+                    struct json_strings *ret_command, struct error *error);
+/* "<log>/<name>.log" and "http://127.0.0.1:<port>"; the caller frees them. */
+char *cluster_log(const struct cluster *cluster, enum cluster_daemon which);
+char *cluster_url(uint16_t port);

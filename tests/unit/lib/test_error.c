@@ -1,0 +1,124 @@
+/* Errors: messages, context, their way through HTTP. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/json.h"
+
+static void context_goes_in_front(void **state)
+{
+    (void)state;
+    struct error error = ERROR_INIT;
+    assert_int_equal(error_set(&error, ERROR_IO, "disk %d", 3), -1);
+    assert_int_equal(error_wrap(&error, "boot %s", "hello"), -1);
+    assert_string_equal(error.message, "boot hello: disk 3");
+    assert_int_equal(error.code, ERROR_IO);
+}
+
+static void system_errors_choose_a_code(void **state)
+{
+    (void)state;
+    struct error error = ERROR_INIT;
+    error_set_errno(&error, ENOENT, "read %s", "/x");
+    assert_int_equal(error.code, ERROR_NOT_FOUND);
+    assert_string_equal(error.message, "read /x: No such file or directory");
+    error_set_errno(&error, ECONNREFUSED, "connect");
+    assert_int_equal(error.code, ERROR_UNAVAILABLE);
+    error_set_errno(&error, ENOSPC, "write");
+    assert_int_equal(error.code, ERROR_IO);
+}
+
+static void setting_clears_the_pointer_and_wrapping_keeps_it(void **state)
+{
+    (void)state;
+    struct error error = ERROR_INIT;
+    error_set(&error, ERROR_INVALID, "bad");
+    strcpy(error.pointer, "/a");
+    error_wrap(&error, "file");
+    assert_string_equal(error.pointer, "/a");
+    error_set(&error, ERROR_INVALID, "worse");
+    assert_string_equal(error.pointer, "");
+}
+
+static void long_messages_are_cut_not_overrun(void **state)
+{
+    (void)state;
+    struct error error = ERROR_INIT;
+    char text[3 * ERROR_MESSAGE_MAX];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    error_set(&error, ERROR_IO, "%s", text);
+    assert_int_equal(strlen(error.message), ERROR_MESSAGE_MAX - 1);
+    error_wrap(&error, "%s", text);
+    assert_true(strlen(error.message) < ERROR_MESSAGE_MAX);
+    assert_int_equal(error.message[0], 'x');
+}
+
+static void nobody_needs_to_care(void **state)
+{
+    (void)state;
+    assert_int_equal(error_set(NULL, ERROR_IO, "x"), -1);
+    assert_int_equal(error_set_errno(NULL, EIO, "x"), -1);
+    assert_int_equal(error_wrap(NULL, "x"), -1);
+    assert_int_equal(error_copy(NULL, NULL), -1);
+}
+
+static void every_code_has_a_name_that_reads_back(void **state)
+{
+    (void)state;
+    for (int code = ERROR_NONE; code <= ERROR_FAILED; code++) {
+        const char *name = error_code_name((enum error_code)code);
+        assert_int_equal(error_code_from_name(name), code);
+        assert_in_range(error_http_status((enum error_code)code), 200, 599);
+    }
+    assert_int_equal(error_code_from_name("from the future"), ERROR_INTERNAL);
+    assert_string_equal(error_code_name((enum error_code)1000), "internal");
+}
+
+static void http_statuses_stand_for_codes(void **state)
+{
+    (void)state;
+    assert_int_equal(error_code_from_http_status(404), ERROR_NOT_FOUND);
+    assert_int_equal(error_code_from_http_status(507), ERROR_NO_CAPACITY);
+    assert_int_equal(error_code_from_http_status(502), ERROR_UNAVAILABLE);
+    assert_int_equal(error_code_from_http_status(418), ERROR_INVALID);
+}
+
+static void an_error_survives_json(void **state)
+{
+    (void)state;
+    struct error error = ERROR_INIT, read = ERROR_INIT;
+    error_set(&error, ERROR_CONFLICT, "port \"80\" is taken");
+    strcpy(error.pointer, "/ports/0/publish");
+    AUTO_JSON struct json_object *object = error_to_json(&error);
+    assert_true(error_from_json(object, &read));
+    assert_int_equal(read.code, ERROR_CONFLICT);
+    assert_string_equal(read.message, error.message);
+    assert_string_equal(read.pointer, error.pointer);
+    AUTO_JSON struct json_object *other = json_object_new_object();
+    assert_false(error_from_json(other, &read));
+    json_object_object_add(other, "error", json_object_new_string("no object"));
+    assert_false(error_from_json(other, &read));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(context_goes_in_front),
+        cmocka_unit_test(system_errors_choose_a_code),
+        cmocka_unit_test(setting_clears_the_pointer_and_wrapping_keeps_it),
+        cmocka_unit_test(long_messages_are_cut_not_overrun),
+        cmocka_unit_test(nobody_needs_to_care),
+        cmocka_unit_test(every_code_has_a_name_that_reads_back),
+        cmocka_unit_test(http_statuses_stand_for_codes),
+        cmocka_unit_test(an_error_survives_json),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
