@@ -20,6 +20,18 @@ struct verification {
     struct error *error;
 };
 
+/* " (signed by key 3f…, 4b…)" by what the signatures claim; nothing when they claim nothing. */
+static void list_claims(const struct image_chain *chain, struct buffer *text)
+{
+    for (size_t i = 0; i < chain->signature_count; i++) {
+        if (chain->signatures[i].key_id[0] != '\0')
+            buffer_printf(text, "%s%s", text->length > 0 ? ", " : " (signed by key ",
+                          chain->signatures[i].key_id);
+    }
+    if (text->length > 0)
+        buffer_append_text(text, ")");
+}
+
 static int check_bytes(const struct verification *verification, const char *part,
                        const char *expected, const char *bytes, size_t length)
 {
@@ -27,9 +39,11 @@ static int check_bytes(const struct verification *verification, const char *part
     digest_of_bytes(bytes, length, got);
     if (strcmp(got, expected) == 0)
         return 0;
+    AUTO_BUFFER struct buffer claims = {0};
+    list_claims(verification->chain, &claims);
     return error_set(verification->error, ERROR_SIGNATURE,
-                     "image %s has an altered %s: expected %s, got %s", verification->chain->pinned,
-                     part, expected, got);
+                     "image %s has an altered %s: expected %s, got %s%.400s",
+                     verification->chain->pinned, part, expected, got, buffer_text(&claims));
 }
 
 static int check_index(const struct verification *verification)

@@ -219,7 +219,8 @@ static void altered_bytes_are_named_with_both_digests(void **state)
     flip(world->chain.index, "amd64");
     digest_of_bytes(world->chain.index, world->chain.index_length, got);
     AUTO_FREE char *index_message =
-        xasprintf("altered index: expected %s, got %s", world->chain.pinned, got);
+        xasprintf("altered index: expected %s, got %s (signed by key %s)", world->chain.pinned, got,
+                  world->trusted.id);
     assert_refused(world, ERROR_SIGNATURE, world->chain.pinned, index_message);
     *strstr(world->chain.index, "`md64") = 'a';
     assert_verified(world);
