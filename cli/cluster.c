@@ -156,7 +156,6 @@ int cluster_command(const struct cluster *cluster, enum cluster_daemon which,
         add_option(&command, "--node", xstrdup(cluster->node));
         add_option(&command, "--scheduler", cluster_url(cluster->ports[CLUSTER_SCHEDULER]));
         add_option(&command, "--run", xstrdup(cluster->run));
-        add_option(&command, "--log", xstrdup(cluster->log));
         add_option(&command, "--publish-address", xstrdup("127.0.0.1"));
         if (cluster->accelerator != NULL)
             add_option(&command, "--accelerator", xstrdup(cluster->accelerator));

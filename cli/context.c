@@ -108,7 +108,8 @@ static int choose(const struct invocation *invocation, const char *option, const
                   const char *configured, const char *otherwise, char ret_address[ADDRESS_TEXT_MAX],
                   const char **ret_source, struct error *error)
 {
-    const char *typed = invocation_text(invocation, option), *set = getenv(variable);
+    const char *typed = invocation_text(invocation, option + strlen("--"));
+    const char *set = getenv(variable);
     if (typed != NULL) {
         *ret_source = option;
         return address_normalize(typed, option, ret_address, error);
@@ -139,11 +140,11 @@ static int choose_all(const struct invocation *invocation, const struct config *
                          "or digit at both ends",
                          namespace_name);
     strcpy(settings->namespace_name, namespace_name);
-    if (choose(invocation, "address", "SHOAL_ADDRESS", context->scheduler,
+    if (choose(invocation, "--address", "SHOAL_ADDRESS", context->scheduler,
                "http://127.0.0.1:" STRING(SCHEDULER_DEFAULT_PORT), settings->scheduler,
                &settings->scheduler_source, error) < 0)
         return -1;
-    return choose(invocation, "registry", "SHOAL_REGISTRY", context->registry,
+    return choose(invocation, "--registry", "SHOAL_REGISTRY", context->registry,
                   "http://127.0.0.1:" STRING(REGISTRY_DEFAULT_PORT), settings->registry,
                   &settings->registry_source, error);
 }

@@ -54,6 +54,18 @@ char *registry_docker_reference(const struct registry *registry)
     return xasprintf("%s/%s", strstr(registry->url, "://") + 3, registry->image.repository);
 }
 
+/* The end of the message: why the connection failed, without the calls that led there. */
+static const char *reason_of(const struct error *error, const char *url)
+{
+    const char *reason = error->message;
+    for (const char *at = reason; (at = strstr(at, url)) != NULL;) {
+        at += strlen(url);
+        const char *colon = strstr(at, ": ");
+        reason = colon != NULL ? colon + 2 : reason;
+    }
+    return reason;
+}
+
 /* Waits for the call; a registry that does not answer is named with the remedy. */
 static int finish(struct call *call, struct error *error)
 {
@@ -69,7 +81,7 @@ static int finish(struct call *call, struct error *error)
                          "the registry at %s cannot be reached: %s\n"
                          "Start one on this machine with `shoal up`, or name another with "
                          "--registry or SHOAL_REGISTRY.",
-                         registry->url, call->error.message);
+                         registry->url, reason_of(&call->error, registry->url));
     return error_copy(error, &call->error);
 }
 

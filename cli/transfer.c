@@ -48,7 +48,9 @@ static void print_transfer(struct cli *cli, const char *name, const char *digest
         public_key_destroy(public);
     }
     if (!cli_wants_document(cli)) {
-        printf("%s: %s%s%s\n%s\n", name, result, id[0] != '\0' ? ", signed by key " : "", id,
+        bool only_signed = strcmp(result, "signed") == 0;
+        printf("%s: %s%s%s\n%s\n", name, only_signed ? "" : result,
+               id[0] == '\0' ? "" : (only_signed ? "signed by key " : ", signed by key "), id,
                digest);
         return;
     }
