@@ -28,6 +28,7 @@ struct data_plane {
     uint64_t confirmed_revision;
     size_t answers_missing; /* of the transaction under way */
     bool has_failed;
+    char refusal[HOST_MESSAGE_TEXT_MAX]; /* what the log was told last */
     uint64_t last_request;
     uint64_t first_request;
     struct draining *draining; /* what was confirmed, not what is wanted */
@@ -162,6 +163,7 @@ static void finish_sending(struct data_plane *plane)
         uv_timer_start(&plane->retry, on_retry, RETRY_MS, 0);
         return;
     }
+    plane->refusal[0] = '\0';
     plane->confirmed_revision = plane->sent_revision;
     log_info("endpoints applied", "revision", LOG_NUMBER(plane->confirmed_revision), "frontends",
              LOG_NUMBER(plane->wanted.frontend_count));
@@ -178,8 +180,10 @@ static void on_step_answer(const struct host_answer *answer, int descriptor, voi
     struct data_plane *plane = data;
     if (answer->code != ERROR_NONE && !plane->has_failed) {
         plane->has_failed = true;
-        log_error("the data plane did not take the endpoints, trying again", "revision",
-                  LOG_NUMBER(plane->sent_revision), "reason", answer->message);
+        if (strcmp(plane->refusal, answer->message) != 0)
+            log_error("the data plane did not take the endpoints, trying again", "revision",
+                      LOG_NUMBER(plane->sent_revision), "reason", answer->message);
+        memcpy(plane->refusal, answer->message, sizeof plane->refusal);
     }
     if (--plane->answers_missing == 0)
         finish_sending(plane);

@@ -27,6 +27,9 @@ struct image_job {
     bool is_pulled;        /* JOB_KERNEL: the import was tried after a pull */
     uv_timer_t retry;
     uint64_t retry_delay_ms;
+    enum instance_state state; /* what those who wait were told last */
+    const char *cause;         /* NULL: none */
+    char message[ERROR_MESSAGE_MAX];
     enum job_place place;
     uint64_t request; /* JOB_AT_HOST */
     TAILQ_HEAD(, image_waiter) waiters;
@@ -98,11 +101,18 @@ static void job_join(struct image_downloads *store, const struct image_job *want
     TAILQ_INSERT_TAIL(&job->waiters, waiter, link);
     if (is_new)
         job_run(job);
+    else
+        waiter->on_state(job->state, job->cause != NULL ? job->cause : "", job->message,
+                         waiter->data);
 }
 
+/* While it is being tried again the cause stays shown, until it worked. */
 static void job_tell(struct image_job *job, enum instance_state state, const char *cause,
                      const char *message)
 {
+    if (cause[0] == '\0' && job->cause != NULL)
+        return;
+    job->state = state;
     struct image_waiter *waiter, *next;
     for (waiter = TAILQ_FIRST(&job->waiters); waiter != NULL; waiter = next) {
         next = TAILQ_NEXT(waiter, link);
@@ -150,8 +160,9 @@ static void job_fail(struct image_job *job, const struct error *error)
     log_warn("an image cannot be had just now, trying again", "repository", job->repository,
              "digest", job->digest, "after_ms", LOG_NUMBER(job->retry_delay_ms), "reason",
              error->message);
-    job_tell(job, INSTANCE_FETCHING,
-             error->code == ERROR_IO ? "local_storage" : "registry_unreachable", error->message);
+    job->cause = error->code == ERROR_IO ? "local_storage" : "registry_unreachable";
+    snprintf(job->message, sizeof job->message, "%s", error->message);
+    job_tell(job, INSTANCE_FETCHING, job->cause, job->message);
     uv_timer_start(&job->retry, on_retry, job->retry_delay_ms, 0);
 }
 

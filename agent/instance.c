@@ -9,7 +9,7 @@
 #include "lib/text.h"
 
 /* How long after its grace time a microVM may still be there before its end is asked for again. */
-#define END_CHECK_SLACK_MS 10000
+#define END_CHECK_SLACK_MS 20000
 #define CAUSE_UNREADY      "unready"
 
 static uint64_t now_of(const struct instance *instance)
@@ -118,6 +118,7 @@ static unsigned restart_or_fail(struct instance *instance, const char *cause, co
              instance->history.attempts, instance->assigned.restart.attempts, delay);
     explain(instance, cause, text);
     instance->restarts++;
+    instance->boot_ms = 0;
     instance->restart_at_ms = now_of(instance) + decision.delay_ms;
     move(instance, INSTANCE_STARTING);
     log_info("instance is restarted in place", "id", instance->id, "cause", cause, "restarts",

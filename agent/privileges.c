@@ -82,11 +82,13 @@ static int bind_state(const struct agent_options *options, const char *target, s
     return 0;
 }
 
+/* A change of user makes a process undumpable, and its /proc folder root's, by which the host half
+ * would not know its group. */
 static int become_unprivileged(struct error *error)
 {
     if (setgroups(0, NULL) < 0 || setresgid(DECIDER_ID, DECIDER_ID, DECIDER_ID) < 0 ||
         setresuid(DECIDER_ID, DECIDER_ID, DECIDER_ID) < 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
         return error_set_errno(error, errno, "become user %d", DECIDER_ID);
     if (setuid(0) == 0)
         return error_set(error, ERROR_INTERNAL, "user %d can still become root", DECIDER_ID);

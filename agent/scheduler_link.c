@@ -21,6 +21,7 @@ struct document {
     enum scheduler_document kind;
     struct long_poll *poll;
     struct freshness applied;
+    char refusal[ERROR_MESSAGE_MAX]; /* what the log was told last */
 };
 
 struct scheduler_link {
@@ -36,7 +37,8 @@ struct scheduler_link {
     bool is_changed; /* since the last status went out */
     uint64_t last_status_ms;
     uint64_t join_backoff_ms;
-    bool is_silent; /* told the log that statuses do not arrive */
+    char join_refusal[ERROR_MESSAGE_MAX]; /* what the log was told last */
+    bool is_silent;                       /* told the log that statuses do not arrive */
     uv_timer_t join_timer;
     uv_timer_t status_timer;
     unsigned open_handles;
@@ -100,6 +102,7 @@ static void accept_join(struct scheduler_link *link, const struct api_join_answe
     link->joined = *answer;
     link->is_joined = true;
     link->join_backoff_ms = 0;
+    link->join_refusal[0] = '\0';
     for (int i = 0; i < SCHEDULER_DOCUMENTS; i++) {
         struct freshness *applied = &link->documents[i].applied;
         memcpy(applied->cluster, answer->cluster, sizeof applied->cluster);
@@ -123,8 +126,10 @@ static void on_join_answer(const struct http_client_response *response, void *da
         json_parse_record(&api_join_answer_record, response->body, response->body_length,
                           JSON_LENIENT, &answer, &error) < 0 ||
         check_joined(link, &answer, &error) < 0) {
-        log_warn("cannot join, trying again", "scheduler", link->options.url, "reason",
-                 error.message);
+        if (strcmp(link->join_refusal, error.message) != 0)
+            log_warn("cannot join, trying again", "scheduler", link->options.url, "reason",
+                     error.message);
+        snprintf(link->join_refusal, sizeof link->join_refusal, "%s", error.message);
         join_later(link);
         return;
     }
@@ -202,16 +207,25 @@ static void hand_on(struct scheduler_link *link, enum scheduler_document kind, c
         link->options.on_trust(document, link->options.data);
 }
 
+/* A scheduler that is refused is asked again and again: the log is told once. */
+static enum long_poll_verdict refuse(struct document *to, const struct error *error)
+{
+    if (strcmp(to->refusal, error->message) != 0)
+        log_error("what the scheduler says is not applied", "document", document_names[to->kind],
+                  "reason", error->message);
+    memcpy(to->refusal, error->message, sizeof to->refusal);
+    return LONG_POLL_REFUSED;
+}
+
 static enum long_poll_verdict judge(struct document *to, const void *offered_document,
                                     uint64_t *ret_revision)
 {
     struct freshness offered = freshness_of(to->kind, offered_document);
     struct error error = ERROR_INIT;
     int verdict = freshness_judge(&to->applied, &offered, document_names[to->kind], &error);
-    if (verdict < 0) {
-        log_error("what the scheduler says is not applied", "reason", error.message);
-        return LONG_POLL_REFUSED;
-    }
+    if (verdict < 0)
+        return refuse(to, &error);
+    to->refusal[0] = '\0';
     bool full = is_full(to->kind, offered_document);
     /* A delta of another term has nothing to stand on. */
     if (!full && offered.term != to->applied.term)
@@ -237,11 +251,8 @@ static enum long_poll_verdict on_document(const char *body, size_t length, uint6
         struct api_trust trust;
     } document = {0};
     struct error error = ERROR_INIT;
-    if (json_parse_record(records[to->kind], body, length, JSON_LENIENT, &document, &error) < 0) {
-        log_error("what the scheduler says cannot be read", "document", document_names[to->kind],
-                  "reason", error.message);
-        return LONG_POLL_REFUSED;
-    }
+    if (json_parse_record(records[to->kind], body, length, JSON_LENIENT, &document, &error) < 0)
+        return refuse(to, &error);
     enum long_poll_verdict verdict = judge(to, &document, ret_revision);
     json_record_release(records[to->kind], &document);
     return verdict;
