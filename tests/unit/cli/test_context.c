@@ -1,0 +1,123 @@
+/* Where the daemons are: options, environment, context, defaults, in that order. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/context.h"
+#include "lib/cleanup.h"
+#include "lib/file.h"
+
+static char folder[64];
+
+static int make_home(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/shoal-context.XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    setenv("XDG_CONFIG_HOME", folder, 1);
+    unsetenv("SHOAL_ADDRESS");
+    unsetenv("SHOAL_REGISTRY");
+    return 0;
+}
+
+static int remove_home(void **state)
+{
+    (void)state;
+    return file_remove_tree(folder, NULL);
+}
+
+static int load(const char *option, const char *value, struct settings *ret_settings,
+                struct error *error)
+{
+    const char *words[] = {"ps", option, value};
+    struct invocation invocation;
+    if (invocation_parse(option != NULL ? 3 : 1, words, &invocation, error) < 0)
+        return -1;
+    int result = settings_load(&invocation, ret_settings, error);
+    invocation_release(&invocation);
+    return result;
+}
+
+static void defaults_are_this_machines_ports(void **state)
+{
+    (void)state;
+    struct settings settings;
+    assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
+    assert_string_equal(settings.scheduler, "http://127.0.0.1:7000");
+    assert_string_equal(settings.registry, "http://127.0.0.1:5000");
+    assert_string_equal(settings.scheduler_source, "default");
+    assert_string_equal(settings.namespace_name, "default");
+}
+
+static void context_environment_and_option_go_before_one_another(void **state)
+{
+    (void)state;
+    struct settings settings;
+    assert_int_equal(context_write("local", "http://127.0.0.1:1", "http://127.0.0.1:2", NULL), 0);
+    assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
+    assert_string_equal(settings.scheduler, "http://127.0.0.1:1");
+    assert_string_equal(settings.registry, "http://127.0.0.1:2");
+    assert_string_equal(settings.context, "local");
+    setenv("SHOAL_ADDRESS", "there:3/", 1);
+    assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
+    assert_string_equal(settings.scheduler, "http://there:3");
+    assert_string_equal(settings.scheduler_source, "SHOAL_ADDRESS");
+    assert_int_equal(load("--address", "https://x:4", &settings, NULL), 0);
+    assert_string_equal(settings.scheduler, "https://x:4");
+    assert_string_equal(settings.registry, "http://127.0.0.1:2");
+    unsetenv("SHOAL_ADDRESS");
+}
+
+static void writing_a_context_keeps_the_others(void **state)
+{
+    (void)state;
+    AUTO_FREE char *path = context_path();
+    AUTO_FREE char *text = NULL;
+    struct settings settings;
+    struct stat status;
+    assert_int_equal(context_write("one", "http://a:1", "http://a:2", NULL), 0);
+    assert_int_equal(context_write("two", "http://b:1", "http://b:2", NULL), 0);
+    assert_int_equal(context_write("two", "http://c:1", "http://c:2", NULL), 0);
+    assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
+    assert_string_equal(settings.scheduler, "http://c:1");
+    assert_int_equal(file_read(path, 65536, &text, NULL, NULL), 0);
+    assert_non_null(strstr(text, "http://a:1"));
+    assert_null(strstr(text, "http://b:1"));
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+}
+
+static void what_is_no_address_or_namespace_is_refused(void **state)
+{
+    (void)state;
+    struct settings settings;
+    struct error error = ERROR_INIT;
+    static const char *const addresses[] = {"http://", "a b", "http://a/path", "http://u@h", "/"};
+    for (size_t i = 0; i < ARRAY_LENGTH(addresses); i++) {
+        assert_int_equal(load("--address", addresses[i], &settings, &error), -1);
+        assert_non_null(strstr(error.message, "--address: "));
+        assert_non_null(strstr(error.message, "is not an address"));
+    }
+    assert_int_equal(load("-n", "Team", &settings, &error), -1);
+    assert_non_null(strstr(error.message, "--namespace \"Team\": allowed are"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(defaults_are_this_machines_ports, make_home, remove_home),
+        cmocka_unit_test_setup_teardown(context_environment_and_option_go_before_one_another,
+                                        make_home, remove_home),
+        cmocka_unit_test_setup_teardown(writing_a_context_keeps_the_others, make_home, remove_home),
+        cmocka_unit_test_setup_teardown(what_is_no_address_or_namespace_is_refused, make_home,
+                                        remove_home),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
