@@ -117,7 +117,9 @@ static int run(struct agent_options *options, int argc, char **argv, struct erro
         return -1;
     if (options->clean) {
         struct host_options host = host_options_of(options);
-        return host_clean(&host, error);
+        int status = host_clean(&host, error);
+        privileges_clean(options);
+        return status;
     }
     return run_host(options, argc, argv, error);
 }

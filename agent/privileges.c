@@ -73,6 +73,18 @@ int privileges_lock(const struct agent_options *options, struct error *error)
     return 0;
 }
 
+static char *decider_folder(const struct agent_options *options)
+{
+    return xasprintf("%s/decider", options->run);
+}
+
+void privileges_clean(const struct agent_options *options)
+{
+    AUTO_FREE char *folder = decider_folder(options);
+    rmdir(folder);
+    rmdir(options->run);
+}
+
 static int bind_state(const struct agent_options *options, const char *target, struct error *error)
 {
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -98,7 +110,7 @@ static int become_unprivileged(struct error *error)
 int privileges_drop(const struct agent_options *options, char **ret_state, struct error *error)
 {
     pid_t parent = getppid();
-    AUTO_FREE char *target = xasprintf("%s/decider", options->run);
+    AUTO_FREE char *target = decider_folder(options);
     if (file_make_directory(target, 0711, error) < 0 || bind_state(options, target, error) < 0 ||
         become_unprivileged(error) < 0)
         return -1;

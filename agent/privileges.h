@@ -12,6 +12,9 @@ int privileges_make_folders(const struct agent_options *options, struct error *e
 /* One agent for each state folder: takes the lock, held until the process ends (the descriptor is
  * left open on purpose). ERROR_CONFLICT names the pid of the other. */
 int privileges_lock(const struct agent_options *options, struct error *error);
+/* After --clean: what the deciding half leaves in the run folder, and the folder if nothing else is
+ * in it. */
+void privileges_clean(const struct agent_options *options);
 /* For the deciding half: a mount namespace of its own in which the state folder is also at
  * `ret_state` (free), so that it is reached whatever stands above it; then an unprivileged user
  * without capabilities or a way back. The process ends with its parent from here on. */
