@@ -66,8 +66,9 @@ struct json_object *change_document(const struct change *change)
     json_object_object_add(document, "namespace", json_object_new_string(change->namespace_name));
     json_object_object_add(document, "service", json_object_new_string(change->service));
     json_object_object_add(document, "result", json_object_new_string(result_of(change)));
-    json_object_object_foreach (answer, key, value)
+    json_object_object_foreach (answer, key, value) {
         json_object_object_add(document, key, json_object_get(value));
+    }
     json_object_put(answer);
     if (change->follow.has_rollout)
         json_object_object_add(document, "rollout_view",

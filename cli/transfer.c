@@ -217,7 +217,8 @@ static int pull_blob(struct registry *registry, const struct oci_descriptor *des
         return -1;
     image->blobs = xreallocarray(image->blobs, image->blob_count + 1, sizeof *image->blobs);
     struct packed_blob *blob = &image->blobs[image->blob_count++];
-    *blob = (struct packed_blob){.size = descriptor->size, .path = TAKE_POINTER(path)};
+    *blob = (struct packed_blob){.size = descriptor->size};
+    blob->path = TAKE_POINTER(path);
     snprintf(blob->digest, sizeof blob->digest, "%s", descriptor->digest);
     snprintf(blob->media_type, sizeof blob->media_type, "%s", descriptor->media_type);
     return 0;
@@ -245,8 +246,8 @@ static int pull_blobs(struct registry *registry, const struct registry_manifest 
 /* Takes the manifest's bytes. */
 static void keep_manifest(struct packed_manifest *kept, struct registry_manifest *manifest)
 {
-    *kept = (struct packed_manifest){.bytes = TAKE_POINTER(manifest->bytes),
-                                     .length = manifest->length};
+    *kept = (struct packed_manifest){.length = manifest->length};
+    kept->bytes = TAKE_POINTER(manifest->bytes);
     snprintf(kept->digest, sizeof kept->digest, "%s", manifest->digest);
     snprintf(kept->media_type, sizeof kept->media_type, "%s", manifest->media_type);
 }
