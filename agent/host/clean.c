@@ -6,6 +6,7 @@
 #include "agent/host/host.h"
 #include "agent/host/hypervisor.h"
 #include "agent/host/namespace.h"
+#include "agent/host/proxy.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -63,7 +64,8 @@ int host_clean(const struct host_options *options, struct error *error)
     /* The names go before accelerator_choose gives this process mounts of its own; what they name
      * lives until the last process in it has ended. */
     AUTO_FREE char *namespace = xasprintf("shoal-%s", options->node);
-    if (namespace_remove(namespace, error) < 0 || clean_hypervisor(options, error) < 0)
+    if (proxy_clean(options->run_directory, error) < 0 || namespace_remove(namespace, error) < 0 ||
+        clean_hypervisor(options, error) < 0)
         return error_wrap(error, "clean node %s", options->node);
     static const char *const names[] = {"v", "b", "c", "accelerator", "no-kvm"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {

@@ -144,14 +144,33 @@ static void create_guests(struct host *host)
     host->guests = guests_create(&options);
 }
 
+static int create_proxy(struct host *host, struct error *error)
+{
+    struct proxy_options options = {
+        .queue = host->queue,
+        .run_directory = host->options.run_directory,
+        .publish_address = host->options.publish_address,
+        .namespace = network_namespace(host->network),
+        .report = host_report_frontend,
+        .answer = host_answer_number,
+        .context = host,
+    };
+    host->proxy = proxy_create(&options, error);
+    return host->proxy != NULL ? 0 : -1;
+}
+
 static void start_done(struct worker_job *worker_job)
 {
     struct start_job *job = (struct start_job *)worker_job;
     struct host *host = job->host;
-    if (job->result < 0 && !host->stopping) {
+    if (job->result == 0 && !host->stopping)
+        job->result = create_proxy(host, &job->error);
+    if (host->stopping) {
+        /* nothing was begun */
+    } else if (job->result < 0) {
         log_error("the host half cannot start", "error", job->error.message);
         stop(host, 1);
-    } else if (job->result == 0) {
+    } else {
         create_guests(host);
         guests_adopt(host->guests, job->found, job->found_count);
         log_info("host half ready", "accelerator", host->accelerator.kvm ? "kvm" : "tcg", "reason",
@@ -282,6 +301,7 @@ static void finish(struct host *host)
 {
     worker_stop(host->hypervisor_worker);
     worker_stop(host->image_worker);
+    proxy_destroy(host->proxy);
     hypervisor_close(host->hypervisor);
     loop_queue_destroy(host->queue);
     guests_destroy(host->guests);
@@ -291,6 +311,7 @@ static void finish(struct host *host)
     uv_walk(&host->loop, close_any, NULL);
     uv_run(&host->loop, UV_RUN_DEFAULT);
     uv_loop_close(&host->loop);
+    proxy_model_destroy(host->model);
     image_store_destroy(host->images);
     network_destroy(host->network);
 }

@@ -12,6 +12,7 @@
 #include "agent/host/loop_queue.h"
 #include "agent/host/namespace.h"
 #include "agent/host/network.h"
+#include "agent/host/proxy.h"
 #include "agent/host/worker.h"
 
 /* libvirt puts its sockets some 45 bytes deeper, and a socket's path ends at 107. */
@@ -30,6 +31,8 @@ struct host {
     struct hypervisor *hypervisor; /* set by the first job, before there are guests */
     struct guests *guests;         /* NULL until the start is through */
     struct channel *channel;
+    struct proxy *proxy;
+    struct proxy_model *model; /* being collected, between BEGIN and COMMIT */
     bool stopping;
     int exit_code;
 };
@@ -37,4 +40,7 @@ struct host {
 /* A checked request; answered exactly once, at once or later. */
 void host_receive(void *context, const struct host_message *message);
 void host_report_instance(void *context, const struct host_instance *instance);
+void host_report_frontend(void *context, const struct host_frontend *frontend);
+void host_answer_number(void *context, uint64_t sequence, const struct error *error,
+                        uint32_t number);
 void host_answer_request(void *context, uint64_t sequence, const struct error *error);

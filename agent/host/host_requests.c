@@ -4,8 +4,7 @@
 #include <unistd.h>
 
 #include "agent/host/host_internal.h"
-#include "lib/file.h"
-#include "lib/log.h"
+#include "lib/cleanup.h"
 #include "lib/xalloc.h"
 
 /* What one microVM costs beside its guest's memory: QEMU's own pages and its translation cache. */
@@ -20,6 +19,25 @@ void host_report_instance(void *context, const struct host_instance *instance)
     struct host *host = context;
     struct host_message message = {.type = HOST_INSTANCE, .instance = *instance};
     channel_send(host->channel, &message, -1);
+}
+
+void host_report_frontend(void *context, const struct host_frontend *frontend)
+{
+    struct host *host = context;
+    struct host_message message = {.type = HOST_FRONTEND, .frontend = *frontend};
+    channel_send(host->channel, &message, -1);
+}
+
+void host_answer_number(void *context, uint64_t sequence, const struct error *error,
+                        uint32_t number)
+{
+    struct host *host = context;
+    struct host_message message = {.type = HOST_ANSWER, .sequence = sequence};
+    message.answer.number = number;
+    if (error != NULL)
+        channel_answer(host->channel, sequence, error);
+    else
+        channel_send(host->channel, &message, -1);
 }
 
 void host_answer_request(void *context, uint64_t sequence, const struct error *error)
@@ -98,6 +116,31 @@ static void submit(struct host *host, const struct host_message *message,
     worker_submit(host->image_worker, &job->job);
 }
 
+/* A model is collected message by message and handed over as a whole. */
+static void collect_model(struct host *host, const struct host_message *message)
+{
+    struct error error = ERROR_INIT;
+    int result = 0;
+    if (message->type == HOST_PROXY_BEGIN) {
+        proxy_model_destroy(host->model);
+        host->model = proxy_model_create();
+    } else if (host->model == NULL) {
+        result = error_set(&error, ERROR_INVALID, "a list of frontends has not been begun");
+    } else if (message->type == HOST_PROXY_FRONTEND) {
+        result = proxy_model_add_frontend(host->model, &message->proxy_frontend, &error);
+    } else if (message->type == HOST_PROXY_SERVER) {
+        result = proxy_model_add_server(host->model, &message->proxy_server, &error);
+    } else {
+        proxy_apply(host->proxy, message->sequence, TAKE_POINTER(host->model));
+        return;
+    }
+    if (result < 0) { /* what is not whole is not applied */
+        proxy_model_destroy(host->model);
+        host->model = NULL;
+    }
+    channel_answer(host->channel, message->sequence, result < 0 ? &error : NULL);
+}
+
 void host_receive(void *context, const struct host_message *message)
 {
     struct host *host = context;
@@ -124,7 +167,18 @@ void host_receive(void *context, const struct host_message *message)
     case HOST_SOCKET:
         give_socket(host, message->sequence);
         return;
-    default:
+    case HOST_PROXY_BEGIN:
+    case HOST_PROXY_FRONTEND:
+    case HOST_PROXY_SERVER:
+    case HOST_PROXY_COMMIT:
+        collect_model(host, message);
+        return;
+    case HOST_PROXY_COUNT:
+        proxy_count(host->proxy, message->sequence, message->proxy_count.id);
+        return;
+    case HOST_ANSWER:
+    case HOST_INSTANCE:
+    case HOST_FRONTEND:
         error_set(&error, ERROR_PROTOCOL, "message of type %u is not a request", message->type);
         channel_answer(host->channel, message->sequence, &error);
     }
