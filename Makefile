@@ -153,7 +153,19 @@ install: all ## install the programs under PREFIX
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 
 # No service is started while packages are installed: policy-rc.d says no, and goes again.
-deps: ## install Debian's packages that are missing
+deps: deps-packages deps-user ## install Debian's packages that are missing
+
+# libvirt's QEMU driver does not start without this user, which Debian makes only with the package
+# of the whole daemon. Nothing of ours runs as it.
+.PHONY: deps-packages deps-user
+deps-user:
+	@getent passwd libvirt-qemu >/dev/null || { \
+		if [ "$$(id -u)" = 0 ]; then as_root=; else as_root=sudo; fi; \
+		echo "deps: adding the system user libvirt-qemu"; \
+		$$as_root /usr/sbin/useradd --system --user-group --no-create-home \
+			--home-dir /nonexistent --shell /usr/sbin/nologin libvirt-qemu; }
+
+deps-packages:
 	@missing=$$(for p in $(DEBIAN_PACKAGES); do \
 		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -z "$$missing" ]; then echo "deps: nothing missing"; exit 0; fi; \
