@@ -195,6 +195,7 @@ static void on_trust(const struct api_trust *trust, void *data)
 /* --- the guests' network, and what needs it --- */
 
 static void ask_for_network(struct agent *agent);
+static void start_link(struct agent *agent);
 
 static void on_network_retry(uv_timer_t *timer)
 {
@@ -211,6 +212,7 @@ static void on_network(const struct host_answer *answer, int descriptor, void *d
         log_error("the guests' network cannot be made, trying again", "subnet",
                   agent->cluster.subnet, "reason", answer->message);
         uv_timer_start(&agent->network_retry, on_network_retry, NETWORK_RETRY_MS, 0);
+        start_link(agent);
         return;
     }
     if (!agent->is_resumed) {
@@ -218,8 +220,8 @@ static void on_network(const struct host_answer *answer, int descriptor, void *d
         instance_table_resume(agent->instances, agent->welcome.accel);
         recall_endpoints(agent);
     }
-    if (agent->link != NULL)
-        scheduler_link_begin(agent->link);
+    start_link(agent);
+    scheduler_link_begin(agent->link);
 }
 
 static void ask_for_network(struct agent *agent)
@@ -236,6 +238,28 @@ static void on_joined(const struct api_join_answer *answer, void *data)
     agent->cluster = *answer;
     keep(agent, STATE_CLUSTER, &api_join_answer_record, answer);
     ask_for_network(agent);
+}
+
+/* The first status goes out when it is known which guests are still there. */
+static void start_link(struct agent *agent)
+{
+    if (agent->link != NULL)
+        return;
+    struct scheduler_link_options options = {
+        .loop = &agent->loop,
+        .http = agent->http,
+        .url = agent->options->scheduler,
+        .node = agent->options->node,
+        .fill_join = fill_join,
+        .fill_status = fill_status,
+        .on_joined = on_joined,
+        .on_assignment = on_assignment,
+        .on_endpoints = on_endpoints,
+        .on_trust = on_trust,
+        .data = agent,
+    };
+    memcpy(options.applied, agent->applied, sizeof options.applied);
+    agent->link = scheduler_link_create(&options);
 }
 
 /* --- start --- */
@@ -261,25 +285,6 @@ static int start_http(struct agent *agent, struct error *error)
     return agent_http_create(&options, &agent->server, error);
 }
 
-static void start_link(struct agent *agent)
-{
-    struct scheduler_link_options options = {
-        .loop = &agent->loop,
-        .http = agent->http,
-        .url = agent->options->scheduler,
-        .node = agent->options->node,
-        .fill_join = fill_join,
-        .fill_status = fill_status,
-        .on_joined = on_joined,
-        .on_assignment = on_assignment,
-        .on_endpoints = on_endpoints,
-        .on_trust = on_trust,
-        .data = agent,
-    };
-    memcpy(options.applied, agent->applied, sizeof options.applied);
-    agent->link = scheduler_link_create(&options);
-}
-
 static void fail(struct agent *agent, const struct error *error)
 {
     log_error("the agent cannot start", "reason", error->message);
@@ -303,9 +308,10 @@ static void on_welcome(const struct host_answer *answer, int descriptor, void *d
     log_info("agent started", "node", agent->options->node, "accel", agent->welcome.accel, "why",
              agent->welcome.accel_reason, "memory", LOG_NUMBER(agent->welcome.memory), "vcpus",
              LOG_NUMBER(agent->welcome.vcpus), "port", LOG_NUMBER(agent_http_port(agent->server)));
-    start_link(agent);
     if (agent->cluster.subnet[0] != '\0')
         ask_for_network(agent);
+    else
+        start_link(agent);
 }
 
 static void on_host_instance(const struct host_instance *instance, void *data)

@@ -134,6 +134,7 @@ static void an_unreachable_registry_is_shown_while_it_is_tried_again(void **stat
     instance_image_moved(instance, INSTANCE_FETCHING, "registry_unreachable", "refused");
     assert_int_equal(instance->state, INSTANCE_FETCHING);
     assert_string_equal(instance->cause, "registry_unreachable");
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
     instance_image_ready(instance);
     assert_string_equal(instance->cause, "");
 }

@@ -1,0 +1,276 @@
+/* Checks through sockets that somebody else opens, against real listeners on loopback. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/probe.h"
+#include "lib/http_server.h"
+#include "lib/log.h"
+
+/* Generous: for a loaded machine. */
+#define DEADLINE_MS 10000
+
+struct fixture {
+    uv_loop_t loop;
+    uv_poll_t peer; /* the host half's end: gives sockets */
+    int peer_descriptor;
+    int sockets_given;
+    bool refuses_sockets;
+    struct host_client *host;
+    struct http_client *http;
+    struct http_server *server;
+    int status; /* what the server answers */
+    int requests;
+    struct probe *probe;
+    int rises, falls;
+    char message[REASON_MAX];
+};
+
+static void on_peer(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct fixture *fixture = poll->data;
+    struct host_message message;
+    int none;
+    if (host_message_receive(fixture->peer_descriptor, &message, &none, NULL) != 1)
+        return;
+    struct host_message answer = {.type = HOST_ANSWER, .sequence = message.sequence};
+    int descriptor = -1;
+    if (fixture->refuses_sockets)
+        answer.answer.code = ERROR_UNAVAILABLE;
+    else
+        descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    host_message_send(fixture->peer_descriptor, &answer, descriptor, NULL);
+    if (descriptor >= 0)
+        close(descriptor);
+    fixture->sockets_given++;
+}
+
+static void ignore_instance(const struct host_instance *instance, void *data)
+{
+    (void)instance;
+    (void)data;
+}
+
+static void ignore_frontend(const struct host_frontend *frontend, void *data)
+{
+    (void)frontend;
+    (void)data;
+}
+
+static void ignore_lost(void *data)
+{
+    (void)data;
+}
+
+static void answer_status(struct http_request *request, void *data)
+{
+    struct fixture *fixture = data;
+    fixture->requests++;
+    http_request_respond(request, fixture->status, "text/plain", "x", 1);
+}
+
+static void start_server(struct fixture *fixture)
+{
+    static const struct http_route routes[] = {
+        {.method = "GET", .pattern = "/healthz", .handler = answer_status}};
+    struct http_server_options options = {
+        .mode = HTTP_SERVER_LOOP,
+        .loop = &fixture->loop,
+        .address = "127.0.0.1",
+        .routes = routes,
+        .route_count = 1,
+        .data = fixture,
+    };
+    struct error error = ERROR_INIT;
+    if (http_server_create(&options, &fixture->server, &error) < 0)
+        fail_msg("%s", error.message);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -1;
+    uv_loop_init(&fixture->loop);
+    fixture->status = 200;
+    fixture->peer_descriptor = pair[1];
+    uv_poll_init(&fixture->loop, &fixture->peer, pair[1]);
+    fixture->peer.data = fixture;
+    uv_poll_start(&fixture->peer, UV_READABLE, on_peer);
+    struct host_client_options options = {
+        .loop = &fixture->loop,
+        .channel = pair[0],
+        .on_instance = ignore_instance,
+        .on_frontend = ignore_frontend,
+        .on_lost = ignore_lost,
+    };
+    fixture->http = http_client_create(&fixture->loop);
+    *state = fixture;
+    return host_client_create(&options, &fixture->host, NULL);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    probe_destroy(fixture->probe);
+    if (fixture->server != NULL)
+        http_server_destroy(fixture->server, NULL, NULL);
+    http_client_destroy(fixture->http);
+    host_client_destroy(fixture->host);
+    uv_close((uv_handle_t *)&fixture->peer, NULL);
+    uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    int status = uv_loop_close(&fixture->loop);
+    close(fixture->peer_descriptor);
+    free(fixture);
+    return status;
+}
+
+static void on_change(bool healthy, const char *message, void *data)
+{
+    struct fixture *fixture = data;
+    if (healthy)
+        fixture->rises++;
+    else
+        fixture->falls++;
+    strncpy(fixture->message, message, sizeof fixture->message - 1);
+}
+
+static void start_probe(struct fixture *fixture, uint32_t port, const char *path)
+{
+    struct probe_options options = {
+        .loop = &fixture->loop,
+        .http = fixture->http,
+        .host = fixture->host,
+        .address = "127.0.0.1",
+        .port = port,
+        .path = path,
+        .every_ms = 20,
+        .timeout_ms = 500,
+        .rise = 1,
+        .fall = 2,
+        .on_change = on_change,
+        .data = fixture,
+    };
+    fixture->probe = probe_create(&options);
+}
+
+/* Runs the loop until `*counter` is `wanted`. */
+static void run_until(struct fixture *fixture, const int *counter, int wanted)
+{
+    uint64_t deadline = uv_hrtime() / 1000000 + DEADLINE_MS;
+    while (*counter < wanted && uv_hrtime() / 1000000 < deadline)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_true(*counter >= wanted);
+}
+
+static uint32_t closed_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int descriptor = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(descriptor, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(getsockname(descriptor, (struct sockaddr *)&address, &length), 0);
+    close(descriptor);
+    return ntohs(address.sin_port);
+}
+
+static void a_status_of_200_passes(void **state)
+{
+    struct fixture *fixture = *state;
+    start_server(fixture);
+    start_probe(fixture, http_server_port(fixture->server), "/healthz");
+    run_until(fixture, &fixture->rises, 1);
+    assert_true(fixture->sockets_given >= 1);
+}
+
+static void a_status_of_500_fails_and_is_named(void **state)
+{
+    struct fixture *fixture = *state;
+    start_server(fixture);
+    start_probe(fixture, http_server_port(fixture->server), "/healthz");
+    run_until(fixture, &fixture->rises, 1);
+    fixture->status = 500;
+    run_until(fixture, &fixture->falls, 1);
+    assert_non_null(strstr(fixture->message, "status 500"));
+    fixture->status = 302;
+    run_until(fixture, &fixture->rises, 2);
+}
+
+static void it_asks_again_and_again_while_nobody_listens(void **state)
+{
+    struct fixture *fixture = *state;
+    start_probe(fixture, closed_port(), "/healthz");
+    run_until(fixture, &fixture->sockets_given, 5);
+    assert_int_equal(fixture->rises, 0);
+}
+
+static void a_connect_is_enough_for_tcp(void **state)
+{
+    struct fixture *fixture = *state;
+    start_server(fixture);
+    start_probe(fixture, http_server_port(fixture->server), NULL);
+    run_until(fixture, &fixture->rises, 1);
+    assert_int_equal(fixture->requests, 0);
+}
+
+static void a_refused_connect_fails(void **state)
+{
+    struct fixture *fixture = *state;
+    start_probe(fixture, closed_port(), NULL);
+    run_until(fixture, &fixture->sockets_given, 5);
+    assert_int_equal(fixture->rises, 0);
+}
+
+static void no_socket_says_nothing_about_the_guest(void **state)
+{
+    struct fixture *fixture = *state;
+    start_server(fixture);
+    start_probe(fixture, http_server_port(fixture->server), NULL);
+    run_until(fixture, &fixture->rises, 1);
+    fixture->refuses_sockets = true;
+    run_until(fixture, &fixture->sockets_given, fixture->sockets_given + 5);
+    assert_int_equal(fixture->falls, 0);
+}
+
+static void a_destroyed_probe_is_silent(void **state)
+{
+    struct fixture *fixture = *state;
+    start_server(fixture);
+    start_probe(fixture, http_server_port(fixture->server), "/healthz");
+    run_until(fixture, &fixture->sockets_given, 1);
+    probe_destroy(fixture->probe);
+    fixture->probe = NULL;
+    for (int i = 0; i < 20; i++)
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    assert_int_equal(fixture->rises, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_status_of_200_passes),
+        TEST(a_status_of_500_fails_and_is_named),
+        TEST(it_asks_again_and_again_while_nobody_listens),
+        TEST(a_connect_is_enough_for_tcp),
+        TEST(a_refused_connect_fails),
+        TEST(no_socket_says_nothing_about_the_guest),
+        TEST(a_destroyed_probe_is_silent),
+    };
+#undef TEST
+    log_open("test", LOG_LEVEL_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
