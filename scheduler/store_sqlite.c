@@ -268,8 +268,6 @@ int store_sqlite_open(uv_loop_t *loop, const struct store_sqlite_options *option
     pthread_cond_init(&store->wake, NULL);
     uv_async_init(loop, &store->async, on_async);
     store->async.data = store;
-    /* The store alone is no reason for the loop to go on. */
-    uv_unref((uv_handle_t *)&store->async);
     int failure = pthread_create(&store->writer, NULL, store_sqlite_write, store);
     if (failure != 0) {
         store_sqlite_close_files(store);

@@ -1,0 +1,209 @@
+#include "scheduler/agents.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+#include "scheduler/controller.h"
+#include "scheduler/observation.h"
+#include "scheduler/publication.h"
+#include "scheduler/subnets.h"
+
+static void refuse(struct http_request *request, enum error_code code, const char *message)
+{
+    struct error error;
+    error_set(&error, code, "%s", message);
+    http_request_respond_error(request, &error);
+}
+
+static int decode(struct http_request *request, const struct json_record *record, void *ret_value,
+                  const char *(*node_of)(const void *value))
+{
+    struct error error = ERROR_INIT;
+    size_t length;
+    const char *body = http_request_body(request, &length);
+    if (json_parse_record(record, body, length, JSON_LENIENT, ret_value, &error) < 0) {
+        http_request_respond_error(request, &error);
+        return -1;
+    }
+    if (strcmp(node_of(ret_value), http_request_parameter(request, "node")) != 0) {
+        json_record_release(record, ret_value);
+        refuse(request, ERROR_INVALID, "the body names another node than the path");
+        return -1;
+    }
+    return 0;
+}
+
+/* --- join --- */
+
+struct joining {
+    struct core *core;
+    struct http_request *request; /* NULL once the agent is gone */
+    struct api_join join;
+    char subnet[24];
+};
+
+static const char *node_of_join(const void *value)
+{
+    return ((const struct api_join *)value)->node;
+}
+
+static void on_abandoned(struct http_request *request, void *data)
+{
+    (void)request;
+    ((struct joining *)data)->request = NULL;
+}
+
+/* Moves the lists of the join into the document. */
+static void fill_node(struct document_node *node, struct api_join *join)
+{
+    text_copy(node->name, sizeof node->name, join->node);
+    text_copy(node->epoch, sizeof node->epoch, join->epoch);
+    text_copy(node->address, sizeof node->address, join->address);
+    node->machines = TAKE_POINTER(join->machines);
+    node->machine_count = join->machine_count;
+    join->machine_count = 0;
+    node->memory = join->memory;
+    node->vcpus = join->vcpus;
+    node->overhead = join->overhead;
+    node->labels = join->labels;
+    join->labels = (struct json_map){0};
+}
+
+static int decide_join(struct change *change, void *data, struct error *error)
+{
+    struct joining *joining = data;
+    struct core *core = joining->core;
+    const struct model_node *known = model_node(&core->model, joining->join.node);
+    const char *claimed = joining->join.cluster[0] != '\0' ? joining->join.subnet : "";
+    if (subnets_lease(&core->model, core->options->network, joining->join.node, claimed,
+                      joining->subnet, sizeof joining->subnet, error) < 0)
+        return -1;
+    struct document_node *node = document_create(DOCUMENT_NODE);
+    fill_node(node, &joining->join);
+    text_copy(node->subnet, sizeof node->subnet, joining->subnet);
+    node->joined_ms = known != NULL ? known->document->joined_ms : core_wall(core);
+    change_put(change, DOCUMENT_NODE, node);
+    changes_event(core->changes, change, "node", "", node->name, NULL,
+                  known != NULL ? "rejoined" : "joined", NULL, "subnet %s, agent at %s",
+                  node->subnet, node->address);
+    return 0;
+}
+
+static void on_joined(const struct error *error, void *data)
+{
+    struct joining *joining = data;
+    struct core *core = joining->core;
+    struct model_node *node = model_node(&core->model, joining->join.node);
+    if (error == NULL && node != NULL)
+        node->heard_ms = core_now(core);
+    if (joining->request != NULL && error != NULL) {
+        http_request_respond_error(joining->request, error);
+    } else if (joining->request != NULL) {
+        struct api_join_answer answer = {.term = store_identity(core->store)->term,
+                                         .heartbeat_ms = HEARTBEAT_MS,
+                                         .lease_ms = core->options->lease_ms};
+        text_copy(answer.cluster, sizeof answer.cluster, store_identity(core->store)->cluster);
+        text_copy(answer.subnet, sizeof answer.subnet, joining->subnet);
+        http_request_respond_json(joining->request, 200,
+                                  json_encode(&api_join_answer_record, &answer));
+    }
+    json_record_release(&api_join_record, &joining->join);
+    free(joining);
+}
+
+void agents_handle_join(struct http_request *request, void *data)
+{
+    struct core *core = data;
+    struct api_join join = {0};
+    const char *cluster = store_identity(core->store)->cluster;
+    if (decode(request, &api_join_record, &join, node_of_join) < 0)
+        return;
+    if (join.cluster[0] != '\0' && strcmp(join.cluster, cluster) != 0) {
+        struct error error;
+        error_set(&error, ERROR_CONFLICT,
+                  "node %s belongs to cluster %s, this is %s: let it join its own, or remove its "
+                  "state to give it to this one",
+                  join.node, join.cluster, cluster);
+        http_request_respond_error(request, &error);
+        json_record_release(&api_join_record, &join);
+        return;
+    }
+    struct joining *joining = xcalloc(1, sizeof *joining);
+    *joining = (struct joining){.core = core, .request = request, .join = join};
+    http_request_on_abandoned(request, on_abandoned, joining);
+    changes_decide(core->changes, decide_join, on_joined, joining);
+}
+
+/* --- status --- */
+
+static const char *node_of_status(const void *value)
+{
+    return ((const struct api_status *)value)->node;
+}
+
+static int check_status(const struct core *core, const struct model_node *node,
+                        const struct api_status *status, struct error *error)
+{
+    const char *cluster = store_identity(core->store)->cluster;
+    if (strcmp(status->cluster, cluster) != 0)
+        return error_set(error, ERROR_CONFLICT, "node %s is of cluster %s, this is cluster %s",
+                         status->node, status->cluster, cluster);
+    if (node == NULL)
+        return error_set(error, ERROR_NOT_FOUND, "node %s has not joined", status->node);
+    if (strcmp(status->epoch, node->document->epoch) != 0)
+        return error_set(error, ERROR_STALE, "node %s has joined anew since: join again",
+                         status->node);
+    if (status->sequence < node->sequence)
+        return error_set(error, ERROR_STALE, "status %llu of node %s is older than %llu",
+                         (unsigned long long)status->sequence, status->node,
+                         (unsigned long long)node->sequence);
+    return 0;
+}
+
+void agents_handle_status(struct http_request *request, void *data)
+{
+    struct core *core = data;
+    struct api_status status = {0};
+    struct error error = ERROR_INIT;
+    if (decode(request, &api_status_record, &status, node_of_status) < 0)
+        return;
+    struct model_node *node = model_node(&core->model, status.node);
+    if (check_status(core, node, &status, &error) < 0) {
+        http_request_respond_error(request, &error);
+    } else {
+        /* The same one again is its repetition after a lost answer. */
+        if (status.sequence > node->sequence || !node->reported)
+            observation_take(core, node, &status);
+        http_request_respond_json(request, 200, json_object_new_object());
+    }
+    json_record_release(&api_status_record, &status);
+}
+
+/* --- polls --- */
+
+static void handle_poll(struct http_request *request, struct core *core, enum publication_kind kind)
+{
+    struct model_node *node = model_node(&core->model, http_request_parameter(request, "node"));
+    if (node == NULL)
+        refuse(request, ERROR_NOT_FOUND, "this node has not joined");
+    else
+        publication_poll(core->publication, request, node, kind);
+}
+
+void agents_handle_assignment(struct http_request *request, void *data)
+{
+    handle_poll(request, data, PUBLICATION_ASSIGNMENT);
+}
+
+void agents_handle_endpoints(struct http_request *request, void *data)
+{
+    handle_poll(request, data, PUBLICATION_ENDPOINTS);
+}
+
+void agents_handle_trust(struct http_request *request, void *data)
+{
+    handle_poll(request, data, PUBLICATION_TRUST);
+}

@@ -1,0 +1,247 @@
+#include "scheduler/assignment.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/text.h"
+#include "lib/xalloc.h"
+
+#define NODE_PREFIX 24
+
+static bool has_probe_port(const struct document_revision *revision, const struct api_probe *probe)
+{
+    const char *name = probe->has_http ? probe->http.port : probe->tcp.port;
+    return api_port_find(revision->template.ports, revision->template.port_count, name) != NULL;
+}
+
+static bool choose_probe(const struct document_revision *revision, bool has_own,
+                         const struct api_probe *own, bool has_image, const struct api_probe *image,
+                         struct api_probe *ret_probe)
+{
+    if (has_own && has_probe_port(revision, own))
+        *ret_probe = *own;
+    else if (has_image && has_probe_port(revision, image))
+        *ret_probe = *image;
+    else
+        return false;
+    return true;
+}
+
+void assignment_health(const struct model_service *service,
+                       const struct document_revision *revision, struct api_health *ret_health)
+{
+    const struct api_health *own = &service->document->spec.health;
+    const struct api_health *image = &revision->health;
+    *ret_health = (struct api_health){0};
+    ret_health->has_readiness =
+        choose_probe(revision, own->has_readiness, &own->readiness, image->has_readiness,
+                     &image->readiness, &ret_health->readiness);
+    ret_health->has_liveness =
+        choose_probe(revision, own->has_liveness, &own->liveness, image->has_liveness,
+                     &image->liveness, &ret_health->liveness);
+}
+
+static const struct document_revision *revision_of(const struct model_instance *instance)
+{
+    if (instance->service == NULL || instance->service->document == NULL)
+        return NULL;
+    return model_revision(instance->service, instance->document->revision);
+}
+
+/* Ports as the guest has them, with what the settings say of them now. */
+static void fill_ports(const struct model_service *service,
+                       const struct document_revision *revision,
+                       struct api_assigned_instance *assigned)
+{
+    const struct api_service_spec *spec = &service->document->spec;
+    size_t count = revision->template.port_count;
+    assigned->ports = count > 0 ? xcalloc(count, sizeof *assigned->ports) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct api_port *port = &assigned->ports[assigned->port_count++];
+        *port = revision->template.ports[i];
+        const struct api_port *own = api_port_find(spec->ports, spec->port_count, port->name);
+        if (own == NULL)
+            continue;
+        port->publish = port->is_private ? 0 : own->publish;
+        if (own->has_mode) {
+            port->has_mode = true;
+            port->mode = own->mode;
+        }
+    }
+}
+
+/* The first address of the node's subnet. */
+static void fill_gateway(const char *address, char ret_gateway[ADDRESS_MAX])
+{
+    text_copy(ret_gateway, ADDRESS_MAX, address);
+    char *dot = strrchr(ret_gateway, '.');
+    if (dot != NULL)
+        strcpy(dot, ".1");
+}
+
+static void fill_template(const struct model_instance *instance,
+                          const struct document_revision *revision,
+                          struct api_assigned_instance *assigned)
+{
+    const struct document_template *template = &revision->template;
+    struct document_template copy;
+    json_record_copy(&document_template_record, template, &copy);
+    assigned->args = copy.args;
+    assigned->env = copy.env;
+    copy.args = (struct json_strings){0};
+    copy.env = (struct json_map){0};
+    json_record_release(&document_template_record, &copy);
+    assigned->resources = template->resources;
+    assigned->boot_timeout_ms = template->boot_timeout_ms;
+    assigned->stop = template->stop;
+    assigned->restart = instance->service->document->spec.restart;
+    text_copy(assigned->repository, sizeof assigned->repository, revision->repository);
+    text_copy(assigned->image_digest, sizeof assigned->image_digest, template->image_digest);
+    assignment_health(instance->service, revision, &assigned->health);
+    fill_ports(instance->service, revision, assigned);
+}
+
+static void fill_instance(const struct model_instance *instance,
+                          struct api_assigned_instance *assigned)
+{
+    const struct document_instance *document = instance->document;
+    const struct document_revision *revision = revision_of(instance);
+    text_copy(assigned->id, sizeof assigned->id, document->id);
+    text_copy(assigned->namespace_name, sizeof assigned->namespace_name, document->namespace_name);
+    text_copy(assigned->service, sizeof assigned->service, document->service);
+    text_copy(assigned->arch, sizeof assigned->arch, document->arch);
+    text_copy(assigned->address, sizeof assigned->address, document->address);
+    fill_gateway(document->address, assigned->gateway);
+    assigned->prefix = NODE_PREFIX;
+    assigned->slot = document->slot;
+    assigned->revision = document->revision;
+    /* Without its revision nothing could boot it. */
+    assigned->wanted =
+        document->wish == WISH_STOP || revision == NULL ? API_WANTED_STOP : API_WANTED_RUN;
+    if (revision != NULL)
+        fill_template(instance, revision, assigned);
+}
+
+void assignment_fill_instances(const struct model_node *node, struct api_assignment *assignment)
+{
+    size_t room = node->instances.count + node->orphans.count;
+    assignment->instances = xcalloc(room + 1, sizeof *assignment->instances);
+    for (size_t i = 0; i < node->instances.count; i++) {
+        const struct model_instance *instance = node->instances.items[i];
+        if (!model_instance_has_ended(instance))
+            fill_instance(instance, &assignment->instances[assignment->instance_count++]);
+    }
+    for (size_t i = 0; i < node->orphans.count; i++) {
+        struct api_assigned_instance *orphan = &assignment->instances[assignment->instance_count++];
+        text_copy(orphan->id, sizeof orphan->id, node->orphans.items[i]);
+        strcpy(orphan->namespace_name, "default");
+        strcpy(orphan->service, "orphan");
+        orphan->wanted = API_WANTED_STOP;
+    }
+}
+
+/* --- endpoints --- */
+
+/* Ready while its node says so; what a silent node said last goes on to count (its data plane and
+ * guests may be well), and after a start so does what was written. */
+static bool is_in_endpoints(const struct model_instance *instance, enum api_server_state *ret_state)
+{
+    const struct document_instance *document = instance->document;
+    enum instance_state state = instance->observed.state;
+    bool silent = instance->node == NULL || instance->node->silent;
+    if (model_instance_has_ended(instance) || instance_state_is_over(state))
+        return false;
+    if (document->wish == WISH_RUN) {
+        *ret_state = API_SERVER_READY;
+        return state == INSTANCE_READY;
+    }
+    *ret_state = API_SERVER_DRAIN;
+    if (silent && document->wish == WISH_STOP)
+        return false;
+    return instance->in_endpoints || (!instance->reported && state == INSTANCE_READY);
+}
+
+static const struct api_port *port_of(const struct model_instance *instance, const char *name)
+{
+    const struct document_revision *revision = revision_of(instance);
+    if (revision == NULL)
+        return NULL;
+    const struct document_template *template = &revision->template;
+    const struct api_port *port = api_port_find(template->ports, template->port_count, name);
+    return port != NULL && !port->is_private ? port : NULL;
+}
+
+static void fill_servers(struct model_service *service, const struct api_port *published,
+                         struct api_frontend *frontend)
+{
+    frontend->servers = xcalloc(service->instances.count + 1, sizeof *frontend->servers);
+    frontend->mode = published->mode;
+    for (size_t i = 0; i < service->instances.count; i++) {
+        struct model_instance *instance = service->instances.items[i];
+        const struct api_port *port = port_of(instance, published->name);
+        enum api_server_state state;
+        if (port == NULL)
+            continue;
+        if (!published->has_mode)
+            frontend->mode = port->mode;
+        if (!is_in_endpoints(instance, &state))
+            continue;
+        struct api_server *server = &frontend->servers[frontend->server_count++];
+        text_copy(server->id, sizeof server->id, instance->name);
+        text_copy(server->address, sizeof server->address, instance->document->address);
+        server->port = port->port;
+        server->state = state;
+    }
+}
+
+static void note_in_endpoints(struct model_service *service, bool publishes)
+{
+    for (size_t i = 0; i < service->instances.count; i++) {
+        struct model_instance *instance = service->instances.items[i];
+        enum api_server_state state;
+        instance->in_endpoints = publishes && is_in_endpoints(instance, &state);
+    }
+}
+
+static void add_frontends(struct model_service *service, struct api_endpoints *endpoints)
+{
+    const struct api_service_spec *spec = &service->document->spec;
+    bool publishes = false;
+    for (size_t i = 0; i < spec->port_count; i++) {
+        const struct api_port *port = &spec->ports[i];
+        if (port->publish == 0)
+            continue;
+        publishes = true;
+        endpoints->frontends = xreallocarray(endpoints->frontends, endpoints->frontend_count + 1,
+                                             sizeof *endpoints->frontends);
+        struct api_frontend *frontend = &endpoints->frontends[endpoints->frontend_count++];
+        *frontend = (struct api_frontend){.publish = port->publish};
+        text_copy(frontend->namespace_name, sizeof frontend->namespace_name,
+                  service->document->namespace_name);
+        text_copy(frontend->service, sizeof frontend->service, service->document->service);
+        fill_servers(service, port, frontend);
+    }
+    note_in_endpoints(service, publishes);
+}
+
+void assignment_fill_endpoints(struct model *model, struct api_endpoints *endpoints)
+{
+    for (size_t i = 0; i < model->services.count; i++) {
+        struct model_service *service = model->services.items[i];
+        if (service->document != NULL)
+            add_frontends(service, endpoints);
+    }
+}
+
+void assignment_note_draining(struct model *model, uint64_t revision, uint64_t now_ms)
+{
+    for (size_t i = 0; i < model->instances.count; i++) {
+        struct model_instance *instance = model->instances.items[i];
+        if (instance->document->wish != WISH_DRAIN || instance->drain_since_ms != 0)
+            continue;
+        instance->drain_since_ms = now_ms;
+        instance->drain_revision = revision;
+        if (instance->service != NULL)
+            instance->service->dirty = true;
+    }
+}

@@ -1,0 +1,68 @@
+/* How the model changes: a decision is made from the model as it is, its writes are committed to
+ * the store, then applied to the model, and then answered. One decision at a time, in order.
+ *
+ * Loop thread only. */
+#pragma once
+
+#include "lib/clock.h"
+#include "scheduler/model.h"
+#include "scheduler/store.h"
+
+struct changes;
+
+/* Writes in the making, at most STORE_WRITES_MAX. */
+struct change {
+    struct change_write {
+        enum document_kind kind;
+        void *document;
+        bool removed;
+    } * writes;
+    size_t count;
+};
+
+/* Takes the document. A later write of the same key replaces an earlier one. */
+void change_put(struct change *change, enum document_kind kind, void *document);
+/* `document` says which one, and stays the caller's. */
+void change_remove(struct change *change, enum document_kind kind, const void *document);
+/* Whether `more` further writes are sure to fit. */
+bool change_has_room(const struct change *change, size_t more);
+/* The copy that an earlier write of this change put for the same key, to be changed further; else
+ * a new copy of `document`, put. */
+void *change_edit(struct change *change, enum document_kind kind, const void *document);
+
+/* Forgets what was put, as if it had never been. */
+void change_finish(struct change *change);
+
+/* Fills the change from the model as it is now. -1: refused, nothing is written. */
+typedef int change_decide(struct change *change, void *data, struct error *error);
+/* `error` NULL: committed and applied, or nothing had to be written. */
+typedef void change_done(const struct error *error, void *data);
+
+struct changes_options {
+    struct store *store;
+    struct model *model;
+    const struct clock *clock;
+    /* After every commit that was applied, before its done. */
+    void (*on_applied)(void *data);
+    void *data;
+};
+
+struct changes *changes_create(const struct changes_options *options);
+/* Decisions that have not been made are dropped without a callback. */
+void changes_destroy(struct changes *changes);
+/* `decide` runs in its turn, at once when nothing else is being decided; `done` (may be NULL) runs
+ * after it. */
+void changes_decide(struct changes *changes, change_decide *decide, change_done *done, void *data);
+/* Writes at once, beside the decisions: events, and what was observed. Takes the writes. */
+void changes_write(struct changes *changes, struct change *change);
+
+/* Calls back, perhaps at once, when nothing is on its way to the store: before an end. */
+void changes_when_idle(struct changes *changes, void (*on_idle)(void *data), void *data);
+
+/* Adds an event; `id`, `cause` may be NULL. */
+void changes_event(struct changes *changes, struct change *change, const char *kind,
+                   const char *namespace_name, const char *name, const char *id, const char *what,
+                   const char *cause, const char *format, ...)
+    __attribute__((format(printf, 9, 10)));
+/* Event sequences begin behind `sequence`. */
+void changes_set_sequence(struct changes *changes, uint64_t sequence);

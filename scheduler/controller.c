@@ -1,0 +1,175 @@
+#include "scheduler/controller.h"
+
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#define RETRY_MS     1000
+#define RETENTION_MS 10000
+/* Writes that looking at one more service, or ending one more record, may take. */
+#define ROOM_NEEDED 12
+
+struct controller {
+    struct core *core;
+    uv_timer_t timer;
+    bool queued; /* a decision is waiting or being written */
+    bool again;  /* what changed since may matter */
+    bool stopped;
+    uint64_t next_ms;
+    uint64_t retention_ms; /* when to look for old records */
+};
+
+static void on_timer(uv_timer_t *timer)
+{
+    controller_wake(timer->data);
+}
+
+struct controller *controller_create(struct core *core)
+{
+    struct controller *controller = xcalloc(1, sizeof *controller);
+    controller->core = core;
+    uv_timer_init(core->loop, &controller->timer);
+    controller->timer.data = controller;
+    return controller;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void controller_destroy(struct controller *controller)
+{
+    if (controller != NULL)
+        uv_close((uv_handle_t *)&controller->timer, on_closed);
+}
+
+void controller_stop(struct controller *controller)
+{
+    controller->stopped = true;
+    uv_timer_stop(&controller->timer);
+}
+
+/* --- silent nodes --- */
+
+static void mark_services(struct model_node *node)
+{
+    for (size_t i = 0; i < node->instances.count; i++) {
+        struct model_instance *instance = node->instances.items[i];
+        if (instance->service != NULL)
+            instance->service->dirty = true;
+    }
+}
+
+static void look_at_node(struct controller_pass *pass, struct model_node *node)
+{
+    const struct scheduler_options *options = pass->core->options;
+    uint64_t lease_end = node->heard_ms + options->lease_ms;
+    if (node->silent) {
+        uint64_t lost = node->silent_since_ms + options->replace_after_ms;
+        if (lost > pass->now_ms && lost < pass->next_ms)
+            pass->next_ms = lost;
+        if (pass->now_ms >= lost && !node->lost) {
+            node->lost = true;
+            mark_services(node);
+        }
+        return;
+    }
+    if (pass->now_ms < lease_end) {
+        pass->next_ms = lease_end < pass->next_ms ? lease_end : pass->next_ms;
+        return;
+    }
+    node->silent = true;
+    node->silent_since_ms = pass->now_ms;
+    mark_services(node);
+    pass->next_ms = pass->now_ms + 1;
+    changes_event(pass->core->changes, pass->change, "node", "", node->name, NULL, "silent", NULL,
+                  "no status for %llu ms: its instances are unknown, and replaced elsewhere after "
+                  "%llu ms more",
+                  (unsigned long long)(pass->now_ms - node->heard_ms),
+                  (unsigned long long)options->replace_after_ms);
+}
+
+/* --- one pass --- */
+
+static void look_at_services(struct controller *controller, struct controller_pass *pass)
+{
+    struct model *model = &pass->core->model;
+    for (size_t i = 0; i < model->services.count; i++) {
+        struct model_service *service = model->services.items[i];
+        if (service->dirty || pass->now_ms >= service->next_ms) {
+            if (!change_has_room(pass->change, ROOM_NEEDED)) {
+                controller->again = true;
+                return;
+            }
+            service->dirty = false;
+            service->next_ms = UINT64_MAX;
+            if (!controller_reconcile_service(pass, service)) {
+                service->dirty = true;
+                controller->again = true;
+            }
+        }
+        if (service->next_ms < pass->next_ms)
+            pass->next_ms = service->next_ms;
+    }
+}
+
+static int decide(struct change *change, void *data, struct error *error)
+{
+    (void)error;
+    struct controller *controller = data;
+    struct core *core = controller->core;
+    struct controller_pass pass = {.core = core,
+                                   .change = change,
+                                   .now_ms = core_now(core),
+                                   .wall_ms = core_wall(core),
+                                   .next_ms = UINT64_MAX};
+    controller->again = false;
+    for (size_t i = 0; i < core->model.nodes.count && change_has_room(change, ROOM_NEEDED); i++)
+        look_at_node(&pass, core->model.nodes.items[i]);
+    capacity_init(&pass.capacity, &core->model, pass.now_ms);
+    look_at_services(controller, &pass);
+    capacity_finish(&pass.capacity);
+    if (pass.now_ms >= controller->retention_ms && change_has_room(change, ROOM_NEEDED)) {
+        controller->retention_ms = pass.now_ms + RETENTION_MS;
+        controller_retire_records(&pass);
+    }
+    if (controller->retention_ms < pass.next_ms)
+        pass.next_ms = controller->retention_ms;
+    controller->next_ms = pass.next_ms;
+    return 0;
+}
+
+static void on_decided(const struct error *error, void *data)
+{
+    struct controller *controller = data;
+    struct core *core = controller->core;
+    controller->queued = false;
+    if (controller->stopped)
+        return;
+    if (error != NULL) {
+        /* Nothing of it happened: look at everything again. */
+        for (size_t i = 0; i < core->model.services.count; i++)
+            ((struct model_service *)core->model.services.items[i])->dirty = true;
+        uv_timer_start(&controller->timer, on_timer, RETRY_MS, 0);
+        return;
+    }
+    if (controller->again) {
+        controller_wake(controller);
+        return;
+    }
+    uint64_t now = core_now(core);
+    uint64_t wait = controller->next_ms > now ? controller->next_ms - now : 0;
+    uv_timer_start(&controller->timer, on_timer, wait, 0);
+}
+
+void controller_wake(struct controller *controller)
+{
+    if (controller->queued || controller->stopped) {
+        controller->again = true;
+        return;
+    }
+    controller->queued = true;
+    changes_decide(controller->core->changes, decide, on_decided, controller);
+}

@@ -1,0 +1,33 @@
+/* Keeps what is and what is wanted together: looks at services whose state changed or whose time
+ * has come, and commits what reconcile and rollout decide.
+ *
+ * Loop thread only. */
+#pragma once
+
+#include "scheduler/capacity.h"
+#include "scheduler/core.h"
+
+struct controller *controller_create(struct core *core);
+/* Decides nothing any more. */
+void controller_stop(struct controller *controller);
+/* Frees itself once libuv has closed its timer. */
+void controller_destroy(struct controller *controller);
+/* Something changed: look, in a moment. */
+void controller_wake(struct controller *controller);
+
+/* --- for the controller's own files --- */
+
+/* One decision of the controller in the making. */
+struct controller_pass {
+    struct core *core;
+    struct change *change;
+    struct capacity capacity;
+    uint64_t now_ms;
+    uint64_t wall_ms;
+    uint64_t next_ms; /* when to look again at the latest */
+};
+
+/* service_controller.c: one service; false when the change has no room left for all of it. */
+bool controller_reconcile_service(struct controller_pass *pass, struct model_service *service);
+/* retention.c: old records, revisions, rollouts. */
+void controller_retire_records(struct controller_pass *pass);

@@ -1,0 +1,52 @@
+/* The parts of the scheduler that its modules share, and the options it was started with.
+ * Owned by scheduler.c. Loop thread only. */
+#pragma once
+
+#include <uv.h>
+
+#include "lib/clock.h"
+#include "lib/http_client.h"
+#include "lib/oci_client.h"
+#include "scheduler/changes.h"
+#include "scheduler/model.h"
+#include "scheduler/store.h"
+
+#define HEARTBEAT_MS 1000
+
+struct scheduler_options {
+    const char *address;
+    uint16_t port;
+    const char *state;    /* folder */
+    const char *registry; /* "http://127.0.0.1:5000" */
+    const char *network;  /* "10.64.0.0/10": nodes get a /24 of it each */
+    uint64_t lease_ms;
+    uint64_t replace_after_ms;
+    bool restored; /* the state came back from a backup */
+};
+
+struct core {
+    const struct scheduler_options *options;
+    uv_loop_t *loop;
+    const struct clock *clock;
+    struct store *store;
+    struct model model;
+    struct changes *changes;
+    struct http_client *http;
+    struct oci_client *registry;
+    struct publication *publication;
+    struct controller *controller;
+    struct event_log *events;
+    /* Revisions of the agents' documents begin with the number of this start, so that they ascend
+     * within a term without being written. */
+    uint64_t revision_base;
+};
+
+static inline uint64_t core_now(const struct core *core)
+{
+    return clock_monotonic_ms(core->clock);
+}
+
+static inline uint64_t core_wall(const struct core *core)
+{
+    return clock_wall_ms(core->clock);
+}

@@ -1,0 +1,273 @@
+#include "scheduler/documents.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/xalloc.h"
+
+#define FIELD(member, name, kind, ...) JSON_FIELD(struct DOCUMENT, member, name, kind, __VA_ARGS__)
+#define TEXT(member, name)             FIELD(member, name, JSON_STRING, .flags = JSON_OMIT_EMPTY)
+#define NUMBER(member, name)           FIELD(member, name, JSON_UINT, .flags = 0)
+#define BOOLEAN(member, name)          FIELD(member, name, JSON_BOOL, .flags = JSON_OMIT_EMPTY)
+
+#define DOCUMENT document_counters
+static const struct json_field counters_fields[] = {
+    NUMBER(instances, "instances"), NUMBER(services, "services"),
+    NUMBER(starts, "starts"),       NUMBER(known_instances, "known_instances"),
+    NUMBER(term, "term"),           JSON_FIELD_END,
+};
+#undef DOCUMENT
+
+#define DOCUMENT document_service
+static const struct json_field service_fields[] = {
+    NUMBER(uid, "uid"),
+    TEXT(namespace_name, "namespace"),
+    TEXT(service, "service"),
+    FIELD(spec, "spec", JSON_OBJECT, .record = &api_service_spec_record),
+    NUMBER(replicas, "replicas"),
+    NUMBER(revisions, "revisions"),
+    NUMBER(rollouts, "rollouts"),
+    NUMBER(good, "good"),
+    BOOLEAN(deleting, "deleting"),
+    NUMBER(created_ms, "created_ms"),
+    JSON_FIELD_END,
+};
+#undef DOCUMENT
+
+#define DOCUMENT document_template
+static const struct json_field template_fields[] = {
+    TEXT(image_digest, "image_digest"),
+    TEXT(arch, "arch"),
+    FIELD(args, "args", JSON_STRINGS, .flags = 0),
+    FIELD(env, "env", JSON_MAP, .flags = 0),
+    FIELD(resources, "resources", JSON_OBJECT, .record = &api_resources_record),
+    JSON_FIELD_LIST(struct document_template, ports, port_count, "ports", &api_image_port_record,
+                    .flags = 0),
+    FIELD(boot_timeout_ms, "boot_timeout", JSON_DURATION, .flags = 0),
+    FIELD(stop, "stop", JSON_OBJECT, .record = &api_stop_record),
+    JSON_FIELD_END,
+};
+const struct json_record document_template_record = {sizeof(struct document_template),
+                                                     template_fields};
+#undef DOCUMENT
+
+#define DOCUMENT document_platform
+static const struct json_field platform_fields[] = {
+    TEXT(arch, "arch"),
+    TEXT(family, "family"),
+    JSON_FIELD_END,
+};
+static const struct json_record platform_record = {sizeof(struct document_platform),
+                                                   platform_fields};
+#undef DOCUMENT
+
+#define DOCUMENT document_revision
+static const struct json_field revision_fields[] = {
+    TEXT(namespace_name, "namespace"),
+    TEXT(service, "service"),
+    NUMBER(number, "number"),
+    FIELD(template, "template", JSON_OBJECT, .record = &document_template_record),
+    TEXT(template_digest, "template_digest"),
+    TEXT(image, "image"),
+    TEXT(repository, "repository"),
+    TEXT(signed_by, "signed_by"),
+    JSON_FIELD_LIST(struct document_revision, platforms, platform_count, "platforms",
+                    &platform_record, .flags = 0),
+    FIELD(health, "health", JSON_OBJECT, .record = &api_health_record),
+    NUMBER(created_ms, "created_ms"),
+    JSON_FIELD_END,
+};
+#undef DOCUMENT
+
+#define DOCUMENT document_rollout
+static const struct json_field rollout_fields[] = {
+    TEXT(namespace_name, "namespace"),
+    TEXT(service, "service"),
+    NUMBER(number, "number"),
+    NUMBER(from, "from"),
+    NUMBER(to, "to"),
+    FIELD(phase, "phase", JSON_ENUM, .names = rollout_phase_names),
+    TEXT(kind, "kind"),
+    TEXT(reason, "reason"),
+    NUMBER(started_ms, "started_ms"),
+    NUMBER(ended_ms, "ended_ms"),
+    JSON_FIELD_END,
+};
+#undef DOCUMENT
+
+#define DOCUMENT document_instance
+static const struct json_field instance_fields[] = {
+    TEXT(id, "id"),
+    NUMBER(service_uid, "service_uid"),
+    TEXT(namespace_name, "namespace"),
+    TEXT(service, "service"),
+    NUMBER(slot, "slot"),
+    NUMBER(revision, "revision"),
+    NUMBER(rollout, "rollout"),
+    NUMBER(attempt, "attempt"),
+    TEXT(node, "node"),
+    TEXT(arch, "arch"),
+    TEXT(address, "address"),
+    FIELD(wish, "wish", JSON_ENUM, .names = instance_wish_names),
+    TEXT(why, "why"),
+    BOOLEAN(given_up, "given_up"),
+    NUMBER(created_ms, "created_ms"),
+    NUMBER(ended_ms, "ended_ms"),
+    JSON_FIELD_END,
+};
+#undef DOCUMENT
+
+#define DOCUMENT document_observed
+static const struct json_field observed_fields[] = {
+    TEXT(id, "id"),
+    FIELD(state, "state", JSON_ENUM, .names = instance_state_names),
+    TEXT(cause, "cause"),
+    TEXT(message, "message"),
+    NUMBER(restarts, "restarts"),
+    NUMBER(boot_ms, "boot_ms"),
+    NUMBER(uptime_ms, "uptime_ms"),
+    TEXT(accel, "accel"),
+    NUMBER(since_ms, "since_ms"),
+    JSON_FIELD_END,
+};
+#undef DOCUMENT
+
+#define DOCUMENT document_node
+static const struct json_field node_fields[] = {
+    TEXT(name, "name"),
+    TEXT(epoch, "epoch"),
+    TEXT(address, "address"),
+    JSON_FIELD_LIST(struct document_node, machines, machine_count, "machines", &api_machine_record,
+                    .flags = 0),
+    NUMBER(memory, "memory"),
+    NUMBER(vcpus, "vcpus"),
+    NUMBER(overhead, "overhead"),
+    FIELD(labels, "labels", JSON_MAP, .flags = JSON_OMIT_EMPTY),
+    TEXT(subnet, "subnet"),
+    NUMBER(joined_ms, "joined_ms"),
+    JSON_FIELD_END,
+};
+#undef DOCUMENT
+
+static const struct json_record counters_record = {sizeof(struct document_counters),
+                                                   counters_fields};
+static const struct json_record service_record = {sizeof(struct document_service), service_fields};
+static const struct json_record revision_record = {sizeof(struct document_revision),
+                                                   revision_fields};
+static const struct json_record rollout_record = {sizeof(struct document_rollout), rollout_fields};
+static const struct json_record instance_record = {sizeof(struct document_instance),
+                                                   instance_fields};
+static const struct json_record observed_record = {sizeof(struct document_observed),
+                                                   observed_fields};
+static const struct json_record node_record = {sizeof(struct document_node), node_fields};
+
+static const struct {
+    const char *prefix;
+    const struct json_record *record;
+} kinds[DOCUMENT_KINDS] = {
+    [DOCUMENT_COUNTERS] = {"counters", &counters_record},
+    [DOCUMENT_NODE] = {"nodes/", &node_record},
+    [DOCUMENT_KEY] = {"keys/", &api_key_record},
+    [DOCUMENT_SERVICE] = {"services/", &service_record},
+    [DOCUMENT_REVISION] = {"revisions/", &revision_record},
+    [DOCUMENT_ROLLOUT] = {"rollouts/", &rollout_record},
+    [DOCUMENT_INSTANCE] = {"instances/", &instance_record},
+    [DOCUMENT_OBSERVED] = {"observed/", &observed_record},
+    [DOCUMENT_EVENT] = {"events/", &api_event_record},
+};
+
+const struct json_record *document_record(enum document_kind kind)
+{
+    return kinds[kind].record;
+}
+
+const char *document_prefix(enum document_kind kind)
+{
+    return kinds[kind].prefix;
+}
+
+static void key_of_numbered(const char *prefix, const char *namespace_name, const char *service,
+                            uint32_t number, char *ret_key, size_t size)
+{
+    snprintf(ret_key, size, "%s%s/%s/%08u", prefix, namespace_name, service, number);
+}
+
+void document_key(enum document_kind kind, const void *document, char *ret_key, size_t size)
+{
+    const char *prefix = kinds[kind].prefix;
+    const struct document_service *service = document;
+    const struct document_revision *revision = document;
+    const struct document_rollout *rollout = document;
+    switch (kind) {
+    case DOCUMENT_SERVICE:
+        snprintf(ret_key, size, "%s%s/%s", prefix, service->namespace_name, service->service);
+        break;
+    case DOCUMENT_REVISION:
+        key_of_numbered(prefix, revision->namespace_name, revision->service, revision->number,
+                        ret_key, size);
+        break;
+    case DOCUMENT_ROLLOUT:
+        key_of_numbered(prefix, rollout->namespace_name, rollout->service, rollout->number, ret_key,
+                        size);
+        break;
+    case DOCUMENT_INSTANCE:
+        snprintf(ret_key, size, "%s%s", prefix, ((const struct document_instance *)document)->id);
+        break;
+    case DOCUMENT_OBSERVED:
+        snprintf(ret_key, size, "%s%s", prefix, ((const struct document_observed *)document)->id);
+        break;
+    case DOCUMENT_NODE:
+        snprintf(ret_key, size, "%s%s", prefix, ((const struct document_node *)document)->name);
+        break;
+    case DOCUMENT_KEY:
+        snprintf(ret_key, size, "%s%s", prefix, ((const struct api_key *)document)->name);
+        break;
+    case DOCUMENT_EVENT:
+        snprintf(ret_key, size, "%s%016llx", prefix,
+                 (unsigned long long)((const struct api_event *)document)->sequence);
+        break;
+    case DOCUMENT_COUNTERS:
+    case DOCUMENT_KINDS:
+        snprintf(ret_key, size, "%s", kinds[DOCUMENT_COUNTERS].prefix);
+        break;
+    }
+}
+
+bool document_kind_of_key(const char *key, enum document_kind *ret_kind)
+{
+    for (int kind = 0; kind < DOCUMENT_KINDS; kind++) {
+        if (strncmp(key, kinds[kind].prefix, strlen(kinds[kind].prefix)) == 0) {
+            *ret_kind = (enum document_kind)kind;
+            return true;
+        }
+    }
+    return false;
+}
+
+void *document_create(enum document_kind kind)
+{
+    void *document = xcalloc(1, kinds[kind].record->size);
+    if (kind == DOCUMENT_SERVICE)
+        api_service_spec_set_defaults(&((struct document_service *)document)->spec);
+    if (kind == DOCUMENT_REVISION) {
+        api_probe_set_defaults(&((struct document_revision *)document)->health.readiness);
+        api_probe_set_defaults(&((struct document_revision *)document)->health.liveness);
+    }
+    return document;
+}
+
+void *document_copy(enum document_kind kind, const void *document)
+{
+    void *copy = xcalloc(1, kinds[kind].record->size);
+    json_record_copy(kinds[kind].record, document, copy);
+    return copy;
+}
+
+void document_free(enum document_kind kind, void *document)
+{
+    if (document == NULL)
+        return;
+    json_record_release(kinds[kind].record, document);
+    free(document);
+}

@@ -1,0 +1,161 @@
+/* What the store holds: each kind of document, its key and its JSON form. Readers ignore unknown
+ * fields. Wall-clock times here are milliseconds since 1970, for people and for ages.
+ *
+ *   counters                              what was handed out, and how often we started
+ *   services/NS/NAME                      settings, replicas, what is current
+ *   revisions/NS/NAME/00000007            a template, never changed
+ *   rollouts/NS/NAME/00000012
+ *   instances/0001000003f2                what is wanted of it
+ *   observed/0001000003f2                 what its node last said of it
+ *   nodes/NAME · keys/NAME
+ *   events/00000000000004d2 */
+#pragma once
+
+#include "lib/api/views.h"
+#include "scheduler/reconcile.h"
+
+/* Names of objects: "NS/NAME" of a service with NUL, an id, a node's or a key's name. */
+#define OBJECT_NAME_MAX     130
+#define SIGNED_BY_MAX       128
+#define REPOSITORY_TEXT_MAX 256
+
+enum document_kind {
+    DOCUMENT_COUNTERS,
+    DOCUMENT_NODE,
+    DOCUMENT_KEY,
+    DOCUMENT_SERVICE,
+    DOCUMENT_REVISION,
+    DOCUMENT_ROLLOUT,
+    DOCUMENT_INSTANCE,
+    DOCUMENT_OBSERVED,
+    DOCUMENT_EVENT,
+    DOCUMENT_KINDS,
+};
+
+struct document_counters {
+    uint64_t instances; /* ids handed out */
+    uint64_t services;  /* uids handed out */
+    uint64_t starts;    /* of the scheduler: revisions of agents' documents begin with it */
+    /* After a restore: ids with a higher counter may have been handed out by the lost future of
+     * an older term. 0: there was no restore. */
+    uint64_t known_instances;
+    uint64_t term; /* in which this was written */
+};
+
+struct document_service {
+    uint64_t uid; /* of this service, not of a later one of its name */
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    struct api_service_spec spec; /* as last applied, defaults filled in, without replicas */
+    uint32_t replicas;
+    uint32_t revisions; /* numbers handed out */
+    uint32_t rollouts;  /* likewise */
+    uint32_t good;      /* what a failed rollout returns to; 0: nothing yet */
+    bool deleting;
+    uint64_t created_ms;
+};
+
+/* What a change of replaces instances. */
+struct document_template {
+    char image_digest[DIGEST_TEXT_MAX];
+    char arch[16];
+    struct json_strings args;
+    struct json_map env;
+    struct api_resources resources;
+    struct api_port *ports; /* names, numbers, the image's modes, private; never `publish` */
+    size_t port_count;
+    uint64_t boot_timeout_ms;
+    struct api_stop stop;
+};
+
+struct document_platform {
+    char arch[16];
+    char family[32];
+};
+
+struct document_revision {
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t number;
+    struct document_template template;
+    char template_digest[DIGEST_TEXT_MAX];
+    char image[768]; /* as the user wrote it */
+    char repository[REPOSITORY_TEXT_MAX];
+    char signed_by[SIGNED_BY_MAX];
+    struct document_platform *platforms; /* that the image has and the template allows */
+    size_t platform_count;
+    struct api_health health; /* the image's own checks */
+    uint64_t created_ms;
+};
+
+struct document_rollout {
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t number;
+    uint32_t from;
+    uint32_t to;
+    enum rollout_phase phase;
+    char kind[16]; /* deploy | rollback | restart */
+    char reason[REASON_MAX];
+    uint64_t started_ms;
+    uint64_t ended_ms; /* 0: it runs */
+};
+
+struct document_instance {
+    char id[INSTANCE_ID_MAX];
+    uint64_t service_uid;
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t slot;
+    uint32_t revision;
+    uint32_t rollout; /* during which it was made: its failures count there */
+    uint32_t attempt; /* how many it replaces one after the other */
+    char node[NAME_MAX_TEXT];
+    char arch[16];
+    char address[ADDRESS_MAX];
+    enum instance_wish wish;
+    char why[REASON_MAX]; /* it was asked to end */
+    bool given_up;
+    uint64_t created_ms;
+    uint64_t ended_ms; /* 0: not yet */
+};
+
+struct document_observed {
+    char id[INSTANCE_ID_MAX];
+    enum instance_state state;
+    char cause[CAUSE_MAX];
+    char message[REASON_MAX];
+    uint32_t restarts;
+    uint64_t boot_ms;
+    uint64_t uptime_ms;
+    char accel[16];
+    uint64_t since_ms; /* wall clock: when it came into this state */
+};
+
+struct document_node {
+    char name[NAME_MAX_TEXT];
+    char epoch[17];
+    char address[64];
+    struct api_machine *machines;
+    size_t machine_count;
+    uint64_t memory;
+    uint32_t vcpus;
+    uint64_t overhead;
+    struct json_map labels;
+    char subnet[24];
+    uint64_t joined_ms;
+};
+
+extern const struct json_record document_template_record;
+
+/* The table of a kind, and the prefix of its keys. */
+const struct json_record *document_record(enum document_kind kind);
+const char *document_prefix(enum document_kind kind);
+/* The key of a document of that kind. */
+void document_key(enum document_kind kind, const void *document, char *ret_key, size_t size);
+/* False for a key of no kind: written by a later version. */
+bool document_kind_of_key(const char *key, enum document_kind *ret_kind);
+/* Zeroed, with the defaults that an older document may lack. Free with document_free. */
+void *document_create(enum document_kind kind);
+void *document_copy(enum document_kind kind, const void *document);
+void document_free(enum document_kind kind, void *document);

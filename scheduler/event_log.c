@@ -1,0 +1,263 @@
+#include "scheduler/event_log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "lib/cleanup.h"
+#include "lib/log.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+
+#define PAGE          500
+#define KEPT_MS       UINT64_C(86400000)
+#define KEPT_MOST     1000000
+#define PRUNED_A_TIME (STORE_WRITES_MAX - 10)
+/* A reader whose queue is full is tried again so often, and so many times in a row. */
+#define STALL_MS  20
+#define STALL_MAX 1500
+
+/* Someone who reads: first what the store has, page by page, then what comes. */
+struct reader {
+    LIST_ENTRY(reader) link;
+    struct event_log *log;
+    struct http_request *request; /* NULL: gone, while a page is on its way */
+    uint64_t sent;                /* sequence of the last event that was looked at */
+    bool follow;
+    bool live;
+    bool paging; /* a page is on its way */
+    unsigned stalls;
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+};
+
+struct event_log {
+    struct core *core;
+    LIST_HEAD(, reader) readers;
+    uint64_t written; /* by this process */
+    bool pruning;
+    uv_timer_t stall;
+};
+
+struct event_log *event_log_create(struct core *core)
+{
+    struct event_log *log = xcalloc(1, sizeof *log);
+    log->core = core;
+    LIST_INIT(&log->readers);
+    uv_timer_init(core->loop, &log->stall);
+    log->stall.data = log;
+    return log;
+}
+
+static void reader_free(struct reader *reader)
+{
+    LIST_REMOVE(reader, link);
+    free(reader);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void event_log_destroy(struct event_log *log)
+{
+    if (log == NULL)
+        return;
+    while (!LIST_EMPTY(&log->readers))
+        reader_free(LIST_FIRST(&log->readers));
+    uv_close((uv_handle_t *)&log->stall, on_closed);
+}
+
+static bool is_wanted(const struct reader *reader, const struct api_event *event)
+{
+    if (reader->namespace_name[0] != '\0' &&
+        strcmp(reader->namespace_name, event->namespace_name) != 0)
+        return false;
+    return reader->service[0] == '\0' || strcmp(reader->service, event->name) == 0;
+}
+
+/* -1: the reader is too slow or gone; it may come back with after=N. */
+static int send_event(struct reader *reader, const struct api_event *event, const char *text)
+{
+    if (event->sequence <= reader->sent)
+        return 0;
+    if (is_wanted(reader, event)) {
+        AUTO_FREE char *line = xasprintf("%s\n", text);
+        if (http_request_stream_write(reader->request, line, strlen(line)) < 0)
+            return -1;
+    }
+    reader->sent = event->sequence;
+    reader->stalls = 0;
+    return 0;
+}
+
+static void end_reader(struct reader *reader)
+{
+    http_request_stream_end(reader->request);
+    reader_free(reader);
+}
+
+void event_log_publish(const struct api_event *event, void *data)
+{
+    struct event_log *log = data;
+    AUTO_FREE char *text = json_record_text(&api_event_record, event);
+    struct reader *next;
+    log->written++;
+    log_info("event", "kind", event->kind, "namespace", event->namespace_name, "name", event->name,
+             "id", event->id, "what", event->what, "cause", event->cause, "message",
+             event->message);
+    for (struct reader *reader = LIST_FIRST(&log->readers); reader != NULL; reader = next) {
+        next = LIST_NEXT(reader, link);
+        if (reader->live && send_event(reader, event, text) < 0)
+            end_reader(reader);
+    }
+}
+
+/* --- history --- */
+
+static void read_page(struct reader *reader);
+
+static int send_document(struct reader *reader, const struct store_document *document)
+{
+    struct api_event event = {0};
+    if (json_parse_record(&api_event_record, document->value, strlen(document->value), JSON_LENIENT,
+                          &event, NULL) < 0)
+        return 0;
+    return send_event(reader, &event, document->value);
+}
+
+static void on_stall(uv_timer_t *timer)
+{
+    struct event_log *log = timer->data;
+    struct reader *next;
+    for (struct reader *reader = LIST_FIRST(&log->readers); reader != NULL; reader = next) {
+        next = LIST_NEXT(reader, link);
+        if (reader->live || reader->paging)
+            continue;
+        if (reader->stalls > STALL_MAX)
+            end_reader(reader);
+        else
+            read_page(reader);
+    }
+}
+
+/* History comes faster than it is read: the rest waits. */
+static void stall(struct reader *reader)
+{
+    reader->stalls++;
+    if (!uv_is_active((uv_handle_t *)&reader->log->stall))
+        uv_timer_start(&reader->log->stall, on_stall, STALL_MS, 0);
+}
+
+static void on_page(const struct error *error, const struct store_document *documents, size_t count,
+                    bool more, void *data)
+{
+    struct reader *reader = data;
+    reader->paging = false;
+    if (reader->request == NULL) {
+        reader_free(reader);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (send_document(reader, &documents[i]) < 0) {
+            stall(reader);
+            return;
+        }
+    }
+    if (more && count > 0)
+        read_page(reader);
+    else if (error == NULL && reader->follow)
+        /* Commits are told in the order of the store: nothing came in between. */
+        reader->live = true;
+    else
+        end_reader(reader);
+}
+
+static void event_key(uint64_t sequence, char *ret_key, size_t size)
+{
+    snprintf(ret_key, size, "%s%016" PRIx64, document_prefix(DOCUMENT_EVENT), sequence);
+}
+
+static void read_page(struct reader *reader)
+{
+    char after[64];
+    event_key(reader->sent, after, sizeof after);
+    reader->paging = true;
+    store_list(reader->log->core->store, document_prefix(DOCUMENT_EVENT), after, PAGE, on_page,
+               reader);
+}
+
+static void on_abandoned(struct http_request *request, void *data)
+{
+    (void)request;
+    struct reader *reader = data;
+    reader->request = NULL;
+    /* When a page is on its way, its callback frees the reader. */
+    if (!reader->paging)
+        reader_free(reader);
+}
+
+void event_log_handle(struct http_request *request, void *data)
+{
+    struct core *core = data;
+    const char *after = http_request_query(request, "after");
+    const char *follow = http_request_query(request, "follow");
+    const char *namespace_name = http_request_query(request, "namespace");
+    const char *service = http_request_query(request, "service");
+    uint64_t sequence = 0;
+    if (after != NULL && !text_parse_u64(after, INT64_MAX, &sequence)) {
+        struct error error;
+        error_set(&error, ERROR_INVALID, "after is the sequence of an event: a number");
+        http_request_respond_error(request, &error);
+        return;
+    }
+    struct reader *reader = xcalloc(1, sizeof *reader);
+    *reader = (struct reader){.log = core->events, .request = request, .sent = sequence};
+    reader->follow = follow != NULL && strcmp(follow, "0") != 0;
+    if (namespace_name != NULL)
+        text_copy(reader->namespace_name, sizeof reader->namespace_name, namespace_name);
+    if (service != NULL)
+        text_copy(reader->service, sizeof reader->service, service);
+    LIST_INSERT_HEAD(&core->events->readers, reader, link);
+    http_request_on_abandoned(request, on_abandoned, reader);
+    http_request_stream_begin(request, "application/x-ndjson");
+    read_page(reader);
+}
+
+/* --- keeping --- */
+
+static void on_oldest(const struct error *error, const struct store_document *documents,
+                      size_t count, bool more, void *data)
+{
+    struct event_log *log = data;
+    struct change change = {0};
+    uint64_t now = core_wall(log->core);
+    bool too_many = log->written > KEPT_MOST;
+    for (size_t i = 0; i < count && error == NULL; i++) {
+        struct api_event event = {0};
+        if (json_parse_record(&api_event_record, documents[i].value, strlen(documents[i].value),
+                              JSON_LENIENT, &event, NULL) < 0)
+            continue;
+        if (!too_many && event.time_ms + KEPT_MS > now)
+            break;
+        change_remove(&change, DOCUMENT_EVENT, &event);
+    }
+    log->written -= change.count < log->written ? change.count : log->written;
+    log->pruning = more && change.count == count && count > 0;
+    changes_write(log->core->changes, &change);
+    if (log->pruning)
+        store_list(log->core->store, document_prefix(DOCUMENT_EVENT), NULL, PRUNED_A_TIME,
+                   on_oldest, log);
+}
+
+void event_log_prune(struct event_log *log)
+{
+    if (log->pruning)
+        return;
+    log->pruning = true;
+    store_list(log->core->store, document_prefix(DOCUMENT_EVENT), NULL, PRUNED_A_TIME, on_oldest,
+               log);
+}

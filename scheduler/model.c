@@ -1,0 +1,390 @@
+#include "scheduler/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/text.h"
+#include "lib/xalloc.h"
+
+void model_init(struct model *model)
+{
+    *model = (struct model){.endpoints_dirty = true, .trust_dirty = true};
+}
+
+/* --- finding --- */
+
+struct model_service *model_service(const struct model *model, const char *namespace_name,
+                                    const char *service)
+{
+    char name[OBJECT_NAME_MAX];
+    snprintf(name, sizeof name, "%s/%s", namespace_name, service);
+    return sorted_find(&model->services, name);
+}
+
+struct model_instance *model_instance(const struct model *model, const char *id)
+{
+    return sorted_find(&model->instances, id);
+}
+
+struct model_node *model_node(const struct model *model, const char *name)
+{
+    return sorted_find(&model->nodes, name);
+}
+
+const struct document_revision *model_revision(const struct model_service *service, uint32_t number)
+{
+    for (size_t i = service->revision_count; i-- > 0;) {
+        if (service->revisions[i]->number == number)
+            return service->revisions[i];
+    }
+    return NULL;
+}
+
+const struct document_rollout *model_rollout(const struct model_service *service)
+{
+    return service->rollout_count > 0 ? service->rollouts[service->rollout_count - 1] : NULL;
+}
+
+uint32_t model_target(const struct model_service *service)
+{
+    const struct document_rollout *rollout = model_rollout(service);
+    return rollout != NULL ? rollout_target(rollout->phase, rollout->from, rollout->to) : 0;
+}
+
+bool model_instance_has_ended(const struct model_instance *instance)
+{
+    return instance->document->ended_ms != 0;
+}
+
+enum instance_state model_instance_state(const struct model_instance *instance)
+{
+    bool silent = instance->node == NULL || instance->node->silent;
+    if (silent && !instance_state_is_over(instance->observed.state))
+        return INSTANCE_UNKNOWN;
+    return instance->observed.state;
+}
+
+bool model_instance_is_ready(const struct model_instance *instance)
+{
+    return instance->document->wish == WISH_RUN && !model_instance_has_ended(instance) &&
+           model_instance_state(instance) == INSTANCE_READY;
+}
+
+/* --- making and unmaking --- */
+
+static struct model_service *want_service(struct model *model, const char *namespace_name,
+                                          const char *name)
+{
+    struct model_service *service = model_service(model, namespace_name, name);
+    if (service != NULL)
+        return service;
+    service = xcalloc(1, sizeof *service);
+    snprintf(service->name_text, sizeof service->name_text, "%s/%s", namespace_name, name);
+    service->name = service->name_text;
+    service->dirty = true;
+    sorted_insert(&model->services, service);
+    return service;
+}
+
+static void free_documents(enum document_kind kind, void **documents, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        document_free(kind, documents[i]);
+    free(documents);
+}
+
+static void free_service(struct model_service *service)
+{
+    for (size_t i = 0; i < service->instances.count; i++)
+        ((struct model_instance *)service->instances.items[i])->service = NULL;
+    sorted_finish(&service->instances);
+    free_documents(DOCUMENT_REVISION, (void **)service->revisions, service->revision_count);
+    free_documents(DOCUMENT_ROLLOUT, (void **)service->rollouts, service->rollout_count);
+    document_free(DOCUMENT_SERVICE, service->document);
+    free(service->no_capacity);
+    free(service);
+}
+
+static void free_node(struct model_node *node)
+{
+    sorted_finish(&node->instances);
+    document_free(DOCUMENT_NODE, node->document);
+    free(node->draining);
+    free(node->frontends);
+    free(node->assignment);
+    free(node->assignment_content);
+    json_strings_release(&node->orphans);
+    free(node);
+}
+
+static void free_instance(struct model_instance *instance)
+{
+    document_free(DOCUMENT_INSTANCE, instance->document);
+    free(instance);
+}
+
+static void free_key(struct model_key *key)
+{
+    document_free(DOCUMENT_KEY, key->document);
+    free(key);
+}
+
+void model_finish(struct model *model)
+{
+    for (size_t i = 0; i < model->services.count; i++)
+        free_service(model->services.items[i]);
+    for (size_t i = 0; i < model->nodes.count; i++)
+        free_node(model->nodes.items[i]);
+    for (size_t i = 0; i < model->instances.count; i++)
+        free_instance(model->instances.items[i]);
+    for (size_t i = 0; i < model->keys.count; i++)
+        free_key(model->keys.items[i]);
+    sorted_finish(&model->services);
+    sorted_finish(&model->nodes);
+    sorted_finish(&model->instances);
+    sorted_finish(&model->keys);
+}
+
+/* --- applying, one function a kind --- */
+
+static void apply_service(struct model *model, struct document_service *document, bool removed)
+{
+    struct model_service *service =
+        want_service(model, document->namespace_name, document->service);
+    model->endpoints_dirty = true;
+    if (removed) {
+        sorted_remove(&model->services, service);
+        document_free(DOCUMENT_SERVICE, document);
+        free_service(service);
+        return;
+    }
+    document_free(DOCUMENT_SERVICE, service->document);
+    service->document = document;
+    service->dirty = true;
+    for (size_t i = 0; i < service->instances.count; i++) {
+        struct model_instance *instance = service->instances.items[i];
+        if (instance->node != NULL)
+            instance->node->assignment_dirty = true; /* health and restart apply in place */
+    }
+}
+
+static uint32_t number_of(enum document_kind kind, const void *document)
+{
+    return kind == DOCUMENT_REVISION ? ((const struct document_revision *)document)->number
+                                     : ((const struct document_rollout *)document)->number;
+}
+
+/* Puts, replaces or removes in a list in order of number. */
+static void apply_numbered(enum document_kind kind, void ***list, size_t *count, void *document,
+                           bool removed)
+{
+    size_t at = 0;
+    uint32_t number = number_of(kind, document);
+    while (at < *count && number_of(kind, (*list)[at]) < number)
+        at++;
+    bool found = at < *count && number_of(kind, (*list)[at]) == number;
+    if (found)
+        document_free(kind, (*list)[at]);
+    if (removed) {
+        document_free(kind, document);
+        if (!found)
+            return;
+        (*count)--;
+        memmove(*list + at, *list + at + 1, (*count - at) * sizeof **list);
+        return;
+    }
+    if (!found) {
+        *list = xreallocarray(*list, *count + 1, sizeof **list);
+        memmove(*list + at + 1, *list + at, (*count - at) * sizeof **list);
+        (*count)++;
+    }
+    (*list)[at] = document;
+}
+
+static void apply_revision(struct model *model, struct document_revision *document, bool removed)
+{
+    struct model_service *service =
+        want_service(model, document->namespace_name, document->service);
+    void **list = (void **)service->revisions;
+    apply_numbered(DOCUMENT_REVISION, &list, &service->revision_count, document, removed);
+    service->revisions = (struct document_revision **)list;
+    service->dirty = true;
+}
+
+static void apply_rollout(struct model *model, struct document_rollout *document, bool removed)
+{
+    struct model_service *service =
+        want_service(model, document->namespace_name, document->service);
+    void **list = (void **)service->rollouts;
+    apply_numbered(DOCUMENT_ROLLOUT, &list, &service->rollout_count, document, removed);
+    service->rollouts = (struct document_rollout **)list;
+    service->dirty = true;
+    model->endpoints_dirty = true;
+}
+
+/* The last number of an instance's address is its place in the node's subnet. */
+static size_t address_place(const char *address)
+{
+    uint64_t place = 0;
+    const char *dot = strrchr(address, '.');
+    if (dot != NULL)
+        text_parse_u64(dot + 1, SUBNET_ADDRESSES - 1, &place);
+    return (size_t)place;
+}
+
+static void join_instance(struct model *model, struct model_instance *instance)
+{
+    const struct document_instance *document = instance->document;
+    struct model_service *service =
+        model_service(model, document->namespace_name, document->service);
+    if (instance->service == NULL && service != NULL &&
+        (service->document == NULL || service->document->uid == document->service_uid)) {
+        instance->service = service;
+        sorted_insert(&service->instances, instance);
+    }
+    if (instance->node == NULL && (instance->node = model_node(model, document->node)) != NULL)
+        sorted_insert(&instance->node->instances, instance);
+}
+
+static void remove_instance(struct model *model, struct model_instance *instance)
+{
+    sorted_remove(&model->instances, instance);
+    if (instance->service != NULL)
+        sorted_remove(&instance->service->instances, instance);
+    if (instance->node != NULL)
+        sorted_remove(&instance->node->instances, instance);
+    free_instance(instance);
+}
+
+static void apply_instance(struct model *model, struct document_instance *document, bool removed,
+                           uint64_t now_ms)
+{
+    struct model_instance *instance = model_instance(model, document->id);
+    if (removed) {
+        if (instance != NULL)
+            remove_instance(model, instance);
+        document_free(DOCUMENT_INSTANCE, document);
+        return;
+    }
+    if (instance == NULL) {
+        instance = xcalloc(1, sizeof *instance);
+        instance->name = document->id;
+        instance->document = document;
+        text_copy(instance->observed.id, sizeof instance->observed.id, document->id);
+        sorted_insert(&model->instances, instance);
+    } else {
+        instance->name = document->id;
+        document_free(DOCUMENT_INSTANCE, instance->document);
+        instance->document = document;
+    }
+    join_instance(model, instance);
+    model->endpoints_dirty = true;
+    if (instance->service != NULL)
+        instance->service->dirty = true;
+    if (instance->node == NULL)
+        return;
+    instance->node->assignment_dirty = true;
+    if (document->ended_ms != 0)
+        instance->node->freed_ms[address_place(document->address)] = now_ms;
+}
+
+/* Only at start: later the reports are newer than what was written of them. */
+static void apply_observed(struct model *model, struct document_observed *document, bool removed,
+                           uint64_t now_ms)
+{
+    struct model_instance *instance = model_instance(model, document->id);
+    if (instance != NULL && !removed && !instance->reported) {
+        instance->observed = *document;
+        instance->over_since_ms = now_ms;
+        instance->ready_since_ms = now_ms;
+        model->endpoints_dirty = true;
+    }
+    document_free(DOCUMENT_OBSERVED, document);
+}
+
+static void apply_node(struct model *model, struct document_node *document, bool removed,
+                       uint64_t now_ms)
+{
+    struct model_node *node = model_node(model, document->name);
+    if (removed) {
+        document_free(DOCUMENT_NODE, document);
+        return;
+    }
+    if (node == NULL) {
+        node = xcalloc(1, sizeof *node);
+        node->name = document->name;
+        node->document = document;
+        node->heard_ms = now_ms;
+        sorted_insert(&model->nodes, node);
+    } else {
+        if (strcmp(node->document->epoch, document->epoch) != 0)
+            node->sequence = 0;
+        node->name = document->name;
+        document_free(DOCUMENT_NODE, node->document);
+        node->document = document;
+    }
+    node->assignment_dirty = true;
+}
+
+static void apply_key(struct model *model, struct api_key *document, bool removed)
+{
+    struct model_key *key = sorted_find(&model->keys, document->name);
+    model->trust_dirty = true;
+    if (removed) {
+        if (key != NULL) {
+            sorted_remove(&model->keys, key);
+            free_key(key);
+        }
+        document_free(DOCUMENT_KEY, document);
+        return;
+    }
+    if (key == NULL) {
+        key = xcalloc(1, sizeof *key);
+        key->name = document->name;
+        key->document = document;
+        sorted_insert(&model->keys, key);
+        return;
+    }
+    key->name = document->name;
+    document_free(DOCUMENT_KEY, key->document);
+    key->document = document;
+}
+
+void model_apply(struct model *model, enum document_kind kind, void *document, bool removed,
+                 uint64_t now_ms)
+{
+    switch (kind) {
+    case DOCUMENT_COUNTERS:
+        model->counters = *(struct document_counters *)document;
+        break;
+    case DOCUMENT_SERVICE:
+        apply_service(model, document, removed);
+        return;
+    case DOCUMENT_REVISION:
+        apply_revision(model, document, removed);
+        return;
+    case DOCUMENT_ROLLOUT:
+        apply_rollout(model, document, removed);
+        return;
+    case DOCUMENT_INSTANCE:
+        apply_instance(model, document, removed, now_ms);
+        return;
+    case DOCUMENT_OBSERVED:
+        apply_observed(model, document, removed, now_ms);
+        return;
+    case DOCUMENT_NODE:
+        apply_node(model, document, removed, now_ms);
+        return;
+    case DOCUMENT_KEY:
+        apply_key(model, document, removed);
+        return;
+    case DOCUMENT_EVENT:
+        if (!removed && model->on_event != NULL)
+            model->on_event(document, model->data);
+        break;
+    case DOCUMENT_KINDS:
+        break;
+    }
+    document_free(kind, document);
+}

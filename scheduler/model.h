@@ -1,0 +1,116 @@
+/* What the scheduler knows, typed, in memory: the documents of the store, joined to each other,
+ * and beside them what is true only of this process (what nodes reported, when).
+ *
+ * Owns all of it. The only way in is model_apply, called at start for every document of the store
+ * and later for each write after it was committed. Loop thread only; knows no HTTP and no store.
+ * Times without "wall" are monotonic milliseconds of this process. */
+#pragma once
+
+#include "scheduler/documents.h"
+#include "scheduler/rollout.h"
+#include "scheduler/sorted.h"
+
+#define SUBNET_ADDRESSES 256 /* of a node's /24 */
+
+struct model_instance {
+    const char *name; /* its id */
+    struct document_instance *document;
+    struct document_observed observed; /* the last report; pending at first */
+    struct model_service *service;     /* NULL once the service is gone */
+    struct model_node *node;           /* NULL when it left */
+    bool reported;                     /* by its node, to this process */
+    bool observed_unsaved;
+    uint64_t received_ms;    /* when the last report came */
+    uint64_t ready_since_ms; /* while observed.state is ready */
+    uint64_t ready_age_ms;   /* as last reported */
+    uint64_t over_since_ms;  /* while it is over */
+    bool was_healthy;
+    bool in_endpoints;       /* as a server, ready or draining */
+    uint64_t drain_since_ms; /* 0: not draining, or not published yet */
+    uint64_t drain_revision; /* of the endpoints that say so */
+};
+
+struct model_service {
+    const char *name; /* "NS/NAME" */
+    char name_text[OBJECT_NAME_MAX];
+    struct document_service *document; /* NULL for a moment while loading */
+    struct document_revision **revisions;
+    size_t revision_count;
+    struct document_rollout **rollouts;
+    size_t rollout_count;
+    struct sorted instances; /* ended ones included, until their records go */
+    /* What the controller remembers between its looks. */
+    bool dirty;
+    uint64_t next_ms;
+    struct rollout_clock clock;
+    uint32_t clock_rollout; /* whose clock it is */
+    enum rollout_phase clock_phase;
+    struct reconcile_counts counts;
+    uint32_t failures; /* of the worst slot of the running rollout */
+    bool became_healthy;
+    char progress[REASON_MAX]; /* of the running rollout */
+    char *no_capacity;         /* why an instance finds no room; NULL: all did */
+};
+
+struct model_node {
+    const char *name;
+    struct document_node *document; /* NULL for a moment while loading */
+    struct sorted instances;
+    uint64_t heard_ms; /* the last status; at first: when this process began */
+    bool reported;     /* to this process */
+    bool silent;
+    uint64_t silent_since_ms;
+    bool lost;         /* silent for so long that its instances are replaced */
+    uint64_t sequence; /* of the last status of this epoch */
+    uint64_t term;
+    uint64_t assignment_applied;
+    uint64_t endpoints_applied;
+    struct api_draining *draining;
+    size_t draining_count;
+    struct api_observed_frontend *frontends;
+    size_t frontend_count;
+    struct json_strings orphans;         /* reported, running, and nobody's */
+    uint64_t saved_ms;                   /* when its reports were last written */
+    uint64_t freed_ms[SUBNET_ADDRESSES]; /* when each address was given back; 0: long ago */
+    bool assignment_dirty;
+    uint64_t assignment_revision;
+    char *assignment;         /* as it is sent; NULL at first */
+    char *assignment_content; /* the same with revision 0 */
+};
+
+struct model_key {
+    const char *name;
+    struct api_key *document;
+};
+
+struct model {
+    struct document_counters counters;
+    struct sorted services, nodes, keys, instances;
+    bool endpoints_dirty;
+    bool trust_dirty;
+    /* Told of every event that was committed; may be NULL. */
+    void (*on_event)(const struct api_event *event, void *data);
+    void *data;
+};
+
+void model_init(struct model *model);
+void model_finish(struct model *model);
+/* Takes `document`. `now_ms` is monotonic. With `removed` the document only says which one. */
+void model_apply(struct model *model, enum document_kind kind, void *document, bool removed,
+                 uint64_t now_ms);
+
+struct model_service *model_service(const struct model *model, const char *namespace_name,
+                                    const char *service);
+struct model_instance *model_instance(const struct model *model, const char *id);
+struct model_node *model_node(const struct model *model, const char *name);
+/* NULL when there is none of that number. */
+const struct document_revision *model_revision(const struct model_service *service,
+                                               uint32_t number);
+/* The newest, running or over; NULL before the first. */
+const struct document_rollout *model_rollout(const struct model_service *service);
+/* The revision a service is to have, by its last rollout; 0: none yet. */
+uint32_t model_target(const struct model_service *service);
+bool model_instance_has_ended(const struct model_instance *instance);
+/* As people and endpoints see it: unknown while its node is silent. */
+enum instance_state model_instance_state(const struct model_instance *instance);
+bool model_instance_is_ready(const struct model_instance *instance);

@@ -1,0 +1,345 @@
+#include "scheduler/observation.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/log.h"
+#include "lib/text.h"
+#include "scheduler/controller.h"
+#include "scheduler/publication.h"
+
+#define SAVE_EVERY_MS 1000
+/* Writes left for what a full change still has to say. */
+#define ROOM_OF_EVENT 2
+
+struct look {
+    struct core *core;
+    struct model_node *node;
+    const struct api_status *status;
+    struct change change;
+    uint64_t now_ms;
+    bool changed;
+};
+
+static void flush_if_full(struct look *look)
+{
+    if (!change_has_room(&look->change, ROOM_OF_EVENT))
+        changes_write(look->core->changes, &look->change);
+}
+
+static void instance_event(struct look *look, const struct model_instance *instance,
+                           const char *what, const char *cause, const char *message)
+{
+    flush_if_full(look);
+    changes_event(look->core->changes, &look->change, "instance",
+                  instance->document->namespace_name, instance->document->service, instance->name,
+                  what, cause, "%s", message);
+}
+
+/* --- one instance --- */
+
+/* The scheduler counts how long an instance has been ready by what its agent says, and does not
+ * let jitter of messages shorten it again. */
+static void note_ready_since(struct look *look, struct model_instance *instance,
+                             const struct api_observed_instance *seen)
+{
+    uint64_t age = seen->state_age_ms < look->now_ms ? seen->state_age_ms : look->now_ms;
+    uint64_t since = look->now_ms - age;
+    bool same_run = instance->reported && instance->observed.state == INSTANCE_READY &&
+                    instance->observed.restarts == seen->restarts && age >= instance->ready_age_ms;
+    if (!same_run || since < instance->ready_since_ms)
+        instance->ready_since_ms = since;
+    instance->ready_age_ms = age;
+}
+
+static void tell_state(struct look *look, const struct model_instance *instance,
+                       const struct api_observed_instance *seen)
+{
+    char text[REASON_MAX];
+    switch (seen->state) {
+    case INSTANCE_READY:
+        snprintf(text, sizeof text, "on node %s, %llu ms after its start", look->node->name,
+                 (unsigned long long)seen->boot_ms);
+        instance_event(look, instance, "ready", NULL, text);
+        break;
+    case INSTANCE_FAILED:
+        instance_event(look, instance, "failed", seen->cause, seen->message);
+        break;
+    case INSTANCE_STOPPED:
+        instance_event(look, instance, "stopped", seen->cause,
+                       seen->message[0] != '\0' ? seen->message : instance->document->why);
+        break;
+    case INSTANCE_RUNNING:
+        if (instance->observed.state == INSTANCE_READY)
+            instance_event(look, instance, "unready",
+                           seen->cause[0] != '\0' ? seen->cause : "unhealthy", seen->message);
+        break;
+    default:
+        break;
+    }
+}
+
+static void tell_change(struct look *look, const struct model_instance *instance,
+                        const struct api_observed_instance *seen)
+{
+    const struct document_observed *before = &instance->observed;
+    bool waits = seen->state == INSTANCE_PENDING || seen->state == INSTANCE_FETCHING ||
+                 seen->state == INSTANCE_VERIFYING;
+    if (seen->restarts > before->restarts)
+        instance_event(look, instance, "restarted", seen->cause, seen->message);
+    if (seen->state != before->state)
+        tell_state(look, instance, seen);
+    if (waits && seen->cause[0] != '\0' && strcmp(seen->cause, before->cause) != 0)
+        instance_event(look, instance, "waiting", seen->cause, seen->message);
+}
+
+static bool is_same(const struct document_observed *before,
+                    const struct api_observed_instance *seen)
+{
+    return before->state == seen->state && before->restarts == seen->restarts &&
+           before->boot_ms == seen->boot_ms && strcmp(before->cause, seen->cause) == 0 &&
+           strcmp(before->message, seen->message) == 0;
+}
+
+static void take_observed(struct look *look, struct model_instance *instance,
+                          const struct api_observed_instance *seen)
+{
+    struct document_observed *observed = &instance->observed;
+    bool same = is_same(observed, seen);
+    bool came_in = seen->state != observed->state;
+    if (seen->state == INSTANCE_READY)
+        note_ready_since(look, instance, seen);
+    if (!same)
+        tell_change(look, instance, seen);
+    if (came_in && instance_state_is_over(seen->state) && !instance_state_is_over(observed->state))
+        instance->over_since_ms = look->now_ms;
+    if (came_in)
+        observed->since_ms = core_wall(look->core);
+    if (!same || !instance->reported) {
+        look->changed = true;
+        if (instance->service != NULL)
+            instance->service->dirty = true;
+    }
+    instance->observed_unsaved = instance->observed_unsaved || !same;
+    instance->reported = true;
+    instance->received_ms = look->now_ms;
+    observed->state = seen->state;
+    observed->restarts = seen->restarts;
+    observed->boot_ms = seen->boot_ms;
+    observed->uptime_ms = seen->uptime_ms;
+    text_copy(observed->cause, sizeof observed->cause, seen->cause);
+    text_copy(observed->message, sizeof observed->message, seen->message);
+    text_copy(observed->accel, sizeof observed->accel, seen->accel);
+}
+
+/* --- instances that nobody knows --- */
+
+/* Ids of a higher term, and those that an older backup cannot know, are none of our business: what
+ * runs is never stopped by a store that came back from the past. */
+static bool may_be_stopped(const struct core *core, const char *id)
+{
+    char term_text[5], counter_text[9];
+    unsigned long term, counter;
+    snprintf(term_text, sizeof term_text, "%.4s", id);
+    snprintf(counter_text, sizeof counter_text, "%.8s", id + 4);
+    term = strtoul(term_text, NULL, 16);
+    counter = strtoul(counter_text, NULL, 16);
+    uint64_t ours = store_identity(core->store)->term;
+    if (term > ours)
+        return false;
+    if (term == ours || core->model.counters.known_instances == 0)
+        return counter <= core->model.counters.instances;
+    return counter <= core->model.counters.known_instances;
+}
+
+static bool has_orphan(const struct model_node *node, const char *id)
+{
+    for (size_t i = 0; i < node->orphans.count; i++) {
+        if (strcmp(node->orphans.items[i], id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void note_orphan(struct look *look, struct json_strings *orphans,
+                        const struct api_observed_instance *seen)
+{
+    bool known = has_orphan(look->node, seen->id);
+    if (instance_state_is_over(seen->state))
+        return;
+    if (!may_be_stopped(look->core, seen->id)) {
+        log_warn("an instance of another history runs and is left alone", "node", look->node->name,
+                 "id", seen->id);
+        return;
+    }
+    json_strings_add(orphans, seen->id);
+    if (known)
+        return;
+    flush_if_full(look);
+    changes_event(look->core->changes, &look->change, "node", "", look->node->name, seen->id,
+                  "orphan", NULL, "instance %s is nobody's and is to be stopped", seen->id);
+}
+
+static bool same_strings(const struct json_strings *left, const struct json_strings *right)
+{
+    bool same = left->count == right->count;
+    for (size_t i = 0; same && i < left->count; i++)
+        same = strcmp(left->items[i], right->items[i]) == 0;
+    return same;
+}
+
+/* --- the whole status --- */
+
+static void take_instances(struct look *look)
+{
+    struct json_strings orphans = {0};
+    for (size_t i = 0; i < look->status->instance_count; i++) {
+        const struct api_observed_instance *seen = &look->status->instances[i];
+        struct model_instance *instance = model_instance(&look->core->model, seen->id);
+        if (instance == NULL || instance->node != look->node)
+            note_orphan(look, &orphans, seen);
+        else if (!model_instance_has_ended(instance))
+            take_observed(look, instance, seen);
+    }
+    if (!same_strings(&orphans, &look->node->orphans))
+        look->node->assignment_dirty = true;
+    json_strings_release(&look->node->orphans);
+    look->node->orphans = orphans;
+}
+
+static bool is_in_status(const struct api_status *status, const char *id)
+{
+    for (size_t i = 0; i < status->instance_count; i++) {
+        if (strcmp(status->instances[i].id, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What was to stop, and an agent that knows so does not have, is over: its guest never was, or
+ * went with the agent's state. */
+static void take_absent(struct look *look)
+{
+    const struct model_node *node = look->node;
+    if (node->assignment_dirty || node->term != store_identity(look->core->store)->term ||
+        node->assignment_applied < node->assignment_revision)
+        return;
+    for (size_t i = 0; i < node->instances.count; i++) {
+        struct model_instance *instance = node->instances.items[i];
+        if (model_instance_has_ended(instance) || instance->document->wish != WISH_STOP ||
+            instance_state_is_over(instance->observed.state) ||
+            is_in_status(look->status, instance->name))
+            continue;
+        struct api_observed_instance gone = {.state = INSTANCE_STOPPED,
+                                             .restarts = instance->observed.restarts};
+        take_observed(look, instance, &gone);
+    }
+}
+
+static const struct api_observed_frontend *find_frontend(const struct model_node *node,
+                                                         uint32_t publish)
+{
+    for (size_t i = 0; i < node->frontend_count; i++) {
+        if (node->frontends[i].publish == publish)
+            return &node->frontends[i];
+    }
+    return NULL;
+}
+
+static void take_frontends(struct look *look, struct api_status *status)
+{
+    struct model_node *node = look->node;
+    for (size_t i = 0; i < status->frontend_count; i++) {
+        const struct api_observed_frontend *seen = &status->frontends[i];
+        const struct api_observed_frontend *before = find_frontend(node, seen->publish);
+        if (seen->bound || (before != NULL && !before->bound))
+            continue;
+        flush_if_full(look);
+        changes_event(look->core->changes, &look->change, "node", "", node->name, NULL,
+                      "publish_failed", NULL, "port %u: %.400s", seen->publish, seen->message);
+    }
+    free(node->frontends);
+    node->frontends = TAKE_POINTER(status->frontends);
+    node->frontend_count = status->frontend_count;
+    status->frontend_count = 0;
+}
+
+/* Whether a service waits for what this status says of the data plane. */
+static void mark_draining(struct model *model)
+{
+    for (size_t i = 0; i < model->services.count; i++) {
+        struct model_service *service = model->services.items[i];
+        for (size_t j = 0; j < service->instances.count && !service->dirty; j++) {
+            const struct model_instance *instance = service->instances.items[j];
+            service->dirty = instance->document->wish == WISH_DRAIN;
+        }
+    }
+}
+
+static void take_data_plane(struct look *look, struct api_status *status)
+{
+    struct model_node *node = look->node;
+    node->term = status->term;
+    node->assignment_applied = status->assignment_revision;
+    node->endpoints_applied = status->endpoints_revision;
+    free(node->draining);
+    node->draining = TAKE_POINTER(status->draining);
+    node->draining_count = status->draining_count;
+    status->draining_count = 0;
+    mark_draining(&look->core->model);
+    take_frontends(look, status);
+}
+
+static void mark_back(struct look *look)
+{
+    struct model_node *node = look->node;
+    bool was_silent = node->silent;
+    if (!node->reported || was_silent) {
+        look->changed = true;
+        /* Room appeared, or a service was waiting to know. */
+        for (size_t i = 0; i < look->core->model.services.count; i++)
+            ((struct model_service *)look->core->model.services.items[i])->dirty = true;
+    }
+    node->heard_ms = look->now_ms;
+    node->reported = true;
+    node->silent = false;
+    node->lost = false;
+    node->sequence = look->status->sequence;
+    if (was_silent)
+        changes_event(look->core->changes, &look->change, "node", "", node->name, NULL, "back",
+                      NULL, "it reports again");
+}
+
+static void save_observed(struct look *look)
+{
+    struct model_node *node = look->node;
+    if (look->now_ms < node->saved_ms + SAVE_EVERY_MS)
+        return;
+    for (size_t i = 0; i < node->instances.count; i++) {
+        struct model_instance *instance = node->instances.items[i];
+        if (!instance->observed_unsaved)
+            continue;
+        flush_if_full(look);
+        change_put(&look->change, DOCUMENT_OBSERVED,
+                   document_copy(DOCUMENT_OBSERVED, &instance->observed));
+        instance->observed_unsaved = false;
+        node->saved_ms = look->now_ms;
+    }
+}
+
+void observation_take(struct core *core, struct model_node *node, struct api_status *status)
+{
+    struct look look = {.core = core, .node = node, .status = status, .now_ms = core_now(core)};
+    mark_back(&look);
+    take_instances(&look);
+    take_data_plane(&look, status);
+    take_absent(&look);
+    save_observed(&look);
+    if (look.changed)
+        core->model.endpoints_dirty = true;
+    changes_write(core->changes, &look.change);
+    publication_update(core->publication);
+    controller_wake(core->controller);
+}

@@ -1,0 +1,8 @@
+/* What a node's status means for the model: states, restarts, ends, orphans, open connections; and
+ * the events and records that follow. Loop thread only. */
+#pragma once
+
+#include "scheduler/core.h"
+
+/* Takes the lists it keeps out of `status`. */
+void observation_take(struct core *core, struct model_node *node, struct api_status *status);

@@ -1,0 +1,32 @@
+/* The scheduler's HTTP interface: one table of routes (docs/scheduler.md). */
+#pragma once
+
+#include <stddef.h>
+
+#include "lib/http_server.h"
+
+/* Handlers expect the struct core as data. */
+extern const struct http_route scheduler_routes[];
+extern const size_t scheduler_route_count;
+
+/* --- handlers, one file a subject --- */
+/* routes_services.c */
+void routes_list_services(struct http_request *request, void *data);
+void routes_get_service(struct http_request *request, void *data);
+void routes_delete_service(struct http_request *request, void *data);
+void routes_scale(struct http_request *request, void *data);
+void routes_rollback(struct http_request *request, void *data);
+void routes_restart(struct http_request *request, void *data);
+void routes_list_revisions(struct http_request *request, void *data);
+void routes_list_rollouts(struct http_request *request, void *data);
+/* routes_objects.c */
+void routes_list_instances(struct http_request *request, void *data);
+void routes_get_instance(struct http_request *request, void *data);
+void routes_list_nodes(struct http_request *request, void *data);
+void routes_list_keys(struct http_request *request, void *data);
+void routes_put_key(struct http_request *request, void *data);
+void routes_delete_key(struct http_request *request, void *data);
+/* routes_about.c */
+void routes_healthz(struct http_request *request, void *data);
+void routes_version(struct http_request *request, void *data);
+void routes_metrics(struct http_request *request, void *data);

@@ -1,0 +1,33 @@
+/* What people change about services, as decisions: each fills a change from the model as it is at
+ * its turn, and the answer that goes to who asked. Loop thread only; no HTTP. */
+#pragma once
+
+#include "scheduler/core.h"
+
+/* A spec whose image was resolved and verified. */
+struct service_apply {
+    const struct api_service_spec *spec;
+    /* As it would be stored; without number. */
+    const struct document_revision *revision;
+};
+
+/* ERROR_CONFLICT with a pointer when a port is published by another service, or the service is
+ * being removed. */
+int service_changes_check(const struct core *core, const struct api_service_spec *spec,
+                          struct error *error);
+int service_changes_apply(struct core *core, struct change *change,
+                          const struct service_apply *apply, struct api_change_answer *ret_answer,
+                          struct error *error);
+int service_changes_scale(struct core *core, struct change *change, const char *namespace_name,
+                          const char *service, uint32_t replicas,
+                          struct api_change_answer *ret_answer, struct error *error);
+/* `to` 0: the newest other revision whose rollout succeeded. */
+int service_changes_rollback(struct core *core, struct change *change, const char *namespace_name,
+                             const char *service, uint32_t to, struct api_change_answer *ret_answer,
+                             struct error *error);
+int service_changes_restart(struct core *core, struct change *change, const char *namespace_name,
+                            const char *service, struct api_change_answer *ret_answer,
+                            struct error *error);
+int service_changes_remove(struct core *core, struct change *change, const char *namespace_name,
+                           const char *service, struct api_change_answer *ret_answer,
+                           struct error *error);

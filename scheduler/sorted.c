@@ -1,0 +1,64 @@
+#include "scheduler/sorted.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/xalloc.h"
+
+static const char *name_of(const void *item)
+{
+    return *(const char *const *)item;
+}
+
+/* The place of the first element that does not come before `name`. */
+static size_t lower_bound(const struct sorted *sorted, const char *name)
+{
+    size_t low = 0, high = sorted->count;
+    if (high > 0 && strcmp(name_of(sorted->items[high - 1]), name) < 0)
+        return high;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(name_of(sorted->items[middle]), name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void *sorted_find(const struct sorted *sorted, const char *name)
+{
+    size_t at = lower_bound(sorted, name);
+    if (at == sorted->count || strcmp(name_of(sorted->items[at]), name) != 0)
+        return NULL;
+    return sorted->items[at];
+}
+
+void sorted_insert(struct sorted *sorted, void *item)
+{
+    size_t at = lower_bound(sorted, name_of(item));
+    if (sorted->count == sorted->capacity) {
+        sorted->capacity = sorted->capacity > 0 ? 2 * sorted->capacity : 8;
+        sorted->items = xreallocarray(sorted->items, sorted->capacity, sizeof *sorted->items);
+    }
+    memmove(&sorted->items[at + 1], &sorted->items[at],
+            (sorted->count - at) * sizeof *sorted->items);
+    sorted->items[at] = item;
+    sorted->count++;
+}
+
+void sorted_remove(struct sorted *sorted, const void *item)
+{
+    size_t at = lower_bound(sorted, name_of(item));
+    if (at == sorted->count || sorted->items[at] != item)
+        return;
+    sorted->count--;
+    memmove(&sorted->items[at], &sorted->items[at + 1],
+            (sorted->count - at) * sizeof *sorted->items);
+}
+
+void sorted_finish(struct sorted *sorted)
+{
+    free(sorted->items);
+    *sorted = (struct sorted){0};
+}

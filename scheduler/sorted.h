@@ -1,0 +1,18 @@
+/* A list of pointers in order of their names: every element starts with a `const char *`, its name.
+ * Elements that arrive in order cost an append. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct sorted {
+    void **items;
+    size_t count;
+    size_t capacity;
+};
+
+void *sorted_find(const struct sorted *sorted, const char *name);
+/* The name must not be in the list yet. */
+void sorted_insert(struct sorted *sorted, void *item);
+void sorted_remove(struct sorted *sorted, const void *item);
+void sorted_finish(struct sorted *sorted); /* the elements stay */

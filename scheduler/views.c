@@ -1,0 +1,242 @@
+#include "scheduler/views.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/text.h"
+#include "scheduler/capacity.h"
+
+static uint64_t age(uint64_t now, uint64_t since)
+{
+    return since != 0 && now > since ? now - since : 0;
+}
+
+static struct json_object *list_of(const char *name, struct json_object *items)
+{
+    struct json_object *object = json_object_new_object();
+    json_object_object_add(object, name, items);
+    return object;
+}
+
+/* --- rollouts --- */
+
+static void fill_rollout(const struct core *core, const struct model_service *service,
+                         const struct document_rollout *rollout, struct api_rollout_view *view)
+{
+    uint64_t wall = core_wall(core);
+    bool last = rollout == model_rollout(service);
+    bool running = !rollout_phase_is_over(rollout->phase);
+    *view = (struct api_rollout_view){.number = rollout->number,
+                                      .from = rollout->from,
+                                      .to = rollout->to,
+                                      .phase = rollout->phase};
+    text_copy(view->kind, sizeof view->kind, rollout->kind);
+    text_copy(view->reason, sizeof view->reason, rollout->reason);
+    view->age_ms = age(wall, rollout->started_ms);
+    view->duration_ms = running ? 0 : age(rollout->ended_ms, rollout->started_ms);
+    if (!last)
+        return;
+    view->wanted = service->document->replicas;
+    view->updated = service->counts.updated;
+    view->healthy = service->counts.healthy;
+    view->old = service->counts.old;
+    view->failures = service->failures;
+    if (running && rollout->phase == ROLLOUT_PROGRESSING)
+        text_copy(view->reason, sizeof view->reason, service->progress);
+    view->no_capacity = service->no_capacity != NULL;
+    if (running && view->no_capacity)
+        snprintf(view->reason, sizeof view->reason, "%.*s", (int)sizeof view->reason - 1,
+                 service->no_capacity);
+}
+
+struct json_object *views_rollouts(const struct core *core, const struct model_service *service)
+{
+    struct json_object *list = json_object_new_array();
+    for (size_t i = 0; i < service->rollout_count; i++) {
+        struct api_rollout_view view;
+        fill_rollout(core, service, service->rollouts[i], &view);
+        json_object_array_add(list, json_encode(&api_rollout_view_record, &view));
+    }
+    return list_of("rollouts", list);
+}
+
+/* --- services --- */
+
+/* The spec that applies: the settings as they are, and the template of the revision in use. */
+static struct json_object *spec_in_use(const struct model_service *service,
+                                       const struct document_revision *revision)
+{
+    struct api_service_spec spec;
+    json_record_copy(&api_service_spec_record, &service->document->spec, &spec);
+    spec.has_replicas = true;
+    spec.replicas = service->document->replicas;
+    if (revision != NULL) {
+        struct document_template template;
+        json_record_copy(&document_template_record, &revision->template, &template);
+        json_strings_release(&spec.args);
+        json_map_release(&spec.env);
+        spec.args = template.args;
+        spec.env = template.env;
+        template.args = (struct json_strings){0};
+        template.env = (struct json_map){0};
+        spec.boot_timeout_ms = template.boot_timeout_ms;
+        spec.stop = template.stop;
+        spec.resources = template.resources;
+        text_copy(spec.arch, sizeof spec.arch, template.arch);
+        text_copy(spec.image, sizeof spec.image, revision->image);
+        json_record_release(&document_template_record, &template);
+    }
+    struct json_object *object = json_encode(&api_service_spec_record, &spec);
+    api_service_spec_release(&spec);
+    return object;
+}
+
+struct json_object *views_service(const struct core *core, const struct model_service *service,
+                                  bool with_spec)
+{
+    const struct document_service *document = service->document;
+    const struct document_rollout *rollout = model_rollout(service);
+    const struct document_revision *revision = model_revision(service, model_target(service));
+    struct api_service_view view = {.replicas = document->replicas};
+    text_copy(view.namespace_name, sizeof view.namespace_name, document->namespace_name);
+    text_copy(view.service, sizeof view.service, document->service);
+    view.age_ms = age(core_wall(core), document->created_ms);
+    for (size_t i = 0; i < service->instances.count; i++)
+        view.ready += model_instance_is_ready(service->instances.items[i]);
+    if (revision != NULL) {
+        view.revision = revision->number;
+        text_copy(view.image, sizeof view.image, revision->image);
+        text_copy(view.image_digest, sizeof view.image_digest, revision->template.image_digest);
+    }
+    if (rollout != NULL) {
+        view.has_rollout = true;
+        fill_rollout(core, service, rollout, &view.rollout);
+    }
+    if (with_spec)
+        view.spec = spec_in_use(service, revision);
+    struct json_object *object = json_encode(&api_service_view_record, &view);
+    json_record_release(&api_service_view_record, &view);
+    return object;
+}
+
+struct json_object *views_services(const struct core *core, const char *namespace_name)
+{
+    struct json_object *list = json_object_new_array();
+    for (size_t i = 0; i < core->model.services.count; i++) {
+        const struct model_service *service = core->model.services.items[i];
+        if (service->document != NULL &&
+            strcmp(service->document->namespace_name, namespace_name) == 0)
+            json_object_array_add(list, views_service(core, service, false));
+    }
+    return list_of("services", list);
+}
+
+struct json_object *views_revisions(const struct core *core, const struct model_service *service)
+{
+    struct json_object *list = json_object_new_array();
+    for (size_t i = 0; i < service->revision_count; i++) {
+        const struct document_revision *revision = service->revisions[i];
+        struct api_revision_view view = {.number = revision->number};
+        text_copy(view.image, sizeof view.image, revision->image);
+        text_copy(view.image_digest, sizeof view.image_digest, revision->template.image_digest);
+        text_copy(view.template_digest, sizeof view.template_digest, revision->template_digest);
+        text_copy(view.signed_by, sizeof view.signed_by, revision->signed_by);
+        view.current = revision->number == model_target(service);
+        view.age_ms = age(core_wall(core), revision->created_ms);
+        json_object_array_add(list, json_encode(&api_revision_view_record, &view));
+    }
+    return list_of("revisions", list);
+}
+
+/* --- instances --- */
+
+static bool is_healthy(const struct core *core, const struct model_instance *instance)
+{
+    return model_instance_is_ready(instance) && instance->service != NULL &&
+           core_now(core) >= instance->ready_since_ms +
+                                 instance->service->document->spec.rollout.min_healthy_time_ms;
+}
+
+struct json_object *views_instance(const struct core *core, const struct model_instance *instance)
+{
+    const struct document_instance *document = instance->document;
+    const struct document_observed *observed = &instance->observed;
+    struct api_instance_view view = {.slot = document->slot, .revision = document->revision};
+    text_copy(view.id, sizeof view.id, document->id);
+    text_copy(view.namespace_name, sizeof view.namespace_name, document->namespace_name);
+    text_copy(view.service, sizeof view.service, document->service);
+    text_copy(view.node, sizeof view.node, document->node);
+    text_copy(view.address, sizeof view.address, document->address);
+    view.wanted = document->wish == WISH_STOP ? API_WANTED_STOP : API_WANTED_RUN;
+    view.state = model_instance_state(instance);
+    /* The agent does not know that its instance is being drained. */
+    if (document->wish == WISH_DRAIN &&
+        (view.state == INSTANCE_READY || view.state == INSTANCE_RUNNING))
+        view.state = INSTANCE_DRAINING;
+    view.healthy = is_healthy(core, instance);
+    text_copy(view.cause, sizeof view.cause, observed->cause);
+    text_copy(view.message, sizeof view.message, observed->message);
+    if (view.message[0] == '\0')
+        text_copy(view.message, sizeof view.message, document->why);
+    view.restarts = observed->restarts;
+    view.age_ms = age(core_wall(core), document->created_ms);
+    if (observed->uptime_ms != 0 && !instance_state_is_over(view.state))
+        view.uptime_ms = observed->uptime_ms + age(core_now(core), instance->received_ms);
+    view.boot_ms = observed->boot_ms;
+    text_copy(view.accel, sizeof view.accel, observed->accel);
+    return json_encode(&api_instance_view_record, &view);
+}
+
+struct json_object *views_instances(const struct core *core, const char *namespace_name,
+                                    const char *service)
+{
+    struct json_object *list = json_object_new_array();
+    for (size_t i = 0; i < core->model.instances.count; i++) {
+        const struct model_instance *instance = core->model.instances.items[i];
+        const struct document_instance *document = instance->document;
+        if ((namespace_name == NULL || strcmp(document->namespace_name, namespace_name) == 0) &&
+            (service == NULL || strcmp(document->service, service) == 0))
+            json_object_array_add(list, views_instance(core, instance));
+    }
+    return list_of("instances", list);
+}
+
+/* --- nodes and keys --- */
+
+static struct json_object *view_node(const struct core *core, const struct model_node *node)
+{
+    const struct document_node *document = node->document;
+    /* Lists are lent to the view: it is not released. */
+    struct api_node_view view = {.machines = document->machines,
+                                 .machine_count = document->machine_count,
+                                 .memory = document->memory,
+                                 .vcpus = document->vcpus,
+                                 .labels = document->labels,
+                                 .frontends = node->frontends,
+                                 .frontend_count = node->frontend_count};
+    text_copy(view.name, sizeof view.name, node->name);
+    strcpy(view.state, node->silent || !node->reported ? "silent" : "ready");
+    text_copy(view.address, sizeof view.address, document->address);
+    text_copy(view.subnet, sizeof view.subnet, document->subnet);
+    capacity_used(node, &view.memory_used, &view.vcpus_used, &view.instances);
+    view.heartbeat_age_ms = age(core_now(core), node->heard_ms);
+    return json_encode(&api_node_view_record, &view);
+}
+
+struct json_object *views_nodes(const struct core *core)
+{
+    struct json_object *list = json_object_new_array();
+    for (size_t i = 0; i < core->model.nodes.count; i++)
+        json_object_array_add(list, view_node(core, core->model.nodes.items[i]));
+    return list_of("nodes", list);
+}
+
+struct json_object *views_keys(const struct core *core)
+{
+    struct json_object *list = json_object_new_array();
+    for (size_t i = 0; i < core->model.keys.count; i++) {
+        const struct model_key *key = core->model.keys.items[i];
+        json_object_array_add(list, json_encode(&api_key_record, key->document));
+    }
+    return list_of("keys", list);
+}

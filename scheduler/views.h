@@ -1,0 +1,17 @@
+/* What people see of the model, made for each answer (lib/api/views.h). Loop thread only. */
+#pragma once
+
+#include "scheduler/core.h"
+
+/* Each returns an object that the caller owns. */
+struct json_object *views_service(const struct core *core, const struct model_service *service,
+                                  bool with_spec);
+struct json_object *views_services(const struct core *core, const char *namespace_name);
+struct json_object *views_revisions(const struct core *core, const struct model_service *service);
+struct json_object *views_rollouts(const struct core *core, const struct model_service *service);
+/* `namespace_name` and `service` may be NULL: any. */
+struct json_object *views_instances(const struct core *core, const char *namespace_name,
+                                    const char *service);
+struct json_object *views_instance(const struct core *core, const struct model_instance *instance);
+struct json_object *views_nodes(const struct core *core);
+struct json_object *views_keys(const struct core *core);
