@@ -123,9 +123,10 @@ static void start_run(struct worker_job *worker_job)
 
 static void create_guests(struct host *host)
 {
-    struct stat decider = {0};
-    AUTO_FREE char *process = xasprintf("/proc/%d", (int)host->options.decider);
-    stat(process, &decider);
+    /* The group of the console folder is the deciding half's: it reads the logs. */
+    struct stat consoles = {0};
+    AUTO_FREE char *folder = xasprintf("%s/consoles", host->options.log_directory);
+    stat(folder, &consoles);
     struct guests_options options = {
         .loop = &host->loop,
         .worker = host->hypervisor_worker,
@@ -134,7 +135,7 @@ static void create_guests(struct host *host)
         .images = host->images,
         .run_directory = host->options.run_directory,
         .log_directory = host->options.log_directory,
-        .log_reader = decider.st_gid,
+        .log_reader = consoles.st_gid,
         .kvm = host->accelerator.kvm,
         .kvm_group = host->accelerator.group,
         .report = host_report_instance,

@@ -1,0 +1,193 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/host_protocol.h"
+
+#define DIGEST "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static struct host_message good_boot(void)
+{
+    struct host_message message = {.type = HOST_BOOT, .sequence = 7};
+    struct host_boot *boot = &message.boot;
+    strcpy(boot->id, "0001000003f2");
+    strcpy(boot->kernel, DIGEST);
+    strcpy(boot->image, DIGEST);
+    strcpy(boot->command_line, "--greeting 'a & <b>'");
+    strcpy(boot->mac, "52:01:00:00:03:f2");
+    strcpy(boot->address, "10.64.0.2");
+    boot->memory = 16 << 20;
+    boot->vcpus = 1;
+    return message;
+}
+
+static void a_whole_boot_passes(void **state)
+{
+    (void)state;
+    struct host_message message = good_boot();
+    assert_int_equal(host_message_check(&message, NULL), 0);
+}
+
+static void assert_refused(const struct host_message *message, const char *field)
+{
+    struct error error = ERROR_INIT;
+    assert_int_equal(host_message_check(message, &error), -1);
+    assert_int_equal(error.code, ERROR_INVALID);
+    assert_non_null(strstr(error.message, field));
+}
+
+static void a_boot_is_refused_for_each_field(void **state)
+{
+    (void)state;
+    struct host_message message = good_boot();
+    strcpy(message.boot.id, "0001000003F2");
+    assert_refused(&message, "id");
+    message = good_boot();
+    strcpy(message.boot.id, "../../etc");
+    assert_refused(&message, "id");
+    message = good_boot();
+    memset(message.boot.kernel, 'a', sizeof message.boot.kernel);
+    assert_refused(&message, "kernel");
+    message = good_boot();
+    strcpy(message.boot.image, "sha256:12");
+    assert_refused(&message, "image");
+    message = good_boot();
+    strcpy(message.boot.command_line, "a\nb");
+    assert_refused(&message, "command line");
+    message = good_boot();
+    memset(message.boot.command_line, 'x', sizeof message.boot.command_line);
+    assert_refused(&message, "command line");
+    message = good_boot();
+    message.boot.mac[16] = '0';
+    assert_refused(&message, "MAC");
+    message = good_boot();
+    strcpy(message.boot.address, "10.64.0.02");
+    assert_refused(&message, "address");
+    message = good_boot();
+    message.boot.memory = 0;
+    assert_refused(&message, "memory");
+    message = good_boot();
+    message.boot.vcpus = 0;
+    assert_refused(&message, "vcpus");
+}
+
+static void a_subnet_must_be_one(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int result;
+    } cases[] = {
+        {"10.64.0.0/24", 0},  {"10.64.3.0/24", 0}, {"10.64.0.4/30", 0},     {"10.64.0.1/24", -1},
+        {"10.64.0.0/31", -1}, {"10.64.0.0", -1},   {"10.64.0.0/24 up", -1}, {"10.64.0.0/7", -1},
+        {"10.64.0/24", -1},   {"/24", -1},         {"300.64.0.0/24", -1},   {"", -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct host_message message = {.type = HOST_NETWORK};
+        strcpy(message.network.subnet, cases[i].text);
+        assert_int_equal(host_message_check(&message, NULL), cases[i].result);
+    }
+}
+
+static void a_frontend_needs_name_port_and_mode(void **state)
+{
+    (void)state;
+    struct host_message message = {.type = HOST_PROXY_FRONTEND};
+    strcpy(message.proxy_frontend.name, "default.hello");
+    message.proxy_frontend.publish = 8080;
+    message.proxy_frontend.mode = API_PORT_HTTP;
+    assert_int_equal(host_message_check(&message, NULL), 0);
+    message.proxy_frontend.publish = 65536;
+    assert_refused(&message, "port");
+    message.proxy_frontend.publish = 8080;
+    message.proxy_frontend.mode = 7;
+    assert_refused(&message, "mode");
+    message.proxy_frontend.mode = API_PORT_TCP;
+    strcpy(message.proxy_frontend.name, "default");
+    assert_refused(&message, "name");
+    strcpy(message.proxy_frontend.name, "default.he llo");
+    assert_refused(&message, "name");
+    strcpy(message.proxy_frontend.name, "default.hello\n    bind :1");
+    assert_refused(&message, "name");
+}
+
+static void an_unknown_type_is_a_protocol_error(void **state)
+{
+    (void)state;
+    struct host_message message = {.type = 4711};
+    struct error error = ERROR_INIT;
+    assert_int_equal(host_message_check(&message, &error), -1);
+    assert_int_equal(error.code, ERROR_PROTOCOL);
+}
+
+static void the_mac_is_the_id(void **state)
+{
+    (void)state;
+    char mac[18];
+    host_mac_of_instance("0001000003f2", mac);
+    assert_string_equal(mac, "52:01:00:00:03:f2");
+}
+
+static void a_message_arrives_with_its_descriptor(void **state)
+{
+    (void)state;
+    int ends[2], descriptor = -1;
+    struct host_message sent = good_boot(), received;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    int file = open("/dev/null", O_RDONLY);
+    assert_int_equal(host_message_send(ends[0], &sent, file, NULL), 0);
+    assert_int_equal(host_message_receive(ends[1], &received, &descriptor, NULL), 1);
+    assert_memory_equal(&sent, &received, sizeof sent);
+    assert_true(descriptor >= 0);
+    assert_true((fcntl(descriptor, F_GETFD) & FD_CLOEXEC) != 0);
+    close(descriptor);
+    assert_int_equal(host_message_send(ends[0], &sent, -1, NULL), 0);
+    assert_int_equal(host_message_receive(ends[1], &received, &descriptor, NULL), 1);
+    assert_int_equal(descriptor, -1);
+    close(file);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void an_end_is_told_and_a_short_packet_refused(void **state)
+{
+    (void)state;
+    int ends[2], descriptor = -1;
+    struct host_message message;
+    struct error error = ERROR_INIT;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    assert_int_equal(send(ends[0], "hello", 5, 0), 5);
+    assert_int_equal(host_message_receive(ends[1], &message, &descriptor, &error), -1);
+    assert_int_equal(error.code, ERROR_PROTOCOL);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(host_message_receive(ends[1], &message, &descriptor, &error), -1);
+    assert_int_equal(error.code, ERROR_TIMEOUT);
+    close(ends[0]);
+    assert_int_equal(host_message_receive(ends[1], &message, &descriptor, &error), 0);
+    struct host_message boot = good_boot();
+    assert_int_equal(host_message_send(ends[1], &boot, -1, &error), -1);
+    assert_int_equal(error.code, ERROR_UNAVAILABLE);
+    close(ends[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_whole_boot_passes),
+        cmocka_unit_test(a_boot_is_refused_for_each_field),
+        cmocka_unit_test(a_subnet_must_be_one),
+        cmocka_unit_test(a_frontend_needs_name_port_and_mode),
+        cmocka_unit_test(an_unknown_type_is_a_protocol_error),
+        cmocka_unit_test(the_mac_is_the_id),
+        cmocka_unit_test(a_message_arrives_with_its_descriptor),
+        cmocka_unit_test(an_end_is_told_and_a_short_packet_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
