@@ -54,32 +54,10 @@ static void expansion_init(struct expansion *expansion, const struct command_lin
     expansion->environment = environment;
 }
 
-/* The length of the character at `text` when it is well-formed UTF-8 and no control character,
- * else 0. Overlong forms, surrogates and what XML cannot carry are not well-formed here. */
-static size_t character_length(const char *text)
-{
-    const unsigned char *at = (const unsigned char *)text;
-    if (at[0] < 0x80)
-        return at[0] >= 0x20 && at[0] != 0x7f;
-    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4)
-        return 0;
-    uint32_t code = at[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (at[i] & 0x3f);
-    }
-    static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000};
-    bool excluded =
-        (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff || code == 0xfffe || code == 0xffff;
-    return code >= least[length] && !excluded ? length : 0;
-}
-
 static int check_characters(const char *argument, struct error *error)
 {
     for (const char *at = argument; *at != '\0';) {
-        size_t length = character_length(at);
+        size_t length = text_character_length(at);
         if (length == 0)
             return error_set(error, ERROR_INVALID,
                              "byte 0x%02x at offset %zu of an argument is a control character or "

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "lib/text.h"
 
 static const struct {
     const char *name;
@@ -37,6 +38,7 @@ static int set_formatted(struct error *error, enum error_code code, const char *
     error->code = code;
     error->pointer[0] = '\0';
     vsnprintf(error->message, sizeof error->message, format, arguments);
+    text_make_printable(error->message);
     return -1;
 }
 
@@ -99,6 +101,7 @@ int error_wrap(struct error *error, const char *format, ...)
     size_t length = strnlen(message, sizeof error->message - used - 1);
     memcpy(error->message + used, message, length);
     error->message[used + length] = '\0';
+    text_make_printable(error->message);
     return -1;
 }
 
@@ -145,8 +148,11 @@ struct json_object *error_to_json(const struct error *error)
     json_object_object_add(body, "code", json_object_new_string(error_code_name(error->code)));
     json_object_object_add(body, "message", json_object_new_string(error->message));
     if (error->pointer[0] != '\0') {
+        char pointer[ERROR_POINTER_MAX];
+        memcpy(pointer, error->pointer, sizeof pointer);
+        text_make_printable(pointer);
         struct json_object *detail = json_object_new_object();
-        json_object_object_add(detail, "pointer", json_object_new_string(error->pointer));
+        json_object_object_add(detail, "pointer", json_object_new_string(pointer));
         json_object_object_add(body, "detail", detail);
     }
     struct json_object *object = json_object_new_object();
@@ -154,18 +160,28 @@ struct json_object *error_to_json(const struct error *error)
     return object;
 }
 
+/* The text under a key; NULL when there is none, null among it. */
+static const char *text_of(struct json_object *object, const char *key)
+{
+    struct json_object *value;
+    if (!json_object_object_get_ex(object, key, &value) ||
+        !json_object_is_type(value, json_type_string))
+        return NULL;
+    return json_object_get_string(value);
+}
+
 bool error_from_json(struct json_object *object, struct error *ret_error)
 {
-    struct json_object *body, *code, *message, *detail, *pointer;
-    if (!json_object_object_get_ex(object, "error", &body) ||
-        !json_object_object_get_ex(body, "code", &code) ||
-        !json_object_object_get_ex(body, "message", &message))
+    struct json_object *body, *detail;
+    if (!json_object_object_get_ex(object, "error", &body))
         return false;
-    error_set(ret_error, error_code_from_name(json_object_get_string(code)), "%s",
-              json_object_get_string(message));
-    if (json_object_object_get_ex(body, "detail", &detail) &&
-        json_object_object_get_ex(detail, "pointer", &pointer))
-        snprintf(ret_error->pointer, sizeof ret_error->pointer, "%s",
-                 json_object_get_string(pointer));
+    const char *code = text_of(body, "code"), *message = text_of(body, "message");
+    if (code == NULL || message == NULL)
+        return false;
+    error_set(ret_error, error_code_from_name(code), "%s", message);
+    const char *pointer =
+        json_object_object_get_ex(body, "detail", &detail) ? text_of(detail, "pointer") : NULL;
+    if (pointer != NULL)
+        snprintf(ret_error->pointer, sizeof ret_error->pointer, "%s", pointer);
     return true;
 }

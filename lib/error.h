@@ -43,7 +43,8 @@ struct error {
         ERROR_NONE, "", ""                                                                         \
     }
 
-/* Sets code and message (cut at ERROR_MESSAGE_MAX), clears the pointer; returns -1. */
+/* Sets code and message (cut at ERROR_MESSAGE_MAX, and printable: '?' for control characters and
+ * broken UTF-8), clears the pointer; returns -1. */
 int error_set(struct error *error, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same with ": <strerror>" behind; the code is chosen from `number` (ENOENT: not found, ENOSPC

@@ -15,10 +15,10 @@ static bool error_from_oci(struct json_object *object, int status, struct error 
         !json_object_is_type(errors, json_type_array) || json_object_array_length(errors) == 0)
         return false;
     struct json_object *first = json_object_array_get_idx(errors, 0);
-    if (!json_object_object_get_ex(first, "code", &code))
+    if (!json_object_object_get_ex(first, "code", &code) || code == NULL)
         return false;
-    const char *text = "";
-    if (json_object_object_get_ex(first, "message", &message))
+    const char *text = "no message";
+    if (json_object_object_get_ex(first, "message", &message) && message != NULL)
         text = json_object_get_string(message);
     error_set(error, error_code_from_http_status(status), "%s: %s", json_object_get_string(code),
               text);

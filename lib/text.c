@@ -189,6 +189,36 @@ bool text_parse_hex(const char *text, void *ret_bytes, size_t length)
     return true;
 }
 
+size_t text_character_length(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    if (at[0] < 0x80)
+        return at[0] >= 0x20 && at[0] != 0x7f;
+    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+    if (at[0] < 0xc2 || at[0] > 0xf4)
+        return 0;
+    uint32_t code = at[0] & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (at[i] & 0x3f);
+    }
+    static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000};
+    bool excluded =
+        (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff || code == 0xfffe || code == 0xffff;
+    return code >= least[length] && !excluded ? length : 0;
+}
+
+void text_make_printable(char *text)
+{
+    for (char *at = text; *at != '\0';) {
+        size_t length = text_character_length(at);
+        if (length == 0 && *at != '\n' && *at != '\t')
+            *at = '?';
+        at += length > 0 ? length : 1;
+    }
+}
+
 bool text_copy(char *ret_text, size_t size, const char *text)
 {
     size_t length = strlen(text);

@@ -24,5 +24,11 @@ void text_format_age(uint64_t ms, char *ret_text, size_t size);
 void text_format_hex(const void *bytes, size_t length, char *ret_text);
 /* Exactly `length` bytes from 2 * length hex digits and nothing behind them. */
 bool text_parse_hex(const char *text, void *ret_bytes, size_t length);
+/* The bytes of the character at `text` when it is well-formed UTF-8 and no control character, else
+ * 0. Overlong forms, surrogates and what XML cannot carry are not well-formed here. */
+size_t text_character_length(const char *text);
+/* Puts '?' for every byte that is not part of such a character, line ends and tabs apart: what came
+ * from outside, or was cut in the middle of a character, can then be shown and sent. */
+void text_make_printable(char *text);
 /* Copies with a NUL; false (and nothing written) when it does not fit. */
 bool text_copy(char *ret_text, size_t size, const char *text);

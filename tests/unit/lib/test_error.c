@@ -108,6 +108,41 @@ static void an_error_survives_json(void **state)
     assert_false(error_from_json(other, &read));
 }
 
+static void an_error_of_another_form_is_none(void **state)
+{
+    (void)state;
+    static const char *const others[] = {
+        "null",
+        "[]",
+        "{\"error\":null}",
+        "{\"error\":{\"code\":null,\"message\":\"m\"}}",
+        "{\"error\":{\"code\":\"io\",\"message\":null}}",
+        "{\"error\":{\"code\":1,\"message\":\"m\"}}",
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(others); i++) {
+        struct error read = ERROR_INIT;
+        AUTO_JSON struct json_object *object = json_tokener_parse(others[i]);
+        assert_false(error_from_json(object, &read));
+    }
+    struct error read = ERROR_INIT;
+    AUTO_JSON struct json_object *pointerless = json_tokener_parse(
+        "{\"error\":{\"code\":\"io\",\"message\":\"m\",\"detail\":{\"pointer\":null}}}");
+    assert_true(error_from_json(pointerless, &read));
+    assert_int_equal(read.code, ERROR_IO);
+    assert_string_equal(read.pointer, "");
+}
+
+static void what_came_from_outside_is_printable(void **state)
+{
+    (void)state;
+    struct error error = ERROR_INIT;
+    error_set(&error, ERROR_INVALID, "\"%s\"", "a\x1b[2J\xff\tb\n\xc3\xa9");
+    assert_string_equal(error.message, "\"a?[2J?\tb\n\xc3\xa9\"");
+    error_set(&error, ERROR_INVALID, "%.1s", "\xc3\xa9"); /* cut within a character */
+    error_wrap(&error, "%.1s", "\xc3\xa9");
+    assert_string_equal(error.message, "?: ?");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +154,8 @@ int main(void)
         cmocka_unit_test(every_code_has_a_name_that_reads_back),
         cmocka_unit_test(http_statuses_stand_for_codes),
         cmocka_unit_test(an_error_survives_json),
+        cmocka_unit_test(an_error_of_another_form_is_none),
+        cmocka_unit_test(what_came_from_outside_is_printable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,6 +150,28 @@ static void a_copy_that_does_not_fit_writes_nothing(void **state)
     assert_string_equal(text, "xyz");
 }
 
+static void characters_are_whole_and_no_controls(void **state)
+{
+    (void)state;
+    assert_int_equal(text_character_length("a"), 1);
+    assert_int_equal(text_character_length("\xc3\xa9"), 2);
+    assert_int_equal(text_character_length("\xe2\x82\xac"), 3);
+    assert_int_equal(text_character_length("\xf0\x9f\x8c\x8a"), 4);
+    static const char *const refused[] = {"",
+                                          "\n",
+                                          "\x7f",
+                                          "\x80",
+                                          "\xc3",
+                                          "\xc0\xaf",
+                                          "\xc2\x85",
+                                          "\xe2\x82",
+                                          "\xf0\x9f",
+                                          "\xed\xa0\x80",
+                                          "\xf5\x80\x80\x80"};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        assert_int_equal(text_character_length(refused[i]), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +183,7 @@ int main(void)
         cmocka_unit_test(ages_have_one_unit),
         cmocka_unit_test(hex_is_lower_case_and_of_exact_length),
         cmocka_unit_test(a_copy_that_does_not_fit_writes_nothing),
+        cmocka_unit_test(characters_are_whole_and_no_controls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
