@@ -274,6 +274,7 @@ static int decode_map(struct decoder *decoder, const struct json_field *field,
         return refuse(decoder, ERROR_INVALID, "%d entries are too many: at most %" PRIu64,
                       json_object_object_length(value), field->max);
     json_map_release(member);
+    member->items = xcalloc((size_t)json_object_object_length(value), sizeof *member->items);
     json_object_object_foreach (value, key, item) {
         size_t before = pointer_push(decoder, key);
         if (check_text(decoder, field, key, strlen(key)) < 0 ||
@@ -282,7 +283,8 @@ static int decode_map(struct decoder *decoder, const struct json_field *field,
         const char *text = json_object_get_string(item);
         if (strlen(text) != (size_t)json_object_get_string_len(item))
             return refuse(decoder, ERROR_INVALID, "the text holds a NUL byte");
-        json_map_set(member, key, text);
+        /* An object's keys are there once: json_map_set would look for each among all. */
+        member->items[member->count++] = (struct json_map_entry){xstrdup(key), xstrdup(text)};
         pointer_pop(decoder, before);
     }
     return 0;

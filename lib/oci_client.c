@@ -328,6 +328,14 @@ static char *next_page(const struct oci_client *client, const struct http_client
     return NULL;
 }
 
+static bool is_listed_name(const struct listing *listing, struct json_object *name)
+{
+    if (!json_object_is_type(name, json_type_string))
+        return false;
+    const char *text = json_object_get_string(name);
+    return listing->repository != NULL ? tag_is_valid(text) : repository_is_valid(text);
+}
+
 static int take_page(struct listing *listing, const struct http_client_response *response,
                      struct error *error)
 {
@@ -343,10 +351,16 @@ static int take_page(struct listing *listing, const struct http_client_response 
                        : 0;
     if (json_object_array_length(listing->names) + count > NAMES_MAX)
         return error_set(error, ERROR_TOO_LARGE, "more than %d names", NAMES_MAX);
-    for (size_t i = 0; i < count; i++)
-        json_object_array_add(listing->names, json_object_get(json_object_array_get_idx(names, i)));
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *name = json_object_array_get_idx(names, i);
+        if (!is_listed_name(listing, name))
+            return error_set(error, ERROR_PROTOCOL, "\"%s\" holds something that is no name",
+                             listing->key);
+        json_object_array_add(listing->names, json_object_get(name));
+    }
     free(listing->next);
-    listing->next = next_page(listing->base.client, response);
+    /* An empty page ends the list, or a registry could let us ask for ever. */
+    listing->next = count > 0 ? next_page(listing->base.client, response) : NULL;
     return 0;
 }
 

@@ -19,6 +19,7 @@ struct scripted {
     size_t length;
     const char *claimed_digest; /* Docker-Content-Digest */
     const char *link;
+    int status;        /* 0: 200 */
     unsigned failures; /* so many answers are 503 first */
     bool without_ranges;
     unsigned requests;
@@ -71,7 +72,8 @@ static inline void script_respond_bytes(struct http_request *request, struct scr
         http_request_add_header(request, "Docker-Content-Digest", answer->claimed_digest);
     if (answer->link != NULL)
         http_request_add_header(request, "Link", answer->link);
-    http_request_respond(request, offset > 0 ? 206 : 200, answer->type, answer->bytes + offset,
+    int status = answer->status != 0 ? answer->status : 200;
+    http_request_respond(request, offset > 0 ? 206 : status, answer->type, answer->bytes + offset,
                          answer->length - offset);
 }
 

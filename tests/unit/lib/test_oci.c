@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/oci.h"
 
@@ -73,12 +74,31 @@ static void a_descriptor_without_a_real_digest_is_refused(void **state)
     }
 }
 
+/* Each was once looked for among all the others, for hours. */
+static void as_many_annotations_as_fit_are_read(void **state)
+{
+    (void)state;
+    struct oci_manifest manifest = {0};
+    AUTO_BUFFER struct buffer text = {0};
+    size_t count = 0;
+    buffer_append_text(&text, "{\"schemaVersion\":2,\"annotations\":{");
+    for (; text.length < OCI_MANIFEST_LIMIT - 32; count++)
+        buffer_printf(&text, "%s\"%zu\":\"\"", count > 0 ? "," : "", count);
+    buffer_append_text(&text, "}}");
+    assert_int_equal(json_parse_record(&oci_manifest_record, buffer_text(&text), text.length,
+                                       JSON_LENIENT, &manifest, NULL),
+                     0);
+    assert_int_equal(manifest.annotations.count, count);
+    json_record_release(&oci_manifest_record, &manifest);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_manifest_is_read_and_written_without_loss),
         cmocka_unit_test(an_index_lists_manifests_by_platform),
         cmocka_unit_test(a_descriptor_without_a_real_digest_is_refused),
+        cmocka_unit_test(as_many_annotations_as_fit_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

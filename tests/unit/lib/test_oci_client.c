@@ -423,11 +423,56 @@ static void all_pages_of_a_list_are_joined(void **state)
 static void a_link_to_another_host_is_not_followed(void **state)
 {
     struct scripted_registry *registry = *state;
-    script_add(registry, "/v2/" REPO "/tags/list", "application/json", "{\"tags\":null}", 13)
+    script_add(registry, "/v2/" REPO "/tags/list", "application/json", "{\"tags\":[\"1\"]}", 14)
         ->link = "<http://127.0.0.2:1/v2/x>; rel=\"next\"";
     oci_client_list_tags(registry->client, REPO, script_note, registry);
     script_assert_ok(registry);
+    assert_string_equal(buffer_text(&registry->bytes),
+                        "{\"name\":\"default/hello\",\"tags\":[\"1\"]}");
+}
+
+static void an_empty_page_ends_a_list(void **state)
+{
+    struct scripted_registry *registry = *state;
+    struct scripted *page =
+        script_add(registry, "/v2/" REPO "/tags/list", "application/json", "{\"tags\":null}", 13);
+    page->link = "</v2/default/hello/tags/list>; rel=\"next\"";
+    oci_client_list_tags(registry->client, REPO, script_note, registry);
+    script_assert_ok(registry);
+    assert_int_equal(page->requests, 1);
     assert_string_equal(buffer_text(&registry->bytes), "{\"name\":\"default/hello\",\"tags\":[]}");
+}
+
+static void what_is_listed_must_be_names(void **state)
+{
+    struct scripted_registry *registry = *state;
+    static const char *const lists[] = {"{\"tags\":[null]}", "{\"tags\":[1]}",
+                                        "{\"tags\":[\"\\u001b[2J\"]}"};
+    for (size_t i = 0; i < ARRAY_LENGTH(lists); i++) {
+        AUTO_FREE char *path = xasprintf("/v2/r%zu/tags/list", i);
+        AUTO_FREE char *repository = xasprintf("r%zu", i);
+        script_add(registry, path, "application/json", lists[i], strlen(lists[i]));
+        oci_client_list_tags(registry->client, repository, script_note, registry);
+        script_assert_error(registry, ERROR_PROTOCOL, "\"tags\" holds something that is no name");
+    }
+}
+
+static void errors_with_holes_in_them_are_errors(void **state)
+{
+    struct scripted_registry *registry = *state;
+    static const char *const bodies[] = {
+        "{\"error\":{\"code\":null,\"message\":null}}",
+        "{\"errors\":[{\"code\":null}]}",
+        "{\"errors\":[null]}",
+        "{\"errors\":[{\"code\":\"DENIED\",\"message\":null}]}",
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(bodies); i++) {
+        AUTO_FREE char *path = xasprintf("/v2/r%zu/manifests/1.0", i);
+        AUTO_FREE char *repository = xasprintf("r%zu", i);
+        script_add(registry, path, "application/json", bodies[i], strlen(bodies[i]))->status = 401;
+        oci_client_get_manifest(registry->client, repository, "1.0", script_note, registry);
+        script_assert_error(registry, ERROR_INVALID, i < 3 ? "HTTP status 401" : "DENIED");
+    }
 }
 
 /* --- the end --- */
@@ -476,6 +521,9 @@ int main(void)
         TEST(a_manifest_is_put_with_its_type),
         TEST(all_pages_of_a_list_are_joined),
         TEST(a_link_to_another_host_is_not_followed),
+        TEST(an_empty_page_ends_a_list),
+        TEST(what_is_listed_must_be_names),
+        TEST(errors_with_holes_in_them_are_errors),
         TEST(a_destroyed_client_calls_nobody_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
