@@ -55,6 +55,15 @@ static int check_index(const struct verification *verification)
     if (json_parse_record(&oci_index_record, chain->index, chain->index_length, JSON_LENIENT,
                           &index, verification->error) < 0)
         return error_wrap(verification->error, "image %s: index", chain->pinned);
+    /* A document that is an index to us and a manifest to others would be two images under one
+     * signature. */
+    if (index.media_type[0] != '\0' && strcmp(index.media_type, OCI_INDEX_TYPE) != 0) {
+        error_set(verification->error, ERROR_INVALID,
+                  "image %s: expected an index of type %s, found \"%s\"", chain->pinned,
+                  OCI_INDEX_TYPE, index.media_type);
+        json_record_release(&oci_index_record, &index);
+        return -1;
+    }
     const struct oci_descriptor *child =
         platforms_find(&index, verification->architecture, verification->error);
     int result = child == NULL ? error_wrap(verification->error, "image %s", chain->pinned)

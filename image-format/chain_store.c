@@ -127,10 +127,9 @@ static int write_signatures(const struct image_chain *chain, const char *dir, st
     return write_part(dir, "signatures.json", text, strlen(text), error);
 }
 
-/* A folder that held another chain may hold its index. */
-static int remove_index(const char *dir, struct error *error)
+static int remove_part(const char *dir, const char *name, struct error *error)
 {
-    AUTO_FREE char *path = xasprintf("%s/index", dir);
+    AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
     if (unlink(path) < 0 && errno != ENOENT)
         return error_set_errno(error, errno, "remove %s", path);
     return 0;
@@ -143,12 +142,13 @@ int image_chain_save(const struct image_chain *chain, const char *dir, struct er
                          chain->signature_count, STORED_SIGNATURES_MAX);
     if (file_make_directory(dir, 0700, error) < 0)
         return -1;
-    if (chain->index != NULL
-            ? write_part(dir, "index", chain->index, chain->index_length, error) < 0
-            : remove_index(dir, error) < 0)
+    /* `pinned` goes first and comes last: a chain without it was not saved whole. The folder may
+     * have held another one. */
+    if (remove_part(dir, "pinned", error) < 0 || remove_part(dir, "index", error) < 0)
         return -1;
-    /* `pinned` last: a chain without it was not saved whole. */
-    if (write_part(dir, "manifest", chain->manifest, chain->manifest_length, error) < 0 ||
+    if ((chain->index != NULL &&
+         write_part(dir, "index", chain->index, chain->index_length, error) < 0) ||
+        write_part(dir, "manifest", chain->manifest, chain->manifest_length, error) < 0 ||
         write_part(dir, "config", chain->config, chain->config_length, error) < 0 ||
         write_signatures(chain, dir, error) < 0)
         return -1;

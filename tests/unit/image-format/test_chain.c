@@ -1,6 +1,8 @@
 /* What may boot: the chain from the pinned digest to the kernel, and the signature on it. */
 #include "tests/unit/image-format/fixture.h"
 
+#include <sys/stat.h>
+
 struct world {
     struct private_key *key, *stranger;
     struct trusted_key trusted;
@@ -312,6 +314,18 @@ static void a_signed_thing_that_is_no_unikernel_is_refused(void **state)
     assert_signed_but_refused(world, size, "\"size\":0}]", ERROR_INVALID, "out of range");
 }
 
+static void a_signed_index_of_another_type_is_refused(void **state)
+{
+    struct world *world = *state;
+    char *at = strstr(world->chain.index, OCI_INDEX_TYPE);
+    assert_non_null(at);
+    at[0] = 'x';
+    digest_of_bytes(world->chain.index, world->chain.index_length, world->chain.pinned);
+    drop_signatures(&world->chain);
+    add_signature(&world->chain, world->key, world->chain.pinned);
+    assert_refused(world, ERROR_INVALID, "expected an index of type", "found \"xpplication/");
+}
+
 static void a_chain_is_the_same_after_saving_and_loading(void **state)
 {
     struct world *world = *state;
@@ -335,6 +349,23 @@ static void a_chain_is_the_same_after_saving_and_loading(void **state)
     image_chain_release(&loaded);
     image_chain_release(&chain);
     packed_image_release(&plain);
+    remove_folder(folder);
+}
+
+static void a_chain_that_was_not_saved_whole_over_another_is_not_loaded(void **state)
+{
+    struct world *world = *state;
+    char *folder = temporary_folder();
+    struct image_chain loaded;
+    struct error error = ERROR_INIT;
+    AUTO_FREE char *config = xasprintf("%s/config", folder);
+    assert_int_equal(image_chain_save(&world->chain, folder, NULL), 0);
+    assert_int_equal(unlink(config), 0);
+    assert_int_equal(mkdir(config, 0700), 0); /* no file gets this name */
+    assert_int_equal(image_chain_save(&world->chain, folder, NULL), -1);
+    assert_int_equal(image_chain_load(folder, &loaded, &error), -1);
+    assert_int_equal(error.code, ERROR_NOT_FOUND);
+    assert_non_null(strstr(error.message, "/pinned"));
     remove_folder(folder);
 }
 
@@ -384,7 +415,9 @@ int main(void)
         TEST(a_swapped_manifest_of_a_plain_image_is_altered),
         TEST(an_architecture_that_is_not_there_is_not_found),
         TEST(a_signed_thing_that_is_no_unikernel_is_refused),
+        TEST(a_signed_index_of_another_type_is_refused),
         TEST(a_chain_is_the_same_after_saving_and_loading),
+        TEST(a_chain_that_was_not_saved_whole_over_another_is_not_loaded),
         TEST(altered_files_on_disk_are_found_by_verifying),
         TEST(a_folder_that_holds_no_whole_chain_is_not_loaded),
     };
