@@ -38,6 +38,15 @@ static int set_error(struct error *error, int number, const char *what, const ch
 
 /* --- the store --- */
 
+/* The new folders' names, from the state folder down to the 256. */
+static int sync_folders(const char *folder, const char *blobs, struct error *error)
+{
+    AUTO_FREE char *between = xasprintf("%s/blobs", folder);
+    if (file_sync_directory(folder, error) < 0 || file_sync_directory(between, error) < 0)
+        return -1;
+    return file_sync_directory(blobs, error);
+}
+
 int blob_store_open(const char *folder, struct blob_store **ret_store, struct error *error)
 {
     struct blob_store *store = xcalloc(1, sizeof *store);
@@ -50,7 +59,7 @@ int blob_store_open(const char *folder, struct blob_store **ret_store, struct er
         result = file_make_directory(path, 0700, error);
     }
     if (result == 0)
-        result = file_sync_directory(store->blobs, error);
+        result = sync_folders(folder, store->blobs, error);
     if (result < 0) {
         blob_store_close(store);
         return -1;

@@ -68,9 +68,9 @@ static const char *const statements[STATEMENT_COUNT] = {
     [PUT_TAG] = "INSERT INTO tags VALUES (" REPOSITORY_ID ", ?2, (SELECT id FROM manifests"
                 " WHERE repository = " REPOSITORY_ID " AND digest = ?3))"
                 " ON CONFLICT (repository, name) DO UPDATE SET manifest = excluded.manifest",
-    [GET_BY_DIGEST] = "SELECT digest, media_type, subject, bytes FROM manifests"
+    [GET_BY_DIGEST] = "SELECT digest, media_type, subject, bytes, id FROM manifests"
                       " WHERE repository = " REPOSITORY_ID " AND digest = ?2",
-    [GET_BY_TAG] = "SELECT digest, media_type, subject, bytes FROM tags"
+    [GET_BY_TAG] = "SELECT digest, media_type, subject, bytes, id FROM tags"
                    " JOIN manifests ON manifests.id = tags.manifest"
                    " WHERE tags.repository = " REPOSITORY_ID " AND tags.name = ?2",
     [REMOVE_MANIFEST] =
@@ -80,8 +80,8 @@ static const char *const statements[STATEMENT_COUNT] = {
                   " AND name > ?2 ORDER BY name LIMIT ?3",
     [LIST_REPOSITORIES] = "SELECT name FROM repositories WHERE name > ?1 ORDER BY name LIMIT ?2",
     [LIST_REFERRERS] =
-        "SELECT digest, media_type, subject, bytes FROM manifests"
-        " WHERE repository = " REPOSITORY_ID " AND subject = ?2 ORDER BY id LIMIT ?3",
+        "SELECT digest, media_type, subject, bytes, id FROM manifests"
+        " WHERE repository = " REPOSITORY_ID " AND subject = ?2 AND id > ?3 ORDER BY id",
     [ADD_UPLOAD] = "INSERT INTO uploads VALUES (?1, ?2)",
     [HAS_UPLOAD] = "SELECT 1 FROM uploads WHERE id = ?1 AND repository = ?2",
     [REMOVE_UPLOAD] = "DELETE FROM uploads WHERE id = ?1",
@@ -323,6 +323,7 @@ static void read_manifest(struct database_statement *row, struct metadata_manife
     ret_manifest->subject = xstrdup(database_column_text(row, 2));
     ret_manifest->bytes = xmemdup(bytes != NULL ? bytes : "", length);
     ret_manifest->length = length;
+    ret_manifest->id = (uint64_t)database_column_int(row, 4);
 }
 
 int metadata_get_manifest(struct metadata *metadata, const char *repository, const char *reference,
@@ -397,19 +398,24 @@ int metadata_list_repositories(struct metadata *metadata, const char *last, uint
 }
 
 int metadata_list_referrers(struct metadata *metadata, const char *repository, const char *subject,
-                            uint64_t limit,
-                            void (*each)(const struct metadata_manifest *manifest, void *data),
+                            uint64_t last,
+                            bool (*each)(const struct metadata_manifest *manifest, void *data),
                             void *data, struct error *error)
 {
     pthread_mutex_lock(&metadata->lock);
     struct database_statement *list = bind(metadata, LIST_REFERRERS, repository, subject);
-    database_bind_int(list, 3, (int64_t)limit);
+    database_bind_int(list, 3, (int64_t)last);
     int result;
     while ((result = database_step(list, error)) == 1) {
         struct metadata_manifest manifest = {0};
         read_manifest(list, &manifest);
-        each(&manifest, data);
+        bool goes_on = each(&manifest, data);
         metadata_manifest_finish(&manifest);
+        if (goes_on)
+            continue;
+        database_reset(list);
+        result = 0;
+        break;
     }
     pthread_mutex_unlock(&metadata->lock);
     return result;

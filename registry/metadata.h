@@ -32,6 +32,7 @@ struct metadata_manifest {
     char *bytes;
     size_t length;
     char *subject; /* NULL: none */
+    uint64_t id;   /* of its row, growing; 0 before it is stored */
 };
 
 void metadata_manifest_finish(struct metadata_manifest *manifest);
@@ -63,11 +64,11 @@ int metadata_list_tags(struct metadata *metadata, const char *repository, const 
                        uint64_t limit, struct json_strings *ret_names, struct error *error);
 int metadata_list_repositories(struct metadata *metadata, const char *last, uint64_t limit,
                                struct json_strings *ret_names, struct error *error);
-/* Calls `each` for up to `limit` manifests with that subject, with the lock held: it must not call
- * back. */
+/* Calls `each` for the manifests with that subject whose id is over `last`, by id, until it returns
+ * false; with the lock held: it must not call back. */
 int metadata_list_referrers(struct metadata *metadata, const char *repository, const char *subject,
-                            uint64_t limit,
-                            void (*each)(const struct metadata_manifest *manifest, void *data),
+                            uint64_t last,
+                            bool (*each)(const struct metadata_manifest *manifest, void *data),
                             void *data, struct error *error);
 
 int metadata_add_upload(struct metadata *metadata, const char *id, const char *repository,

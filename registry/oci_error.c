@@ -4,6 +4,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/log.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 static const struct {
@@ -24,9 +25,9 @@ static const struct {
     [OCI_UNKNOWN] = {"UNKNOWN", 500},
 };
 
-static void respond(struct http_request *request, enum oci_error code, int status,
-                    const char *message)
+static void respond(struct http_request *request, enum oci_error code, int status, char *message)
 {
+    text_make_printable(message); /* parts of it are the client's */
     struct json_object *entry = json_object_new_object();
     json_object_object_add(entry, "code", json_object_new_string(codes[code].name));
     json_object_object_add(entry, "message", json_object_new_string(message));
@@ -62,9 +63,10 @@ void oci_error_respond_failure(struct http_request *request, const struct error 
               http_request_path(request), "error", error->message);
     /* Paths of this machine are for the log, not for clients. */
     if (error->code == ERROR_NO_CAPACITY)
-        respond(request, OCI_UNKNOWN, 507, "the registry's disk is full");
+        oci_error_respond_status(request, OCI_UNKNOWN, 507, "the registry's disk is full");
     else
-        respond(request, OCI_UNKNOWN, 500, "the registry failed; its log says why");
+        oci_error_respond_status(request, OCI_UNKNOWN, 500,
+                                 "the registry failed; its log says why");
 }
 
 void oci_error_respond_server(struct http_request *request, const struct error *error)
@@ -87,5 +89,5 @@ void oci_error_respond_server(struct http_request *request, const struct error *
         code = OCI_UNKNOWN;
         break;
     }
-    respond(request, code, error_http_status(error->code), error->message);
+    oci_error_respond_status(request, code, error_http_status(error->code), "%s", error->message);
 }

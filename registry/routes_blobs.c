@@ -41,6 +41,21 @@ static void respond_blob(struct http_request *request, struct registry *registry
                               "application/octet-stream", descriptor, offset, length);
 }
 
+/* Opens a blob of the repository; 0: it has none. One that is listed and not on disk, because of
+ * a DELETE since or a damaged disk, is none: who pushes it again mends it. */
+static int open_blob(struct registry *registry, const char *repository, const char *digest,
+                     int *ret_descriptor, uint64_t *ret_size, struct error *error)
+{
+    int found = metadata_has_blob(registry->metadata, repository, digest, error);
+    if (found != 1 ||
+        blob_store_open_blob(registry->blobs, digest, ret_descriptor, ret_size, error) == 0)
+        return found;
+    if (error->code != ERROR_NOT_FOUND)
+        return -1;
+    log_warn("a listed blob is not on disk", "repository", repository, "digest", digest);
+    return 0;
+}
+
 void route_blob_get(struct http_request *request, void *data)
 {
     struct registry *registry = data;
@@ -49,11 +64,9 @@ void route_blob_get(struct http_request *request, void *data)
     const char *digest = repository != NULL ? route_digest(request) : NULL;
     if (digest == NULL)
         return;
-    int found = metadata_has_blob(registry->metadata, repository, digest, &error);
     int descriptor = -1;
     uint64_t size = 0;
-    if (found == 1 && blob_store_open_blob(registry->blobs, digest, &descriptor, &size, &error) < 0)
-        found = -1;
+    int found = open_blob(registry, repository, digest, &descriptor, &size, &error);
     if (found == 1)
         respond_blob(request, registry, digest, descriptor, size);
     else if (found == 0)

@@ -10,8 +10,11 @@
 #include "registry/oci_error.h"
 #include "registry/routes.h"
 
-#define PAGE_MAX      1000
-#define REFERRERS_MAX 1000
+#define PAGE_MAX 1000
+/* Manifests that one page of referrers looks at, and the bytes of all of them together, which bound
+ * what their annotations can make of the answer. */
+#define REFERRERS_MAX       1000
+#define REFERRERS_BYTES_MAX OCI_MANIFEST_LIMIT
 
 struct page {
     const char *last;
@@ -96,6 +99,10 @@ void route_catalog(struct http_request *request, void *data)
 struct referrers {
     const char *wanted_type; /* NULL: any */
     struct json_object *list;
+    size_t count;
+    size_t bytes;
+    uint64_t last; /* id of the last one looked at */
+    bool has_more;
 };
 
 /* A manifest's own artifactType, or for an image its config's media type (image spec 1.1). */
@@ -110,9 +117,8 @@ static const char *artifact_type_of(struct json_object *document)
     return NULL;
 }
 
-static void add_referrer(const struct metadata_manifest *manifest, void *data)
+static void add_referrer(struct referrers *referrers, const struct metadata_manifest *manifest)
 {
-    struct referrers *referrers = data;
     AUTO_JSON struct json_object *document = NULL;
     struct json_object *annotations;
     if (json_parse(manifest->bytes, manifest->length, &document, NULL) < 0)
@@ -132,6 +138,32 @@ static void add_referrer(const struct metadata_manifest *manifest, void *data)
     json_object_array_add(referrers->list, entry);
 }
 
+static bool take_referrer(const struct metadata_manifest *manifest, void *data)
+{
+    struct referrers *referrers = data;
+    /* At least one a page, so that every page leads on. */
+    if (referrers->count > 0 && (referrers->count == REFERRERS_MAX ||
+                                 manifest->length > REFERRERS_BYTES_MAX - referrers->bytes)) {
+        referrers->has_more = true;
+        return false;
+    }
+    referrers->count++;
+    referrers->bytes += manifest->length;
+    referrers->last = manifest->id;
+    add_referrer(referrers, manifest);
+    return true;
+}
+
+/* Of the query, what the next page repeats. */
+static void add_next_referrers(struct http_request *request, const struct referrers *referrers)
+{
+    AUTO_FREE char *type =
+        referrers->wanted_type != NULL ? http_encode_segment(referrers->wanted_type) : NULL;
+    route_add_header(request, "Link", "<%s?last=%llu%s%s>; rel=\"next\"",
+                     http_request_path(request), (unsigned long long)referrers->last,
+                     type != NULL ? "&artifactType=" : "", type != NULL ? type : "");
+}
+
 void route_referrers(struct http_request *request, void *data)
 {
     struct registry *registry = data;
@@ -140,19 +172,28 @@ void route_referrers(struct http_request *request, void *data)
     const char *digest = repository != NULL ? route_digest(request) : NULL;
     if (digest == NULL)
         return;
-    struct referrers referrers = {http_request_query(request, "artifactType"),
-                                  json_object_new_array()};
+    const char *text_of_last = http_request_query(request, "last");
+    uint64_t last = 0;
+    if (text_of_last != NULL && !text_parse_u64(text_of_last, INT64_MAX, &last)) {
+        oci_error_respond_status(request, OCI_UNSUPPORTED, 400, "last=%.40s is no number",
+                                 text_of_last);
+        return;
+    }
+    struct referrers referrers = {.wanted_type = http_request_query(request, "artifactType"),
+                                  .list = json_object_new_array()};
     AUTO_JSON struct json_object *index = json_object_new_object();
     json_object_object_add(index, "schemaVersion", json_object_new_int(2));
     json_object_object_add(index, "mediaType", json_object_new_string(OCI_INDEX_TYPE));
     json_object_object_add(index, "manifests", referrers.list);
-    if (metadata_list_referrers(registry->metadata, repository, digest, REFERRERS_MAX, add_referrer,
+    if (metadata_list_referrers(registry->metadata, repository, digest, last, take_referrer,
                                 &referrers, &error) < 0) {
         oci_error_respond_failure(request, &error);
         return;
     }
     if (referrers.wanted_type != NULL)
         http_request_add_header(request, "OCI-Filters-Applied", "artifactType");
+    if (referrers.has_more)
+        add_next_referrers(request, &referrers);
     AUTO_FREE char *text = json_text(index);
     http_request_respond(request, 200, OCI_INDEX_TYPE, text, strlen(text));
 }

@@ -210,6 +210,28 @@ referrers() {
 }
 check referrers_of_a_subject referrers
 
+many_referrers() { # 1,001 of them: more than a page
+    local i subject next
+    subject=$(digest_of many-subject)
+    for i in $(seq 1001); do
+        printf '{"schemaVersion":2,"mediaType":"%s","artifactType":"application/x-note","subject":{"digest":"%s"},"annotations":{"i":"%s"}}' \
+            "$manifest_type" "$subject" "$i" >"note-$i"
+        printf 'url = "%s"\nupload-file = "note-%s"\nheader = "Content-Type: %s"\noutput = "noted"\nfail\n' \
+            "$url/v2/noted/manifests/$(digest_of "note-$i")" "$i" "$manifest_type"
+        [ "$i" = 1001 ] || echo next
+    done >notes
+    curl -sS -K notes && http 200 "$url/v2/noted/referrers/$subject?artifactType=application/x-note" &&
+        jq -e '.manifests | length == 1000 and .[0].annotations.i == "1"' body || return 1
+    next=$(header Link)
+    [[ $next == *artifactType=application%2Fx-note* ]] || { echo "Link: $next"; return 1; }
+    next=${next#<} next=${next%%>*}
+    http 200 "$url$next" && header_is Link '' &&
+        jq -e '.manifests | length == 1 and .[0].annotations.i == "1001"' body &&
+        http 400 "$url/v2/noted/referrers/$subject?last=x"
+}
+echo subject >many-subject
+check referrers_come_in_pages many_referrers
+
 # --- lists ---
 tags() {
     local tag
@@ -259,6 +281,16 @@ last_copy() {
 }
 check the_file_goes_with_the_last_repository last_copy
 
+lost_file() {
+    local lost hex
+    echo lost >lost && push_blob lost lost || return 1
+    lost=$(digest_of lost) hex=${lost#sha256:}
+    rm "$work/registry/blobs/sha256/${hex:0:2}/$hex"
+    http 404 "$url/v2/lost/blobs/$lost" && error_is BLOB_UNKNOWN && push_blob lost lost &&
+        http 200 "$url/v2/lost/blobs/$lost" && body_is lost
+}
+check a_blob_whose_file_is_lost_can_be_pushed_again lost_file
+
 # --- hostile names ---
 traversal() {
     touch secret
@@ -275,6 +307,11 @@ traversal() {
     curl -sS -o body --path-as-is -X PUT --data-binary @manifest -H "Content-Type: $manifest_type" \
         "$url/v2/../../../tmp/x/manifests/v1" && error_is NAME_INVALID
 }
+broken_text() { # what a client sent comes back as JSON that can be read
+    http 404 "$url/v2/a/manifests/%ff%1b" && [ "$(jq -r '.errors[0].message' body)" = \
+        'repository a has no manifest "??"' ]
+}
+check errors_about_broken_text_are_json broken_text
 check names_never_lead_out_of_the_state_folder traversal
 
 wrong_method() {

@@ -161,9 +161,10 @@ static void lists_are_sorted_by_bytes_and_paged(void **state)
     json_strings_release(&names);
 }
 
-static void note_digest(const struct metadata_manifest *manifest, void *data)
+static bool note_digest(const struct metadata_manifest *manifest, void *data)
 {
     json_strings_add(data, manifest->digest);
+    return true;
 }
 
 static void referrers_are_found_by_their_subject(void **state)
@@ -174,8 +175,31 @@ static void referrers_are_found_by_their_subject(void **state)
     assert_int_equal(put(place, "r", B, NULL, A, NULL, missing), 1);
     assert_int_equal(put(place, "r", C, NULL, B, NULL, missing), 1);
     assert_int_equal(put(place, "other", C, NULL, A, NULL, missing), 1);
+    assert_int_equal(metadata_list_referrers(place->metadata, "r", A, 0, note_digest, &found, NULL),
+                     0);
+    assert_int_equal(found.count, 1);
+    assert_string_equal(found.items[0], B);
+    json_strings_release(&found);
+}
+
+static bool note_id(const struct metadata_manifest *manifest, void *data)
+{
+    *(uint64_t *)data = manifest->id;
+    return false;
+}
+
+static void referrers_go_on_behind_the_one_that_was_enough(void **state)
+{
+    struct place *place = *state;
+    char missing[DIGEST_TEXT_MAX];
+    uint64_t last = 0;
+    struct json_strings found = {0};
+    assert_int_equal(put(place, "r", C, NULL, A, NULL, missing), 1);
+    assert_int_equal(put(place, "r", B, NULL, A, NULL, missing), 1);
+    assert_int_equal(metadata_list_referrers(place->metadata, "r", A, 0, note_id, &last, NULL), 0);
+    assert_int_not_equal(last, 0);
     assert_int_equal(
-        metadata_list_referrers(place->metadata, "r", A, 10, note_digest, &found, NULL), 0);
+        metadata_list_referrers(place->metadata, "r", A, last, note_digest, &found, NULL), 0);
     assert_int_equal(found.count, 1);
     assert_string_equal(found.items[0], B);
     json_strings_release(&found);
@@ -208,6 +232,7 @@ int main(void)
         TEST(a_tag_moves_and_goes_with_its_manifest),
         TEST(lists_are_sorted_by_bytes_and_paged),
         TEST(referrers_are_found_by_their_subject),
+        TEST(referrers_go_on_behind_the_one_that_was_enough),
         TEST(all_of_it_outlives_the_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
