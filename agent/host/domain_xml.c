@@ -62,7 +62,7 @@ static void append_machine(const struct domain_spec *spec, struct buffer *buffer
     buffer_append_text(buffer, "</os>\n<cpu mode='maximum'/>\n");
     if (!spec->kvm)
         buffer_append_text(buffer,
-                           "<features><tcg><tb-cache unit='MiB'>32</tb-cache></tcg></features>\n");
+                           "<features><tcg><tb-cache unit='MiB'>16</tb-cache></tcg></features>\n");
     buffer_append_text(buffer, "<on_poweroff>destroy</on_poweroff>\n"
                                "<on_reboot>destroy</on_reboot>\n<on_crash>destroy</on_crash>\n");
 }

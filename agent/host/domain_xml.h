@@ -21,6 +21,7 @@ struct domain_spec {
     const char *console_path; /* of the serial port's socket, which QEMU listens on */
     const char *command_line;
     uint64_t memory; /* bytes */
+    uint64_t limit;  /* bytes that QEMU may take in all */
     uint32_t vcpus;
     bool kvm;
     uint32_t uid, gid; /* QEMU's own */

@@ -27,7 +27,7 @@ void guest_job_submit(struct guest *guest, uint64_t sequence, void (*run)(struct
                       void (*done)(struct worker_job *))
 {
     struct guest_job *job = guest_job_create(guest, sequence, run, done);
-    worker_submit(guest->guests->options.worker, &job->job);
+    worker_submit(guest->guests->options.end_worker, &job->job);
 }
 
 char *guest_console_path(const struct guest *guest)
@@ -57,6 +57,7 @@ static void fill_spec(const struct guest_job *job, struct domain_spec *spec)
     memcpy(spec->tap, guest->tap, sizeof spec->tap);
     spec->command_line = job->boot.command_line;
     spec->memory = job->boot.memory;
+    spec->limit = job->boot.memory + GUEST_OVERHEAD_BYTES;
     spec->vcpus = job->boot.vcpus;
     spec->kvm = options->kvm;
     spec->uid = guest_user_of(guest->id);

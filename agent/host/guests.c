@@ -311,7 +311,7 @@ void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boo
     memcpy(guest->address, boot->address, sizeof guest->address);
     struct guest_job *job = guest_job_create(guest, sequence, guest_job_boot, boot_done);
     job->boot = *boot;
-    worker_submit(guests->options.worker, &job->job);
+    worker_submit(guests->options.boot_worker, &job->job);
 }
 
 /* ---- forgetting ---- */
@@ -364,6 +364,22 @@ static void sweep_taps(struct guests *guests)
     free(ids);
 }
 
+/* What an instance that ended in our absence had is nobody's. */
+static void repin(struct guests *guests)
+{
+    struct error error = ERROR_INIT;
+    struct network_pin *pins = xcalloc(guests->count + 1, sizeof *pins);
+    size_t count = 0;
+    for (struct guest *guest = guests->first; guest != NULL; guest = guest->next, count++) {
+        memcpy(pins[count].tap, guest->tap, sizeof pins[count].tap);
+        memcpy(pins[count].mac, guest->mac, sizeof pins[count].mac);
+        memcpy(pins[count].address, guest->address, sizeof pins[count].address);
+    }
+    if (network_adopt(guests->options.network, pins, count, &error) < 0)
+        log_warn("the adopted guests' addresses cannot be pinned", "error", error.message);
+    free(pins);
+}
+
 void guests_adopt(struct guests *guests, const struct hypervisor_found *found, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -386,6 +402,7 @@ void guests_adopt(struct guests *guests, const struct hypervisor_found *found, s
         log_info("microVM adopted", "id", guest->id, "uptime_ms", LOG_NUMBER(found[i].uptime_ms));
     }
     sweep_taps(guests);
+    repin(guests);
 }
 
 void guests_report_running(struct guests *guests)

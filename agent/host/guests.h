@@ -4,7 +4,7 @@
  *                |                             |  ^
  *                +---------- failed -----------+--+ boot again
  *
- * Owns them with their consoles and timers; blocking steps run on `worker`'s threads, whose
+ * Owns them with their consoles and timers; blocking steps run on the workers' threads, whose
  * network namespace must be an empty one (network_tap_make). Loop thread. */
 #pragma once
 
@@ -19,9 +19,14 @@
 
 struct guests;
 
+/* What one microVM costs beside its guest's memory: QEMU's own pages and its translation cache.
+ * Nodes are filled by it, and a QEMU that takes more is killed. */
+#define GUEST_OVERHEAD_BYTES ((uint64_t)64 << 20)
+
 struct guests_options {
     uv_loop_t *loop;
-    struct worker *worker;
+    struct worker *boot_worker; /* apart, so that a slow boot delays nobody's end */
+    struct worker *end_worker;
     struct hypervisor *hypervisor;
     struct network *network;
     struct image_store *images;
@@ -39,7 +44,7 @@ struct guests_options {
 
 /* Everything in `options` stays the caller's and outlives this. */
 struct guests *guests_create(const struct guests_options *options);
-/* The microVMs go on; their consoles are let go. After worker's threads have ended. */
+/* The microVMs go on; their consoles are let go. After the workers' threads have ended. */
 void guests_destroy(struct guests *guests);
 
 /* What the hypervisor found running at the start, and the sweeping of what nobody owns. Reports

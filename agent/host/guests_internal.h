@@ -53,6 +53,7 @@ struct guest_job {
 struct guest_job *guest_job_create(struct guest *guest, uint64_t sequence,
                                    void (*run)(struct worker_job *),
                                    void (*done)(struct worker_job *));
+/* To the worker that ends microVMs. */
 void guest_job_submit(struct guest *guest, uint64_t sequence, void (*run)(struct worker_job *),
                       void (*done)(struct worker_job *));
 void guest_job_boot(struct worker_job *job);

@@ -129,7 +129,8 @@ static void create_guests(struct host *host)
     stat(folder, &consoles);
     struct guests_options options = {
         .loop = &host->loop,
-        .worker = host->hypervisor_worker,
+        .boot_worker = host->boot_worker,
+        .end_worker = host->end_worker,
         .hypervisor = host->hypervisor,
         .network = host->network,
         .images = host->images,
@@ -189,7 +190,7 @@ static void begin_start(struct host *host)
     job->job.done = start_done;
     job->host = host;
     job->result = -1;
-    worker_submit(host->hypervisor_worker, &job->job);
+    worker_submit(host->boot_worker, &job->job);
 }
 
 static void prepare_hypervisor_thread(void)
@@ -300,13 +301,15 @@ static void close_any(uv_handle_t *handle, void *context)
 /* Threads first: what they finish comes through the queue while everything is still there. */
 static void finish(struct host *host)
 {
-    worker_stop(host->hypervisor_worker);
+    worker_stop(host->boot_worker);
+    worker_stop(host->end_worker);
     worker_stop(host->image_worker);
     proxy_destroy(host->proxy);
     hypervisor_close(host->hypervisor);
     loop_queue_destroy(host->queue);
     guests_destroy(host->guests);
-    worker_destroy(host->hypervisor_worker);
+    worker_destroy(host->boot_worker);
+    worker_destroy(host->end_worker);
     worker_destroy(host->image_worker);
     channel_destroy(host->channel);
     uv_walk(&host->loop, close_any, NULL);
@@ -337,8 +340,8 @@ int host_run(const struct host_options *options)
     watch_signal(&host, &host.interrupt, on_signal, SIGINT);
     watch_signal(&host, &host.child, on_child, SIGCHLD);
     host.image_worker = worker_create(host.queue, 1, NULL);
-    host.hypervisor_worker =
-        worker_create(host.queue, HYPERVISOR_THREADS, prepare_hypervisor_thread);
+    host.boot_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare_hypervisor_thread);
+    host.end_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare_hypervisor_thread);
     begin_start(&host);
     uv_run(&host.loop, UV_RUN_DEFAULT);
     finish(&host);

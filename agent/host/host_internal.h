@@ -26,7 +26,8 @@ struct host {
     struct network *network;
     struct image_store *images;
     struct loop_queue *queue;
-    struct worker *hypervisor_worker; /* each thread in an empty network namespace */
+    struct worker *boot_worker; /* these two: each thread in an empty network namespace */
+    struct worker *end_worker;
     struct worker *image_worker;
     struct hypervisor *hypervisor; /* set by the first job, before there are guests */
     struct guests *guests;         /* NULL until the start is through */

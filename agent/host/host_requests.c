@@ -7,8 +7,6 @@
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
 
-/* What one microVM costs beside its guest's memory: QEMU's own pages and its translation cache. */
-#define OVERHEAD_BYTES ((uint64_t)64 << 20)
 /* Kept for the host itself: the larger of this and a tenth of its memory. */
 #define RESERVE_BYTES ((uint64_t)512 << 20)
 /* Unikernels are idle most of the time: virtual processors promised for each real one. */
@@ -60,7 +58,7 @@ static void hello(struct host *host, uint64_t sequence)
                       host->accelerator.reason);
     welcome->memory = total > reserve ? total - reserve : 0;
     welcome->vcpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN) * VCPUS_PER_PROCESSOR;
-    welcome->overhead = OVERHEAD_BYTES;
+    welcome->overhead = GUEST_OVERHEAD_BYTES;
     channel_send(host->channel, &message, -1);
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent/host/hypervisor.h"
 #include "lib/cleanup.h"
@@ -23,6 +24,7 @@ struct libvirt {
     int callback;
     pthread_t thread;
     atomic_bool stopping;
+    atomic_bool unlimited; /* said once */
 };
 
 static struct libvirt *of(struct hypervisor *hypervisor)
@@ -70,12 +72,18 @@ static pid_t read_pid(struct libvirt *libvirt, const char *id)
     return text_parse_u64(text, INT32_MAX, &pid) ? (pid_t)pid : -1;
 }
 
-/* The last line that QEMU itself left in its log, or "". The caller frees. */
-static char *last_words(struct libvirt *libvirt, const char *id)
+/* What libvirt and QEMU write about one boot; the caller frees. */
+static char *log_path(struct libvirt *libvirt, const char *id)
 {
     char name[DOMAIN_NAME_MAX];
     domain_name(id, name);
-    AUTO_FREE char *path = xasprintf("%s/log/qemu/%s.log", libvirt->root, name);
+    return xasprintf("%s/log/qemu/%s.log", libvirt->root, name);
+}
+
+/* The last line that QEMU itself left in its log, or "". The caller frees. */
+static char *last_words(struct libvirt *libvirt, const char *id)
+{
+    AUTO_FREE char *path = log_path(libvirt, id);
     AUTO_FREE char *text = NULL;
     size_t length;
     if (file_read(path, 1 << 20, &text, &length, NULL) < 0)
@@ -100,16 +108,30 @@ static int refuse_create(struct libvirt *libvirt, const char *id, struct error *
     return error_set(error, ERROR_IO, "QEMU does not start: %.300s", words);
 }
 
+/* By cgroup, once the domain is there: in the XML it would also raise the limit of locked memory,
+ * which not every host allows. Without a memory controller there is no limit. */
+static void limit_memory(struct libvirt *libvirt, virDomainPtr domain, uint64_t bytes)
+{
+    virTypedParameter limit = {.type = VIR_TYPED_PARAM_ULLONG, .value.ul = bytes / 1024};
+    snprintf(limit.field, sizeof limit.field, "%s", VIR_DOMAIN_MEMORY_HARD_LIMIT);
+    if (virDomainSetMemoryParameters(domain, &limit, 1, VIR_DOMAIN_AFFECT_LIVE) < 0 &&
+        !atomic_exchange(&libvirt->unlimited, true))
+        log_warn("microVMs run without a memory limit", "error", virGetLastErrorMessage());
+}
+
 static int create(struct hypervisor *hypervisor, const struct domain_spec *spec, pid_t *ret_pid,
                   struct error *error)
 {
     struct libvirt *libvirt = of(hypervisor);
     AUTO_BUFFER struct buffer xml = {0};
+    AUTO_FREE char *log = log_path(libvirt, spec->id);
+    unlink(log); /* or it would grow with every restart */
     domain_xml_render(spec, &xml);
     AUTO_DOMAIN virDomainPtr domain =
         virDomainCreateXML(libvirt->connection, buffer_text(&xml), VIR_DOMAIN_START_PAUSED);
     if (domain == NULL)
         return refuse_create(libvirt, spec->id, error);
+    limit_memory(libvirt, domain, spec->limit);
     *ret_pid = read_pid(libvirt, spec->id);
     return 0;
 }

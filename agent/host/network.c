@@ -370,6 +370,42 @@ int network_address_release(struct network *network, const char *address, struct
     return result;
 }
 
+static void delete_unreachable(struct nl_object *object, void *context)
+{
+    struct nl_sock *socket = context;
+    struct rtnl_route *route = (struct rtnl_route *)object;
+    if (rtnl_route_get_type(route) == RTN_UNREACHABLE &&
+        rtnl_route_get_table(route) == RT_TABLE_MAIN)
+        rtnl_route_delete(socket, route, 0);
+}
+
+static int adopt_here(const struct network_pin *pins, size_t count, struct error *error)
+{
+    AUTO_NETLINK struct nl_sock *listing = NULL;
+    AUTO_NETLINK struct nl_sock *changing = NULL;
+    if (network_filter_reset(pins, count, error) < 0 || open_netlink(&listing, error) < 0 ||
+        open_netlink(&changing, error) < 0)
+        return -1;
+    struct nl_cache *routes;
+    int result = rtnl_route_alloc_cache(listing, AF_INET, 0, &routes);
+    if (result < 0)
+        return refuse(error, result, "list", "routes");
+    nl_cache_foreach(routes, delete_unreachable, changing);
+    nl_cache_free(routes);
+    return 0;
+}
+
+int network_adopt(struct network *network, const struct network_pin *pins, size_t count,
+                  struct error *error)
+{
+    int previous;
+    if (namespace_enter(network->namespace, &previous, error) < 0)
+        return -1;
+    int result = adopt_here(pins, count, error);
+    namespace_leave(previous);
+    return result < 0 ? error_wrap(error, "guests' network") : 0;
+}
+
 struct tap_list {
     char (*ids)[INSTANCE_ID_MAX];
     size_t count;

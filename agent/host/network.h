@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "agent/host/network_filter.h"
 #include "lib/api/protocol.h"
 #include "lib/error.h"
 
@@ -41,6 +42,10 @@ int network_address_release(struct network *network, const char *address, struct
 /* Instance ids of the taps that exist; the caller frees. */
 int network_list_taps(struct network *network, char (**ret_ids)[INSTANCE_ID_MAX], size_t *ret_count,
                       struct error *error);
+
+/* After a restart: what is pinned is exactly this, and no address is marked as gone. */
+int network_adopt(struct network *network, const struct network_pin *pins, size_t count,
+                  struct error *error);
 
 /* A non-blocking TCP socket made in the guests' namespace. */
 int network_socket(struct network *network, int *ret_socket, struct error *error);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/buffer.h"
+
 /* A frame from a guest passes only when tap, MAC and IPv4 sender belong together; an ARP answer
  * must also name that MAC inside. Everything else (IPv6, VLAN tags, other senders) is dropped
  * before the bridge learns from it. Nothing is ever forwarded. */
@@ -48,6 +50,19 @@ static void format_element(char *text, size_t size, const char *verb, const char
 {
     snprintf(text, size, "%s element bridge shoal guests { \"%s\" . %s . %s }\n", verb, tap, mac,
              address);
+}
+
+int network_filter_reset(const struct network_pin *pins, size_t count, struct error *error)
+{
+    AUTO_BUFFER struct buffer commands = {0};
+    buffer_append_text(&commands, rules);
+    buffer_append_text(&commands, "flush set bridge shoal guests\n");
+    for (size_t i = 0; i < count; i++) {
+        char line[256];
+        format_element(line, sizeof line, "add", pins[i].tap, pins[i].mac, pins[i].address);
+        buffer_append_text(&commands, line);
+    }
+    return run(buffer_text(&commands), error);
 }
 
 int network_filter_pin(const char *tap, const char *mac, const char *address, struct error *error)

@@ -22,6 +22,7 @@
 #include "lib/xalloc.h"
 
 #define RETRY_MS     3000 /* a port that cannot be bound, a HAProxy that does not start */
+#define LEAVING_MS   50   /* the same while the HAProxy before still closes the port */
 #define PENDING_MS   1000 /* servers that still have connections */
 #define RESTART_MS   1000 /* between two starts of one HAProxy */
 #define LISTEN_QUEUE 1024
@@ -228,6 +229,15 @@ static int ensure_process(struct proxy *proxy, struct port *port, struct error *
     return 0;
 }
 
+static bool is_being_left(const struct proxy *proxy, uint32_t publish)
+{
+    for (const struct port *port = proxy->ports; port != NULL; port = port->next) {
+        if (port->publish == publish && port->leaving)
+            return true;
+    }
+    return false;
+}
+
 /* Makes a port what is wanted of it. -1 when HAProxy runs but did not take the servers over. */
 static int settle(struct proxy *proxy, struct port *port, bool always, struct error *error)
 {
@@ -237,7 +247,7 @@ static int settle(struct proxy *proxy, struct port *port, bool always, struct er
     if (port->listener < 0)
         port->listener = open_listener(proxy, port->publish, &why);
     if (port->listener < 0 || ensure_process(proxy, port, &why) < 0) {
-        port->again_at = now_ms() + RETRY_MS;
+        port->again_at = now_ms() + (is_being_left(proxy, port->publish) ? LEAVING_MS : RETRY_MS);
         report(proxy, port, false, why.message, always);
         return 0;
     }

@@ -118,6 +118,19 @@ net_of() { readlink "/proc/$1/ns/net"; }
 guests_net=net:[$(stat -L -c %i "/run/netns/$space")]
 check qemu_is_in_neither_namespace test "$(net_of "$(qemu_of $first)")" != "$guests_net" -a \
     "$(net_of "$(qemu_of $first)")" != "$(net_of $$)"
+# The limit of its cgroup: 16 MiB of guest and 64 MiB of overhead.
+memory_limit() {
+    local path
+    path=$(sed -n 's/^[0-9]*:\(memory\|\):\(.*\)$/\1\2/p' "/proc/$(qemu_of "$1")/cgroup" |
+        grep machine | head -n 1)
+    cat "/sys/fs/cgroup/memory${path#memory}/memory.limit_in_bytes" \
+        "/sys/fs/cgroup${path%/emulator}/memory.max" 2>/dev/null
+}
+if [ -n "$(memory_limit $first)" ]; then
+    check qemu_memory_is_limited test "$(memory_limit $first)" = 83886080
+else
+    skip qemu_memory_is_limited "no memory controller"
+fi
 isolated() { ip netns exec "$space" bridge -d link show dev "sh$1" | grep -q 'isolated on'; }
 check taps_are_isolated isolated $first
 check guests_namespace_forwards_nothing test "$(ip netns exec "$space" \
