@@ -145,7 +145,7 @@ static const struct option ps_options[] = {
 static const struct option logs_options[] = {
     {"follow", 'f', OPTION_FLAG, .help = "go on with what comes"},
     {"tail", 0, OPTION_NUMBER, .value = "N", .help = "the last N lines (default 100)",
-     .max = 1000000},
+     .max = 100000},
     END,
 };
 

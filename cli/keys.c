@@ -151,7 +151,6 @@ int trust_add_run(struct cli *cli, struct error *error)
         return -1;
     AUTO_FREE char *path = xasprintf("/v1/keys/%s", name);
     AUTO_JSON struct json_object *body = json_object_new_object();
-    json_object_object_add(body, "name", json_object_new_string(name));
     json_object_object_add(body, "pem", json_object_new_string(pem));
     if (session_call(cli_session(cli), "PUT", path, body, NULL, error) < 0)
         return -1;

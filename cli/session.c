@@ -17,6 +17,8 @@ struct session {
     uv_loop_t loop;
     uv_timer_t timer;
     uv_signal_t signal;
+    uv_prepare_t prepare;
+    const bool *awaited; /* what session_run_until waits for */
     struct http_client *http;
     const struct settings *settings;
     struct oci_client *registry;
@@ -44,6 +46,7 @@ struct session *session_create(const struct settings *settings)
     uv_loop_init(&session->loop);
     uv_timer_init(&session->loop, &session->timer);
     uv_signal_init(&session->loop, &session->signal);
+    uv_prepare_init(&session->loop, &session->prepare);
     session->http = http_client_create(&session->loop);
     return session;
 }
@@ -56,15 +59,28 @@ void session_destroy(struct session *session)
     http_client_destroy(session->http);
     uv_close((uv_handle_t *)&session->timer, NULL);
     uv_close((uv_handle_t *)&session->signal, NULL);
+    uv_close((uv_handle_t *)&session->prepare, NULL);
     uv_run(&session->loop, UV_RUN_DEFAULT);
     uv_loop_close(&session->loop);
     free(session);
 }
 
+/* Between timers and polling: what a timer settled must not be waited for any more. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    const struct session *session = prepare->data;
+    if (*session->awaited || session->interrupted)
+        uv_stop(prepare->loop);
+}
+
 void session_run_until(struct session *session, const bool *done)
 {
+    session->awaited = done;
+    session->prepare.data = session;
+    uv_prepare_start(&session->prepare, on_prepare);
     while (!*done && !session->interrupted)
         uv_run(&session->loop, UV_RUN_ONCE);
+    uv_prepare_stop(&session->prepare);
 }
 
 static void on_answer(const struct http_client_response *response, void *data)
