@@ -79,6 +79,21 @@ static bool is_empty(const struct json_field *field, const char *base)
     }
 }
 
+/* A member of fixed size may have been cut in the middle of a character: one such message would
+ * make the whole document one that json_parse refuses. */
+static struct json_object *encode_string(const char *text)
+{
+    AUTO_FREE char *copy = xstrdup(text);
+    for (char *at = copy; *at != '\0';) {
+        bool ascii = (unsigned char)*at < 0x80;
+        size_t length = ascii ? 1 : text_character_length(at);
+        if (length == 0)
+            *at = '?';
+        at += length > 0 ? length : 1;
+    }
+    return json_object_new_string(copy);
+}
+
 static struct json_object *encode_quantity(const struct json_field *field, uint64_t value)
 {
     char text[JSON_QUANTITY_MAX];
@@ -92,7 +107,7 @@ static struct json_object *encode_field(const struct json_field *field, const ch
     int number;
     switch (field->kind) {
     case JSON_STRING:
-        return json_object_new_string(member);
+        return encode_string(member);
     case JSON_TEXT:
         return json_object_new_string(*(char *const *)(const void *)member);
     case JSON_UINT:

@@ -282,6 +282,20 @@ static void maps_and_lists_of_strings_grow_and_replace(void **state)
     assert_null(json_map_get(&map, "a"));
 }
 
+static void a_text_cut_within_a_character_is_still_json(void **state)
+{
+    (void)state;
+    struct leaf leaf = {.number = 1}, read = {0};
+    memset(leaf.name, 'x', sizeof leaf.name - 2);
+    leaf.name[0] = '\n'; /* what JSON can carry stays */
+    leaf.name[sizeof leaf.name - 2] = '\xc3';
+    AUTO_FREE char *text = json_record_text(&leaf_record, &leaf);
+    assert_int_equal(json_parse_record(&leaf_record, text, strlen(text), JSON_STRICT, &read, NULL),
+                     0);
+    assert_int_equal(read.name[0], '\n');
+    assert_int_equal(read.name[sizeof read.name - 2], '?');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +310,7 @@ int main(void)
         cmocka_unit_test(text_that_is_no_json_is_refused_with_its_line),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(a_document_of_one_value_and_spaces_is_fine),
+        cmocka_unit_test(a_text_cut_within_a_character_is_still_json),
         cmocka_unit_test(maps_and_lists_of_strings_grow_and_replace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
