@@ -4,6 +4,7 @@
  * Two ways to run. HTTP_SERVER_LOOP: everything happens on the libuv loop's thread; a handler must
  * not block and may answer later. HTTP_SERVER_THREADS: one thread a connection, up to
  * max_connections; a handler may block, must be thread-safe and must answer before it returns.
+ * A call that a web page sends (one with Origin) is refused by 403 unless it is GET or HEAD.
  * A process that has a server ignores SIGPIPE. TLS is not built yet: loopback only. */
 #pragma once
 

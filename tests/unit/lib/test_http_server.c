@@ -234,6 +234,24 @@ static void another_protocol_is_426_with_both_numbers(void **state)
     result_clear(&result);
 }
 
+static void a_web_page_may_read_and_change_nothing(void **state)
+{
+    struct harness *harness = *state;
+    struct result result = {0};
+    const char *page[] = {"Origin: http://example.com", "Content-Type: text/plain", NULL};
+    struct http_client_request change = {
+        .method = "POST", .headers = page, .body = "x", .body_length = 1};
+    harness_fetch(harness, change, "/echo", &result);
+    assert_int_equal(result.status, 403);
+    assert_non_null(strstr(buffer_text(&result.body), "web pages"));
+    change.headers = NULL;
+    harness_fetch(harness, change, "/echo", &result);
+    assert_int_equal(result.status, 200);
+    harness_fetch(harness, (struct http_client_request){.headers = page}, "/plain", &result);
+    assert_int_equal(result.status, 200);
+    result_clear(&result);
+}
+
 static void bodies_up_to_the_limit_arrive(void **state)
 {
     struct harness *harness = *state;
@@ -540,6 +558,7 @@ int main(void)
         TEST(a_header_cannot_write_another),
         TEST(errors_have_the_projects_form),
         TEST(another_protocol_is_426_with_both_numbers),
+        TEST(a_web_page_may_read_and_change_nothing),
         TEST(bodies_up_to_the_limit_arrive),
         TEST(a_declared_length_is_refused_before_the_body),
         TEST(chunked_bytes_are_counted),
