@@ -343,6 +343,17 @@ static void settle(struct http_client *client)
     }
 }
 
+/* curl tells of a deadline once. libuv's clock has whole milliseconds and may fire just before it,
+ * and then curl, which has nothing to do yet, would not tell again: so ask. */
+static void rearm(struct http_client *client)
+{
+    long timeout_ms = -1;
+    if (uv_is_active((uv_handle_t *)&client->timer) ||
+        curl_multi_timeout(client->multi, &timeout_ms) != CURLM_OK || timeout_ms < 0)
+        return;
+    uv_timer_start(&client->timer, on_timer, (uint64_t)timeout_ms, 0);
+}
+
 static void act(struct http_client *client, curl_socket_t descriptor, int events)
 {
     int running;
@@ -355,6 +366,8 @@ static void act(struct http_client *client, curl_socket_t descriptor, int events
     }
     apply_noted(client);
     settle(client);
+    if (!client->destroyed)
+        rearm(client);
 }
 
 /* --- building a request --- */
