@@ -25,12 +25,13 @@ fail() {
 skip() { echo "skip $1: ${*:2}"; }
 
 check() {
-    local name=$1 output
+    local name=$1
     shift
-    if output=$("$@" 2>&1); then
+    # Not in a subshell: what the command sets stays set.
+    if "$@" >"$work/check.out" 2>&1; then
         pass "$name"
     else
-        fail "$name" "$* -> $(tail -n 5 <<<"$output" | tr '\n' '|')"
+        fail "$name" "$* -> $(tail -n 6 "$work/check.out" | tr '\n' '|')"
     fi
 }
 
