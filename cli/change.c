@@ -33,15 +33,30 @@ int change_wait_replicas(struct change *change, struct error *error)
     return result;
 }
 
+/* The same spec again while its rollout still runs: there is something to wait for. */
+static void find_running_rollout(struct change *change)
+{
+    struct api_service_view view = {0};
+    if (scheduler_service(change->cli, change->namespace_name, change->service, &view, NULL, NULL) <
+        0)
+        return;
+    if (view.has_rollout && !rollout_phase_is_over(view.rollout.phase) &&
+        view.rollout.to == change->answer.revision)
+        change->answer.rollout = view.rollout.number;
+    json_record_release(&api_service_view_record, &view);
+}
+
 int change_wait(struct change *change, struct error *error)
 {
+    if (change->answer.rollout == 0 && !change->answer.changed)
+        find_running_rollout(change);
     if (change->answer.rollout == 0)
         return change->answer.changed ? change_wait_replicas(change, error) : 0;
     if (is_detached(change))
         return 0;
     change->waited = true;
     follow_init(&change->follow, change->cli, change->namespace_name, change->service);
-    if (change->answer.message[0] != '\0')
+    if (change->answer.changed && change->answer.message[0] != '\0')
         progress_say(&change->follow.progress, "%s: %s", change->service, change->answer.message);
     int result = follow_rollout(&change->follow, change->answer.rollout, error);
     change->succeeded = result == 0 && !change->follow.detached;

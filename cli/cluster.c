@@ -31,14 +31,16 @@ static void node_default(char ret_node[NAME_MAX_TEXT])
     strcpy(ret_node, text_is_name(name) ? name : "local");
 }
 
-static int choose_paths(struct cluster *cluster, const char *state, struct error *error)
+static int choose_paths(struct cluster *cluster, const char *state, bool create,
+                        struct error *error)
 {
     char digest[DIGEST_TEXT_MAX];
-    if (file_make_directory(state != NULL ? state : STATE_DEFAULT, 0755, error) < 0)
+    if (create && file_make_directory(state != NULL ? state : STATE_DEFAULT, 0755, error) < 0)
         return -1;
     cluster->state = realpath(state != NULL ? state : STATE_DEFAULT, NULL);
     if (cluster->state == NULL)
-        return error_set_errno(error, errno, "find %s", state != NULL ? state : STATE_DEFAULT);
+        return error_set_errno(error, errno, "the state in %s",
+                               state != NULL ? state : STATE_DEFAULT);
     digest_of_bytes(cluster->state, strlen(cluster->state), digest);
     cluster->run = xasprintf("/run/shoal/%.8s", digest_hex(digest));
     cluster->log = state != NULL ? xasprintf("%s/log", cluster->state) : xstrdup(LOG_DEFAULT);
@@ -74,7 +76,7 @@ static int take_lock(struct cluster *cluster, struct error *error)
     }
 }
 
-int cluster_open(struct cluster *cluster, struct cli *cli, struct error *error)
+int cluster_open(struct cluster *cluster, struct cli *cli, bool create, struct error *error)
 {
     static const char *const port_options[] = {"registry-port", "scheduler-port", "agent-port"};
     static const uint16_t port_defaults[] = {REGISTRY_DEFAULT_PORT, SCHEDULER_DEFAULT_PORT,
@@ -99,7 +101,7 @@ int cluster_open(struct cluster *cluster, struct cli *cli, struct error *error)
         cluster->ports[i] =
             (uint16_t)invocation_number(cli->invocation, port_options[i], port_defaults[i]);
     cluster->accelerator = invocation_text(cli->invocation, "accelerator");
-    if (choose_paths(cluster, invocation_text(cli->invocation, "state"), error) < 0 ||
+    if (choose_paths(cluster, invocation_text(cli->invocation, "state"), create, error) < 0 ||
         take_lock(cluster, error) < 0) {
         cluster_close(cluster);
         return -1;

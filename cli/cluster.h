@@ -20,8 +20,9 @@ struct cluster {
     int lock;                /* held while up or down works */
 };
 
-/* Makes the folders and takes the lock: one `up` or `down` at a time. */
-int cluster_open(struct cluster *cluster, struct cli *cli, struct error *error);
+/* Finds the folders and takes the lock: one `up` or `down` at a time. Without `create` a state
+ * folder that is not there is ERROR_NOT_FOUND. */
+int cluster_open(struct cluster *cluster, struct cli *cli, bool create, struct error *error);
 void cluster_close(struct cluster *cluster);
 /* Fills the command line of a daemon; ERROR_NOT_FOUND when its program is nowhere. */
 int cluster_command(const struct cluster *cluster, enum cluster_daemon which,

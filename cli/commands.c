@@ -60,7 +60,7 @@ static const struct option up_options[] = {
 
 static const struct option down_options[] = {
     {"keep", 0, OPTION_FLAG, .help = "leave the guests running"},
-    {"node", 0, OPTION_TEXT, .value = "NAME", .help = "as given to up"},
+    {"node", 0, OPTION_TEXT, .value = "NAME", .help = "the node to clean when its record is lost"},
     END,
 };
 

@@ -211,15 +211,22 @@ void daemon_stop(const struct daemon_record *record, uint64_t grace_ms)
     wait_until_gone(record, KILL_WAIT_MS);
 }
 
-char *daemon_log_tail(const char *log)
+uint64_t daemon_log_length(const char *log)
+{
+    struct stat status;
+    return stat(log, &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
+char *daemon_log_tail(const char *log, uint64_t from)
 {
     char text[TAIL_BYTES + 1];
     AUTO_CLOSE int descriptor = open(log, O_RDONLY | O_CLOEXEC);
     struct stat status;
     if (descriptor < 0 || fstat(descriptor, &status) < 0)
         return xstrdup("");
-    off_t from = status.st_size > TAIL_BYTES ? status.st_size - TAIL_BYTES : 0;
-    ssize_t length = pread(descriptor, text, TAIL_BYTES, from);
+    uint64_t size = (uint64_t)status.st_size;
+    uint64_t begin_at = size > from + TAIL_BYTES ? size - TAIL_BYTES : from;
+    ssize_t length = pread(descriptor, text, TAIL_BYTES, (off_t)begin_at);
     if (length <= 0)
         return xstrdup("");
     while (length > 0 && text[length - 1] == '\n')

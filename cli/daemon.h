@@ -34,5 +34,6 @@ char *daemon_find_program(const char *name);
 int daemon_start(struct daemon_record *record, const char *log, struct error *error);
 /* SIGTERM, after `grace_ms` SIGKILL; returns when it is gone. */
 void daemon_stop(const struct daemon_record *record, uint64_t grace_ms);
-/* The last lines of a log for a message; the caller frees them. */
-char *daemon_log_tail(const char *log);
+/* How long the log is now, and the last lines behind `from` for a message (free them). */
+uint64_t daemon_log_length(const char *log);
+char *daemon_log_tail(const char *log, uint64_t from);

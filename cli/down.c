@@ -17,7 +17,7 @@
 
 #define STOP_GRACE_MS 15000
 #define CLEAN_MS      60000
-#define POLL_LEFT_MS  50
+#define POLL_MS       50
 #define COMMAND_MAX   65536 /* bytes of a process's command line */
 
 struct down {
@@ -25,7 +25,8 @@ struct down {
     struct cluster cluster;
     struct progress progress;
     bool keep;
-    bool was_running;
+    bool was_running; /* a daemon did */
+    bool cleaned;     /* guests of this node were ended */
 };
 
 static void stop(struct down *down, enum cluster_daemon which)
@@ -44,46 +45,52 @@ static void stop(struct down *down, enum cluster_daemon which)
     daemon_record_release(&record);
 }
 
-/* The options the agent was started with, else those it would be started with now. */
-static int agent_command(struct down *down, struct json_strings *ret_command, struct error *error)
+/* `shoal-agent --clean` with the options it was started with: ends what outlives an agent. */
+static int run_cleaner(struct down *down, struct daemon_record *cleaner, struct error *error)
 {
-    struct daemon_record record;
-    if (!daemon_record_read(down->cluster.run, "agent", &record))
-        return cluster_command(&down->cluster, CLUSTER_AGENT, ret_command, error);
-    if (record.node[0] != '\0')
-        strcpy(down->cluster.node, record.node);
-    *ret_command = record.command;
-    record.command = (struct json_strings){0};
-    daemon_record_release(&record);
-    return 0;
+    AUTO_FREE char *log = cluster_log(&down->cluster, CLUSTER_AGENT);
+    uint64_t log_length = daemon_log_length(log);
+    int status = -1;
+    pid_t ended = 0;
+    if (daemon_start(cleaner, log, error) < 0)
+        return -1;
+    for (unsigned waited = 0; ended == 0 && waited < CLEAN_MS; waited += POLL_MS) {
+        ended = waitpid((pid_t)cleaner->pid, &status, WNOHANG);
+        if (ended == 0)
+            session_sleep(cli_session(down->cli), POLL_MS);
+    }
+    if (ended == 0)
+        daemon_stop(cleaner, 0);
+    if (ended > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    AUTO_FREE char *tail = daemon_log_tail(log, log_length);
+    return error_set(error, ERROR_IO,
+                     "shoal-agent --clean failed, guests may be left. The end of %s:\n%s", log,
+                     tail);
 }
 
-/* `shoal-agent ... --clean`: ends what outlives an agent. */
+/* The agent's command line: as it was recorded, or made from --node when no record is left. Without
+ * either no agent has run since the machine started; a guess could hit another cluster's node. */
+static bool find_agent(struct down *down, struct daemon_record *ret_record)
+{
+    if (daemon_record_read(down->cluster.run, "agent", ret_record)) {
+        strcpy(down->cluster.node, ret_record->node);
+        return true;
+    }
+    *ret_record = (struct daemon_record){0};
+    return invocation_has(down->cli->invocation, "node") &&
+           cluster_command(&down->cluster, CLUSTER_AGENT, &ret_record->command, NULL) == 0;
+}
+
 static int clean(struct down *down, struct error *error)
 {
-    struct daemon_record cleaner = {0};
-    AUTO_FREE char *log = cluster_log(&down->cluster, CLUSTER_AGENT);
-    if (agent_command(down, &cleaner.command, error) < 0)
-        return -1;
+    struct daemon_record cleaner;
+    if (!find_agent(down, &cleaner))
+        return 0;
+    down->cleaned = true;
     json_strings_add(&cleaner.command, "--clean");
     progress_show(&down->progress, "ending the guests of node %s", down->cluster.node);
-    int status = -1, result = daemon_start(&cleaner, log, error);
-    if (result == 0) {
-        pid_t ended = 0;
-        for (unsigned waited = 0; ended == 0 && waited < CLEAN_MS; waited += 20) {
-            ended = waitpid((pid_t)cleaner.pid, &status, WNOHANG);
-            if (ended == 0)
-                session_sleep(cli_session(down->cli), 20);
-        }
-        if (ended == 0)
-            daemon_stop(&cleaner, 0);
-        if (ended <= 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-            AUTO_FREE char *tail = daemon_log_tail(log);
-            result = error_set(error, ERROR_IO,
-                               "shoal-agent --clean failed: guests may be left. The end of %s:\n%s",
-                               log, tail);
-        }
-    }
+    int result = run_cleaner(down, &cleaner, error);
     daemon_record_release(&cleaner);
     return result;
 }
@@ -125,12 +132,12 @@ static int check_nothing_left(struct down *down, struct error *error)
     char pid[16];
     bool left = find_left_process(down, pid);
     for (int tries = 0; left && tries < 100; tries++) {
-        session_sleep(cli_session(down->cli), POLL_LEFT_MS);
+        session_sleep(cli_session(down->cli), POLL_MS);
         left = find_left_process(down, pid);
     }
     if (left)
         return error_set(error, ERROR_IO, "process %s is left behind: see `ps %s`", pid, pid);
-    if (access(namespace_path, F_OK) == 0)
+    if (down->cleaned && access(namespace_path, F_OK) == 0)
         return error_set(error, ERROR_IO, "the namespace %s is left behind", namespace_path);
     return 0;
 }
@@ -157,7 +164,8 @@ static int take_down(struct down *down, struct error *error)
 static void print_down(struct down *down)
 {
     if (!cli_wants_document(down->cli)) {
-        printf("%s%s\n", down->was_running ? "The cluster is down" : "Nothing was running",
+        printf("%s%s\n",
+               down->was_running || down->cleaned ? "The cluster is down" : "Nothing was running",
                down->keep ? "; guests go on" : "");
         if (!down->keep)
             printf("State is kept in %s: `shoal up` brings the services back\n",
@@ -165,8 +173,9 @@ static void print_down(struct down *down)
         return;
     }
     struct json_object *document = json_object_new_object();
-    json_object_object_add(document, "result",
-                           json_object_new_string(down->was_running ? "stopped" : "unchanged"));
+    json_object_object_add(
+        document, "result",
+        json_object_new_string(down->was_running || down->cleaned ? "stopped" : "unchanged"));
     json_object_object_add(document, "kept", json_object_new_boolean(down->keep));
     json_object_object_add(document, "state", json_object_new_string(down->cluster.state));
     cli_print_document(down->cli, document);
@@ -175,7 +184,7 @@ static void print_down(struct down *down)
 int down_run(struct cli *cli, struct error *error)
 {
     struct down down = {.cli = cli, .keep = invocation_has(cli->invocation, "keep")};
-    if (cluster_open(&down.cluster, cli, error) < 0)
+    if (cluster_open(&down.cluster, cli, false, error) < 0)
         return -1;
     progress_init(&down.progress);
     int result = take_down(&down, error);

@@ -132,19 +132,33 @@ static const struct api_rollout_view *find_rollout(const struct view_list *list,
     return NULL;
 }
 
+/* "2 of 3 healthy" is said already. */
+static const char *news_of(const struct api_rollout_view *view)
+{
+    char said[48];
+    size_t length =
+        (size_t)snprintf(said, sizeof said, "%u of %u healthy", view->healthy, view->wanted);
+    if (strncmp(view->reason, said, length) != 0)
+        return view->reason;
+    const char *rest = view->reason + length;
+    return rest + strspn(rest, ",; ");
+}
+
 static void show_rollout(struct follow *follow, const struct api_rollout_view *view)
 {
     char phase[32], old[48] = "", failures[48] = "";
+    const char *news = news_of(view);
     snprintf(phase, sizeof phase, "%s", rollout_phase_names[view->phase]);
     for (char *at = phase; *at != '\0'; at++)
         *at = *at == '_' ? ' ' : *at;
     if (view->old > 0)
-        snprintf(old, sizeof old, ", %u of other revisions", view->old);
+        snprintf(old, sizeof old, ", %u old", view->old);
     if (view->failures > 0)
-        snprintf(failures, sizeof failures, ", %u failed starts", view->failures);
-    progress_show(&follow->progress, "%s: rollout %u to revision %u %s: %u/%u healthy%s%s%s%s",
+        snprintf(failures, sizeof failures, ", %u failed start%s", view->failures,
+                 view->failures > 1 ? "s" : "");
+    progress_show(&follow->progress, "%s: rollout %u to revision %u %s: %u of %u healthy%s%s%s%s",
                   follow->service, view->number, view->to, phase, view->healthy, view->wanted, old,
-                  failures, view->reason[0] != '\0' ? "; " : "", view->reason);
+                  failures, news[0] != '\0' ? "; " : "", news);
 }
 
 static enum look end_of_rollout(const struct follow *follow, const struct api_rollout_view *view,

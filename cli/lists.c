@@ -54,7 +54,15 @@ static void instance_row(struct table *table, const struct api_instance_view *vi
     table_cell(table, "%s", view->message);
 }
 
-void lists_print_instances(const struct cli *cli, const struct view_list *instances, bool all)
+bool lists_is_chosen(const struct api_instance_view *view, enum lists_choice choice)
+{
+    if (choice == LISTS_WHOLE || (choice == LISTS_TOLD && view->cause[0] != '\0'))
+        return true;
+    return !instance_state_is_over(view->state) || view->wanted == API_WANTED_RUN;
+}
+
+void lists_print_instances(const struct cli *cli, const struct view_list *instances,
+                           enum lists_choice choice)
 {
     static const struct table_column columns[] = {
         {"ID", .right = false},    {"NAMESPACE", .wide = true}, {"SERVICE", .right = false},
@@ -67,7 +75,7 @@ void lists_print_instances(const struct cli *cli, const struct view_list *instan
     const struct api_instance_view *views = instances->items;
     struct table *table = table_create(columns);
     for (size_t i = 0; i < instances->count; i++) {
-        if (all || !instance_state_is_over(views[i].state) || views[i].wanted == API_WANTED_RUN)
+        if (lists_is_chosen(&views[i], choice))
             instance_row(table, &views[i]);
     }
     lists_print_table(cli, table);
@@ -88,7 +96,7 @@ static void keep_live(struct json_object *document)
         struct api_instance_view view = {0};
         struct json_object *item = json_object_array_get_idx(items, i - 1);
         if (json_decode(&api_instance_view_record, item, JSON_LENIENT, &view, NULL) == 0 &&
-            instance_state_is_over(view.state) && view.wanted == API_WANTED_STOP)
+            !lists_is_chosen(&view, LISTS_LIVE))
             json_object_array_del_idx(items, i - 1, 1);
     }
 }
@@ -105,7 +113,7 @@ int ps_run(struct cli *cli, struct error *error)
         return -1;
     bool all = invocation_has(cli->invocation, "all");
     if (!cli_wants_document(cli)) {
-        lists_print_instances(cli, &instances, all);
+        lists_print_instances(cli, &instances, all ? LISTS_WHOLE : LISTS_LIVE);
         return 0;
     }
     if (!all)

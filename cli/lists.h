@@ -7,5 +7,11 @@
 
 /* Prints the table and destroys it. */
 void lists_print_table(const struct cli *cli, struct table *table);
-/* Without `all`, instances that were stopped and are over are left out. */
-void lists_print_instances(const struct cli *cli, const struct view_list *instances, bool all);
+enum lists_choice {
+    LISTS_LIVE,  /* without those that were stopped and are over */
+    LISTS_TOLD,  /* those too when they have a cause to tell */
+    LISTS_WHOLE, /* all that are kept */
+};
+bool lists_is_chosen(const struct api_instance_view *view, enum lists_choice choice);
+void lists_print_instances(const struct cli *cli, const struct view_list *instances,
+                           enum lists_choice choice);

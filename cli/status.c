@@ -102,7 +102,7 @@ static void print_messages(const struct view_list *instances)
 {
     const struct api_instance_view *views = instances->items;
     for (size_t i = 0; i < instances->count; i++) {
-        if (views[i].message[0] != '\0')
+        if (views[i].message[0] != '\0' && lists_is_chosen(&views[i], LISTS_TOLD))
             say(views[i].id, "%s%s%s", views[i].cause, views[i].cause[0] != '\0' ? ": " : "",
                 views[i].message);
     }
@@ -136,7 +136,7 @@ int status_run(struct cli *cli, struct error *error)
         print_service(&picture.service);
         print_ports(&picture);
         puts("\nInstances");
-        lists_print_instances(cli, &picture.instances, true);
+        lists_print_instances(cli, &picture.instances, LISTS_TOLD);
         print_messages(&picture.instances);
         puts("\nLast events");
         events_print_table(cli, &picture.events);

@@ -22,7 +22,8 @@ struct up {
     struct cluster cluster;
     struct progress progress;
     struct daemon_record records[CLUSTER_DAEMONS];
-    bool started[CLUSTER_DAEMONS]; /* by this run */
+    bool started[CLUSTER_DAEMONS];         /* by this run */
+    uint64_t log_lengths[CLUSTER_DAEMONS]; /* before that */
 };
 
 /* Someone else's listener would answer in our daemon's place. */
@@ -57,6 +58,7 @@ static int start(struct up *up, enum cluster_daemon which, struct error *error)
     *record = (struct daemon_record){.port = up->cluster.ports[which]};
     if (which == CLUSTER_AGENT)
         strcpy(record->node, up->cluster.node);
+    up->log_lengths[which] = daemon_log_length(log);
     if (check_port(up, which, error) < 0 ||
         cluster_command(&up->cluster, which, &record->command, error) < 0 ||
         daemon_start(record, log, error) < 0)
@@ -88,7 +90,7 @@ static int fail_with_log(struct up *up, enum cluster_daemon which, const char *w
                          struct error *error)
 {
     AUTO_FREE char *log = cluster_log(&up->cluster, which);
-    AUTO_FREE char *tail = daemon_log_tail(log);
+    AUTO_FREE char *tail = daemon_log_tail(log, up->log_lengths[which]);
     return error_set(error, ERROR_UNAVAILABLE, "shoal-%s %s. The end of %s:\n%s",
                      cluster_daemon_names[which], why, log, tail);
 }
@@ -172,7 +174,7 @@ static void print_up(struct up *up)
 int up_run(struct cli *cli, struct error *error)
 {
     struct up up = {.cli = cli};
-    if (cluster_open(&up.cluster, cli, error) < 0)
+    if (cluster_open(&up.cluster, cli, true, error) < 0)
         return -1;
     progress_init(&up.progress);
     int result = bring_up(&up, error);

@@ -128,14 +128,17 @@ static void the_tail_of_a_log_is_its_last_whole_lines(void **state)
 {
     (void)state;
     AUTO_FREE char *log = xasprintf("%s/tail.log", folder);
-    AUTO_FREE char *nothing = daemon_log_tail(log);
+    AUTO_FREE char *nothing = daemon_log_tail(log, 0);
     assert_string_equal(nothing, "");
     assert_int_equal(file_write(log, "1\n2\n", 4, 0600, NULL), 0);
-    AUTO_FREE char *whole = daemon_log_tail(log);
+    AUTO_FREE char *whole = daemon_log_tail(log, 0);
     assert_string_equal(whole, "1\n2");
     assert_int_equal(file_write(log, "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n", 30, 0600, NULL),
                      0);
-    AUTO_FREE char *last = daemon_log_tail(log);
+    AUTO_FREE char *last = daemon_log_tail(log, 0);
+    AUTO_FREE char *recent = daemon_log_tail(log, 24);
+    assert_int_equal(daemon_log_length(log), 30);
+    assert_string_equal(recent, "12\n13");
     assert_string_equal(last, "2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13");
 }
 
