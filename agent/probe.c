@@ -160,7 +160,9 @@ static void start_get(struct probe *probe, int descriptor)
 {
     AUTO_FREE char *url =
         xasprintf("http://%s:%" PRIu32 "%s", probe->address, probe->options.port, probe->path);
-    static const char *const headers[] = {"Connection: close", "User-Agent: shoal-health", NULL};
+    /* No "Connection: close": the side that closes first waits in TIME_WAIT with the port, which is
+     * better held here, where it is not used again meanwhile, than in the guest. */
+    static const char *const headers[] = {"User-Agent: shoal-health", NULL};
     struct http_client_request request = {
         .url = url,
         .headers = headers,
