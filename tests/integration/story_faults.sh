@@ -39,7 +39,7 @@ expect exit_cause_in_events 0 'guest_exit' shoal events hello
 printf '  liveness: {http: {path: /healthz, port: http}, every: 500ms, timeout: 500ms, fall: 3}\n' >"$work/liveness"
 sed "/^  readiness:/r $work/liveness" "$work/v1.yaml" >"$work/live.yaml"
 check deploy_with_liveness shoal deploy -f "$work/live.yaml"
-id=$(one_ready)
+id=$(instances_in ready | tail -n 1)
 guest "$(address_of "$id")" hang >/dev/null
 check hanging_guest_is_restarted wait_for 60 restarts_at_least "$id" 1
 check hanging_guest_serves_again wait_for 60 is_ready "$id"
@@ -47,7 +47,8 @@ expect hang_cause_in_status 0 'unhealthy' shoal status hello
 expect hang_cause_in_events 0 'unhealthy' shoal events hello
 
 # --- a guest's microVM that somebody kills ---
-id=$(instances_in ready | tail -n 1)
+check both_ready_before_the_kill wait_for 60 ready_count_is 2
+id=$(one_ready)
 count=$(field_of "$id" restarts)
 kill -9 "$(qemu_of "$id")"
 check killed_microvm_is_restarted wait_for 60 restarts_at_least "$id" $((count + 1))
@@ -84,12 +85,20 @@ check guests_serve_without_a_registry answers
 check instances_stay_ready_without_a_registry ready_count_is 2
 expect deploy_without_a_registry_says_so 1 'registry' shoal deploy -f "$work/v1.yaml"
 check up_starts_a_new_registry cluster_up_again
-# The scheduler resolves, then the registry dies before a node without the image pulls it.
+# The scheduler has resolved the image, and the registry dies before the node pulls it.
+waits_for_the_registry() { shoal ps hello -o json | jq -e '.instances[] | select(.cause == "registry_unreachable")'; }
 check build_fresh_image build_fresh
-shoal deploy --detach -f "$work/fresh.yaml" >/dev/null && kill -9 "$(daemon_pid registry)"
-sleep 2
+agent_pids=$(pgrep -f -- "/shoal-agent .*$cluster")
+# shellcheck disable=SC2086
+kill -STOP $agent_pids
+check deploy_fresh_image shoal deploy --detach -f "$work/fresh.yaml"
+kill -9 "$(daemon_pid registry)"
+# shellcheck disable=SC2086
+kill -CONT $agent_pids
+check pull_waits_for_the_registry wait_for 60 waits_for_the_registry
+check what_ran_is_untouched_meanwhile test "$(instances_in ready | wc -l)" -eq 2
 check registry_returns cluster_up_again
-check pull_was_retried_until_it_came_back wait_for 120 rollout_is_over
+check pull_was_retried_until_it_came_back wait_for 120 rollout_is_over || shoal status hello
 
 name=$node
 check cluster_goes_down cluster_down
