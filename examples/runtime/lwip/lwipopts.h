@@ -33,11 +33,15 @@ extern uint8_t *network_heap;
 
 /* The receive window is the size of a connection's input buffer (http_server.c), so a peer can
  * never have more in flight than there is room for. */
-#define TCP_MSS             1460
-#define TCP_WND             (8 * 1024)
-#define TCP_SND_BUF         (16 * 1024)
-#define TCP_SND_QUEUELEN    64
-#define TCP_QUEUE_OOSEQ     0
+#define TCP_MSS          1460
+#define TCP_WND          (8 * 1024)
+#define TCP_SND_BUF      (16 * 1024)
+#define TCP_SND_QUEUELEN 64
+#define TCP_QUEUE_OOSEQ  0
+/* TIME_WAIT is twice this. While it lasts lwIP answers a new connection from the same port with an
+ * ACK, which stalls it: a balancer on the same host reuses ports within seconds, and no segment
+ * lives longer than some milliseconds between it and the guest. */
+#define TCP_MSL             250
 #define LWIP_TCP_TIMESTAMPS 0
 
 #define MEMP_NUM_TCP_PCB        256
