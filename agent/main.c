@@ -4,10 +4,12 @@
  * started again with an end of the channel, becomes the deciding half (agent/agent.h). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,6 +43,7 @@ static int run_decider(struct agent_options *options, struct error *error)
 {
     struct trust trust;
     char *state;
+    prctl(PR_SET_NAME, "shoal-agent"); /* else it would be called "exe" */
     if (fcntl(options->decider_channel, F_SETFD, FD_CLOEXEC) < 0)
         return error_set_errno(error, errno, "the channel to the host half");
     /* Read as root: the folder need not be anybody else's business. */
@@ -68,7 +71,7 @@ static void exec_decider(int argc, char **argv, int channel)
     char option[] = "--decider-channel";
     arguments[argc] = option;
     arguments[argc + 1] = number;
-    if (fcntl(channel, F_SETFD, 0) == 0)
+    if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0 && fcntl(channel, F_SETFD, 0) == 0)
         execv("/proc/self/exe", arguments);
     log_error("the deciding half cannot be started", "reason", strerror(errno));
     _exit(EXIT_FAILURE);
@@ -113,6 +116,8 @@ static int run(struct agent_options *options, int argc, char **argv, struct erro
                          "with sudo");
     if (options->decider_channel >= 0)
         return run_decider(options, error);
+    /* What the parent left open would go on to every microVM. */
+    close_range(3, ~0U, 0);
     if (privileges_make_folders(options, error) < 0 || privileges_lock(options, error) < 0)
         return -1;
     if (options->clean) {
