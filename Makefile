@@ -14,24 +14,23 @@ say = @printf '  %-7s %s\n' $(1) $(2)
 endif
 
 VERSION := 0.1.0
-CC      ?= gcc
 SAN     ?=
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-BUILD   ?= build$(if $(SAN),-$(subst $(eval ) ,-,$(subst $(comma),-,$(SAN))))
 comma   := ,
+BUILD   ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 PREFIX  ?= /usr/local
 
-PACKAGES := libuv libmicrohttpd sqlite3 json-c libcurl yaml-0.1 libcrypto libsodium
-HOST_PACKAGES := libvirt libvirt-qemu libnl-route-3.0 libnftables libseccomp
+PACKAGES := libuv libmicrohttpd sqlite3 json-c libcurl yaml-0.1 libcrypto
+HOST_PACKAGES := libvirt libvirt-qemu libnl-route-3.0 libnftables
 
 DEBIAN_PACKAGES := \
 	build-essential clang clang-format cppcheck shellcheck pkg-config dpkg-dev libclang-rt-14-dev \
 	libuv1-dev libmicrohttpd-dev libsqlite3-dev libjson-c-dev libcurl4-openssl-dev libyaml-dev \
-	libssl-dev libsodium-dev libvirt-dev libvirt-daemon libvirt-daemon-driver-qemu \
-	libnl-3-dev libnl-route-3-dev libnftables-dev libseccomp-dev libcmocka-dev \
-	qemu-system-x86 haproxy skopeo iproute2 curl jq socat openssl ca-certificates git
+	libssl-dev libvirt-dev libvirt-daemon libvirt-daemon-driver-qemu \
+	libnl-3-dev libnl-route-3-dev libnftables-dev libcmocka-dev \
+	qemu-system-x86 haproxy skopeo iproute2 procps curl jq socat openssl ca-certificates git
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wformat=2 -Wvla -Wundef -Wwrite-strings -Wpointer-arith \
@@ -49,7 +48,7 @@ LINK = $(CC) -pie $(LDFLAGS) -Wl,-z,relro,-z,now
 
 # pkg-config is asked once, and only by targets that compile.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) $(HOST_PACKAGES)))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)) -lcrypt -lpthread -lm)$(PKG_LIBS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)) -lpthread)$(PKG_LIBS)
 HOST_LIBS  = $(eval HOST_LIBS := $(shell pkg-config --libs $(HOST_PACKAGES)))$(HOST_LIBS)
 
 sources = $(sort $(wildcard $(addsuffix /*.c,$(1))))
@@ -68,7 +67,7 @@ PROGRAMS := $(addprefix $(BUILD)/bin/,shoal shoal-registry shoal-scheduler shoal
 .PHONY: all check test demo lint format install deps clean help examples unit
 all: $(PROGRAMS) examples ## build everything
 
--include examples/build.mk
+include examples/build.mk
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)

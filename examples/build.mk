@@ -6,6 +6,10 @@
 #   bench-boot   tests/bench/boot.sh
 
 BUILD ?= build
+ifneq ($(V),1)
+examples_quiet := @
+examples_say = @printf '  %-7s %s\n' $(1) $(2)
+endif
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -67,52 +71,58 @@ $(examples_lwip)/.complete: $(examples_runtime)/fetch-lwip.sh
 
 $(examples_lwip_objects): $(examples_build)/lwip/%.o: $(examples_lwip)/.complete $(examples_source)/build.mk
 	@mkdir -p $(@D)
-	$(CC) $(examples_lwip_cflags) $(examples_lwip_include) -MMD -MP -c -o $@ $(examples_lwip)/src/$*
+	$(call examples_say,CC,lwip/$*)
+	$(examples_quiet)$(CC) $(examples_lwip_cflags) $(examples_lwip_include) -MMD -MP -c -o $@ $(examples_lwip)/src/$*
 
 $(examples_build)/runtime/%.o: $(examples_runtime)/% $(examples_lwip)/.complete $(examples_source)/build.mk
 	@mkdir -p $(@D)
-	$(CC) $(examples_cflags) $(examples_lwip_include) -MMD -MP -c -o $@ $<
+	$(call examples_say,CC,$<)
+	$(examples_quiet)$(CC) $(examples_cflags) $(examples_lwip_include) -MMD -MP -c -o $@ $<
 
 $(examples_script): $(examples_runtime)/$(examples_architecture)/image.ld \
 		$(examples_runtime)/$(examples_architecture)/layout.h $(examples_source)/build.mk
 	@mkdir -p $(@D)
-	$(CC) -E -P -x c -o $@ $<
+	$(examples_quiet)$(CC) -E -P -x c -o $@ $<
 
 # A service: its objects, then one image.
 define examples_hello_rules
 $(examples_build)/hello/hello-$(1).o: $(examples_source)/hello/hello.c $(examples_source)/build.mk
 	@mkdir -p $$(@D)
-	$$(CC) $$(examples_cflags) $$(examples_hello_$(1)) -MMD -MP -c -o $$@ $$<
+	$$(call examples_say,CC,$$@)
+	$$(examples_quiet)$$(CC) $$(examples_cflags) $$(examples_hello_$(1)) -MMD -MP -c -o $$@ $$<
 
 $(examples_build)/hello/hello-$(1).debug: $(examples_build)/hello/hello-$(1).o \
 		$(examples_runtime_objects) $(examples_lwip_objects) $(examples_script)
-	$$(CC) $$(examples_machine) $$(examples_ldflags) -T $(examples_script) -o $$@ \
+	$$(call examples_say,LINK,$$@)
+	$$(examples_quiet)$$(CC) $$(examples_machine) $$(examples_ldflags) -T $(examples_script) -o $$@ \
 		$$(filter %.o,$$^)
 
 $(examples_build)/hello/v$(1)/hello.elf: $(examples_build)/hello/hello-$(1).elf
 	@mkdir -p $$(@D)
-	cp $$< $$@
+	$$(examples_quiet)cp $$< $$@
 
 $(examples_build)/hello/v$(1)/Unikernel.yaml: $(examples_source)/hello/Unikernel.yaml
 	@mkdir -p $$(@D)
-	cp $$< $$@
+	$$(examples_quiet)cp $$< $$@
 endef
 $(foreach v,$(examples_hello_versions),$(eval $(call examples_hello_rules,$(v))))
 
 $(examples_build)/hello/%.elf: $(examples_build)/hello/%.debug
-	strip --strip-all -o $@ $<
+	$(examples_quiet)strip --strip-all -o $@ $<
 
 $(examples_build)/bare/bare.elf: $(examples_source)/bare/bare.S $(examples_source)/bare/bare.ld $(examples_source)/build.mk
 	@mkdir -p $(@D)
-	$(CC) -m64 $(examples_ldflags) -T $(examples_source)/bare/bare.ld -o $@ $<
-	strip --strip-all $@
+	$(call examples_say,LINK,$@)
+	$(examples_quiet)$(CC) -m64 $(examples_ldflags) -T $(examples_source)/bare/bare.ld -o $@ $<
+	$(examples_quiet)strip --strip-all $@
 
 $(BUILD)/bench/boot_clock: $(examples_root)/tests/bench/boot_clock.c $(examples_source)/build.mk
 	@mkdir -p $(@D)
-	$(CC) -std=c17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -MMD -MP -o $@ $<
+	$(call examples_say,CC,$@)
+	$(examples_quiet)$(CC) -std=c17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -MMD -MP -o $@ $<
 
 bench-boot: examples $(BUILD)/bench/boot_clock ## measure how fast a guest answers
-	BUILD=$(BUILD) $(examples_root)/tests/bench/boot.sh
+	$(examples_quiet)BUILD=$(BUILD) $(examples_root)/tests/bench/boot.sh
 
 -include $(examples_runtime_objects:.o=.d) $(examples_lwip_objects:.o=.d)
 -include $(foreach v,$(examples_hello_versions),$(examples_build)/hello/hello-$(v).d)

@@ -166,7 +166,7 @@ everything_down() {
 nothing_left() {
     local left
     left=$(
-        pgrep -af -- "$work" || true
+        pgrep -af -- "$work" || [ $? -eq 1 ]
         ip netns list | grep -w "shoal-$node" || true
         ip -o link show | grep -E ' sh[0-9a-f]{12}' || true
     )
