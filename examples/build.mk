@@ -121,7 +121,7 @@ $(BUILD)/bench/boot_clock: $(examples_root)/tests/bench/boot_clock.c $(examples_
 	$(call examples_say,CC,$@)
 	$(examples_quiet)$(CC) -std=c17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -MMD -MP -o $@ $<
 
-bench-boot: examples $(BUILD)/bench/boot_clock ## measure how fast a guest answers
+bench-boot: all $(BUILD)/bench/boot_clock ## measure how fast a guest answers
 	$(examples_quiet)BUILD=$(BUILD) $(examples_root)/tests/bench/boot.sh
 
 -include $(examples_runtime_objects:.o=.d) $(examples_lwip_objects:.o=.d)

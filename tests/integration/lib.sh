@@ -130,7 +130,7 @@ build_and_push() {
     [ -f "$work/shoal.key" ] || (cd "$work" && shoal keygen shoal) >/dev/null || return 1
     shoal build "$BUILD/examples/hello/v$version" -t "hello:$version.0" >/dev/null || return 1
     if [ "$signing" = sign ]; then
-        shoal push "hello:$version.0" --sign "$work/shoal.key" >/dev/null
+        shoal push "hello:$version.0" --sign "$work/shoal.key" >/dev/null 2>&1
     else
         shoal push "hello:$version.0" >/dev/null
     fi
