@@ -21,11 +21,10 @@ struct changes {
     struct changes_options options;
     struct decision *first;
     struct decision **last;
-    bool deciding;          /* one was handed to the store, or is being made */
-    uint64_t sequence;      /* of the last event */
-    uint64_t counters_at;   /* revision of the counters' document; 0: not there yet */
-    bool knows_counters_at; /* since the first write of them */
-    size_t in_flight;       /* commits handed to the store */
+    bool deciding;        /* one was handed to the store, or is being made */
+    uint64_t sequence;    /* of the last event */
+    uint64_t counters_at; /* revision of the counters' document; 0: not there yet */
+    size_t in_flight;     /* commits handed to the store */
     void (*on_idle)(void *data);
     void *idle_data;
 };
@@ -111,10 +110,8 @@ static void apply(struct changes *changes, struct change *change, uint64_t revis
     uint64_t now_ms = clock_monotonic_ms(changes->options.clock);
     for (size_t i = 0; i < change->count; i++) {
         struct change_write *write = &change->writes[i];
-        if (write->kind == DOCUMENT_COUNTERS) {
+        if (write->kind == DOCUMENT_COUNTERS)
             changes->counters_at = revision;
-            changes->knows_counters_at = true;
-        }
         model_apply(changes->options.model, write->kind, write->document, write->removed, now_ms);
     }
     free(change->writes);
@@ -171,7 +168,7 @@ static void hand_to_store(struct changes *changes, struct change *change, struct
         if (!write->removed)
             writes[i].value = json_record_text(document_record(write->kind), write->document);
         /* No id is handed out twice, whoever else may write to this store. */
-        if (write->kind == DOCUMENT_COUNTERS && changes->knows_counters_at)
+        if (write->kind == DOCUMENT_COUNTERS)
             comparisons = 1;
     }
     struct store_transaction transaction = {&comparison, comparisons, writes, change->count};
@@ -248,6 +245,11 @@ void changes_destroy(struct changes *changes)
         free(decision);
     }
     free(changes);
+}
+
+void changes_set_counters_at(struct changes *changes, uint64_t revision)
+{
+    changes->counters_at = revision;
 }
 
 void changes_set_sequence(struct changes *changes, uint64_t sequence)

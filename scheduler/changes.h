@@ -64,5 +64,7 @@ void changes_event(struct changes *changes, struct change *change, const char *k
                    const char *namespace_name, const char *name, const char *id, const char *what,
                    const char *cause, const char *format, ...)
     __attribute__((format(printf, 9, 10)));
+/* The store's revision of the counters that the model was loaded with. */
+void changes_set_counters_at(struct changes *changes, uint64_t revision);
 /* Event sequences begin behind `sequence`. */
 void changes_set_sequence(struct changes *changes, uint64_t sequence);

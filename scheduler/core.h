@@ -2,6 +2,7 @@
  * Owned by scheduler.c. Loop thread only. */
 #pragma once
 
+#include <sys/queue.h>
 #include <uv.h>
 
 #include "lib/clock.h"
@@ -36,6 +37,7 @@ struct core {
     struct publication *publication;
     struct controller *controller;
     struct event_log *events;
+    LIST_HEAD(, deployment) deployments; /* under way */
     /* Revisions of the agents' documents begin with the number of this start, so that they ascend
      * within a term without being written. */
     uint64_t revision_base;

@@ -15,6 +15,7 @@
 
 /* One request on its way. */
 struct deployment {
+    LIST_ENTRY(deployment) link;
     struct core *core;
     struct http_request *request; /* NULL once who asked is gone */
     bool dry_run;
@@ -33,11 +34,18 @@ struct deployment {
 
 static void deployment_free(struct deployment *deployment)
 {
+    LIST_REMOVE(deployment, link);
     for (size_t i = 0; i < deployment->verified_count; i++)
         image_verified_release(&deployment->verified[i]);
     document_free(DOCUMENT_REVISION, deployment->revision);
     api_service_spec_release(&deployment->spec);
     free(deployment);
+}
+
+void deployment_cancel_all(struct core *core)
+{
+    while (!LIST_EMPTY(&core->deployments))
+        deployment_free(LIST_FIRST(&core->deployments));
 }
 
 static void end_with_error(struct deployment *deployment, const struct error *error)
@@ -272,6 +280,7 @@ void deployment_handle(struct http_request *request, void *data)
     struct error error = ERROR_INIT;
     const char *dry_run = http_request_query(request, "dry_run");
     deployment->core = data;
+    LIST_INSERT_HEAD(&deployment->core->deployments, deployment, link);
     deployment->request = request;
     deployment->dry_run = dry_run != NULL && strcmp(dry_run, "0") != 0;
     if (read_spec(request, deployment, &error) < 0) {

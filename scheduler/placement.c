@@ -110,11 +110,12 @@ static void explain(const struct placement_request *request, const struct placem
     AUTO_BUFFER struct buffer text = {0};
     char memory[TEXT_SIZE_MAX], overhead[TEXT_SIZE_MAX];
     text_format_size(request->memory, memory, sizeof memory);
-    text_format_size(node_count > 0 ? nodes[0].overhead : 0, overhead, sizeof overhead);
-    buffer_printf(&text,
-                  "no node has room for an instance: asked are %s memory (and %s overhead), "
-                  "%u vcpus",
-                  memory, overhead, request->vcpus);
+    buffer_printf(&text, "no node has room for an instance: asked are %s memory", memory);
+    if (node_count > 0) {
+        text_format_size(nodes[0].overhead, overhead, sizeof overhead);
+        buffer_printf(&text, " (and %s overhead)", overhead);
+    }
+    buffer_printf(&text, ", %u vcpu%s", request->vcpus, request->vcpus == 1 ? "" : "s");
     for (size_t i = 0; i < request->platform_count; i++)
         buffer_printf(&text, "%s %s (%s)", i == 0 ? "," : " or", request->platforms[i].arch,
                       request->platforms[i].family);

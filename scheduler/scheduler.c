@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "scheduler/controller.h"
+#include "scheduler/deployment.h"
 #include "scheduler/event_log.h"
 #include "scheduler/publication.h"
 #include "scheduler/routes.h"
@@ -48,6 +49,8 @@ static int load_document(struct loading *loading, const struct store_document *s
         free(document);
         return error_wrap(error, "document %s of the store", stored->key);
     }
+    if (loading->kind == DOCUMENT_COUNTERS)
+        changes_set_counters_at(core->changes, stored->revision);
     model_apply(&core->model, loading->kind, document, false, core_now(core));
     return 0;
 }
@@ -173,6 +176,7 @@ static void create_parts(struct scheduler *scheduler)
     struct core *core = &scheduler->core;
     core->publication = publication_create(core);
     core->events = event_log_create(core);
+    LIST_INIT(&core->deployments);
     core->controller = controller_create(core);
     core->http = http_client_create(core->loop);
     core->registry = oci_client_create(&(struct oci_client_options){
@@ -241,6 +245,7 @@ static void on_idle(void *data)
     struct scheduler *scheduler = data;
     struct core *core = &scheduler->core;
     oci_client_destroy(core->registry);
+    deployment_cancel_all(core);
     http_client_destroy(core->http);
     controller_destroy(core->controller);
     event_log_destroy(core->events);

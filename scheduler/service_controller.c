@@ -470,7 +470,7 @@ static bool remove_service(struct look *look)
     return true;
 }
 
-static bool decide(struct look *look)
+static bool decide(struct look *look, bool frozen)
 {
     const struct api_service_spec *spec = &look->document->spec;
     struct reconcile_input input = {
@@ -488,6 +488,10 @@ static bool decide(struct look *look)
     struct reconcile_result result;
     reconcile_decide(&input, &result);
     look->service->counts = result.counts;
+    if (frozen) {
+        reconcile_result_release(&result);
+        return true;
+    }
     look_again(look, result.next_ms);
     bool complete = record_ends(look);
     if (complete && !advance_rollout(look, &result.counts))
@@ -512,10 +516,8 @@ bool controller_reconcile_service(struct controller_pass *pass, struct model_ser
     look.target = model_revision(service, model_target(service));
     look.mode = look.rollout != NULL && !look.document->deleting ? rollout_mode(look.rollout->phase)
                                                                  : RECONCILE_STEADY;
-    if (is_frozen(&look))
-        return true;
     collect(&look);
-    bool complete = decide(&look);
+    bool complete = decide(&look, is_frozen(&look));
     free(look.values);
     free(look.owners);
     free(look.planned);

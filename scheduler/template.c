@@ -70,10 +70,24 @@ static struct api_port *find_port(struct document_template *template, const char
     return NULL;
 }
 
-static int add_port(struct document_template *template, const struct api_port *own, size_t index,
-                    struct error *error)
+static int check_public(const struct image_config *config, const struct api_port *own, size_t index,
+                        struct error *error)
 {
     char pointer[64];
+    for (size_t i = 0; i < config->port_count && own->publish != 0; i++) {
+        const struct api_port *port = &config->ports[i];
+        if (!port->is_private || (port->port != own->port && strcmp(port->name, own->name) != 0))
+            continue;
+        snprintf(pointer, sizeof pointer, "/ports/%zu/publish", index);
+        return refuse(error, pointer,
+                      "port %u (%s) is private in the image and cannot be published", port->port,
+                      port->name);
+    }
+    return 0;
+}
+
+static void add_port(struct document_template *template, const struct api_port *own)
+{
     struct api_port *port = find_port(template, own->name, own->port);
     if (port == NULL) {
         template->ports =
@@ -81,15 +95,8 @@ static int add_port(struct document_template *template, const struct api_port *o
         port = &template->ports[template->port_count++];
         *port = (struct api_port){0};
     }
-    if (port->is_private && own->publish != 0) {
-        snprintf(pointer, sizeof pointer, "/ports/%zu/publish", index);
-        return refuse(error, pointer,
-                      "port %u (%s) is private in the image and cannot be published", port->port,
-                      port->name);
-    }
     text_copy(port->name, sizeof port->name, own->name);
     port->port = own->port;
-    return 0;
 }
 
 static int make_ports(const struct api_service_spec *spec, const struct template_image *image,
@@ -103,8 +110,9 @@ static int make_ports(const struct api_service_spec *spec, const struct template
     }
     template->port_count = config->port_count;
     for (size_t i = 0; i < spec->port_count; i++) {
-        if (add_port(template, &spec->ports[i], i, error) < 0)
+        if (check_public(config, &spec->ports[i], i, error) < 0)
             return -1;
+        add_port(template, &spec->ports[i]);
     }
     return api_ports_validate(template->ports, template->port_count, "/ports", error);
 }

@@ -210,12 +210,12 @@ static struct json_object *view_node(const struct core *core, const struct model
     struct api_node_view view = {.machines = document->machines,
                                  .machine_count = document->machine_count,
                                  .memory = document->memory,
-                                 .vcpus = document->vcpus,
+                                 .vcpus = document->vcpus * PLACEMENT_VCPU_FACTOR,
                                  .labels = document->labels,
                                  .frontends = node->frontends,
                                  .frontend_count = node->frontend_count};
     text_copy(view.name, sizeof view.name, node->name);
-    strcpy(view.state, node->silent || !node->reported ? "silent" : "ready");
+    strcpy(view.state, node->silent ? "silent" : "ready");
     text_copy(view.address, sizeof view.address, document->address);
     text_copy(view.subnet, sizeof view.subnet, document->subnet);
     capacity_used(node, &view.memory_used, &view.vcpus_used, &view.instances);
