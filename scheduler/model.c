@@ -115,6 +115,7 @@ static void free_node(struct model_node *node)
     free(node->assignment);
     free(node->assignment_content);
     json_strings_release(&node->orphans);
+    json_strings_release(&node->strangers);
     free(node);
 }
 

@@ -70,6 +70,7 @@ struct model_node {
     struct api_observed_frontend *frontends;
     size_t frontend_count;
     struct json_strings orphans;         /* reported, running, and nobody's */
+    struct json_strings strangers;       /* the same, but perhaps somebody's: left alone */
     uint64_t saved_ms;                   /* when its reports were last written */
     uint64_t freed_ms[SUBNET_ADDRESSES]; /* when each address was given back; 0: long ago */
     bool assignment_dirty;

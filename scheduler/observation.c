@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
-#include "lib/log.h"
 #include "lib/text.h"
 #include "scheduler/controller.h"
 #include "scheduler/publication.h"
@@ -154,24 +153,36 @@ static bool may_be_stopped(const struct core *core, const char *id)
     return counter <= core->model.counters.known_instances;
 }
 
-static bool has_orphan(const struct model_node *node, const char *id)
+static bool has_string(const struct json_strings *strings, const char *text)
 {
-    for (size_t i = 0; i < node->orphans.count; i++) {
-        if (strcmp(node->orphans.items[i], id) == 0)
+    for (size_t i = 0; i < strings->count; i++) {
+        if (strcmp(strings->items[i], text) == 0)
             return true;
     }
     return false;
 }
 
+static void note_stranger(struct look *look, const char *id)
+{
+    if (has_string(&look->node->strangers, id))
+        return;
+    json_strings_add(&look->node->strangers, id);
+    flush_if_full(look);
+    changes_event(
+        look->core->changes, &look->change, "node", "", look->node->name, id, "stranger", NULL,
+        "instance %s of another history runs: it is left alone, stop it by hand if nobody "
+        "needs it",
+        id);
+}
+
 static void note_orphan(struct look *look, struct json_strings *orphans,
                         const struct api_observed_instance *seen)
 {
-    bool known = has_orphan(look->node, seen->id);
+    bool known = has_string(&look->node->orphans, seen->id);
     if (instance_state_is_over(seen->state))
         return;
     if (!may_be_stopped(look->core, seen->id)) {
-        log_warn("an instance of another history runs and is left alone", "node", look->node->name,
-                 "id", seen->id);
+        note_stranger(look, seen->id);
         return;
     }
     json_strings_add(orphans, seen->id);
