@@ -1,0 +1,283 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/xalloc.h"
+#include "scheduler/store_sqlite.h"
+
+struct fixture {
+    uv_loop_t loop;
+    char directory[64];
+    struct store *store;
+    bool done;
+    bool failed;
+    struct error error;
+    uint64_t revision;
+    bool more;
+    char keys[512]; /* "key=value@revision ..." of a list or watch */
+};
+
+static void open_store(struct fixture *fixture, bool restored)
+{
+    struct store_sqlite_options options = {fixture->directory, restored};
+    struct error error = ERROR_INIT;
+    if (store_sqlite_open(&fixture->loop, &options, &fixture->store, &error) < 0)
+        fail_msg("%s", error.message);
+}
+
+static void close_store(struct fixture *fixture)
+{
+    store_destroy(fixture->store);
+    uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    fixture->store = NULL;
+}
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = xcalloc(1, sizeof *fixture);
+    uv_loop_init(&fixture->loop);
+    strcpy(fixture->directory, "/tmp/shoal-store.XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    open_store(fixture, false);
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    close_store(fixture);
+    assert_int_equal(uv_loop_close(&fixture->loop), 0);
+    file_remove_tree(fixture->directory, NULL);
+    free(fixture);
+    return 0;
+}
+
+static void wait_until_done(struct fixture *fixture)
+{
+    while (!fixture->done)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    fixture->done = false;
+}
+
+static void on_commit(const struct error *error, uint64_t revision, void *data)
+{
+    struct fixture *fixture = data;
+    fixture->done = true;
+    fixture->failed = error != NULL;
+    if (error != NULL)
+        fixture->error = *error;
+    fixture->revision = revision;
+}
+
+static int commit(struct fixture *fixture, const struct store_comparison *comparison,
+                  const char *key, const char *value)
+{
+    struct store_write write = {key, value};
+    struct store_transaction transaction = {comparison, comparison != NULL, &write, 1};
+    store_commit(fixture->store, &transaction, on_commit, fixture);
+    wait_until_done(fixture);
+    return fixture->failed ? -1 : 0;
+}
+
+static void note(struct fixture *fixture, const struct store_document *documents, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t used = strlen(fixture->keys);
+        snprintf(fixture->keys + used, sizeof fixture->keys - used, "%s%s=%s", used > 0 ? " " : "",
+                 documents[i].key, documents[i].value != NULL ? documents[i].value : "gone");
+    }
+}
+
+static void on_list(const struct error *error, const struct store_document *documents, size_t count,
+                    bool more, void *data)
+{
+    struct fixture *fixture = data;
+    assert_null(error);
+    note(fixture, documents, count);
+    fixture->more = more;
+    fixture->done = true;
+}
+
+static const char *list(struct fixture *fixture, const char *prefix, const char *after,
+                        size_t limit)
+{
+    fixture->keys[0] = '\0';
+    store_list(fixture->store, prefix, after, limit, on_list, fixture);
+    wait_until_done(fixture);
+    return fixture->keys;
+}
+
+static void what_was_written_is_read_after_a_restart(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_identity before = *store_identity(fixture->store);
+    assert_int_equal(commit(fixture, NULL, "a/1", "\"one\""), 0);
+    close_store(fixture);
+    open_store(fixture, false);
+    assert_string_equal(list(fixture, "a/", NULL, 10), "a/1=\"one\"");
+    assert_string_equal(store_identity(fixture->store)->cluster, before.cluster);
+    assert_int_equal(strlen(before.cluster), 32);
+    assert_int_equal(store_identity(fixture->store)->term, 1);
+}
+
+static void a_restored_store_begins_a_new_term(void **state)
+{
+    struct fixture *fixture = *state;
+    close_store(fixture);
+    open_store(fixture, true);
+    assert_int_equal(store_identity(fixture->store)->term, 2);
+    close_store(fixture);
+    open_store(fixture, false);
+    assert_int_equal(store_identity(fixture->store)->term, 2);
+}
+
+static void two_schedulers_cannot_share_a_folder(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_sqlite_options options = {fixture->directory, false};
+    struct store *second;
+    struct error error = ERROR_INIT;
+    assert_int_equal(store_sqlite_open(&fixture->loop, &options, &second, &error), -1);
+    assert_int_equal(error.code, ERROR_CONFLICT);
+    assert_non_null(strstr(error.message, "another scheduler"));
+}
+
+static void a_comparison_that_does_not_hold_writes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_comparison absent = {"a", 0};
+    assert_int_equal(commit(fixture, &absent, "a", "1"), 0);
+    struct store_comparison present = {"a", fixture->revision};
+    assert_int_equal(commit(fixture, &absent, "b", "1"), -1);
+    assert_int_equal(fixture->error.code, ERROR_CONFLICT);
+    assert_string_equal(list(fixture, "", NULL, 10), "a=1");
+    assert_int_equal(commit(fixture, &present, "a", "2"), 0);
+    assert_int_equal(commit(fixture, &present, "a", "3"), -1);
+    assert_string_equal(list(fixture, "", NULL, 10), "a=2");
+}
+
+static void lists_come_in_pages_of_one_prefix(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *const keys[] = {"a/1", "a/2", "a/3", "b/1"};
+    for (size_t i = 0; i < ARRAY_LENGTH(keys); i++)
+        commit(fixture, NULL, keys[i], "0");
+    assert_string_equal(list(fixture, "a/", NULL, 2), "a/1=0 a/2=0");
+    assert_true(fixture->more);
+    assert_string_equal(list(fixture, "a/", "a/2", 2), "a/3=0");
+    assert_false(fixture->more);
+    assert_string_equal(list(fixture, "c/", NULL, 2), "");
+}
+
+static void deleted_documents_are_gone(void **state)
+{
+    struct fixture *fixture = *state;
+    commit(fixture, NULL, "a", "1");
+    commit(fixture, NULL, "a", NULL);
+    assert_string_equal(list(fixture, "", NULL, 10), "");
+}
+
+static void a_transaction_over_a_limit_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_write writes[STORE_WRITES_MAX + 1];
+    for (size_t i = 0; i < ARRAY_LENGTH(writes); i++)
+        writes[i] = (struct store_write){"same", "1"};
+    struct store_transaction many = {NULL, 0, writes, ARRAY_LENGTH(writes)};
+    store_commit(fixture->store, &many, on_commit, fixture);
+    wait_until_done(fixture);
+    assert_true(fixture->failed);
+    assert_int_equal(fixture->error.code, ERROR_TOO_LARGE);
+    AUTO_FREE char *large = xcalloc(STORE_DOCUMENT_MAX + 2, 1);
+    memset(large, '1', STORE_DOCUMENT_MAX + 1);
+    assert_int_equal(commit(fixture, NULL, "a", large), -1);
+    assert_int_equal(fixture->error.code, ERROR_TOO_LARGE);
+    assert_string_equal(list(fixture, "", NULL, 10), "");
+}
+
+static void on_watch(const struct error *error, const struct store_document *changes, size_t count,
+                     uint64_t revision, void *data)
+{
+    struct fixture *fixture = data;
+    (void)revision;
+    assert_null(error);
+    note(fixture, changes, count);
+}
+
+static void a_watch_tells_what_was_missed_and_then_what_comes(void **state)
+{
+    struct fixture *fixture = *state;
+    commit(fixture, NULL, "a/old", "1");
+    uint64_t from = fixture->revision;
+    commit(fixture, NULL, "a/new", "1");
+    commit(fixture, NULL, "a/old", NULL);
+    commit(fixture, NULL, "b/other", "1");
+    list(fixture, "none", NULL, 1);
+    struct store_watch *watch = store_watch_start(fixture->store, "a/", from, on_watch, fixture);
+    commit(fixture, NULL, "a/next", "2");
+    commit(fixture, NULL, "b/next", "2");
+    assert_string_equal(fixture->keys, "a/new=1 a/old=gone a/next=2");
+    store_watch_stop(watch);
+    commit(fixture, NULL, "a/later", "3");
+    assert_null(strstr(fixture->keys, "later"));
+}
+
+static void commits_that_wait_together_end_in_order(void **state)
+{
+    struct fixture *fixture = *state;
+    char key[16];
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "k%02d", i);
+        struct store_write write = {key, "1"};
+        struct store_transaction transaction = {NULL, 0, &write, 1};
+        store_commit(fixture->store, &transaction, on_commit, fixture);
+    }
+    while (fixture->revision < 50)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_int_equal(fixture->revision, 50);
+    fixture->done = false;
+    list(fixture, "k49", NULL, 1);
+    assert_string_equal(fixture->keys, "k49=1");
+}
+
+static void on_lead(bool leading, void *data)
+{
+    struct fixture *fixture = data;
+    fixture->done = leading;
+}
+
+static void who_has_the_folder_leads(void **state)
+{
+    struct fixture *fixture = *state;
+    store_lead(fixture->store, on_lead, fixture);
+    wait_until_done(fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_was_written_is_read_after_a_restart, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_restored_store_begins_a_new_term, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(two_schedulers_cannot_share_a_folder, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_comparison_that_does_not_hold_writes_nothing, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(lists_come_in_pages_of_one_prefix, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(deleted_documents_are_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_transaction_over_a_limit_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_watch_tells_what_was_missed_and_then_what_comes, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(commits_that_wait_together_end_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_has_the_folder_leads, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
