@@ -126,6 +126,9 @@ expect version_without_daemons 0 'scheduler +not reachable' shoal version --addr
 
 # --- up needs root ---
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+    # Where anyone may run it: the build folder may be somebody's own.
+    chmod 711 "$work"
+    install -m 755 "$(command -v shoal)" "$work/shoal"
     expect up_needs_root 1 'needs root' setpriv --reuid 65534 --clear-groups -- \
-        env XDG_CONFIG_HOME=/tmp/nowhere "$(command -v shoal)" up
+        env XDG_CONFIG_HOME=/tmp/nowhere "$work/shoal" up
 fi

@@ -173,7 +173,7 @@ static void wrong_values_are_refused_with_what_is_allowed(void **state)
 {
     (void)state;
     REFUSED("--output xml: allowed are table, wide, json, yaml", "ps", "-o", "xml");
-    REFUSED("--tail -1: allowed are whole numbers from 0 to 1000000", "logs", "x", "--tail", "-1");
+    REFUSED("--tail -1: allowed are whole numbers from 0 to 100000", "logs", "x", "--tail", "-1");
     REFUSED("--scheduler-port 0: allowed are whole numbers from 1 to 65535", "up",
             "--scheduler-port", "0");
     REFUSED("--timeout soon: allowed are durations such as 30s or 2m", "restart", "x",
