@@ -187,6 +187,36 @@ struct json_object *views_instance(const struct core *core, const struct model_i
     return json_encode(&api_instance_view_record, &view);
 }
 
+static bool slot_is_held(const struct model_service *service, uint32_t slot)
+{
+    for (size_t i = 0; i < service->instances.count; i++) {
+        const struct model_instance *instance = service->instances.items[i];
+        if (instance->document->slot == slot && instance->document->wish == WISH_RUN)
+            return true;
+    }
+    return false;
+}
+
+/* Slots that wait for room have no instance yet, and so no id: they are shown as pending. */
+static void add_waiting(const struct model_service *service, struct json_object *list)
+{
+    if (service->no_capacity == NULL || service->document == NULL)
+        return;
+    for (uint32_t slot = 0; slot < service->document->replicas; slot++) {
+        struct api_instance_view view = {
+            .slot = slot, .revision = model_target(service), .state = INSTANCE_PENDING};
+        if (slot_is_held(service, slot))
+            continue;
+        text_copy(view.namespace_name, sizeof view.namespace_name,
+                  service->document->namespace_name);
+        text_copy(view.service, sizeof view.service, service->document->service);
+        strcpy(view.cause, "no_capacity");
+        snprintf(view.message, sizeof view.message, "%.*s", (int)sizeof view.message - 1,
+                 service->no_capacity);
+        json_object_array_add(list, json_encode(&api_instance_view_record, &view));
+    }
+}
+
 struct json_object *views_instances(const struct core *core, const char *namespace_name,
                                     const char *service)
 {
@@ -197,6 +227,14 @@ struct json_object *views_instances(const struct core *core, const char *namespa
         if ((namespace_name == NULL || strcmp(document->namespace_name, namespace_name) == 0) &&
             (service == NULL || strcmp(document->service, service) == 0))
             json_object_array_add(list, views_instance(core, instance));
+    }
+    for (size_t i = 0; i < core->model.services.count; i++) {
+        const struct model_service *waiting = core->model.services.items[i];
+        if (waiting->document != NULL &&
+            (namespace_name == NULL ||
+             strcmp(waiting->document->namespace_name, namespace_name) == 0) &&
+            (service == NULL || strcmp(waiting->document->service, service) == 0))
+            add_waiting(waiting, list);
     }
     return list_of("instances", list);
 }

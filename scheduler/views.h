@@ -9,7 +9,8 @@ struct json_object *views_service(const struct core *core, const struct model_se
 struct json_object *views_services(const struct core *core, const char *namespace_name);
 struct json_object *views_revisions(const struct core *core, const struct model_service *service);
 struct json_object *views_rollouts(const struct core *core, const struct model_service *service);
-/* `namespace_name` and `service` may be NULL: any. */
+/* `namespace_name` and `service` may be NULL: any. Slots that wait for room are shown too, as
+ * pending, without an id. */
 struct json_object *views_instances(const struct core *core, const char *namespace_name,
                                     const char *service);
 struct json_object *views_instance(const struct core *core, const struct model_instance *instance);
