@@ -261,20 +261,26 @@ static int settle(struct proxy *proxy, struct port *port, bool always, struct er
 
 /* ---- what the loop asks ---- */
 
+/* Closes the port; what HAProxy still serves it may finish. */
+static void begin_leaving(struct proxy *proxy, struct port *port)
+{
+    if (port->listener >= 0)
+        close(port->listener);
+    port->listener = -1;
+    port->leaving = true;
+    port->wanted = NULL;
+    port->again_at = NEVER;
+    if (port->process.pid > 0)
+        proxy_process_leave(&proxy->place, port->publish, port->http, &port->process);
+}
+
 static void drop_unwanted(struct proxy *proxy)
 {
     for (struct port *port = proxy->ports; port != NULL; port = port->next) {
         if (port->leaving || proxy_model_find(proxy->model, port->publish) != NULL)
             continue;
         log_info("no longer published", "port", LOG_NUMBER(port->publish));
-        if (port->listener >= 0)
-            close(port->listener);
-        port->listener = -1;
-        port->leaving = true;
-        port->wanted = NULL;
-        port->again_at = NEVER;
-        if (port->process.pid > 0)
-            proxy_process_leave(&proxy->place, port->publish, port->http, &port->process);
+        begin_leaving(proxy, port);
     }
 }
 
@@ -434,26 +440,46 @@ static void *run(void *context)
 
 /* ---- life ---- */
 
+/* Those that were told to leave are seen off. */
+static void adopt_left(struct proxy *proxy, const struct proxy_found *found)
+{
+    struct proxy_process process;
+    if (proxy_process_adopt_left(&proxy->place, found, &process) < 0)
+        return;
+    struct port *port = add_port(proxy, found->publish);
+    port->http = found->http;
+    port->leaving = true;
+    port->process = process;
+}
+
+static void adopt_port(struct proxy *proxy, const struct proxy_found *found)
+{
+    struct proxy_process process;
+    int listener;
+    if (proxy_process_adopt(&proxy->place, found->publish, found->http, &process, &listener) < 0) {
+        proxy_place_forget(&proxy->place, found->publish, found->http);
+        return;
+    }
+    bool second = find_port(proxy, found->publish) != NULL; /* in the other mode */
+    struct port *port = add_port(proxy, found->publish);
+    port->http = found->http;
+    port->process = process;
+    port->listener = listener;
+    log_info("HAProxy adopted", "port", LOG_NUMBER(port->publish), "pid", LOG_NUMBER(process.pid));
+    if (second)
+        begin_leaving(proxy, port);
+}
+
 static void adopt(struct proxy *proxy)
 {
     struct proxy_found *found;
-    size_t found_count;
-    proxy_place_list(&proxy->place, &found, &found_count);
-    for (size_t i = 0; i < found_count; i++) {
-        struct proxy_process process;
-        int listener;
-        if (find_port(proxy, found[i].publish) != NULL ||
-            proxy_process_adopt(&proxy->place, found[i].publish, found[i].http, &process,
-                                &listener) < 0) {
-            proxy_place_forget(&proxy->place, found[i].publish, found[i].http);
-            continue;
-        }
-        struct port *port = add_port(proxy, found[i].publish);
-        port->http = found[i].http;
-        port->process = process;
-        port->listener = listener;
-        log_info("HAProxy adopted", "port", LOG_NUMBER(port->publish), "pid",
-                 LOG_NUMBER(process.pid));
+    size_t count;
+    proxy_place_list(&proxy->place, &found, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (found[i].left != 0)
+            adopt_left(proxy, &found[i]);
+        else
+            adopt_port(proxy, &found[i]);
     }
     free(found);
 }

@@ -99,6 +99,28 @@ void proxy_place_forget(const struct proxy_place *place, uint32_t publish, bool 
     unlink(socket_path);
 }
 
+/* "8080-http.pid", "8080-http.left-123" */
+static bool parse_file_name(const char *name, struct proxy_found *ret_found)
+{
+    char *end;
+    unsigned long publish = strtoul(name, &end, 10);
+    bool http = strncmp(end, "-http.", 6) == 0;
+    if (publish == 0 || publish > UINT16_MAX || (!http && strncmp(end, "-tcp.", 5) != 0))
+        return false;
+    const char *kind = strchr(end, '.') + 1;
+    struct proxy_found found = {.publish = (uint32_t)publish, .http = http};
+    uint64_t pid = 0;
+    if (strncmp(kind, "left-", 5) == 0) {
+        if (!text_parse_u64(kind + 5, INT32_MAX, &pid) || pid < 2)
+            return false;
+        found.left = (pid_t)pid;
+    } else if (strcmp(kind, "pid") != 0) {
+        return false;
+    }
+    *ret_found = found;
+    return true;
+}
+
 void proxy_place_list(const struct proxy_place *place, struct proxy_found **ret_found,
                       size_t *ret_count)
 {
@@ -109,42 +131,58 @@ void proxy_place_list(const struct proxy_place *place, struct proxy_found **ret_
         return;
     struct dirent *entry;
     while ((entry = readdir(folder)) != NULL) {
-        char *end;
-        unsigned long publish = strtoul(entry->d_name, &end, 10);
-        bool http = strcmp(end, "-http.pid") == 0;
-        if (publish == 0 || publish > UINT16_MAX || (!http && strcmp(end, "-tcp.pid") != 0))
+        struct proxy_found found;
+        if (!parse_file_name(entry->d_name, &found))
             continue;
         *ret_found = xreallocarray(*ret_found, *ret_count + 1, sizeof **ret_found);
-        (*ret_found)[(*ret_count)++] = (struct proxy_found){(uint32_t)publish, http};
+        (*ret_found)[(*ret_count)++] = found;
     }
     closedir(folder);
 }
 
 /* ---- starting ---- */
 
-/* Between fork and exec: nothing but system calls. The listener becomes descriptor 3; standard
- * output and error go to the pipe, whose reader lets go of it once HAProxy is up. */
-static void execute(const struct proxy_place *place, const char *config, int listener,
-                    int namespace, int output)
+/* What a child gets between fork and exec. */
+struct child {
+    const char *config;
+    int listener;
+    int namespace;
+    int output;  /* standard output and error; its reader lets go of it once HAProxy is up */
+    int gate[2]; /* a byte comes when the pid has been written down */
+};
+
+/* Waits to be written down: a HAProxy that no file tells of would hold its port for ever, should
+ * this process be killed. */
+static void pass_gate(const struct child *child)
+{
+    char byte;
+    close(child->gate[1]);
+    if (read(child->gate[0], &byte, 1) != 1)
+        _exit(125);
+}
+
+/* Nothing but system calls. The listener becomes descriptor 3. */
+static void execute(const struct proxy_place *place, const struct child *child)
 {
     struct rlimit limit;
     sigset_t none;
+    pass_gate(child);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
     int nothing = open("/dev/null", O_RDONLY);
-    if (dup2(nothing, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
-        dup2(output, STDERR_FILENO) < 0 || setns(namespace, CLONE_NEWNET) < 0 ||
-        dup2(listener, PROXY_LISTEN_DESCRIPTOR) < 0 ||
+    if (dup2(nothing, STDIN_FILENO) < 0 || dup2(child->output, STDOUT_FILENO) < 0 ||
+        dup2(child->output, STDERR_FILENO) < 0 || setns(child->namespace, CLONE_NEWNET) < 0 ||
+        dup2(child->listener, PROXY_LISTEN_DESCRIPTOR) < 0 ||
         fcntl(PROXY_LISTEN_DESCRIPTOR, F_SETFD, 0) < 0 || setsid() < 0 ||
         setrlimit(RLIMIT_NOFILE, &limit) < 0 || setgroups(0, NULL) < 0 ||
         setresgid(place->gid, place->gid, place->gid) < 0 ||
         setresuid(place->uid, place->uid, place->uid) < 0 || chdir("/") < 0)
         _exit(126);
     syscall(SYS_close_range, PROXY_LISTEN_DESCRIPTOR + 1, ~0U, 0);
-    execl(HAPROXY_PROGRAM, "haproxy", "-db", "-f", config, (char *)NULL);
+    execl(HAPROXY_PROGRAM, "haproxy", "-db", "-f", child->config, (char *)NULL);
     _exit(127);
 }
 
@@ -191,21 +229,62 @@ static int watch(pid_t pid, struct proxy_process *ret_process, struct error *err
     return 0;
 }
 
-static int spawn(const struct proxy_place *place, const char *config, const char *socket_path,
-                 int listener, int namespace, pid_t *ret_pid, struct error *error)
+static int write_pid(const char *path, pid_t pid, struct error *error)
+{
+    char number[24];
+    int length = snprintf(number, sizeof number, "%d\n", (int)pid);
+    return file_write(path, number, (size_t)length, 0644, error);
+}
+
+static int open_gate(int gate, struct error *error)
+{
+    if (write(gate, "", 1) != 1)
+        return error_set_errno(error, errno, "start HAProxy: pipe");
+    return 0;
+}
+
+/* A child that waits at its gate, or -1. */
+static pid_t fork_child(const struct proxy_place *place, struct child *child, struct error *error)
+{
+    if (pipe2(child->gate, O_CLOEXEC) < 0)
+        return error_set_errno(error, errno, "start HAProxy: pipe");
+    pid_t pid = fork();
+    if (pid == 0)
+        execute(place, child);
+    close(child->gate[0]);
+    if (pid < 0) {
+        error_set_errno(error, errno, "start HAProxy");
+        close(child->gate[1]);
+    }
+    return pid;
+}
+
+static int spawn(const struct proxy_place *place, struct child *child, const char *pid_path,
+                 const char *socket_path, struct proxy_process *ret_process, struct error *error)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return error_set_errno(error, errno, "start HAProxy: pipe");
-    pid_t pid = fork();
-    if (pid == 0)
-        execute(place, config, listener, namespace, ends[1]);
-    int result = pid < 0 ? error_set_errno(error, errno, "start HAProxy")
-                         : await_ready(pid, socket_path, ends[0], error);
+    child->output = ends[1];
+    int result = -1;
+    pid_t pid = fork_child(place, child, error);
+    if (pid > 0) {
+        struct proxy_process process = {-1, -1};
+        result = write_pid(pid_path, pid, error) < 0 || watch(pid, &process, error) < 0
+                     ? -1
+                     : open_gate(child->gate[1], error);
+        close(child->gate[1]);
+        if (result == 0)
+            result = await_ready(pid, socket_path, ends[0], error);
+        else
+            waitpid(pid, NULL, 0); /* the gate is closed: it ends */
+        if (result == 0)
+            *ret_process = process;
+        else if (process.watch >= 0)
+            close(process.watch);
+    }
     close(ends[0]);
     close(ends[1]);
-    if (result == 0)
-        *ret_pid = pid;
     return result;
 }
 
@@ -221,17 +300,12 @@ int proxy_process_start(const struct proxy_place *place, const struct proxy_fron
                                   .connections_max = place->connections_max,
                                   .threads = place->threads};
     proxy_config_render(frontend, &config, &text);
+    struct child child = {.config = config_path, .listener = listener, .namespace = namespace};
     unlink(socket_path);
-    pid_t pid = -1;
-    if (file_write(config_path, text.data, text.length, 0644, error) < 0 ||
-        spawn(place, config_path, socket_path, listener, namespace, &pid, error) < 0)
+    if (file_write(config_path, text.data, text.length, 0644, error) < 0)
         return -1;
-    char number[24];
-    int length = snprintf(number, sizeof number, "%d\n", (int)pid);
-    if (file_write(pid_path, number, (size_t)length, 0644, error) < 0 ||
-        watch(pid, ret_process, error) < 0) {
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
+    if (spawn(place, &child, pid_path, socket_path, ret_process, error) < 0) {
+        unlink(pid_path);
         return -1;
     }
     return 0;
@@ -294,13 +368,31 @@ int proxy_process_adopt(const struct proxy_place *place, uint32_t publish, bool 
     return 0;
 }
 
-/* ---- ending ---- */
-
 static char *left_file_of(const struct proxy_place *place, uint32_t publish, bool http, pid_t pid)
 {
     AUTO_FREE char *kind = xasprintf("left-%d", (int)pid);
     return file_of(place, publish, http, kind);
 }
+
+int proxy_process_adopt_left(const struct proxy_place *place, const struct proxy_found *found,
+                             struct proxy_process *ret_process)
+{
+    AUTO_FREE char *config_path = file_of(place, found->publish, found->http, "cfg");
+    struct proxy_process process = {-1, -1};
+    if (watch(found->left, &process, NULL) == 0) {
+        if (is_ours(process.pid, config_path)) {
+            syscall(SYS_pidfd_send_signal, process.watch, SIGUSR1, NULL, 0);
+            *ret_process = process;
+            return 0;
+        }
+        close(process.watch);
+    }
+    AUTO_FREE char *left = left_file_of(place, found->publish, found->http, found->left);
+    unlink(left);
+    return -1;
+}
+
+/* ---- ending ---- */
 
 void proxy_process_leave(const struct proxy_place *place, uint32_t publish, bool http,
                          const struct proxy_process *process)
@@ -338,22 +430,17 @@ static int kill_and_wait(pid_t pid, struct error *error)
     return 0;
 }
 
-/* The process that a file of the folder tells of ("8080-http.pid", "8080-http.left-123"), or 0. */
+/* The process that a file of the folder tells of, or 0. */
 static pid_t process_of_file(const struct proxy_place *place, const char *name)
 {
-    char *end;
-    uint32_t publish = (uint32_t)strtoul(name, &end, 10);
-    bool http = strncmp(end, "-http.", 6) == 0;
-    if (publish == 0 || (!http && strncmp(end, "-tcp.", 5) != 0))
+    struct proxy_found found;
+    if (!parse_file_name(name, &found))
         return 0;
-    const char *kind = strchr(end, '.') + 1;
     AUTO_FREE char *path = xasprintf("%s/%s", place->folder, name);
-    AUTO_FREE char *config = file_of(place, publish, http, "cfg");
+    AUTO_FREE char *config = file_of(place, found.publish, found.http, "cfg");
     AUTO_FREE char *text = NULL;
-    pid_t pid = 0;
-    if (strncmp(kind, "left-", 5) == 0)
-        pid = (pid_t)strtol(kind + 5, NULL, 10);
-    else if (strcmp(kind, "pid") == 0 && file_read(path, 32, &text, NULL, NULL) == 0)
+    pid_t pid = found.left;
+    if (pid == 0 && file_read(path, 32, &text, NULL, NULL) == 0)
         pid = (pid_t)strtol(text, NULL, 10);
     return pid > 1 && is_ours(pid, config) ? pid : 0;
 }

@@ -23,6 +23,13 @@ struct proxy_process {
     int watch; /* pidfd: readable once it has ended */
 };
 
+/* What a file of the folder tells of. */
+struct proxy_found {
+    uint32_t publish;
+    bool http;
+    pid_t left; /* 0: the port's own; else one that was told to leave */
+};
+
 /* Makes the folders and looks up the user (haproxy, or nobody). */
 int proxy_place_init(struct proxy_place *ret_place, const char *run_directory, struct error *error);
 void proxy_place_finish(struct proxy_place *place);
@@ -37,6 +44,10 @@ int proxy_process_start(const struct proxy_place *place, const struct proxy_fron
  * listening socket, which is the caller's. */
 int proxy_process_adopt(const struct proxy_place *place, uint32_t publish, bool http,
                         struct proxy_process *ret_process, int *ret_listener);
+/* Finds one that was told to leave (and tells it again: the one that wanted to may have been killed
+ * before); -1, and its file is gone, when it has ended. */
+int proxy_process_adopt_left(const struct proxy_place *place, const struct proxy_found *found,
+                             struct proxy_process *ret_process);
 /* Lets it finish its connections (60 s at most); it accepts no more. */
 void proxy_process_leave(const struct proxy_place *place, uint32_t publish, bool http,
                          const struct proxy_process *process);
@@ -44,11 +55,7 @@ void proxy_process_leave(const struct proxy_place *place, uint32_t publish, bool
 void proxy_process_reap(const struct proxy_place *place, uint32_t publish, bool http,
                         struct proxy_process *process);
 
-struct proxy_found {
-    uint32_t publish;
-    bool http;
-};
-/* The ports for which there are pid files; the caller frees. */
+/* What the files of the folder tell of; the caller frees. */
 void proxy_place_list(const struct proxy_place *place, struct proxy_found **ret_found,
                       size_t *ret_count);
 /* Removes the socket and the pid file of one that has ended. */
