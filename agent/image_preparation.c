@@ -65,7 +65,11 @@ static void on_kernel(const struct error *error, void *data)
 {
     struct image_preparation *preparation = data;
     if (error != NULL) {
-        fail(preparation, error);
+        struct error told = *error;
+        if (error->code == ERROR_SIGNATURE)
+            error_wrap(&told, "image %s, signed by key %s", preparation->digest,
+                       preparation->verified.key_id);
+        fail(preparation, &told);
         return;
     }
     struct image_preparation_options options = preparation->options;

@@ -260,6 +260,66 @@ says adopted_stop_is_clean "event ended $first stopped" wait $first 30
 says grace_begins '^ok' stop $second console 0
 says grace_passes "event ended $second" wait $second 30
 
+# ---- killed at bad moments
+host_kill() {
+    kill -9 "$(pgrep -P "$driver_pid" -f "^$driver $node ")" "$driver_pid"
+    wait "$driver_pid" 2>/dev/null
+    exec {host_in}>&- {host_out}<&-
+}
+host_again() { host_start && say hello && say network "$subnet.0/24" >/dev/null; }
+boot $first 2 >/dev/null
+one_web() { say begin && say frontend default.hello "$late" http &&
+    say server $first $subnet.2 8080 ready; }
+# While HAProxy starts: the next agent knows of it.
+late=$(free_port)
+one_web >/dev/null
+echo commit >&"$host_in"
+check haproxy_starts wait_for 10 haproxy_of "$late"
+host_kill
+host_again >/dev/null
+one_web >/dev/null
+answer=$(say commit)
+check half_started_haproxy_is_adopted grep -q "event frontend $late 1" <<<"$answer"
+check half_started_haproxy_is_one test "$(haproxy_of "$late" | wc -l)" = 1
+# Written down as leaving, but never told to.
+late_pid=$(haproxy_of "$late")
+host_kill
+mv "$run/p/$late-http.pid" "$run/p/$late-http.left-$late_pid"
+host_again >/dev/null
+one_web >/dev/null && say commit >/dev/null
+late_is_new() { [ "$(haproxy_of "$late")" != "$late_pid" ] && [ "$(who "$late")" = "$first" ]; }
+check left_haproxy_is_seen_off wait_for 20 late_is_new
+# Its QEMU died meanwhile, and another process has the pid.
+first_pid=$(qemu_of $first)
+host_kill
+sleep 600 &
+innocent=$!
+started_pids="$started_pids $innocent"
+kill -9 "$first_pid"
+sed -i "s/pid='$first_pid'/pid='$innocent'/" "$run/v/run/qemu/sh$first.xml"
+echo "$innocent" >"$run/v/run/qemu/sh$first.pid"
+check stale_pid_is_written grep -q "pid='$innocent'" "$run/v/run/qemu/sh$first.xml"
+host_again >"$work/again"
+check process_with_a_reused_pid_lives kill -0 "$innocent"
+check dead_microvm_is_not_adopted bash -c "! grep -q running '$work/again'"
+check console_socket_of_a_dead_microvm_is_removed test ! -e "$run/c/$first.sock"
+says dead_microvm_boots_again '^ok' boot $first "$digest" "$subnet.2" 16777216 \
+    "--ip=$subnet.2/24 --gateway=$subnet.1 --instance=$first"
+says taken_address_does_not_boot '^error conflict .*address' boot $second "$digest" "$subnet.2" \
+    16777216 x
+# Another agent with the same node name takes nothing and cleans nothing.
+mkdir -p "$work/other/state/staging" "$work/other/run" "$work/other/log"
+other_start() { "$driver" "$node" "$work/other/state" "$work/other/run" "$work/other/log" tcg; }
+other_clean() { "$driver" --clean "$node" "$work/other/state" "$work/other/run" "$work/other/log"; }
+expect same_node_name_is_refused 1 "belongs on this machine to.*$state" other_start
+expect same_node_name_is_not_cleaned 1 "belongs on this machine to.*$state" other_clean
+check first_agent_is_untouched isolated $first
+# Without its namespace a guest is of no use to anybody.
+host_kill
+umount -l "/run/netns/$space"
+host_again >/dev/null
+says guest_without_a_tap_is_ended "event ended $first" wait $first 30
+
 # ---- the end
 boot $first 2 >/dev/null
 host_end

@@ -103,6 +103,12 @@ cluster_down() {
         cat "$work/down.log"
         return 1
     }
+    # A sanitizer build tells what it found in the daemons' logs.
+    if grep -rlE 'Sanitizer|runtime error:' "$cluster/log"; then
+        grep -rhE -A 12 'Sanitizer|runtime error:' "$cluster/log" | head -n 40
+        cluster=
+        return 1
+    fi
     cluster=
 }
 

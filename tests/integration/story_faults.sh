@@ -46,6 +46,16 @@ check hanging_guest_serves_again wait_for 60 is_ready "$id"
 expect hang_cause_in_status 0 'unhealthy' shoal status hello
 expect hang_cause_in_events 0 'unhealthy' shoal events hello
 
+# --- a guest that hangs at boot: it never passes its check ---
+check build_v3 build_and_push 3
+manifest 3 1 'boot_timeout: 1s' 'restart: {backoff: 100ms, max_backoff: 100ms}' |
+    sed -e 's/^service: hello/service: stuck/' -e 's/, publish: [0-9]*//' >"$work/stuck.yaml"
+expect guest_that_hangs_at_boot_fails_the_rollout 3 'boot_timeout' shoal deploy -f "$work/stuck.yaml"
+expect hang_at_boot_is_restarted_and_told 0 'restarted +boot_timeout' shoal events stuck
+expect hang_at_boot_cause_in_status 0 'boot_timeout' shoal status stuck
+check hang_at_boot_is_counted test "$(shoal ps stuck --all -o json | jq '[.instances[].restarts] | add')" -ge 1
+check remove_what_hung shoal rm stuck
+
 # --- a guest's microVM that somebody kills ---
 check both_ready_before_the_kill wait_for 60 ready_count_is 2
 id=$(one_ready)

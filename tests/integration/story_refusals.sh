@@ -30,6 +30,7 @@ expect wrong_key_is_refused_with_key_id 1 "$key_id" shoal deploy -f "$work/v1.ya
 check trust_the_right_key shoal trust add "$work/shoal.pub"
 digest2=$(sha <(fetch_manifest 2.0))
 expect unsigned_is_refused_with_digest 1 "$digest2" shoal deploy -f "$work/v2.yaml"
+expect unsigned_names_the_trusted_key 1 "$key_id" shoal deploy -f "$work/v2.yaml"
 expect unsigned_says_so 1 'not signed|unsigned' shoal deploy -f "$work/v2.yaml"
 check nothing_of_that_was_deployed nothing_deployed
 
@@ -39,6 +40,7 @@ curl -fsS -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
     --data-binary @"$work/signature.json" \
     "$SHOAL_REGISTRY/v2/default/hello/manifests/sha256-${digest2#sha256:}.sig" >/dev/null
 expect anothers_signature_is_refused 1 "$digest2" shoal deploy -f "$work/v2.yaml"
+expect anothers_signature_names_the_key 1 "$key_id" shoal deploy -f "$work/v2.yaml"
 
 # An altered manifest: the same signature cannot cover it.
 fetch_manifest 1.0 | jq -c '.annotations = {"altered": "yes"}' >"$work/altered.json"
@@ -46,6 +48,7 @@ curl -fsS -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
     --data-binary @"$work/altered.json" "$SHOAL_REGISTRY/v2/default/hello/manifests/1.1" >/dev/null
 sed 's/hello:1.0/hello:1.1/' "$work/v1.yaml" >"$work/altered.yaml"
 expect altered_manifest_is_refused 1 "$(sha "$work/altered.json")" shoal deploy -f "$work/altered.yaml"
+expect altered_manifest_names_the_key 1 "$key_id" shoal deploy -f "$work/altered.yaml"
 
 # An altered blob in the registry's store: the node refuses the bytes.
 kernel=$(fetch_manifest 1.0 | jq -r '.layers[0].digest')
@@ -55,6 +58,7 @@ chmod u+w "$blob"
 printf 'X' | dd of="$blob" bs=1 seek=5000 conv=notrunc status=none
 expect altered_blob_fails_the_rollout 3 'failed|rolled' shoal deploy -f <(sed 's/progress_deadline: 60s/progress_deadline: 15s/' "$work/v1.yaml")
 expect altered_blob_names_the_digest 0 "$kernel" shoal status hello
+expect altered_blob_names_the_key 0 "signed by key $key_id" shoal status hello
 check altered_blob_never_ran ready_count_is 0
 cat "$work/kernel.saved" >"$blob"
 check remove_it shoal rm hello
