@@ -258,6 +258,14 @@ static void remove_instance(struct model *model, struct model_instance *instance
     free_instance(instance);
 }
 
+/* That an instance has ended is written at once, what was seen of it later: after a crash in
+ * between nobody would report its end again. */
+static void settle_ended(struct model_instance *instance)
+{
+    if (model_instance_has_ended(instance) && !instance_state_is_over(instance->observed.state))
+        instance->observed.state = INSTANCE_STOPPED;
+}
+
 static void apply_instance(struct model *model, struct document_instance *document, bool removed,
                            uint64_t now_ms)
 {
@@ -279,6 +287,7 @@ static void apply_instance(struct model *model, struct document_instance *docume
         document_free(DOCUMENT_INSTANCE, instance->document);
         instance->document = document;
     }
+    settle_ended(instance);
     join_instance(model, instance);
     model->endpoints_dirty = true;
     if (instance->service != NULL)
@@ -297,6 +306,7 @@ static void apply_observed(struct model *model, struct document_observed *docume
     struct model_instance *instance = model_instance(model, document->id);
     if (instance != NULL && !removed && !instance->reported) {
         instance->observed = *document;
+        settle_ended(instance);
         instance->over_since_ms = now_ms;
         instance->ready_since_ms = now_ms;
         model->endpoints_dirty = true;

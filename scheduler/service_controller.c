@@ -11,6 +11,7 @@
 
 /* Writes that one action may take: two instances, the counters, two events. */
 #define ROOM_OF_ACTION 6
+#define ROOM_RETRY_MS  2000
 
 /* A look at one service. */
 struct look {
@@ -328,6 +329,8 @@ static void note_no_room(struct look *look, const struct error *error)
 {
     struct model_service *service = look->service;
     look->no_room = true;
+    /* An address that is held becomes free by time alone: nothing else would tell. */
+    look_again(look, look->pass->now_ms + ROOM_RETRY_MS);
     if (service->no_capacity == NULL)
         changes_event(look->pass->core->changes, look->pass->change, "service",
                       look->document->namespace_name, look->document->service, NULL, "no_capacity",

@@ -15,6 +15,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/assignment.h"
+#include "scheduler/capacity.h"
 #include "scheduler/controller.h"
 #include "scheduler/observation.h"
 #include "scheduler/publication.h"
@@ -266,6 +267,41 @@ static void without_a_node_it_waits_for_room_and_goes_on_by_itself(void **state)
     assert_int_equal(running_on(fixture, "a"), 1);
 }
 
+static void addresses_that_are_held_are_handed_out_when_their_time_is_over(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    struct model_node *node = model_node(&fixture->core.model, "a");
+    for (size_t i = 0; i < ARRAY_LENGTH(node->freed_ms); i++)
+        node->freed_ms[i] = fixture->now_ms - ADDRESS_HOLD_MS + 3000;
+    deploy(fixture, "A", 1);
+    assert_non_null(service(fixture)->no_capacity);
+    wake_at(fixture, 2000);
+    assert_non_null(service(fixture)->no_capacity);
+    wake_at(fixture, 2000);
+    assert_null(service(fixture)->no_capacity);
+    assert_int_equal(running_on(fixture, "a"), 1);
+}
+
+/* What was seen is written a second later than that it ended, and a crash may come between. */
+static void what_is_known_to_have_ended_is_stopped_whatever_was_last_seen_of_it(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char id[] = "000100000001";
+    struct document_instance *instance = document_create(DOCUMENT_INSTANCE);
+    text_copy(instance->id, sizeof instance->id, id);
+    instance->wish = WISH_STOP;
+    instance->ended_ms = 1;
+    struct document_observed *observed = document_create(DOCUMENT_OBSERVED);
+    text_copy(observed->id, sizeof observed->id, id);
+    observed->state = INSTANCE_STOPPING;
+    model_apply(&fixture->core.model, DOCUMENT_INSTANCE, instance, false, fixture->now_ms);
+    const struct model_instance *known = model_instance(&fixture->core.model, id);
+    assert_int_equal(model_instance_state(known), INSTANCE_STOPPED);
+    model_apply(&fixture->core.model, DOCUMENT_OBSERVED, observed, false, fixture->now_ms);
+    assert_int_equal(model_instance_state(known), INSTANCE_STOPPED);
+}
+
 static void an_upgrade_drains_before_it_stops(void **state)
 {
     struct fixture *fixture = *state;
@@ -414,6 +450,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_deploy_is_placed_over_nodes_and_succeeds_when_healthy),
         TEST(without_a_node_it_waits_for_room_and_goes_on_by_itself),
+        TEST(addresses_that_are_held_are_handed_out_when_their_time_is_over),
+        TEST(what_is_known_to_have_ended_is_stopped_whatever_was_last_seen_of_it),
         TEST(an_upgrade_drains_before_it_stops),
         TEST(three_failed_boots_roll_back_and_keep_the_old_one),
         TEST(a_silent_node_is_replaced_after_its_time_and_ends_its_own_when_back),
