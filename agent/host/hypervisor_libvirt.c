@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/host/hypervisor.h"
+#include "agent/host/libvirt_leftovers.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -352,6 +353,7 @@ int hypervisor_libvirt_open(const char *root, gid_t gid, const struct hypervisor
 {
     if (write_configuration(root, gid, error) < 0)
         return -1;
+    libvirt_leftovers_settle(root);
     /* Its messages come back in errors; LIBVIRT_LOG_OUTPUTS from outside still shows them all. */
     setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", 0);
     virSetErrorFunc(NULL, ignore_error);
