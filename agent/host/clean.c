@@ -6,6 +6,7 @@
 #include "agent/host/host.h"
 #include "agent/host/hypervisor.h"
 #include "agent/host/namespace.h"
+#include "agent/host/network.h"
 #include "agent/host/proxy.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
@@ -59,15 +60,25 @@ static int clean_hypervisor(const struct host_options *options, struct error *er
     return result;
 }
 
+/* Ends nothing where the node's namespace is another agent's. */
+static int check_owner(const struct host_options *options, struct error *error)
+{
+    struct network *network;
+    if (network_create(options->node, options->state_directory, &network, error) < 0)
+        return -1;
+    network_destroy(network);
+    return 0;
+}
+
 int host_clean(const struct host_options *options, struct error *error)
 {
     /* The names go before accelerator_choose gives this process mounts of its own; what they name
      * lives until the last process in it has ended. */
     AUTO_FREE char *namespace = xasprintf("shoal-%s", options->node);
-    if (proxy_clean(options->run_directory, error) < 0 || namespace_remove(namespace, error) < 0 ||
-        clean_hypervisor(options, error) < 0)
+    if (check_owner(options, error) < 0 || proxy_clean(options->run_directory, error) < 0 ||
+        namespace_remove(namespace, error) < 0 || clean_hypervisor(options, error) < 0)
         return error_wrap(error, "clean node %s", options->node);
-    static const char *const names[] = {"v", "b", "c", "accelerator", "no-kvm"};
+    static const char *const names[] = {"v", "b", "c", "accelerator", "no-kvm", "probe.elf"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
         if (file_remove_tree(path, error) < 0)

@@ -275,7 +275,7 @@ static int prepare_process(struct host *host, struct error *error)
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* QEMU asks for huge pages and wastes them */
     umask(022);
     if (make_folders(options, error) < 0 ||
-        network_create(options->node, &host->network, error) < 0)
+        network_create(options->node, options->state_directory, &host->network, error) < 0)
         return -1;
     host->images = image_store_create(options->state_directory, error);
     if (host->images == NULL)

@@ -19,6 +19,7 @@
 
 #include "agent/host/namespace.h"
 #include "agent/host/network_filter.h"
+#include "agent/host/network_owner.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/text.h"
@@ -35,14 +36,16 @@ void network_tap_name(const char *id, char ret_name[NETWORK_TAP_MAX])
     snprintf(ret_name, NETWORK_TAP_MAX, "sh%.12s", id);
 }
 
-int network_create(const char *node, struct network **ret_network, struct error *error)
+int network_create(const char *node, const char *state_directory, struct network **ret_network,
+                   struct error *error)
 {
     AUTO_FREE char *name = xasprintf("shoal-%s", node);
-    int descriptor;
-    if (namespace_open(name, &descriptor, error) < 0)
+    AUTO_CLOSE int descriptor = -1;
+    if (namespace_open(name, &descriptor, error) < 0 ||
+        network_owner_claim(descriptor, node, state_directory, error) < 0)
         return -1;
     struct network *network = xcalloc(1, sizeof *network);
-    network->namespace = descriptor;
+    network->namespace = TAKE_DESCRIPTOR(descriptor);
     *ret_network = network;
     return 0;
 }
@@ -124,7 +127,8 @@ static int make_bridge(struct nl_sock *socket, struct error *error)
     return 0;
 }
 
-/* The subnet's first address with its prefix; another one that was there before is refused. */
+/* The subnet's first address with its prefix. One from an earlier subnet stays beside it: guests
+ * that were booted then are still reached. */
 static int give_address(struct nl_sock *socket, const char *subnet, struct error *error)
 {
     char base[ADDRESS_MAX] = "", text[32];

@@ -18,8 +18,10 @@ struct network;
 #define NETWORK_TAP_MAX 16
 void network_tap_name(const char *id, char ret_name[NETWORK_TAP_MAX]);
 
-/* Opens the namespace shoal-<node>, made where it does not exist. */
-int network_create(const char *node, struct network **ret_network, struct error *error);
+/* Opens the namespace shoal-<node>, made where it does not exist; ERROR_CONFLICT when it belongs to
+ * an agent with another state folder (network_owner.h). */
+int network_create(const char *node, const char *state_directory, struct network **ret_network,
+                   struct error *error);
 void network_destroy(struct network *network);
 
 /* Bridge with the subnet's first address, loopback, filter. `subnet` is checked: "10.64.0.0/24". */
