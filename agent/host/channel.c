@@ -12,6 +12,9 @@
 /* More than this waiting to be read means that the other half hangs. */
 #define CHANNEL_QUEUE_MAX 8192
 
+/* Requests that have not been answered yet: no more are read. */
+#define CHANNEL_REQUESTS_MAX 2048
+
 struct outgoing {
     struct outgoing *next;
     int descriptor;
@@ -25,6 +28,7 @@ struct channel {
     struct outgoing *first;
     struct outgoing **last;
     size_t queued;
+    size_t requests; /* each is answered once */
     bool started, gone;
 };
 
@@ -32,7 +36,8 @@ static void on_ready(uv_poll_t *poll, int status, int events);
 
 static void watch(struct channel *channel)
 {
-    int events = (channel->started ? UV_READABLE : 0) | (channel->first != NULL ? UV_WRITABLE : 0);
+    bool reads = channel->started && channel->requests < CHANNEL_REQUESTS_MAX;
+    int events = (reads ? UV_READABLE : 0) | (channel->first != NULL ? UV_WRITABLE : 0);
     if (channel->gone || events == 0)
         uv_poll_stop(&channel->poll);
     else
@@ -95,6 +100,7 @@ static void receive(struct channel *channel)
         lose(channel);
         return;
     }
+    channel->requests++;
     if (message.type >= HOST_ANSWER)
         error_set(&error, ERROR_PROTOCOL, "message of type %u is not a request", message.type);
     else if (host_message_check(&message, &error) == 0) {
@@ -146,6 +152,8 @@ void channel_send(struct channel *channel, const struct host_message *message, i
     *channel->last = outgoing;
     channel->last = &outgoing->next;
     channel->queued++;
+    if (message->type == HOST_ANSWER && channel->requests > 0)
+        channel->requests--;
     if (!channel->gone && channel->queued > CHANNEL_QUEUE_MAX) {
         log_error("the deciding half does not read its messages");
         lose(channel);

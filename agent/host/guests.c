@@ -1,13 +1,16 @@
 #include "agent/host/guests.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "agent/host/channel.h"
 #include "agent/host/console.h"
+#include "agent/host/guest_user.h"
 #include "agent/host/guests_internal.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
@@ -197,7 +200,10 @@ static void destroy_done(struct worker_job *worker_job)
     struct guest_job *job = (struct guest_job *)worker_job;
     struct guest *guest = job->guest;
     guest->destroying = false;
-    if (job->result < 0 && guest->state == GUEST_RUNNING) {
+    /* The event may have come before this, or, when it was lost, never comes. */
+    if (job->result == 0 && guest->state == GUEST_RUNNING) {
+        begin_end(guest, HYPERVISOR_END_STOP);
+    } else if (guest->state == GUEST_RUNNING) {
         log_warn("a microVM cannot be ended, trying again", "id", guest->id, "error",
                  job->error.message);
         uv_timer_start(&guest->grace, on_grace, 1000, 0);
@@ -280,6 +286,24 @@ static void boot_done(struct worker_job *worker_job)
     free(job);
 }
 
+/* No two guests at once with one address, or with one user, who could meddle with both QEMUs. */
+static int check_unique(struct guests *guests, const struct host_boot *boot, struct error *error)
+{
+    for (const struct guest *other = guests->first; other != NULL; other = other->next) {
+        if (other->state == GUEST_ENDED || strcmp(other->id, boot->id) == 0)
+            continue;
+        if (strcmp(other->address, boot->address) == 0)
+            return error_set(error, ERROR_CONFLICT, "instance %s has the address %s", other->id,
+                             boot->address);
+        if (guest_user_of(other->id) == guest_user_of(boot->id))
+            return error_set(error, ERROR_CONFLICT,
+                             "instance %s runs under the same user as %s would: replace one of "
+                             "them",
+                             other->id, boot->id);
+    }
+    return 0;
+}
+
 static struct guest *room_for(struct guests *guests, const struct host_boot *boot,
                               struct error *error)
 {
@@ -292,6 +316,8 @@ static struct guest *room_for(struct guests *guests, const struct host_boot *boo
         error_set(error, ERROR_NO_CAPACITY, "this node has %d instances, no more", GUESTS_MAX);
         return NULL;
     }
+    if (check_unique(guests, boot, error) < 0)
+        return NULL;
     return guest != NULL ? guest : add(guests, boot->id);
 }
 
@@ -380,29 +406,83 @@ static void repin(struct guests *guests)
     free(pins);
 }
 
-void guests_adopt(struct guests *guests, const struct hypervisor_found *found, size_t count)
+/* Sockets of microVMs that are gone; those of `guests` stay. */
+static void sweep_consoles(struct guests *guests)
+{
+    AUTO_FREE char *path = xasprintf("%s/c", guests->options.run_directory);
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return;
+    struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        char id[INSTANCE_ID_MAX];
+        size_t length = strcspn(entry->d_name, ".");
+        if (length != sizeof id - 1 || strcmp(entry->d_name + length, ".sock") != 0)
+            continue;
+        memcpy(id, entry->d_name, length);
+        id[length] = '\0';
+        if (find(guests, id) == NULL)
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    }
+    closedir(folder);
+}
+
+static void adopt_one(struct guests *guests, const struct hypervisor_found *found)
+{
+    const struct domain_metadata *metadata = &found->metadata;
+    struct guest *guest = add(guests, metadata->id);
+    struct error error = ERROR_INIT;
+    int descriptor;
+    guest->state = GUEST_RUNNING;
+    guest->pid = found->pid;
+    guest->begun_before_ms = found->uptime_ms;
+    guest->adopted_at = uv_now(guests->options.loop);
+    memcpy(guest->kernel, metadata->kernel, sizeof guest->kernel);
+    memcpy(guest->image, metadata->image, sizeof guest->image);
+    memcpy(guest->address, metadata->address, sizeof guest->address);
+    AUTO_FREE char *path = guest_console_path(guest);
+    if (console_connect(path, &descriptor, &error) == 0)
+        attach_console(guest, descriptor);
+    else
+        log_warn("an adopted microVM has no console", "id", guest->id, "error", error.message);
+    log_info("microVM adopted", "id", guest->id, "uptime_ms", LOG_NUMBER(found->uptime_ms));
+}
+
+static bool has_tap(const struct guest *guest, char (*ids)[INSTANCE_ID_MAX], size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        const struct domain_metadata *metadata = &found[i].metadata;
-        struct guest *guest = add(guests, metadata->id);
-        struct error error = ERROR_INIT;
-        int descriptor;
-        guest->state = GUEST_RUNNING;
-        guest->pid = found[i].pid;
-        guest->begun_before_ms = found[i].uptime_ms;
-        guest->adopted_at = uv_now(guests->options.loop);
-        memcpy(guest->kernel, metadata->kernel, sizeof guest->kernel);
-        memcpy(guest->image, metadata->image, sizeof guest->image);
-        memcpy(guest->address, metadata->address, sizeof guest->address);
-        AUTO_FREE char *path = guest_console_path(guest);
-        if (console_connect(path, &descriptor, &error) == 0)
-            attach_console(guest, descriptor);
-        else
-            log_warn("an adopted microVM has no console", "id", guest->id, "error", error.message);
-        log_info("microVM adopted", "id", guest->id, "uptime_ms", LOG_NUMBER(found[i].uptime_ms));
+        if (strcmp(ids[i], guest->id) == 0)
+            return true;
     }
+    return false;
+}
+
+/* Those whose end was told of before there was anybody to hear it, and those that nobody can reach
+ * since the namespace was removed. */
+static void end_broken(struct guests *guests)
+{
+    char(*ids)[INSTANCE_ID_MAX] = NULL;
+    size_t count = 0;
+    bool listed = network_list_taps(guests->options.network, &ids, &count, NULL) == 0;
+    for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
+        if (!guest_process_lives(guest->pid)) {
+            begin_end(guest, HYPERVISOR_END_DEATH);
+        } else if (listed && !has_tap(guest, ids, count)) {
+            log_warn("an adopted microVM has no tap and is ended", "id", guest->id);
+            begin_destroy(guest);
+        }
+    }
+    free(ids);
+}
+
+void guests_adopt(struct guests *guests, const struct hypervisor_found *found, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        adopt_one(guests, &found[i]);
     sweep_taps(guests);
+    sweep_consoles(guests);
     repin(guests);
+    end_broken(guests);
 }
 
 void guests_report_running(struct guests *guests)
