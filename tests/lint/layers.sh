@@ -23,7 +23,7 @@ door() {
 
 door 'libvirt/' libvirt '^agent/host/hypervisor_libvirt\.c$'
 door 'microhttpd' libmicrohttpd '^lib/http_server[a-z_]*\.[ch]$'
-door 'curl/' libcurl '^lib/http_client[a-z_]*\.c$'
+door 'curl/' libcurl '^lib/http_client[a-z_]*\.[ch]$'
 door 'sqlite3' SQLite '^lib/database\.c$'
 door 'openssl/' OpenSSL '^lib/(crypto|tls)[a-z_]*\.[ch]$'
 door 'sodium' libsodium '^lib/crypto[a-z_]*\.c$'
