@@ -8,12 +8,15 @@ const char *const instance_wish_names[] = {"run", "drain", "stop", NULL};
 
 /* One pass over a service. `retired` marks instances that an action of this pass ends. */
 struct pass {
-    const struct reconcile_input *input;
+    const struct reconcile_input *input; /* without a second one of a slot, see one_a_slot */
     struct reconcile_result *result;
     bool *retired;
     int64_t available;   /* ready ones to count on: matching ones only when healthy */
     int64_t not_stopped; /* as the bound counts them */
-    int64_t wanted;      /* instances that could not be started for want of the bound */
+    /* Instances that cannot start for want of the bound, and for want of room, beyond those for
+     * whom something is ending already. */
+    int64_t wanted;
+    int64_t roomless;
 };
 
 static bool is_over(const struct reconcile_instance *instance)
@@ -113,7 +116,9 @@ static void count(struct pass *pass)
         if (reconcile_is_ready(instance))
             look_again(pass, instance->ready_since_ms + pass->input->min_healthy_time_ms);
         pass->available += counts_as_available(pass, instance);
+        pass->wanted -= live && !running;
     }
+    pass->roomless = pass->wanted;
     pass->not_stopped = counts->not_stopped;
 }
 
@@ -178,6 +183,7 @@ static void start_missing(struct pass *pass)
         if (need.replaces != RECONCILE_NONE)
             pass->retired[need.replaces] = true;
         pass->not_stopped++;
+        pass->roomless += input->no_room;
     }
 }
 
@@ -212,7 +218,8 @@ static void retire_dead(struct pass *pass)
 }
 
 /* An old instance that is not ready may yet come back: it goes when the new ones carry the load,
- * or when its place is what a new one waits for. */
+ * or when its place is what a new one waits for. For its room alone only one goes that is not of
+ * the revision that worked last: what it makes room for might not fit either. */
 static void retire_unready(struct pass *pass)
 {
     const struct reconcile_input *input = pass->input;
@@ -225,10 +232,12 @@ static void retire_unready(struct pass *pass)
             continue;
         bool beyond = instance->slot >= input->replicas;
         bool carried = old + pass->result->counts.healthy > input->replicas;
-        if (!beyond && !carried && pass->wanted <= 0)
+        int64_t *waiting =
+            pass->wanted > 0 || instance->replaceable ? &pass->wanted : &pass->roomless;
+        if (!beyond && !carried && *waiting <= 0)
             continue;
         if (!beyond && !carried)
-            pass->wanted--;
+            (*waiting)--;
         retire(pass, i, RECONCILE_DRAIN);
         old--;
     }
@@ -256,10 +265,49 @@ static void stop_drained(struct pass *pass)
     }
 }
 
+/* --- one instance a slot --- */
+
+static unsigned rank(const struct reconcile_input *input, const struct reconcile_instance *instance)
+{
+    if (is_over(instance) || instance->lost)
+        return 0;
+    if (!reconcile_is_ready(instance))
+        return instance->silent ? 1 : 2;
+    return reconcile_is_healthy(instance, input->min_healthy_time_ms, input->now_ms) ? 4 : 3;
+}
+
+/* A restart that was cut short leaves two that match in one slot: the better one, or the older of
+ * equals, is kept, and the other one counts as old. */
+static struct reconcile_instance *one_a_slot(const struct reconcile_input *input)
+{
+    size_t count = input->instance_count;
+    struct reconcile_instance *instances = xcalloc(count + 1, sizeof *instances);
+    struct reconcile_instance **kept = xcalloc((size_t)input->replicas + 1, sizeof *kept);
+    for (size_t i = 0; i < count; i++) {
+        struct reconcile_instance *instance = &instances[i];
+        *instance = input->instances[i];
+        if (input->mode == RECONCILE_HOLD || instance->wish != WISH_RUN || !instance->matches ||
+            instance->slot >= input->replicas)
+            continue;
+        struct reconcile_instance **keeper = &kept[instance->slot];
+        bool better = *keeper == NULL || rank(input, instance) > rank(input, *keeper);
+        struct reconcile_instance *other = better ? *keeper : instance;
+        if (other != NULL)
+            other->matches = false;
+        if (better)
+            *keeper = instance;
+    }
+    free(kept);
+    return instances;
+}
+
 void reconcile_decide(const struct reconcile_input *input, struct reconcile_result *ret_result)
 {
     *ret_result = (struct reconcile_result){.next_ms = UINT64_MAX};
-    struct pass pass = {.input = input, .result = ret_result};
+    struct reconcile_instance *instances = one_a_slot(input);
+    struct reconcile_input single = *input;
+    single.instances = instances;
+    struct pass pass = {.input = &single, .result = ret_result};
     pass.retired = xcalloc(input->instance_count + 1, sizeof *pass.retired);
     count(&pass);
     start_missing(&pass);
@@ -268,6 +316,7 @@ void reconcile_decide(const struct reconcile_input *input, struct reconcile_resu
     retire_unready(&pass);
     retire_ready(&pass);
     free(pass.retired);
+    free(instances);
 }
 
 void reconcile_result_release(struct reconcile_result *result)

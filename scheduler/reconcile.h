@@ -35,8 +35,10 @@ struct reconcile_instance {
     uint64_t failed_ms;        /* since when it is over */
     uint32_t attempt;          /* how many it replaces one after the other */
     bool given_up;
-    bool replaceable; /* RECONCILE_HOLD: to be replaced when it failed */
-    bool drained;     /* WISH_DRAIN: no data plane sends it anything any more */
+    /* Of the revision that worked last: replaced in RECONCILE_HOLD when it failed, and not given up
+     * for its room when it is unready. */
+    bool replaceable;
+    bool drained; /* WISH_DRAIN: no data plane sends it anything any more */
 };
 
 struct reconcile_input {
@@ -49,6 +51,7 @@ struct reconcile_input {
     enum api_restart_policy restart;
     const struct reconcile_instance *instances; /* none that has ended; in order of their ids */
     size_t instance_count;
+    bool no_room; /* something found no place the last time */
     uint64_t now_ms;
 };
 

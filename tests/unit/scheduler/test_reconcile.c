@@ -278,6 +278,63 @@ static void removing_a_service_ends_everything(void **state)
     assert_int_equal(count_of(&result, RECONCILE_DRAIN), 2);
 }
 
+static void of_two_that_match_in_one_slot_the_better_one_is_kept(void **state)
+{
+    (void)state;
+    struct reconcile_instance three[] = {at(young_new, 0), at(healthy_new, 0), at(healthy_new, 1)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 2, three, 3);
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 1);
+    assert_int_equal(result.actions[0].kind, RECONCILE_DRAIN);
+    assert_int_equal(result.actions[0].instance, 0);
+    assert_int_equal(result.counts.updated, 2);
+    assert_int_equal(result.counts.old, 1);
+}
+
+static void two_healthy_ones_in_one_slot_do_not_stand_for_an_empty_one(void **state)
+{
+    (void)state;
+    struct reconcile_instance two[] = {at(healthy_new, 0), at(healthy_new, 0)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 2, two, 2);
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.counts.healthy, 1);
+    assert_int_equal(result.action_count, 1);
+    assert_int_equal(result.actions[0].kind, RECONCILE_CREATE);
+    assert_int_equal(result.actions[0].slot, 1);
+}
+
+static void an_unready_one_that_never_worked_gives_its_room_to_who_finds_none(void **state)
+{
+    (void)state;
+    struct reconcile_instance one = broken_old;
+    AUTO_RESULT with_room = {0}, without = {0}, worked = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 1, &one, 1);
+    reconcile_decide(&in, &with_room);
+    assert_int_equal(count_of(&with_room, RECONCILE_DRAIN), 0);
+    in.no_room = true;
+    reconcile_decide(&in, &without);
+    assert_int_equal(count_of(&without, RECONCILE_DRAIN), 1);
+    /* One of the revision that worked last may come back, and the new one may not fit anyway. */
+    one.replaceable = true;
+    reconcile_decide(&in, &worked);
+    assert_int_equal(count_of(&worked, RECONCILE_DRAIN), 0);
+}
+
+static void no_more_unready_ones_go_than_are_waited_for(void **state)
+{
+    (void)state;
+    struct reconcile_instance four[] = {at(broken_old, 0), at(broken_old, 1), at(broken_old, 2),
+                                        at(booting_new, 0)};
+    AUTO_RESULT result = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 3, four, 4);
+    four[1].wish = WISH_STOP;
+    four[2].wish = WISH_STOP;
+    reconcile_decide(&in, &result);
+    assert_int_equal(result.action_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +354,10 @@ int main(void)
         cmocka_unit_test(a_silent_one_is_replaced_only_once_it_is_lost),
         cmocka_unit_test(a_failed_rollout_holds_what_is_there),
         cmocka_unit_test(removing_a_service_ends_everything),
+        cmocka_unit_test(of_two_that_match_in_one_slot_the_better_one_is_kept),
+        cmocka_unit_test(two_healthy_ones_in_one_slot_do_not_stand_for_an_empty_one),
+        cmocka_unit_test(an_unready_one_that_never_worked_gives_its_room_to_who_finds_none),
+        cmocka_unit_test(no_more_unready_ones_go_than_are_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

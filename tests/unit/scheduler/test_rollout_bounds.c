@@ -41,6 +41,7 @@ struct fleet {
     uint32_t good;           /* what a rollout returns to; 0: nothing */
     uint32_t rollout_number; /* of the last */
     uint32_t from, to;
+    bool restarts; /* the last rollout replaces all, whatever they are of */
     enum rollout_phase phase;
     struct rollout_clock clock;
     bool room;
@@ -65,20 +66,39 @@ static void deploy(struct fleet *fleet, uint32_t to)
     fleet->rollout_number++;
     fleet->from = fleet->good;
     fleet->to = to;
+    fleet->restarts = false;
     fleet->phase = ROLLOUT_PROGRESSING;
     fleet->clock = (struct rollout_clock){0};
 }
 
-static void collect(struct fleet *fleet)
+static void restart(struct fleet *fleet)
 {
     uint32_t target = rollout_target(fleet->phase, fleet->from, fleet->to);
+    deploy(fleet, target);
+    fleet->from = target;
+    fleet->restarts = true;
+}
+
+static bool matches(const struct fleet *fleet, const struct guest *guest)
+{
+    if (fleet->phase == ROLLOUT_FAILED)
+        return true;
+    if (fleet->restarts && fleet->phase == ROLLOUT_PROGRESSING &&
+        guest->rollout != fleet->rollout_number)
+        return false;
+    return guest->revision == rollout_target(fleet->phase, fleet->from, fleet->to);
+}
+
+static void collect(struct fleet *fleet)
+{
     fleet->view_count = 0;
     for (size_t i = 0; i < fleet->guest_count; i++) {
         struct guest *guest = &fleet->guests[i];
         if (guest->ended)
             continue;
         uint64_t since = fleet->silent_since[guest->node];
-        guest->view.matches = guest->revision == target || fleet->phase == ROLLOUT_FAILED;
+        guest->view.matches = matches(fleet, guest);
+        guest->view.replaceable = guest->revision == fleet->good;
         guest->view.silent = since != 0;
         guest->view.lost = since != 0 && fleet->now_ms > since + 500;
         fleet->owners[fleet->view_count] = i;
@@ -97,6 +117,7 @@ static struct reconcile_input reconcile_input(struct fleet *fleet)
                                     .reschedule = {1000, 50, 200},
                                     .instances = fleet->views,
                                     .instance_count = fleet->view_count,
+                                    .no_room = !fleet->room,
                                     .now_ms = fleet->now_ms};
 }
 
@@ -302,6 +323,8 @@ static void meddle(struct fleet *fleet)
         fleet->replicas = random_below(fleet, 7);
     if (chance(fleet, 3))
         deploy(fleet, ++fleet->revision);
+    if (fleet->good != 0 && chance(fleet, 2))
+        restart(fleet);
     if (fleet->good != 0 && chance(fleet, 1))
         deploy(fleet, 1 + random_below(fleet, fleet->revision));
 }
