@@ -43,6 +43,30 @@ static struct json_object *copy_with_namespace(struct json_object *value,
     return copy;
 }
 
+/* A port is published once in the whole cluster, so also in one file. */
+static int check_published(const struct manifest *manifest, const struct api_service_spec *spec,
+                           struct error *error)
+{
+    for (size_t i = 0; i < spec->port_count; i++) {
+        uint32_t publish = spec->ports[i].publish;
+        for (size_t j = 0; publish != 0 && j < manifest->count; j++) {
+            const struct api_service_spec *other = &manifest->services[j].spec;
+            for (size_t k = 0; k < other->port_count; k++) {
+                if (other->ports[k].publish != publish)
+                    continue;
+                char pointer[64], message[256];
+                snprintf(pointer, sizeof pointer, "/ports/%zu/publish", i);
+                snprintf(message, sizeof message,
+                         "port %u is published by service %s in this file already: choose "
+                         "another one",
+                         publish, other->service);
+                return refuse(error, pointer, message);
+            }
+        }
+    }
+    return 0;
+}
+
 /* What only the whole file, or another module's grammar, can tell. */
 static int check_service(const struct manifest *manifest, const struct api_service_spec *spec,
                          struct error *error)
@@ -63,7 +87,7 @@ static int check_service(const struct manifest *manifest, const struct api_servi
                  spec->namespace_name, spec->service);
         return refuse(error, "/service", message);
     }
-    return 0;
+    return check_published(manifest, spec, error);
 }
 
 static int read_service(struct manifest *manifest, size_t index, const char *namespace_name,

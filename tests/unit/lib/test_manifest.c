@@ -104,6 +104,18 @@ static void a_service_stands_in_a_file_once(void **state)
     manifest_destroy(parse(HEAD "---\nnamespace: other\n" HEAD));
 }
 
+static void a_port_is_published_once_in_a_file(void **state)
+{
+    (void)state;
+    assert_refused(HEAD "ports: [{name: a, port: 1, publish: 80}]\n---\nservice: b\nimage: b\n"
+                        "namespace: other\nports:\n  - {name: a, port: 1, publish: 81}\n"
+                        "  - {name: b, port: 2, publish: 80}\n",
+                   ERROR_INVALID,
+                   "a.yaml:10:33: port 80 is published by service hello in this file already");
+    manifest_destroy(parse(HEAD "ports: [{name: a, port: 1}]\n---\nservice: b\nimage: b\n"
+                                "ports: [{name: a, port: 1}]\n"));
+}
+
 static void a_file_without_a_service_is_refused(void **state)
 {
     (void)state;
@@ -136,6 +148,7 @@ int main(void)
         cmocka_unit_test(refusals_name_file_line_column_and_what_is_allowed),
         cmocka_unit_test(a_mistake_in_a_later_service_is_found_at_its_own_line),
         cmocka_unit_test(a_service_stands_in_a_file_once),
+        cmocka_unit_test(a_port_is_published_once_in_a_file),
         cmocka_unit_test(a_file_without_a_service_is_refused),
         cmocka_unit_test(a_schedulers_pointer_becomes_a_position),
     };
