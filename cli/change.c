@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/format.h"
+#include "cli/ports.h"
 #include "cli/scheduler.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
@@ -60,6 +61,8 @@ int change_wait(struct change *change, struct error *error)
         progress_say(&change->follow.progress, "%s: %s", change->service, change->answer.message);
     int result = follow_rollout(&change->follow, change->answer.rollout, error);
     change->succeeded = result == 0 && !change->follow.detached;
+    if (change->succeeded)
+        ports_warn(change->cli, change->namespace_name, change->service);
     return result;
 }
 
@@ -96,6 +99,8 @@ void change_print(const struct change *change)
     const char *result = result_of(change);
     if (strcmp(result, "unchanged") == 0) {
         printf("%s: no change, revision %u stays\n", change->service, change->answer.revision);
+    } else if (change->follow.detached) {
+        return; /* Ctrl-C: said when it came */
     } else if (strcmp(result, "detached") == 0 && change->answer.rollout > 0) {
         printf("%s: rollout %u to revision %u goes on; see `shoal status %s`\n", change->service,
                change->answer.rollout, change->answer.revision, change->service);

@@ -103,7 +103,9 @@ static enum cli_exit report(struct cli *cli, const struct error *error)
 {
     char title[64];
     print_error(error->message);
-    if (cli->wrong_usage) {
+    if (cli->wrong_usage && strcmp(cli->invocation->command->name, "help") == 0) {
+        fputs("Try `shoal help`.\n", stderr);
+    } else if (cli->wrong_usage) {
         command_title(cli->invocation->command, title, sizeof title);
         fprintf(stderr, "Try `shoal help %s`.\n", title);
     }
@@ -144,14 +146,45 @@ static enum cli_exit show_help(const struct invocation *invocation)
     return CLI_DONE;
 }
 
+/* The format that was asked for in words that make no command. */
+static enum output_format format_in(int count, char **words)
+{
+    static const char *const ways[] = {"-o", "--output=", "--output"};
+    for (int i = 1; i < count; i++) {
+        for (size_t way = 0; way < ARRAY_LENGTH(ways); way++) {
+            size_t length = strlen(ways[way]);
+            if (strncmp(words[i], ways[way], length) != 0)
+                continue;
+            const char *value = words[i][length] != '\0' ? words[i] + length
+                                : i + 1 < count          ? words[i + 1]
+                                                         : "";
+            if (strcmp(value, "json") == 0)
+                return OUTPUT_JSON;
+            if (strcmp(value, "yaml") == 0)
+                return OUTPUT_YAML;
+        }
+    }
+    return OUTPUT_TABLE;
+}
+
+static enum cli_exit refuse_words(int count, char **words, const struct error *error)
+{
+    struct cli cli = {.format = format_in(count, words)};
+    print_error(error->message);
+    if (cli_wants_document(&cli))
+        cli_print_document(&cli, error_to_json(error));
+    return CLI_USAGE;
+}
+
 int cli_run(int count, char **words)
 {
+    static const char *const version[] = {"version"};
     struct error error = ERROR_INIT;
     struct invocation invocation;
-    if (invocation_parse(count - 1, (const char *const *)(words + 1), &invocation, &error) < 0) {
-        print_error(error.message);
-        return CLI_USAGE;
-    }
+    bool asks_version = count == 2 && strcmp(words[1], "--version") == 0;
+    if (invocation_parse(count - 1, asks_version ? version : (const char *const *)(words + 1),
+                         &invocation, &error) < 0)
+        return refuse_words(count, words, &error);
     enum cli_exit result;
     if (invocation.help)
         result = show_help(&invocation);

@@ -38,6 +38,10 @@ static int choose_paths(struct cluster *cluster, const char *state, bool create,
     if (create && file_make_directory(state != NULL ? state : STATE_DEFAULT, 0755, error) < 0)
         return -1;
     cluster->state = realpath(state != NULL ? state : STATE_DEFAULT, NULL);
+    if (cluster->state == NULL && errno == ENOENT)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "there is no cluster in %s: another folder is named by --state",
+                         state != NULL ? state : STATE_DEFAULT);
     if (cluster->state == NULL)
         return error_set_errno(error, errno, "the state in %s",
                                state != NULL ? state : STATE_DEFAULT);

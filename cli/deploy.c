@@ -26,6 +26,14 @@ static int load_manifest(struct cli *cli, struct manifest **ret_manifest, struct
 static void explain_refused_image(struct cli *cli, const char *image, struct error *error)
 {
     struct view_list AUTO_VIEWS keys = {0};
+    if (error != NULL && strstr(error->message, "MANIFEST_UNKNOWN") != NULL) {
+        struct error missing = *error;
+        error_set(error, missing.code,
+                  "%s\nPush it first (`shoal image list --remote` tells what is there):\n"
+                  "  shoal push %s --sign shoal.key",
+                  missing.message, image);
+        return;
+    }
     if (error == NULL || error->code != ERROR_SIGNATURE ||
         strstr(error->message, "`shoal ") != NULL || strstr(error->message, "shoal trust") != NULL)
         return;

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cli/format.h"
-#include "cli/room.h"
 #include "cli/scheduler.h"
 #include "lib/clock.h"
 #include "lib/text.h"
@@ -49,13 +48,22 @@ static int end_detached(struct follow *follow)
     return 0;
 }
 
+/* What was asked and what each node has free, in the scheduler's words, a line each. */
+static void describe_room(const char *reason, struct buffer *text)
+{
+    const char *end;
+    for (; (end = strstr(reason, "; ")) != NULL; reason = end + 2)
+        buffer_printf(text, "%.*s\n  ", (int)(end - reason), reason);
+    buffer_append_text(text, reason[0] != '\0' ? reason : "no node has room");
+}
+
 static int end_without_room(struct follow *follow, struct error *error)
 {
     struct buffer AUTO_BUFFER text = {0};
-    room_describe(follow->cli, follow->namespace_name, follow->service, &text);
+    describe_room(follow->no_room, &text);
     progress_finish(&follow->progress);
     return error_set(error, ERROR_NO_CAPACITY,
-                     "%s: no node has room%s\nIt goes on by itself once there is room: wait with "
+                     "%s: %s\nIt goes on by itself once there is room: wait with "
                      "--wait-for-room, free some, or add a node.",
                      follow->service, buffer_text(&text));
 }
@@ -132,10 +140,13 @@ static const struct api_rollout_view *find_rollout(const struct view_list *list,
     return NULL;
 }
 
-/* "2 of 3 healthy" is said already. */
+/* "2 of 3 healthy" is said already; why a rollout went wrong is what the error tells. */
 static const char *news_of(const struct api_rollout_view *view)
 {
     char said[48];
+    if (view->phase == ROLLOUT_ROLLED_BACK || view->phase == ROLLOUT_FAILED ||
+        view->phase == ROLLOUT_SUPERSEDED)
+        return "";
     size_t length =
         (size_t)snprintf(said, sizeof said, "%u of %u healthy", view->healthy, view->wanted);
     if (strncmp(view->reason, said, length) != 0)
@@ -174,8 +185,8 @@ static enum look end_of_rollout(const struct follow *follow, const struct api_ro
                   follow->service, view->number, view->to, view->from, reason, follow->service,
                   follow->service);
     else if (view->phase == ROLLOUT_SUPERSEDED)
-        error_set(error, ERROR_FAILED, "%s: rollout %u was superseded by a newer one: %s",
-                  follow->service, view->number, reason);
+        error_set(error, ERROR_FAILED, "%s: rollout %u to revision %u did not go to its end: %s",
+                  follow->service, view->number, view->to, reason);
     else
         error_set(error, ERROR_FAILED,
                   "%s: rollout %u to revision %u failed: %s\nIts instances are kept to look at: "
@@ -201,6 +212,8 @@ static enum look look_at_rollout(struct follow *follow, uint32_t number, struct 
     show_rollout(follow, view);
     if (rollout_phase_is_over(view->phase))
         return end_of_rollout(follow, view, error);
+    if (view->no_capacity)
+        text_copy(follow->no_room, sizeof follow->no_room, view->reason);
     return view->no_capacity ? LOOK_NO_ROOM : LOOK_WAIT;
 }
 
@@ -224,7 +237,10 @@ static enum look look_at_replicas(struct follow *follow, uint32_t wanted, struct
         ending += views[i].wanted == API_WANTED_STOP;
         ready += views[i].wanted == API_WANTED_RUN && views[i].state == INSTANCE_READY;
         others += views[i].wanted == API_WANTED_RUN && views[i].state != INSTANCE_READY;
-        no_room = no_room || strcmp(views[i].cause, "no_capacity") == 0;
+        if (strcmp(views[i].cause, "no_capacity") != 0)
+            continue;
+        no_room = true;
+        text_copy(follow->no_room, sizeof follow->no_room, views[i].message);
     }
     progress_show(&follow->progress, "%s: %u/%u ready%s", follow->service, ready, wanted,
                   ending > 0 ? ", others are ending" : "");
@@ -265,7 +281,8 @@ static enum look look_at_removal(struct follow *follow, uint32_t number, struct 
         left += !instance_state_is_over(views[i].state);
     if (left == 0)
         return LOOK_DONE;
-    progress_show(&follow->progress, "%s: %zu instances are ending", follow->service, left);
+    progress_show(&follow->progress, "%s: %zu instance%s ending", follow->service, left,
+                  left == 1 ? " is" : "s are");
     return LOOK_WAIT;
 }
 

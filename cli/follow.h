@@ -24,6 +24,7 @@ struct follow {
     bool detached;
     bool has_rollout;
     struct api_rollout_view rollout;
+    char no_room[REASON_MAX]; /* why the scheduler could not place an instance */
 };
 
 /* The options --wait-for-room and --timeout; catches Ctrl-C from now on. */

@@ -146,6 +146,9 @@ static int add_option(struct parser *parser, const struct option *option, const 
     if (invocation->option_count == INVOCATION_OPTIONS_MAX)
         return error_set(parser->error, ERROR_INVALID, "more than %d options",
                          INVOCATION_OPTIONS_MAX);
+    /* Of two manifests one would be left out, and nobody told. */
+    if (option->required && invocation_has(invocation, option->name))
+        return error_set(parser->error, ERROR_INVALID, "--%s is given twice", option->name);
     if (strcmp(option->name, "help") == 0)
         invocation->help = true;
     invocation->options[invocation->option_count++] =

@@ -92,6 +92,8 @@ static int write_pair(const char *private_path, const char *public_path,
 int keygen_run(struct cli *cli, struct error *error)
 {
     const char *name = cli_argument(cli, 0);
+    if (name[0] == '\0' || name[strlen(name) - 1] == '/')
+        return cli_refuse_usage(cli, error, "\"%s\": a key needs a name", name);
     AUTO_FREE char *private_path = xasprintf("%s.key", name);
     AUTO_FREE char *public_path = xasprintf("%s.pub", name);
     char id[KEY_ID_MAX];

@@ -111,6 +111,13 @@ int ps_run(struct cli *cli, struct error *error)
     if (scheduler_instances(cli, one_namespace ? cli->settings.namespace_name : NULL, service,
                             &instances, error) < 0)
         return -1;
+    /* Nothing to list is no answer to a name that was mistyped. */
+    struct api_service_view view = {0};
+    if (service != NULL && instances.count == 0) {
+        if (scheduler_service(cli, cli->settings.namespace_name, service, &view, NULL, error) < 0)
+            return -1;
+        json_record_release(&api_service_view_record, &view);
+    }
     bool all = invocation_has(cli->invocation, "all");
     if (!cli_wants_document(cli)) {
         lists_print_instances(cli, &instances, all ? LISTS_WHOLE : LISTS_LIVE);

@@ -92,6 +92,11 @@ static int stream_of(struct printer *printer, const char *name, struct error *er
             return 0;
         if (strcmp(noun, "instance") == 0 || reason.code != ERROR_NOT_FOUND)
             return error_copy(error, &reason);
+        int result = stream(printer, service, error);
+        /* Who types twelve hex digits means an instance. */
+        if (result < 0 && error != NULL && error->code == ERROR_NOT_FOUND)
+            return error_copy(error, &reason);
+        return result;
     }
     return stream(printer, service, error);
 }

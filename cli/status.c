@@ -5,6 +5,7 @@
 #include "cli/events.h"
 #include "cli/format.h"
 #include "cli/lists.h"
+#include "cli/ports.h"
 #include "cli/scheduler.h"
 #include "image-format/layout.h"
 #include "lib/cleanup.h"
@@ -87,11 +88,9 @@ static void print_ports(const struct picture *picture)
         say("Port", "%u -> %s %u (%s)", port->publish, port->name, port->port,
             api_port_mode_names[port->mode]);
         for (size_t j = 0; j < picture->nodes.count; j++) {
-            for (size_t k = 0; k < nodes[j].frontend_count; k++) {
-                const struct api_observed_frontend *frontend = &nodes[j].frontends[k];
-                if (frontend->publish == port->publish && !frontend->bound)
-                    say("", "not bound on node %s: %s", nodes[j].name, frontend->message);
-            }
+            const char *why = ports_unbound(&nodes[j], port->publish);
+            if (why != NULL)
+                say("", "not bound on node %s: %s", nodes[j].name, why);
         }
     }
     api_service_spec_release(&spec);
@@ -163,7 +162,8 @@ static int inspect_in_list(struct cli *cli, const char *path, const char *key, c
             return 0;
         }
     }
-    return error_set(error, ERROR_NOT_FOUND, "there is no \"%s\" in %s", name, key);
+    return error_set(error, ERROR_NOT_FOUND, "there is no %.*s %s", (int)strlen(key) - 1, key,
+                     name);
 }
 
 static int inspect_service(struct cli *cli, const char *name, struct json_object **ret_object,

@@ -180,6 +180,7 @@ static void wrong_values_are_refused_with_what_is_allowed(void **state)
             "--timeout=soon");
     REFUSED("--tail needs a value: N", "logs", "x", "--tail");
     REFUSED("--detach takes no value", "restart", "x", "--detach=yes");
+    REFUSED("--file is given twice", "deploy", "-f", "a", "-f", "b");
     REFUSED("--namespace needs a value that is not empty", "ps", "--namespace=");
 }
 
