@@ -151,6 +151,11 @@ static int check_status(const struct core *core, const struct model_node *node,
     if (strcmp(status->cluster, cluster) != 0)
         return error_set(error, ERROR_CONFLICT, "node %s is of cluster %s, this is cluster %s",
                          status->node, status->cluster, cluster);
+    if (status->instance_count > STATUS_ENTRIES_MAX ||
+        status->frontend_count > STATUS_ENTRIES_MAX || status->draining_count > STATUS_ENTRIES_MAX)
+        return error_set(error, ERROR_TOO_LARGE,
+                         "a status has at most %d instances, frontends and draining servers",
+                         STATUS_ENTRIES_MAX);
     if (node == NULL)
         return error_set(error, ERROR_NOT_FOUND, "node %s has not joined", status->node);
     if (strcmp(status->epoch, node->document->epoch) != 0)

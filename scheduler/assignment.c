@@ -48,6 +48,19 @@ static const struct document_revision *revision_of(const struct model_instance *
     return model_revision(instance->service, instance->document->revision);
 }
 
+/* The port that a revision or a manifest means by what the other one calls `wanted`. One that is
+ * named anew between revisions keeps its number: both sides of a rollout go on being served. */
+static const struct api_port *counterpart(const struct api_port *ports, size_t count,
+                                          const struct api_port *wanted)
+{
+    const struct api_port *port = api_port_find(ports, count, wanted->name);
+    for (size_t i = 0; i < count && port == NULL; i++) {
+        if (ports[i].port == wanted->port)
+            port = &ports[i];
+    }
+    return port;
+}
+
 /* Ports as the guest has them, with what the settings say of them now. */
 static void fill_ports(const struct model_service *service,
                        const struct document_revision *revision,
@@ -59,7 +72,7 @@ static void fill_ports(const struct model_service *service,
     for (size_t i = 0; i < count; i++) {
         struct api_port *port = &assigned->ports[assigned->port_count++];
         *port = revision->template.ports[i];
-        const struct api_port *own = api_port_find(spec->ports, spec->port_count, port->name);
+        const struct api_port *own = counterpart(spec->ports, spec->port_count, port);
         if (own == NULL)
             continue;
         port->publish = port->is_private ? 0 : own->publish;
@@ -161,13 +174,14 @@ static bool is_in_endpoints(const struct model_instance *instance, enum api_serv
     return instance->in_endpoints || (!instance->reported && state == INSTANCE_READY);
 }
 
-static const struct api_port *port_of(const struct model_instance *instance, const char *name)
+static const struct api_port *port_of(const struct model_instance *instance,
+                                      const struct api_port *published)
 {
     const struct document_revision *revision = revision_of(instance);
     if (revision == NULL)
         return NULL;
     const struct document_template *template = &revision->template;
-    const struct api_port *port = api_port_find(template->ports, template->port_count, name);
+    const struct api_port *port = counterpart(template->ports, template->port_count, published);
     return port != NULL && !port->is_private ? port : NULL;
 }
 
@@ -178,7 +192,7 @@ static void fill_servers(struct model_service *service, const struct api_port *p
     frontend->mode = published->mode;
     for (size_t i = 0; i < service->instances.count; i++) {
         struct model_instance *instance = service->instances.items[i];
-        const struct api_port *port = port_of(instance, published->name);
+        const struct api_port *port = port_of(instance, published);
         enum api_server_state state;
         if (port == NULL)
             continue;

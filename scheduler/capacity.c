@@ -35,15 +35,6 @@ void capacity_used(const struct model_node *node, uint64_t *ret_memory, uint32_t
     *ret_instances = count;
 }
 
-static size_t place_of(const char *address)
-{
-    uint64_t place = 0;
-    const char *dot = strrchr(address, '.');
-    if (dot != NULL)
-        text_parse_u64(dot + 1, SUBNET_ADDRESSES - 1, &place);
-    return (size_t)place;
-}
-
 static uint32_t mark_addresses(const struct model_node *node, bool taken[SUBNET_ADDRESSES],
                                uint64_t now_ms)
 {
@@ -55,7 +46,7 @@ static uint32_t mark_addresses(const struct model_node *node, bool taken[SUBNET_
     for (size_t i = 0; i < node->instances.count; i++) {
         const struct model_instance *instance = node->instances.items[i];
         if (!model_instance_has_ended(instance))
-            taken[place_of(instance->document->address)] = true;
+            taken[model_address_place(instance->document->address)] = true;
     }
     for (size_t place = 0; place < SUBNET_ADDRESSES; place++)
         free_count += !taken[place];

@@ -38,6 +38,8 @@ struct event_log {
     LIST_HEAD(, reader) readers;
     uint64_t written; /* by this process */
     bool pruning;
+    bool older;           /* there may be more to remove than is being removed */
+    struct change pruned; /* until its turn to be written comes */
     uv_timer_t stall;
 };
 
@@ -68,6 +70,7 @@ void event_log_destroy(struct event_log *log)
         return;
     while (!LIST_EMPTY(&log->readers))
         reader_free(LIST_FIRST(&log->readers));
+    change_finish(&log->pruned);
     uv_close((uv_handle_t *)&log->stall, on_closed);
 }
 
@@ -229,11 +232,31 @@ void event_log_handle(struct http_request *request, void *data)
 
 /* --- keeping --- */
 
+static void read_oldest(struct event_log *log);
+
+static int decide_prune(struct change *change, void *data, struct error *error)
+{
+    (void)error;
+    struct event_log *log = data;
+    *change = log->pruned;
+    log->pruned = (struct change){0};
+    return 0;
+}
+
+/* Only on from what is really gone: where nothing can be written the next try is a minute away. */
+static void on_pruned(const struct error *error, void *data)
+{
+    struct event_log *log = data;
+    log->pruning = error == NULL && log->older;
+    if (log->pruning)
+        read_oldest(log);
+}
+
 static void on_oldest(const struct error *error, const struct store_document *documents,
                       size_t count, bool more, void *data)
 {
     struct event_log *log = data;
-    struct change change = {0};
+    struct change *change = &log->pruned;
     uint64_t now = core_wall(log->core);
     bool too_many = log->written > KEPT_MOST;
     for (size_t i = 0; i < count && error == NULL; i++) {
@@ -243,14 +266,17 @@ static void on_oldest(const struct error *error, const struct store_document *do
             continue;
         if (!too_many && event.time_ms + KEPT_MS > now)
             break;
-        change_remove(&change, DOCUMENT_EVENT, &event);
+        change_remove(change, DOCUMENT_EVENT, &event);
     }
-    log->written -= change.count < log->written ? change.count : log->written;
-    log->pruning = more && change.count == count && count > 0;
-    changes_write(log->core->changes, &change);
-    if (log->pruning)
-        store_list(log->core->store, document_prefix(DOCUMENT_EVENT), NULL, PRUNED_A_TIME,
-                   on_oldest, log);
+    log->written -= change->count < log->written ? change->count : log->written;
+    log->older = more && change->count == count && count > 0;
+    changes_decide(log->core->changes, decide_prune, on_pruned, log);
+}
+
+static void read_oldest(struct event_log *log)
+{
+    store_list(log->core->store, document_prefix(DOCUMENT_EVENT), NULL, PRUNED_A_TIME, on_oldest,
+               log);
 }
 
 void event_log_prune(struct event_log *log)
@@ -258,6 +284,5 @@ void event_log_prune(struct event_log *log)
     if (log->pruning)
         return;
     log->pruning = true;
-    store_list(log->core->store, document_prefix(DOCUMENT_EVENT), NULL, PRUNED_A_TIME, on_oldest,
-               log);
+    read_oldest(log);
 }

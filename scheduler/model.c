@@ -224,8 +224,7 @@ static void apply_rollout(struct model *model, struct document_rollout *document
     model->endpoints_dirty = true;
 }
 
-/* The last number of an instance's address is its place in the node's subnet. */
-static size_t address_place(const char *address)
+size_t model_address_place(const char *address)
 {
     uint64_t place = 0;
     const char *dot = strrchr(address, '.');
@@ -296,7 +295,7 @@ static void apply_instance(struct model *model, struct document_instance *docume
         return;
     instance->node->assignment_dirty = true;
     if (document->ended_ms != 0)
-        instance->node->freed_ms[address_place(document->address)] = now_ms;
+        instance->node->freed_ms[model_address_place(document->address)] = now_ms;
 }
 
 /* Only at start: later the reports are newer than what was written of them. */

@@ -114,4 +114,6 @@ uint32_t model_target(const struct model_service *service);
 bool model_instance_has_ended(const struct model_instance *instance);
 /* As people and endpoints see it: unknown while its node is silent. */
 enum instance_state model_instance_state(const struct model_instance *instance);
+/* The last number of an address: its place in the node's subnet. */
+size_t model_address_place(const char *address);
 bool model_instance_is_ready(const struct model_instance *instance);

@@ -164,7 +164,7 @@ static bool has_string(const struct json_strings *strings, const char *text)
 
 static void note_stranger(struct look *look, const char *id)
 {
-    if (has_string(&look->node->strangers, id))
+    if (look->node->strangers.count >= STATUS_ENTRIES_MAX || has_string(&look->node->strangers, id))
         return;
     json_strings_add(&look->node->strangers, id);
     flush_if_full(look);
@@ -209,9 +209,10 @@ static void take_instances(struct look *look)
     for (size_t i = 0; i < look->status->instance_count; i++) {
         const struct api_observed_instance *seen = &look->status->instances[i];
         struct model_instance *instance = model_instance(&look->core->model, seen->id);
-        if (instance == NULL || instance->node != look->node)
+        /* One that has ended and runs again is nobody's either: it is in no assignment. */
+        if (instance == NULL || instance->node != look->node || model_instance_has_ended(instance))
             note_orphan(look, &orphans, seen);
-        else if (!model_instance_has_ended(instance))
+        else
             take_observed(look, instance, seen);
     }
     if (!same_strings(&orphans, &look->node->orphans))

@@ -4,5 +4,8 @@
 
 #include "scheduler/core.h"
 
+/* Of each list in a status; a node's subnet has far fewer addresses. */
+#define STATUS_ENTRIES_MAX 4096
+
 /* Takes the lists it keeps out of `status`. */
 void observation_take(struct core *core, struct model_node *node, struct api_status *status);

@@ -275,14 +275,17 @@ bool publication_is_drained(const struct publication *publication,
                             const struct model_instance *instance)
 {
     const struct model *model = &publication->core->model;
+    uint64_t term = store_identity(publication->core->store)->term;
     if (instance->drain_since_ms == 0)
         return false;
     if (!instance->in_endpoints)
         return true;
     for (size_t i = 0; i < model->nodes.count; i++) {
         const struct model_node *node = model->nodes.items[i];
-        if (!node->silent && (node->endpoints_applied < instance->drain_revision ||
-                              open_connections(node, instance->name) > 0))
+        /* What was applied of an earlier term's endpoints says nothing of ours. */
+        if (!node->silent &&
+            (node->term != term || node->endpoints_applied < instance->drain_revision ||
+             open_connections(node, instance->name) > 0))
             return false;
     }
     return true;

@@ -57,7 +57,12 @@ static bool matches(const struct look *look, const struct model_instance *instan
 {
     if (look->mode == RECONCILE_HOLD)
         return true;
-    if (is_restarting(look) && instance->document->rollout != look->rollout->number)
+    bool of_rollout = look->rollout != NULL && instance->document->rollout == look->rollout->number;
+    if (is_restarting(look) && !of_rollout)
+        return false;
+    /* What failed, or was given up, before this rollout began is not waited for. */
+    if (look->mode == RECONCILE_ROLLOUT && !of_rollout &&
+        instance_state_is_over(instance->observed.state))
         return false;
     return same_template(look->service, instance->document->revision, look->target);
 }
@@ -486,6 +491,7 @@ static bool decide(struct look *look, bool frozen)
         .restart = spec->restart.policy,
         .instances = look->values,
         .instance_count = look->count,
+        .no_room = look->service->no_capacity != NULL,
         .now_ms = look->pass->now_ms,
     };
     struct reconcile_result result;

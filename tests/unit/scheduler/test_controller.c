@@ -358,6 +358,59 @@ static void three_failed_boots_roll_back_and_keep_the_old_one(void **state)
     assert_int_equal(old->document->wish, WISH_RUN);
 }
 
+/* Given up in its first rollout, of the same template: the next rollout tries again. */
+static void what_failed_before_is_tried_again_by_a_new_rollout(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_FAILED, 0, 3);
+    assert_int_equal(phase(fixture), ROLLOUT_FAILED);
+    struct model_instance *first = model_instance(&fixture->core.model, "000100000001");
+    deploy(fixture, "A", 1);
+    assert_int_equal(phase(fixture), ROLLOUT_PROGRESSING);
+    assert_true(model_instance_has_ended(first));
+    assert_int_equal(running_on(fixture, "a"), 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
+}
+
+static void a_published_port_that_is_named_anew_stays_served(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_int_equal(servers(fixture, API_SERVER_READY), 1);
+    text_copy(service(fixture)->document->spec.ports[0].name, NAME_MAX_TEXT, "web");
+    assert_int_equal(servers(fixture, API_SERVER_READY), 1);
+    service(fixture)->document->spec.ports[0].port = 9090;
+    assert_int_equal(servers(fixture, API_SERVER_READY), 0);
+}
+
+static void one_that_has_ended_and_runs_again_is_to_stop(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    report(fixture, "a", INSTANCE_FAILED, 0, 0);
+    wake_at(fixture, 5000);
+    struct model_node *node = model_node(&fixture->core.model, "a");
+    assert_true(model_instance_has_ended(model_instance(&fixture->core.model, "000100000001")));
+    struct api_status status = {.sequence = ++fixture->sequence, .term = 1};
+    status.instances = xcalloc(1, sizeof *status.instances);
+    status.instance_count = 1;
+    strcpy(status.instances[0].id, "000100000001");
+    status.instances[0].state = INSTANCE_STARTING;
+    observation_take(&fixture->core, node, &status);
+    json_record_release(&api_status_record, &status);
+    settle(fixture);
+    assert_int_equal(node->orphans.count, 1);
+    report(fixture, "a", INSTANCE_READY, 0, 0);
+    assert_int_equal(node->orphans.count, 0);
+}
+
 static void a_silent_node_is_replaced_after_its_time_and_ends_its_own_when_back(void **state)
 {
     struct fixture *fixture = *state;
@@ -454,6 +507,9 @@ int main(void)
         TEST(what_is_known_to_have_ended_is_stopped_whatever_was_last_seen_of_it),
         TEST(an_upgrade_drains_before_it_stops),
         TEST(three_failed_boots_roll_back_and_keep_the_old_one),
+        TEST(what_failed_before_is_tried_again_by_a_new_rollout),
+        TEST(a_published_port_that_is_named_anew_stays_served),
+        TEST(one_that_has_ended_and_runs_again_is_to_stop),
         TEST(a_silent_node_is_replaced_after_its_time_and_ends_its_own_when_back),
         TEST(a_failed_one_is_replaced_then_given_up_and_its_cause_kept),
         TEST(a_guest_that_is_nobodys_is_to_stop_and_one_of_a_later_term_is_not),
