@@ -274,6 +274,8 @@ static void boot_done(struct worker_job *worker_job)
     } else {
         guest->state = GUEST_RUNNING;
         guest->pid = job->pid;
+        guest->begun_before_ms = 0;
+        guest->adopted_at = uv_now(guests->options.loop);
         attach_console(guest, job->console);
         log_info("microVM started", "id", guest->id, "pid", LOG_NUMBER(guest->pid));
         answer(guests, job->sequence, NULL);
@@ -465,10 +467,10 @@ static void end_broken(struct guests *guests)
     size_t count = 0;
     bool listed = network_list_taps(guests->options.network, &ids, &count, NULL) == 0;
     for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
-        if (!guest_process_lives(guest->pid)) {
+        if (guest->pid > 0 && !guest_process_lives(guest->pid)) {
             begin_end(guest, HYPERVISOR_END_DEATH);
-        } else if (listed && !has_tap(guest, ids, count)) {
-            log_warn("an adopted microVM has no tap and is ended", "id", guest->id);
+        } else if (guest->pid <= 0 || (listed && !has_tap(guest, ids, count))) {
+            log_warn("an adopted microVM without its process or tap is ended", "id", guest->id);
             begin_destroy(guest);
         }
     }

@@ -27,7 +27,7 @@ struct guest {
     enum hypervisor_end end;
     bool reaped; /* its process, with wait_status */
     int wait_status;
-    uint64_t begun_before_ms; /* uptime when it was adopted, at adopted_at */
+    uint64_t begun_before_ms; /* uptime at adopted_at: when it was adopted, or booted here */
     uint64_t adopted_at;
 };
 

@@ -60,6 +60,8 @@ static virDomainPtr find(struct libvirt *libvirt, const char *id)
     return virDomainLookupByUUIDString(libvirt->connection, uuid);
 }
 
+/* -1 when unknown. QEMU holds its pid file open and can write to it: it must not be able to name
+ * somebody else. */
 static pid_t read_pid(struct libvirt *libvirt, const char *id)
 {
     char name[DOMAIN_NAME_MAX];
@@ -70,7 +72,8 @@ static pid_t read_pid(struct libvirt *libvirt, const char *id)
         return -1;
     uint64_t pid;
     text[strcspn(text, "\n")] = '\0';
-    return text_parse_u64(text, INT32_MAX, &pid) ? (pid_t)pid : -1;
+    return text_parse_u64(text, INT32_MAX, &pid) && libvirt_pid_is_of(name, (pid_t)pid) ? (pid_t)pid
+                                                                                        : -1;
 }
 
 /* What libvirt and QEMU write about one boot; the caller frees. */

@@ -18,7 +18,7 @@
 
 #define NO_PROCESS INT32_MAX /* more than Linux ever gives: 1 << 22 */
 
-static bool is_qemu_of(const char *name, pid_t pid)
+bool libvirt_pid_is_of(const char *name, pid_t pid)
 {
     AUTO_FREE char *path = xasprintf("/proc/%d/cmdline", (int)pid);
     AUTO_FREE char *text = NULL;
@@ -73,7 +73,7 @@ static void settle(const char *root, const char *folder, const char *file)
         return;
     pid += sizeof mark - 1;
     size_t digits = strspn(pid, "0123456789");
-    if (digits == 0 || is_qemu_of(name, (pid_t)strtol(pid, NULL, 10)))
+    if (digits == 0 || libvirt_pid_is_of(name, (pid_t)strtol(pid, NULL, 10)))
         return;
     AUTO_FREE char *changed =
         xasprintf("%.*s%d%s", (int)(pid - text), text, NO_PROCESS, pid + digits);

@@ -3,5 +3,10 @@
  * not find the control groups to remove. Knows libvirt's files, not its functions. */
 #pragma once
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 /* `root`: the embedded driver's. Before it is opened; logs what goes wrong. */
 void libvirt_leftovers_settle(const char *root);
+/* Whether a process is the QEMU of the domain. */
+bool libvirt_pid_is_of(const char *name, pid_t pid);

@@ -314,6 +314,16 @@ other_clean() { "$driver" --clean "$node" "$work/other/state" "$work/other/run" 
 expect same_node_name_is_refused 1 "belongs on this machine to.*$state" other_start
 expect same_node_name_is_not_cleaned 1 "belongs on this machine to.*$state" other_clean
 check first_agent_is_untouched isolated $first
+# QEMU holds its pid file open: what it writes there gets nobody killed.
+sleep 600 &
+innocent=$!
+started_pids="$started_pids $innocent"
+echo "$innocent" >"$run/v/run/qemu/sh$first.pid"
+host_kill
+host_again >/dev/null
+says guest_that_altered_its_pid_is_ended "event ended $first" wait $first 30
+check process_it_named_lives kill -0 "$innocent"
+boot $first 2 >/dev/null
 # Without its namespace a guest is of no use to anybody.
 host_kill
 umount -l "/run/netns/$space"

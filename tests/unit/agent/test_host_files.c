@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/host/console.h"
+#include "agent/host/guest_user.h"
 #include "agent/host/image_store.h"
 #include "lib/cleanup.h"
 #include "lib/crypto.h"
@@ -144,9 +145,26 @@ static void a_console_log_is_bounded_and_whole_at_its_end(void **state)
     assert_int_equal(size_of(*state, "0001000000a1.log.1"), 0);
 }
 
+static void instances_run_under_users_of_their_own(void **state)
+{
+    (void)state;
+    assert_int_equal(guest_user_of("000100000001"), GUEST_USER_BASE + 1);
+    assert_int_not_equal(guest_user_of("000100000001"), guest_user_of("000100000002"));
+    /* the same number again, after a restore */
+    for (unsigned term = 2; term < 100; term++) {
+        char id[13];
+        snprintf(id, sizeof id, "%04x00000001", term);
+        uint32_t user = guest_user_of(id);
+        assert_true(user >= GUEST_USER_BASE);
+        assert_true(user < 0x80000000U);
+        assert_true(user < GUEST_USER_BASE + 1 - 100000 || user > GUEST_USER_BASE + 1 + 100000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(instances_run_under_users_of_their_own),
         cmocka_unit_test_setup_teardown(an_image_comes_in_by_its_digest, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(other_bytes_are_refused_and_named, make_folder,
