@@ -59,10 +59,11 @@ wait_for() {
     done
 }
 
+# Below the ports that the kernel gives to connections: those come and go by themselves.
 free_port() {
     local port
     while :; do
-        port=$((20000 + RANDOM % 20000))
+        port=$((20000 + RANDOM % 12000))
         if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
             echo "$port"
             return

@@ -5,6 +5,7 @@
 # start_registry NAME [STATE]: on a free port; sets url and registry_pid. Its log is $work/NAME.log.
 start_registry() {
     local name=$1 state=${2:-$work/$1}
+    : >"$work/$name.log" # or the line of the one before might be read
     "$BUILD/bin/shoal-registry" --port 0 --state "$state" 2>"$work/$name.log" &
     registry_pid=$!
     started_pids="$started_pids $registry_pid"
