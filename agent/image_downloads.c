@@ -110,8 +110,10 @@ static void job_join(struct image_downloads *store, const struct image_job *want
 static void job_tell(struct image_job *job, enum instance_state state, const char *cause,
                      const char *message)
 {
-    if (cause[0] == '\0' && job->cause != NULL)
-        return;
+    if (cause[0] == '\0' && job->cause != NULL) {
+        cause = job->cause;
+        message = job->message;
+    }
     job->state = state;
     struct image_waiter *waiter, *next;
     for (waiter = TAILQ_FIRST(&job->waiters); waiter != NULL; waiter = next) {

@@ -70,6 +70,7 @@ static unsigned boot(struct instance *instance)
 {
     instance->restart_at_ms = 0;
     instance->next = INSTANCE_NEXT_UNDECIDED;
+    instance->adopted_image[0] = '\0';
     if (!instance->image_ready)
         return prepare(instance);
     uint64_t now = now_of(instance);
@@ -162,6 +163,36 @@ static bool health_is_same(const struct api_health *one, const struct api_health
     return strcmp(first, second) == 0;
 }
 
+static bool is_foreign(const struct instance *instance)
+{
+    return instance->is_assigned && instance->adopted_image[0] != '\0' &&
+           strcmp(instance->adopted_image, instance->assigned.image_digest) != 0;
+}
+
+static unsigned replace_foreign(struct instance *instance)
+{
+    return restart_or_fail(instance, "adoption_mismatch",
+                           "the microVM that runs was booted from another image", true);
+}
+
+/* Nobody looked at an adopted guest meanwhile: it gets the whole time from now on. */
+static void expect_ready(struct instance *instance)
+{
+    uint64_t timeout = instance->assigned.boot_timeout_ms;
+    if (instance->is_assigned && instance->state == INSTANCE_RUNNING && instance->boot_ms == 0 &&
+        timeout > 0)
+        instance->boot_deadline_ms = now_of(instance) + timeout;
+}
+
+/* A microVM that nobody had named is named now. */
+static unsigned take_over(struct instance *instance)
+{
+    if (is_foreign(instance))
+        return replace_foreign(instance);
+    expect_ready(instance);
+    return INSTANCE_UNWATCH | INSTANCE_WATCH;
+}
+
 unsigned instance_assign(struct instance *instance, const struct api_assigned_instance *assigned)
 {
     bool was_assigned = instance->is_assigned;
@@ -172,7 +203,9 @@ unsigned instance_assign(struct instance *instance, const struct api_assigned_in
     instance->is_listed = true;
     if (assigned->wanted == API_WANTED_STOP)
         return stop(instance);
-    if (instance->vm == INSTANCE_VM_RUNNING && (!was_assigned || !same_health))
+    if (instance->vm == INSTANCE_VM_RUNNING && !was_assigned)
+        return take_over(instance);
+    if (instance->vm == INSTANCE_VM_RUNNING && !same_health)
         return INSTANCE_UNWATCH | INSTANCE_WATCH;
     if (instance->vm == INSTANCE_VM_NONE && instance->state == INSTANCE_PENDING &&
         !instance->preparing)
@@ -195,8 +228,10 @@ unsigned instance_image_ready(struct instance *instance)
 {
     instance->preparing = false;
     instance->image_ready = true;
-    if (instance->state <= INSTANCE_VERIFYING)
+    if (instance->state <= INSTANCE_VERIFYING) {
         explain(instance, "", "");
+        move(instance, INSTANCE_VERIFYING); /* when it was told of a failed download last */
+    }
     return boot(instance);
 }
 
@@ -337,8 +372,7 @@ uint64_t instance_next_deadline(const struct instance *instance)
 
 void instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms)
 {
-    instance->is_foreign =
-        instance->is_assigned && strcmp(image, instance->assigned.image_digest) != 0;
+    snprintf(instance->adopted_image, sizeof instance->adopted_image, "%s", image);
     uint64_t now = now_of(instance);
     instance->vm = INSTANCE_VM_RUNNING;
     instance->restart_at_ms = 0;
@@ -349,10 +383,7 @@ void instance_adopted(struct instance *instance, const char *image, uint64_t upt
         instance->state_since_ms = now;
         instance->next = INSTANCE_NEXT_UNDECIDED;
     }
-    uint64_t timeout = instance->assigned.boot_timeout_ms;
-    if (instance->is_assigned && instance->state == INSTANCE_RUNNING && instance->boot_ms == 0 &&
-        timeout > 0)
-        instance->boot_deadline_ms = instance->booted_at_ms + timeout;
+    expect_ready(instance);
     log_info("microVM adopted", "id", instance->id, "service", instance->assigned.service, "state",
              instance_state_names[instance->state], "uptime_ms", LOG_NUMBER(uptime_ms));
 }
@@ -387,9 +418,8 @@ unsigned instance_resume(struct instance *instance)
 {
     if (instance->vm == INSTANCE_VM_NONE)
         return resume_without_vm(instance);
-    if (instance->is_foreign)
-        return restart_or_fail(instance, "adoption_mismatch",
-                               "the microVM that runs was booted from another image", true);
+    if (is_foreign(instance))
+        return replace_foreign(instance);
     if (instance_state_is_over(instance->state) || instance->next == INSTANCE_NEXT_FAIL)
         return end(instance, INSTANCE_NEXT_FAIL, INSTANCE_KILL);
     if (instance->state == INSTANCE_STOPPING)

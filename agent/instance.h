@@ -66,8 +66,8 @@ struct instance {
     enum instance_vm vm;
     bool image_ready; /* verified and imported by this process, for this instance */
     bool preparing;
-    bool is_foreign; /* adopted, but not from the image it should be: it is replaced */
-    bool is_listed;  /* named by the last full assignment or a later one */
+    char adopted_image[DIGEST_TEXT_MAX]; /* what its microVM was booted from; "": by us */
+    bool is_listed;                      /* named by the last full assignment or a later one */
 
     /* For the record only: the same moments on the wall clock. */
     uint64_t state_since_wall_ms;

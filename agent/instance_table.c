@@ -127,6 +127,10 @@ static void boot(struct member *member)
     /* The microVM of an earlier request ended before its answer came. */
     if (member->boot_request != 0)
         host_client_forget(host, member->boot_request);
+    /* "Not found" would be said of the microVM before this one. */
+    if (member->stop_request != 0)
+        host_client_forget(host, member->stop_request);
+    member->stop_request = 0;
     struct host_message message = {.type = HOST_BOOT, .boot = member->boot};
     member->boot_request = host_client_request(host, &message, on_boot_answer, member);
 }

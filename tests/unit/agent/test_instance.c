@@ -139,6 +139,19 @@ static void an_unreachable_registry_is_shown_while_it_is_tried_again(void **stat
     assert_string_equal(instance->cause, "");
 }
 
+static void a_download_that_worked_at_last_boots_like_any_other(void **state)
+{
+    struct instance *instance = *state;
+    want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    instance_image_moved(instance, INSTANCE_FETCHING, "registry_unreachable", "refused");
+    assert_int_equal(instance_image_ready(instance), INSTANCE_BOOT);
+    assert_int_equal(instance->state, INSTANCE_STARTING);
+    instance_booted(instance);
+    instance_became_ready(instance);
+    assert_int_equal(instance->state, INSTANCE_READY);
+}
+
 static void a_guest_that_exits_is_restarted_after_its_delay(void **state)
 {
     struct instance *instance = *state;
@@ -330,6 +343,47 @@ static void a_guest_of_another_image_is_replaced(void **state)
     free(loaded);
 }
 
+static void an_unknown_guest_of_another_image_is_replaced_once_it_is_named(void **state)
+{
+    struct instance *instance = *state;
+    instance_adopted(instance, OTHER, 10);
+    assert_int_equal(instance_resume(instance), 0);
+    assert_int_equal(want(instance, API_WANTED_RUN), INSTANCE_UNWATCH | INSTANCE_KILL);
+    assert_string_equal(instance->cause, "adoption_mismatch");
+    instance_ended(instance, HOST_END_STOP_KILLED, "");
+    fake.now_ms += 1000;
+    /* From its own image now, verified here. */
+    assert_int_equal(instance_tick(instance), INSTANCE_PREPARE);
+    assert_int_equal(instance_image_ready(instance), INSTANCE_BOOT);
+    instance_booted(instance);
+    assert_int_equal(want(instance, API_WANTED_RUN), 0);
+}
+
+static void an_unknown_guest_that_is_named_has_its_boot_timeout(void **state)
+{
+    struct instance *instance = *state;
+    instance_adopted(instance, IMAGE, 100000);
+    instance_resume(instance);
+    assert_int_equal(want(instance, API_WANTED_RUN), INSTANCE_UNWATCH | INSTANCE_WATCH);
+    assert_int_equal(instance_next_deadline(instance), fake.now_ms + 20000);
+}
+
+static void a_guest_that_got_ready_while_no_agent_looked_is_not_late(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_running(instance);
+    struct instance *loaded = save_and_load(instance);
+    fake.now_ms += 60000;
+    instance_adopted(loaded, IMAGE, 60000);
+    assert_int_equal(instance_resume(loaded), INSTANCE_WATCH);
+    assert_int_equal(instance_tick(loaded), 0);
+    fake.now_ms += 20000;
+    assert_int_equal(instance_tick(loaded), INSTANCE_UNWATCH | INSTANCE_KILL);
+    assert_string_equal(loaded->cause, "boot_timeout");
+    instance_finish(loaded);
+    free(loaded);
+}
+
 static void a_stop_goes_on_after_a_restart_of_the_agent(void **state)
 {
     struct instance *instance = *state;
@@ -362,6 +416,7 @@ int main(void)
         TEST(a_changed_check_applies_in_place),
         TEST(a_rejected_image_fails_with_its_cause),
         TEST(an_unreachable_registry_is_shown_while_it_is_tried_again),
+        TEST(a_download_that_worked_at_last_boots_like_any_other),
         TEST(a_guest_that_exits_is_restarted_after_its_delay),
         TEST(after_the_allowed_attempts_it_fails),
         TEST(a_boot_that_never_gets_ready_is_killed_and_restarted),
@@ -375,6 +430,9 @@ int main(void)
         TEST(an_adopted_ready_instance_stays_ready_in_the_same_boot),
         TEST(a_guest_that_died_with_the_agent_is_restarted),
         TEST(a_guest_of_another_image_is_replaced),
+        TEST(an_unknown_guest_of_another_image_is_replaced_once_it_is_named),
+        TEST(an_unknown_guest_that_is_named_has_its_boot_timeout),
+        TEST(a_guest_that_got_ready_while_no_agent_looked_is_not_late),
         TEST(a_stop_goes_on_after_a_restart_of_the_agent),
         TEST(an_unknown_guest_is_left_alone_until_the_scheduler_says_stop),
     };
