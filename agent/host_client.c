@@ -93,9 +93,9 @@ static void lose(struct host_client *client)
         return;
     client->is_lost = true;
     uv_poll_stop(&client->poll);
+    /* First: who ends now must not take a boot that nobody answered for one that failed. */
+    client->options.on_lost(client->options.data);
     fail_requests(client, true, "the agent's host half is gone");
-    if (!client->is_destroyed)
-        client->options.on_lost(client->options.data);
 }
 
 /* --- out --- */

@@ -19,7 +19,9 @@ struct host_client_options {
     int channel; /* taken over */
     void (*on_instance)(const struct host_instance *instance, void *data);
     void (*on_frontend)(const struct host_frontend *frontend, void *data);
-    void (*on_lost)(void *data); /* the host half is gone; nothing comes any more */
+    /* The host half is gone; requests that wait are answered afterwards, unless the client is
+     * destroyed here. */
+    void (*on_lost)(void *data);
     void *data;
 };
 

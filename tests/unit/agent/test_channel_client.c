@@ -17,6 +17,7 @@ struct fixture {
     uv_loop_t loop;
     int peer;
     struct host_client *client;
+    bool ends_when_lost;
     int lost;
     int ended;
 };
@@ -43,7 +44,12 @@ static void on_frontend(const struct host_frontend *frontend, void *data)
 
 static void on_lost(void *data)
 {
-    ((struct fixture *)data)->lost++;
+    struct fixture *fixture = data;
+    fixture->lost++;
+    if (fixture->ends_when_lost) {
+        host_client_destroy(fixture->client);
+        fixture->client = NULL;
+    }
 }
 
 static void on_answer(const struct host_answer *answer, int descriptor, void *data)
@@ -205,6 +211,19 @@ static void when_the_peer_goes_every_request_is_answered(void **state)
     assert_int_equal(fixture->lost, 1);
 }
 
+static void who_ends_with_the_peer_is_not_told_of_failed_requests(void **state)
+{
+    struct fixture *fixture = *state;
+    struct got got = {0};
+    fixture->ends_when_lost = true;
+    ask(fixture, &got);
+    close(fixture->peer);
+    fixture->peer = -1;
+    turn(fixture);
+    assert_int_equal(fixture->lost, 1);
+    assert_int_equal(got.count, 0);
+}
+
 static void a_peer_that_does_not_read_blocks_nobody_and_bounds_the_queue(void **state)
 {
     struct fixture *fixture = *state;
@@ -238,6 +257,7 @@ int main(void)
         TEST(an_answer_to_nothing_is_passed_over),
         TEST(events_are_handed_on),
         TEST(when_the_peer_goes_every_request_is_answered),
+        TEST(who_ends_with_the_peer_is_not_told_of_failed_requests),
         TEST(a_peer_that_does_not_read_blocks_nobody_and_bounds_the_queue),
     };
 #undef TEST
