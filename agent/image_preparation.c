@@ -16,7 +16,8 @@ struct image_preparation {
     uv_timer_t step; /* begins it, from the loop */
     struct image_waiter waiter;
     struct image_verified verified;
-    bool is_fresh; /* the chain was fetched by this preparation */
+    uint64_t proven_revision; /* of the keys that `verified` was proven with */
+    bool is_fresh;            /* the chain was fetched by this preparation */
     bool waits_for_trust;
 };
 
@@ -53,6 +54,8 @@ static void fail(struct image_preparation *preparation, const struct error *erro
     options.on_failed(cause, error->message, options.data);
 }
 
+static void prove(struct image_preparation *preparation);
+
 static void tell(struct image_preparation *preparation, enum instance_state state,
                  const char *cause, const char *message)
 {
@@ -70,6 +73,13 @@ static void on_kernel(const struct error *error, void *data)
             error_wrap(&told, "image %s, signed by key %s", preparation->digest,
                        preparation->verified.key_id);
         fail(preparation, &told);
+        return;
+    }
+    /* A download may take hours: what boots is trusted now, not then. */
+    if (preparation->options.trust->revision != preparation->proven_revision ||
+        preparation->proven_revision < *preparation->options.trust_needed) {
+        image_verified_release(&preparation->verified);
+        prove(preparation);
         return;
     }
     struct image_preparation_options options = preparation->options;
@@ -110,6 +120,7 @@ static void prove(struct image_preparation *preparation)
 {
     const struct trust *trust = preparation->options.trust;
     uint64_t needed = *preparation->options.trust_needed;
+    preparation->proven_revision = trust->revision;
     preparation->waits_for_trust = trust->revision == 0 || trust->revision < needed;
     tell(preparation, INSTANCE_VERIFYING, "",
          preparation->waits_for_trust ? "waiting for the scheduler's list of trusted keys" : "");
