@@ -24,8 +24,8 @@ struct data_plane {
     struct api_endpoints wanted;
     bool has_wanted;
     bool is_dirty; /* `wanted` has not been sent as it is now */
-    uint64_t sent_revision;
-    uint64_t confirmed_revision;
+    uint64_t sent_term, sent_revision;
+    uint64_t confirmed_term, confirmed_revision;
     size_t answers_missing; /* of the transaction under way */
     bool has_failed;
     char refusal[HOST_MESSAGE_TEXT_MAX]; /* what the log was told last */
@@ -164,6 +164,7 @@ static void finish_sending(struct data_plane *plane)
         return;
     }
     plane->refusal[0] = '\0';
+    plane->confirmed_term = plane->sent_term;
     plane->confirmed_revision = plane->sent_revision;
     log_info("endpoints applied", "revision", LOG_NUMBER(plane->confirmed_revision), "frontends",
              LOG_NUMBER(plane->wanted.frontend_count));
@@ -198,6 +199,7 @@ static void send_wanted(struct data_plane *plane)
     uv_timer_stop(&plane->retry);
     json_strings_release(&plane->sent_draining);
     endpoints_draining(&plane->wanted, &plane->sent_draining);
+    plane->sent_term = plane->wanted.term;
     plane->sent_revision = plane->wanted.revision;
     plane->is_dirty = false;
     plane->has_failed = false;
@@ -225,7 +227,9 @@ const struct api_endpoints *data_plane_endpoints(const struct data_plane *plane)
 
 void data_plane_observe(const struct data_plane *plane, struct api_status *status)
 {
-    status->endpoints_revision = plane->confirmed_revision;
+    /* A revision of an earlier term says nothing of those that are counted now. */
+    if (plane->confirmed_term == plane->wanted.term)
+        status->endpoints_revision = plane->confirmed_revision;
     status->frontends = xcalloc(plane->frontend_count + 1, sizeof *status->frontends);
     for (size_t i = 0; i < plane->frontend_count; i++)
         status->frontends[status->frontend_count++] = plane->frontends[i];

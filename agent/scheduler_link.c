@@ -317,6 +317,7 @@ static void on_status_timer(uv_timer_t *timer)
         return;
     struct api_status status = {0};
     const struct freshness *assignment = &link->documents[SCHEDULER_ASSIGNMENT].applied;
+    const struct freshness *endpoints = &link->documents[SCHEDULER_ENDPOINTS].applied;
     link->options.fill_status(&status, link->options.data);
     memcpy(status.cluster, link->joined.cluster, sizeof status.cluster);
     snprintf(status.node, sizeof status.node, "%s", link->options.node);
@@ -324,6 +325,9 @@ static void on_status_timer(uv_timer_t *timer)
     status.sequence = ++link->sequence;
     status.term = assignment->term;
     status.assignment_revision = assignment->revision;
+    /* The status names one term: what is of another one is not confirmed in it. */
+    if (endpoints->term != assignment->term)
+        status.endpoints_revision = 0;
     AUTO_FREE char *body = json_record_text(&api_status_record, &status);
     json_record_release(&api_status_record, &status);
     link->is_changed = false;

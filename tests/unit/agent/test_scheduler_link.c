@@ -103,6 +103,7 @@ static void fill_status(struct api_status *status, void *data)
 {
     (void)data;
     status->trust_revision = 5;
+    status->endpoints_revision = 7;
 }
 
 static void on_joined(const struct api_join_answer *answer, void *data)
@@ -237,6 +238,22 @@ static void an_assignment_is_handed_on_and_its_revision_reported(void **state)
     assert_int_equal(fixture->status.term, 3);
 }
 
+static void endpoints_of_an_earlier_term_are_not_confirmed_in_a_new_one(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->join = JOINED("c1", "4");
+    start(fixture, &(struct freshness){"c1", 3, 9});
+    run_until(fixture, &fixture->statuses, 2);
+    assert_int_equal(fixture->status.term, 3);
+    assert_int_equal(fixture->status.endpoints_revision, 7);
+    fixture->assignment = ASSIGNMENT("c1", "4", "2", "true");
+    fixture->held = 2;
+    run_until(fixture, &fixture->assignments, 1);
+    run_until(fixture, &fixture->statuses, fixture->statuses + 2);
+    assert_int_equal(fixture->status.term, 4);
+    assert_int_equal(fixture->status.endpoints_revision, 0);
+}
+
 static void after_a_start_the_whole_is_asked_for_and_the_same_again_taken(void **state)
 {
     struct fixture *fixture = *state;
@@ -328,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_joins_and_sends_statuses_in_ascending_order),
         TEST(an_assignment_is_handed_on_and_its_revision_reported),
+        TEST(endpoints_of_an_earlier_term_are_not_confirmed_in_a_new_one),
         TEST(after_a_start_the_whole_is_asked_for_and_the_same_again_taken),
         TEST(an_older_assignment_is_not_handed_on),
         TEST(another_clusters_assignment_is_not_handed_on),
