@@ -1,15 +1,19 @@
 #include "agent/state_store.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include "lib/cleanup.h"
 #include "lib/database.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
+
+#define RETRY_S 1
 
 static const char *const migrations[] = {
     "CREATE TABLE document (key TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;"
@@ -78,6 +82,51 @@ static int write_all(struct state_store *store, const struct write_list *writes,
     return 0;
 }
 
+static struct write *find(struct state_store *store, enum table table, const char *key)
+{
+    struct write *write;
+    TAILQ_FOREACH(write, &store->waiting, link)
+    {
+        if (write->table == table && strcmp(write->key, key) == 0)
+            return write;
+    }
+    return NULL;
+}
+
+/* What could not be written waits again, unless something newer does. */
+static void give_back(struct state_store *store, struct write_list *writes)
+{
+    struct write *write;
+    while ((write = TAILQ_LAST(writes, write_list)) != NULL) {
+        TAILQ_REMOVE(writes, write, link);
+        if (find(store, write->table, write->key) == NULL)
+            TAILQ_INSERT_HEAD(&store->waiting, write, link);
+        else
+            write_free(write);
+    }
+}
+
+static void free_all(struct write_list *writes)
+{
+    while (!TAILQ_EMPTY(writes)) {
+        struct write *write = TAILQ_FIRST(writes);
+        TAILQ_REMOVE(writes, write, link);
+        write_free(write);
+    }
+}
+
+/* With the lock, which it lets go while it waits. */
+static void wait_to_retry(struct state_store *store)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RETRY_S;
+    while (!store->is_ending &&
+           pthread_cond_timedwait(&store->changed, &store->lock, &until) != ETIMEDOUT)
+        ;
+}
+
+/* A full disk may have room again: nothing is given up before the end. */
 static void *run_writer(void *data)
 {
     struct state_store *store = data;
@@ -94,15 +143,18 @@ static void *run_writer(void *data)
         struct error error = ERROR_INIT;
         if (write_all(store, &writes, &error) < 0)
             log_error("the agent's local state could not be written", "reason", error.message);
-        while (!TAILQ_EMPTY(&writes)) {
-            struct write *write = TAILQ_FIRST(&writes);
-            TAILQ_REMOVE(&writes, write, link);
-            write_free(write);
-        }
         pthread_mutex_lock(&store->lock);
         store->is_writing = false;
+        if (error.code != ERROR_NONE) {
+            give_back(store, &writes);
+            if (store->is_ending)
+                break;
+            wait_to_retry(store);
+        }
+        free_all(&writes);
         pthread_cond_broadcast(&store->changed);
     }
+    free_all(&store->waiting);
     pthread_mutex_unlock(&store->lock);
     return NULL;
 }
@@ -113,12 +165,7 @@ static void *run_writer(void *data)
 static void add(struct state_store *store, enum table table, const char *key, const char *text)
 {
     pthread_mutex_lock(&store->lock);
-    struct write *write;
-    TAILQ_FOREACH(write, &store->waiting, link)
-    {
-        if (write->table == table && strcmp(write->key, key) == 0)
-            break;
-    }
+    struct write *write = find(store, table, key);
     if (write == NULL) {
         write = xcalloc(1, sizeof *write);
         write->table = table;

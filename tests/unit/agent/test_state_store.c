@@ -11,7 +11,9 @@
 
 #include "agent/state_store.h"
 #include "lib/cleanup.h"
+#include "lib/database.h"
 #include "lib/file.h"
+#include "lib/log.h"
 
 struct place {
     char folder[64];
@@ -113,13 +115,54 @@ static void a_file_that_is_no_database_is_refused(void **state)
     assert_non_null(strstr(error.message, place->path));
 }
 
+static void run_elsewhere(const struct place *place, const char *sql)
+{
+    static const char *const migrations[] = {"", NULL};
+    struct database *database;
+    assert_int_equal(database_open(place->path, migrations, &database, NULL), 0);
+    assert_int_equal(database_execute(database, sql, NULL), 0);
+    database_close(database);
+}
+
+static void what_could_not_be_written_is_written_later(void **state)
+{
+    struct state_store *store = open_store(*state);
+    run_elsewhere(*state, "ALTER TABLE instance RENAME TO away");
+    state_store_put_instance(store, "000100000001", "old");
+    state_store_put_instance(store, "000100000002", "kept");
+    usleep(200000); /* for the first, failing try */
+    state_store_put_instance(store, "000100000001", "new");
+    run_elsewhere(*state, "ALTER TABLE away RENAME TO instance");
+    state_store_flush(store);
+    state_store_close(store);
+
+    store = open_store(*state);
+    char joined[128] = "";
+    assert_int_equal(state_store_each_instance(store, join_ids, joined, NULL), 0);
+    assert_string_equal(joined, "000100000001new000100000002kept");
+    state_store_close(store);
+}
+
+static void a_store_that_cannot_be_written_can_be_closed(void **state)
+{
+    struct state_store *store = open_store(*state);
+    run_elsewhere(*state, "ALTER TABLE instance RENAME TO away");
+    state_store_put_instance(store, "000100000001", "lost");
+    state_store_close(store);
+}
+
 int main(void)
 {
+    log_open("test", LOG_LEVEL_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(documents_and_instances_come_back, make_place,
                                         remove_place),
         cmocka_unit_test_setup_teardown(the_last_word_counts, make_place, remove_place),
         cmocka_unit_test_setup_teardown(what_was_never_written_is_not_there, make_place,
+                                        remove_place),
+        cmocka_unit_test_setup_teardown(what_could_not_be_written_is_written_later, make_place,
+                                        remove_place),
+        cmocka_unit_test_setup_teardown(a_store_that_cannot_be_written_can_be_closed, make_place,
                                         remove_place),
         cmocka_unit_test_setup_teardown(a_file_that_is_no_database_is_refused, make_place,
                                         remove_place),
