@@ -325,6 +325,9 @@ static void meddle(struct fleet *fleet)
         deploy(fleet, ++fleet->revision);
     if (fleet->good != 0 && chance(fleet, 2))
         restart(fleet);
+    /* Back, perhaps out of a restart that is not over. */
+    if (fleet->good != 0 && chance(fleet, 3))
+        deploy(fleet, fleet->good);
     if (fleet->good != 0 && chance(fleet, 1))
         deploy(fleet, 1 + random_below(fleet, fleet->revision));
 }
