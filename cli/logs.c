@@ -25,10 +25,14 @@ struct printer {
 
 static void print_line(struct printer *printer, const char *line, size_t length)
 {
-    AUTO_FREE char *text = xstrndup(line, length);
-    size_t end = strlen(text);
-    if (end > 0 && text[end - 1] == '\r')
-        text[end - 1] = '\0';
+    if (length > 0 && line[length - 1] == '\r')
+        length--;
+    if (!printer->terminal && !cli_wants_document(printer->cli)) {
+        fwrite(line, 1, length, stdout);
+        putchar('\n');
+        return;
+    }
+    AUTO_FREE char *text = text_of_line(line, length);
     if (printer->lines != NULL) {
         json_object_array_add(printer->lines, json_object_new_string(text));
         return;
@@ -40,10 +44,7 @@ static void print_line(struct printer *printer, const char *line, size_t length)
         puts(document);
         return;
     }
-    struct buffer AUTO_BUFFER safe = {0};
-    if (printer->terminal)
-        text_append_safe(&safe, text);
-    puts(printer->terminal ? buffer_text(&safe) : text);
+    puts(text);
 }
 
 static int on_bytes(const char *bytes, size_t length, void *data)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 struct cell {
@@ -39,19 +40,23 @@ void table_destroy(struct table *table)
     free(table);
 }
 
-/* C0 and C1 control characters and DEL; UTF-8 passes. */
 void text_append_safe(struct buffer *text, const char *from)
 {
-    for (const unsigned char *at = (const unsigned char *)from; *at != '\0'; at++) {
-        if (*at < ' ' || *at == 0x7f) {
-            buffer_append(text, "?", 1);
-        } else if (*at == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f) {
-            buffer_append(text, "?", 1);
-            at++;
-        } else {
-            buffer_append(text, at, 1);
-        }
+    for (const char *at = from; *at != '\0';) {
+        size_t length = text_character_length(at);
+        buffer_append(text, length > 0 ? at : "?", length > 0 ? length : 1);
+        at += length > 0 ? length : 1;
     }
+}
+
+char *text_of_line(const char *line, size_t length)
+{
+    char *text = xmalloc(length + 1);
+    for (size_t i = 0; i < length; i++)
+        text[i] = line[i] == '\0' || line[i] == '\n' ? '?' : line[i];
+    text[length] = '\0';
+    text_make_printable(text);
+    return text;
 }
 
 static void add(struct table *table, enum tone tone, const char *text)

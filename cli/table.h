@@ -28,5 +28,8 @@ size_t table_rows(const struct table *table);
 /* Lines with the header first. */
 void table_render(const struct table *table, bool wide, bool colored, struct buffer *text);
 
-/* Appends text with control characters replaced. */
+/* Appends text with '?' for control characters and for what is not UTF-8. */
 void text_append_safe(struct buffer *text, const char *from);
+/* A line of bytes from outside as text that may be shown and sent: the same, but tabs stay. The
+ * caller frees it. */
+char *text_of_line(const char *line, size_t length);

@@ -86,11 +86,27 @@ static void hostile_text_does_not_reach_the_terminal(void **state)
         {"A", false, false}, {"B", false, false}, {NULL, 0, 0}};
     struct buffer AUTO_BUFFER text = {0};
     struct table *table = table_create(one);
-    table_cell(table, "%s", "x\033[2J\n\r\x7f\xc2\x9b");
+    table_cell(table, "%s", "x\033[2J\n\r\x7f\xc2\x9b\xff");
     table_cell(table, "%s", "gr\xc3\xbc\xc3\x9f"); /* two characters of two bytes */
     table_render(table, false, false, &text);
-    assert_string_equal(buffer_text(&text), "A          B\nx?[2J????  gr\xc3\xbc\xc3\x9f\n");
+    assert_string_equal(buffer_text(&text), "A            B\nx?[2J??????  gr\xc3\xbc\xc3\x9f\n");
     table_destroy(table);
+}
+
+static void assert_line(const char *line, size_t length, const char *expected)
+{
+    AUTO_FREE char *text = text_of_line(line, length);
+    assert_string_equal(text, expected);
+}
+
+static void a_guests_line_becomes_text_of_the_same_length(void **state)
+{
+    (void)state;
+    assert_line("", 0, "");
+    assert_line("a\tb", 3, "a\tb");
+    assert_line("a\0b\033[2Jc", 8, "a?b?[2Jc");
+    assert_line("gr\xc3\xbc\xc3", 5, "gr\xc3\xbc?");
+    assert_line("\xff\xfe\x9b", 3, "???");
 }
 
 static void assert_yaml(const char *json, const char *yaml)
@@ -158,6 +174,7 @@ int main(void)
         cmocka_unit_test(colours_do_not_move_columns),
         cmocka_unit_test(an_empty_table_is_its_header),
         cmocka_unit_test(hostile_text_does_not_reach_the_terminal),
+        cmocka_unit_test(a_guests_line_becomes_text_of_the_same_length),
         cmocka_unit_test(json_becomes_yaml_that_means_the_same),
         cmocka_unit_test(texts_that_yaml_would_misread_are_quoted),
         cmocka_unit_test(values_are_short),
