@@ -126,7 +126,7 @@ static enum cli_exit run_command(const struct invocation *invocation)
         invocation->command->run(&cli, &error) < 0)
         result = report(&cli, &error);
     session_destroy(cli.session);
-    if (fflush(stdout) != 0 && result == CLI_DONE) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && result == CLI_DONE) {
         print_error("cannot write to standard output");
         result = CLI_ERROR;
     }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,7 +126,8 @@ char *daemon_find_program(const char *name)
     return NULL;
 }
 
-/* In the child: only what may run between fork and exec. `failure` tells the parent errno. */
+/* In the child: only what may run between fork and exec. `failure` tells the parent errno. What the
+ * caller's shell left open (a pipe, say, that a reader waits on) does not go on to the daemon. */
 static void become_daemon(char **arguments, int log, int failure)
 {
     int nothing = open("/dev/null", O_RDONLY);
@@ -134,7 +136,8 @@ static void become_daemon(char **arguments, int log, int failure)
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     if (nothing >= 0 && setsid() >= 0 && dup2(nothing, STDIN_FILENO) >= 0 &&
-        dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0 && chdir("/") == 0)
+        dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0 && chdir("/") == 0 &&
+        close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
         execv(arguments[0], arguments);
     int number = errno;
     ssize_t ignored = write(failure, &number, sizeof number);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,6 +63,21 @@ static void a_daemon_runs_in_a_session_of_its_own_until_stopped(void **state)
     wait_for_text(log, "up");
     daemon_stop(&record, 10000);
     assert_false(daemon_is_alive(&record));
+    daemon_record_release(&record);
+}
+
+static void what_the_caller_has_open_is_not_kept_open_by_a_daemon(void **state)
+{
+    (void)state;
+    AUTO_FREE char *log = xasprintf("%s/open.log", folder);
+    int ends[2];
+    char byte;
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    struct daemon_record record = start("exec sleep 1000", log);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &byte, 1), 0); /* nobody can write any more */
+    close(ends[0]);
+    daemon_stop(&record, 10000);
     daemon_record_release(&record);
 }
 
@@ -146,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_daemon_runs_in_a_session_of_its_own_until_stopped),
+        cmocka_unit_test(what_the_caller_has_open_is_not_kept_open_by_a_daemon),
         cmocka_unit_test(one_that_ignores_the_term_signal_is_killed),
         cmocka_unit_test(another_process_under_the_same_pid_is_not_it),
         cmocka_unit_test(a_record_reads_back_and_is_removed),
