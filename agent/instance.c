@@ -388,6 +388,17 @@ void instance_adopted(struct instance *instance, const char *image, uint64_t upt
              instance_state_names[instance->state], "uptime_ms", LOG_NUMBER(uptime_ms));
 }
 
+/* The node was brought down, or rebooted: not the guest's fault, and none of its attempts. */
+static unsigned restart_with_the_node(struct instance *instance)
+{
+    struct restart_history before = instance->history;
+    instance->history = (struct restart_history){0};
+    unsigned effects = restart_or_fail(instance, "node_restarted",
+                                       "its microVM was gone when the agent started", true);
+    instance->history = before;
+    return effects;
+}
+
 /* Its microVM is gone, or never was. */
 static unsigned resume_without_vm(struct instance *instance)
 {
@@ -400,8 +411,7 @@ static unsigned resume_without_vm(struct instance *instance)
         return boot(instance);
     case INSTANCE_RUNNING:
     case INSTANCE_READY:
-        return restart_or_fail(instance, "hypervisor_died",
-                               "its microVM was gone when the agent started", true);
+        return restart_with_the_node(instance);
     case INSTANCE_DRAINING:
     case INSTANCE_STOPPING:
         move(instance, instance->next == INSTANCE_NEXT_FAIL ? INSTANCE_FAILED : INSTANCE_STOPPED);

@@ -315,15 +315,18 @@ static void an_adopted_ready_instance_stays_ready_in_the_same_boot(void **state)
     free(loaded);
 }
 
-static void a_guest_that_died_with_the_agent_is_restarted(void **state)
+static void a_guest_that_went_with_the_node_is_restarted(void **state)
 {
     struct instance *instance = *state;
     bring_to_ready(instance);
+    instance->history.attempts = instance->assigned.restart.attempts;
     struct instance *loaded = save_and_load(instance);
     instance_resume(loaded);
     assert_int_equal(loaded->state, INSTANCE_STARTING);
-    assert_string_equal(loaded->cause, "hypervisor_died");
+    assert_string_equal(loaded->cause, "node_restarted");
     assert_int_equal(loaded->restarts, 1);
+    /* None of its own attempts was taken. */
+    assert_int_equal(loaded->history.attempts, loaded->assigned.restart.attempts);
     fake.now_ms += 1000;
     /* Verified again before it boots in this process. */
     assert_int_equal(instance_tick(loaded), INSTANCE_PREPARE);
@@ -428,7 +431,7 @@ int main(void)
         TEST(a_stop_during_the_boot_kills_what_was_booted),
         TEST(a_failed_boot_counts_as_a_restart),
         TEST(an_adopted_ready_instance_stays_ready_in_the_same_boot),
-        TEST(a_guest_that_died_with_the_agent_is_restarted),
+        TEST(a_guest_that_went_with_the_node_is_restarted),
         TEST(a_guest_of_another_image_is_replaced),
         TEST(an_unknown_guest_of_another_image_is_replaced_once_it_is_named),
         TEST(an_unknown_guest_that_is_named_has_its_boot_timeout),
