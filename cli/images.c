@@ -127,8 +127,10 @@ static int list_repository(struct registry *registry, const char *repository,
     snprintf(registry->image.repository, sizeof registry->image.repository, "%s", repository);
     for (size_t i = 0; i < json_object_array_length(tags); i++) {
         const char *tag = json_object_get_string(json_object_array_get_idx(tags, i));
-        size_t length = strlen(tag);
+        size_t length = tag != NULL ? strlen(tag) : 0;
         struct registry_manifest manifest = {0};
+        if (length == 0)
+            continue;
         if (length > 4 && strcmp(tag + length - 4, ".sig") == 0)
             continue;
         if (registry_get_manifest(registry, tag, &manifest, NULL) < 0)
@@ -155,7 +157,8 @@ static int list_remote(struct registry *registry, struct json_object *images, st
                          "the registry's answer has no list of repositories");
     for (size_t i = 0; i < json_object_array_length(repositories); i++) {
         const char *name = json_object_get_string(json_object_array_get_idx(repositories, i));
-        if (repository_is_valid(name) && list_repository(registry, name, images, error) < 0)
+        if (name != NULL && repository_is_valid(name) &&
+            list_repository(registry, name, images, error) < 0)
             return -1;
     }
     return 0;

@@ -1,5 +1,6 @@
 #include "cli/registry.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,12 +21,20 @@ struct call {
     char architecture[16];
 };
 
-/* Hosts other than this machine are spoken to in TLS. */
-static void url_of_host(const char *host, char ret_url[ADDRESS_TEXT_MAX])
+static bool is_local(const char *host)
 {
-    bool local = strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 ||
-                 strncmp(host, "[::1]", 5) == 0;
-    snprintf(ret_url, ADDRESS_TEXT_MAX, "%s://%.*s", local ? "http" : "https",
+    struct in_addr address;
+    if (strncmp(host, "[::1]", 5) == 0)
+        return host[5] == '\0' || host[5] == ':';
+    AUTO_FREE char *name = xstrndup(host, strcspn(host, ":"));
+    return strcmp(name, "localhost") == 0 ||
+           (inet_pton(AF_INET, name, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
+}
+
+/* Hosts other than this machine are spoken to in TLS. */
+void registry_url_of_host(const char *host, char ret_url[ADDRESS_TEXT_MAX])
+{
+    snprintf(ret_url, ADDRESS_TEXT_MAX, "%s://%.*s", is_local(host) ? "http" : "https",
              ADDRESS_TEXT_MAX - 10, host);
 }
 
@@ -36,7 +45,7 @@ int registry_init(struct registry *registry, struct cli *cli, const char *name, 
         image_reference_parse(name, cli->settings.namespace_name, &registry->image, error) < 0)
         return -1;
     if (registry->image.host[0] != '\0')
-        url_of_host(registry->image.host, registry->url);
+        registry_url_of_host(registry->image.host, registry->url);
     else
         strcpy(registry->url, cli->settings.registry);
     registry->client = session_registry(cli_session(cli), registry->url);

@@ -28,6 +28,8 @@ struct registry_manifest {
     size_t length;
 };
 
+/* http for this machine, https for all others. */
+void registry_url_of_host(const char *host, char ret_url[ADDRESS_TEXT_MAX]);
 /* Parses the name. An image without a host is in the cluster's registry. */
 int registry_init(struct registry *registry, struct cli *cli, const char *name,
                   struct error *error);

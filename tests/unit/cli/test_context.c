@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "cli/context.h"
+#include "cli/registry.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 
@@ -54,6 +55,22 @@ static void defaults_are_this_machines_ports(void **state)
     assert_string_equal(settings.registry, "http://127.0.0.1:5000");
     assert_string_equal(settings.scheduler_source, "default");
     assert_string_equal(settings.namespace_name, "default");
+}
+
+static void only_this_machine_is_spoken_to_in_plain(void **state)
+{
+    (void)state;
+    static const char *const plain[] = {"localhost", "localhost:5000", "127.0.0.1:5000",
+                                        "127.1.2.3", "[::1]:5000"};
+    static const char *const others[] = {"localhost.example.com", "127.0.0.1.example.com:5000",
+                                         "127.example.com", "10.0.0.1:5000", "registry:5000"};
+    char url[ADDRESS_TEXT_MAX];
+    for (size_t i = 0; i < 5; i++) {
+        registry_url_of_host(plain[i], url);
+        assert_memory_equal(url, "http://", 7);
+        registry_url_of_host(others[i], url);
+        assert_memory_equal(url, "https://", 8);
+    }
 }
 
 static void context_environment_and_option_go_before_one_another(void **state)
@@ -113,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(defaults_are_this_machines_ports, make_home, remove_home),
+        cmocka_unit_test(only_this_machine_is_spoken_to_in_plain),
         cmocka_unit_test_setup_teardown(context_environment_and_option_go_before_one_another,
                                         make_home, remove_home),
         cmocka_unit_test_setup_teardown(writing_a_context_keeps_the_others, make_home, remove_home),
