@@ -141,10 +141,15 @@ static void on_retry(uv_timer_t *timer)
         job_run(job);
 }
 
+/* This machine's disk, which people mend. */
+static bool is_local(const struct error *error)
+{
+    return error->code == ERROR_IO || error->code == ERROR_STORAGE_FULL;
+}
+
 static bool is_temporary(const struct error *error)
 {
-    return error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT ||
-           error->code == ERROR_IO;
+    return error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT || is_local(error);
 }
 
 static void job_fail(struct image_job *job, const struct error *error)
@@ -162,7 +167,7 @@ static void job_fail(struct image_job *job, const struct error *error)
     log_warn("an image cannot be had just now, trying again", "repository", job->repository,
              "digest", job->digest, "after_ms", LOG_NUMBER(job->retry_delay_ms), "reason",
              error->message);
-    job->cause = error->code == ERROR_IO ? "local_storage" : "registry_unreachable";
+    job->cause = is_local(error) ? "local_storage" : "registry_unreachable";
     snprintf(job->message, sizeof job->message, "%s", error->message);
     job_tell(job, INSTANCE_FETCHING, job->cause, job->message);
     uv_timer_start(&job->retry, on_retry, job->retry_delay_ms, 0);

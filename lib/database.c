@@ -31,6 +31,7 @@ static enum error_code code_of_sqlite(int result)
     case SQLITE_LOCKED:
         return ERROR_UNAVAILABLE;
     case SQLITE_FULL:
+        return ERROR_STORAGE_FULL;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:

@@ -24,6 +24,7 @@ static const struct {
     [ERROR_TIMEOUT] = {"timeout", 504},
     [ERROR_IO] = {"io", 500},
     [ERROR_TOO_LARGE] = {"too_large", 413},
+    [ERROR_STORAGE_FULL] = {"storage_full", 507}, /* before the other 507: a bare 507 means this */
     [ERROR_NO_CAPACITY] = {"no_capacity", 507},
     [ERROR_STALE] = {"stale", 412},
     [ERROR_PROTOCOL] = {"protocol", 426},
@@ -61,6 +62,9 @@ static enum error_code code_of_errno(int number)
     case EACCES:
     case EPERM:
         return ERROR_DENIED;
+    case ENOSPC:
+    case EDQUOT:
+        return ERROR_STORAGE_FULL;
     case ETIMEDOUT:
         return ERROR_TIMEOUT;
     case ECONNREFUSED:

@@ -11,21 +11,22 @@
 
 enum error_code {
     ERROR_NONE,
-    ERROR_INTERNAL,    /* a bug, or a dependency that broke its contract */
-    ERROR_INVALID,     /* what was asked for makes no sense as written */
-    ERROR_UNSUPPORTED, /* known, but not supported yet */
-    ERROR_NOT_FOUND,   /* it does not exist */
-    ERROR_CONFLICT,    /* it changed in between, or exists already */
-    ERROR_DENIED,      /* not allowed */
-    ERROR_SIGNATURE,   /* an image whose signature or digest does not hold */
-    ERROR_UNAVAILABLE, /* a peer cannot be reached or is not ready: worth trying again */
-    ERROR_TIMEOUT,     /* a deadline passed: worth trying again */
-    ERROR_IO,          /* the local system refused: disk, descriptor, process */
-    ERROR_TOO_LARGE,   /* over a limit; the message says which */
-    ERROR_NO_CAPACITY, /* no node has room for it */
-    ERROR_STALE,       /* an older term, revision or sequence than one already seen */
-    ERROR_PROTOCOL,    /* the two sides speak different versions */
-    ERROR_FAILED,      /* the work was done and failed: a rollout that rolled back */
+    ERROR_INTERNAL,     /* a bug, or a dependency that broke its contract */
+    ERROR_INVALID,      /* what was asked for makes no sense as written */
+    ERROR_UNSUPPORTED,  /* known, but not supported yet */
+    ERROR_NOT_FOUND,    /* it does not exist */
+    ERROR_CONFLICT,     /* it changed in between, or exists already */
+    ERROR_DENIED,       /* not allowed */
+    ERROR_SIGNATURE,    /* an image whose signature or digest does not hold */
+    ERROR_UNAVAILABLE,  /* a peer cannot be reached or is not ready: worth trying again */
+    ERROR_TIMEOUT,      /* a deadline passed: worth trying again */
+    ERROR_IO,           /* the local system refused: disk, descriptor, process */
+    ERROR_TOO_LARGE,    /* over a limit; the message says which */
+    ERROR_STORAGE_FULL, /* a disk or a quota is full */
+    ERROR_NO_CAPACITY,  /* no node has room for it */
+    ERROR_STALE,        /* an older term, revision or sequence than one already seen */
+    ERROR_PROTOCOL,     /* the two sides speak different versions */
+    ERROR_FAILED,       /* the work was done and failed: a rollout that rolled back */
 };
 
 #define ERROR_MESSAGE_MAX 2048
@@ -47,8 +48,8 @@ struct error {
  * broken UTF-8), clears the pointer; returns -1. */
 int error_set(struct error *error, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same with ": <strerror>" behind; the code is chosen from `number` (ENOENT: not found, ENOSPC
- * and the rest: io). Returns -1. */
+/* The same with ": <strerror>" behind; the code is chosen from `number` (ENOENT: not found,
+ * ENOSPC: storage_full, the rest: io). Returns -1. */
 int error_set_errno(struct error *error, int number, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Puts "<context>: " in front of the message; returns -1. */

@@ -32,7 +32,7 @@ struct blob_upload {
 static int set_error(struct error *error, int number, const char *what, const char *path)
 {
     if (number == ENOSPC || number == EDQUOT || number == EFBIG)
-        return error_set(error, ERROR_NO_CAPACITY, "%s %s: %s", what, path, strerror(number));
+        return error_set(error, ERROR_STORAGE_FULL, "%s %s: %s", what, path, strerror(number));
     return error_set_errno(error, number, "%s %s", what, path);
 }
 

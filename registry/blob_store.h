@@ -6,7 +6,7 @@
  * Names in paths are digests and ids that were checked to be hex; nothing else a client sends
  * becomes one. A blob appears by rename after its bytes were hashed and synced; uploads outlive the
  * process. Blocking; any thread; an upload belongs to one and is locked against others. Knows
- * nothing of repositories. ERROR_NO_CAPACITY: the disk is full. */
+ * nothing of repositories. ERROR_STORAGE_FULL: the disk is full. */
 #pragma once
 
 #include <stdint.h>

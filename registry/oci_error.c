@@ -62,7 +62,7 @@ void oci_error_respond_failure(struct http_request *request, const struct error 
     log_error("request failed", "method", http_request_method(request), "path",
               http_request_path(request), "error", error->message);
     /* Paths of this machine are for the log, not for clients. */
-    if (error->code == ERROR_NO_CAPACITY)
+    if (error->code == ERROR_STORAGE_FULL)
         oci_error_respond_status(request, OCI_UNKNOWN, 507, "the registry's disk is full");
     else
         oci_error_respond_status(request, OCI_UNKNOWN, 500,

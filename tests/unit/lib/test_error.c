@@ -32,7 +32,7 @@ static void system_errors_choose_a_code(void **state)
     error_set_errno(&error, ECONNREFUSED, "connect");
     assert_int_equal(error.code, ERROR_UNAVAILABLE);
     error_set_errno(&error, ENOSPC, "write");
-    assert_int_equal(error.code, ERROR_IO);
+    assert_int_equal(error.code, ERROR_STORAGE_FULL);
 }
 
 static void setting_clears_the_pointer_and_wrapping_keeps_it(void **state)
@@ -86,7 +86,7 @@ static void http_statuses_stand_for_codes(void **state)
 {
     (void)state;
     assert_int_equal(error_code_from_http_status(404), ERROR_NOT_FOUND);
-    assert_int_equal(error_code_from_http_status(507), ERROR_NO_CAPACITY);
+    assert_int_equal(error_code_from_http_status(507), ERROR_STORAGE_FULL);
     assert_int_equal(error_code_from_http_status(502), ERROR_UNAVAILABLE);
     assert_int_equal(error_code_from_http_status(418), ERROR_INVALID);
 }
