@@ -63,7 +63,10 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct decoder *decoder,
     return -1;
 }
 
-static const char *found(struct json_object *value)
+#define FOUND_MAX 128
+
+/* What stands there, for a message: texts in quotes, so that "3" is not taken for 3. */
+static const char *found(struct json_object *value, char buffer[FOUND_MAX])
 {
     switch (json_object_get_type(value)) {
     case json_type_null:
@@ -72,6 +75,9 @@ static const char *found(struct json_object *value)
         return "a mapping";
     case json_type_array:
         return "a list";
+    case json_type_string:
+        snprintf(buffer, FOUND_MAX, "\"%.100s\"", json_object_get_string(value));
+        return buffer;
     default:
         return json_object_get_string(value);
     }
@@ -82,7 +88,8 @@ static int expect(struct decoder *decoder, struct json_object *value, enum json_
 {
     if (json_object_is_type(value, type))
         return 0;
-    return refuse(decoder, ERROR_INVALID, "expected %s, found %.100s", what, found(value));
+    return refuse(decoder, ERROR_INVALID, "expected %s, found %.100s", what,
+                  found(value, (char[FOUND_MAX]){0}));
 }
 
 static int check_text(struct decoder *decoder, const struct json_field *field, const char *text,
@@ -175,7 +182,7 @@ static int decode_quantity(struct decoder *decoder, const struct json_field *fie
         return refuse(decoder, ERROR_INVALID, "expected %s, found %.100s",
                       duration ? "a duration such as 500ms, 10s or 2m"
                                : "a size such as 32Mi or 1Gi",
-                      found(value));
+                      found(value, (char[FOUND_MAX]){0}));
     if (number < field->min || (field->max != 0 && number > field->max)) {
         char low[JSON_QUANTITY_MAX], high[JSON_QUANTITY_MAX];
         json_format_quantity(field->kind, field->min, low);
@@ -203,7 +210,7 @@ static int decode_enum(struct decoder *decoder, const struct json_field *field,
     list_names(field->names, allowed, sizeof allowed);
     if (!json_object_is_type(value, json_type_string))
         return refuse(decoder, ERROR_INVALID, "expected one of %s, found %.100s", allowed,
-                      found(value));
+                      found(value, (char[FOUND_MAX]){0}));
     const char *text = json_object_get_string(value);
     for (int i = 0; field->names[i] != NULL; i++) {
         if (strcmp(field->names[i], text) == 0) {

@@ -70,7 +70,7 @@ static void refusals_name_file_line_column_and_what_is_allowed(void **state)
                    "a.yaml:3:1: unknown key \"replicsa\": allowed are service, namespace, image, "
                    "replicas");
     assert_refused(HEAD "replicas: many\n", ERROR_INVALID,
-                   "a.yaml:3:11: expected a whole number, found many");
+                   "a.yaml:3:11: expected a whole number, found \"many\"");
     assert_refused(HEAD "replicas: 10001\n", ERROR_INVALID,
                    "a.yaml:3:11: 10001 is out of range: allowed are 0 to 10000");
     assert_refused(HEAD "ports:\n  - {name: http, port: 8080}\n  - {name: http, port: 81}\n",
