@@ -10,6 +10,10 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
+/* Services and revisions hold what users wrote, up to STORE_DOCUMENT_MAX each: so many of them, and
+ * the small rest, are sure to stay within STORE_TRANSACTION_MAX. */
+#define LARGE_MAX 3
+
 struct decision {
     struct decision *next;
     change_decide *decide;
@@ -80,7 +84,13 @@ void change_remove(struct change *change, enum document_kind kind, const void *d
 
 bool change_has_room(const struct change *change, size_t more)
 {
-    return change->count + more <= STORE_WRITES_MAX;
+    size_t large = 0;
+    for (size_t i = 0; i < change->count; i++) {
+        const struct change_write *write = &change->writes[i];
+        large += !write->removed &&
+                 (write->kind == DOCUMENT_SERVICE || write->kind == DOCUMENT_REVISION);
+    }
+    return change->count + more <= STORE_WRITES_MAX && large < LARGE_MAX;
 }
 
 void *change_edit(struct change *change, enum document_kind kind, const void *document)

@@ -24,7 +24,7 @@ struct change {
 void change_put(struct change *change, enum document_kind kind, void *document);
 /* `document` says which one, and stays the caller's. */
 void change_remove(struct change *change, enum document_kind kind, const void *document);
-/* Whether `more` further writes are sure to fit. */
+/* Whether `more` further writes, at most one of them large, are sure to fit. */
 bool change_has_room(const struct change *change, size_t more);
 /* The copy that an earlier write of this change put for the same key, to be changed further; else
  * a new copy of `document`, put. */

@@ -118,7 +118,7 @@ static int read_key(struct http_request *request, struct api_key *ret_key, struc
         return -1;
     if (trusted_key_parse(name, ret_key->pem, strlen(ret_key->pem), &parsed, error) < 0) {
         json_record_release(&key_body_record, ret_key);
-        return error_wrap(error, "key %s", name);
+        return -1;
     }
     text_copy(ret_key->name, sizeof ret_key->name, name);
     text_copy(ret_key->id, sizeof ret_key->id, parsed.id);

@@ -496,6 +496,21 @@ static void a_removed_service_is_gone_when_nothing_of_it_runs(void **state)
     assert_null(service(fixture));
 }
 
+/* Else the store refused what many services with long manifests come to, again and again. */
+static void a_change_is_full_before_long_manifests_are_too_large_for_the_store(void **state)
+{
+    (void)state;
+    struct change change = {0};
+    for (size_t i = 0; i < STORE_TRANSACTION_MAX / STORE_DOCUMENT_MAX - 1; i++) {
+        assert_true(change_has_room(&change, 6));
+        struct document_service *document = document_create(DOCUMENT_SERVICE);
+        snprintf(document->service, sizeof document->service, "s%zu", i);
+        change_put(&change, DOCUMENT_SERVICE, document);
+    }
+    assert_false(change_has_room(&change, 6));
+    change_finish(&change);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -513,6 +528,7 @@ int main(void)
         TEST(a_silent_node_is_replaced_after_its_time_and_ends_its_own_when_back),
         TEST(a_failed_one_is_replaced_then_given_up_and_its_cause_kept),
         TEST(a_guest_that_is_nobodys_is_to_stop_and_one_of_a_later_term_is_not),
+        cmocka_unit_test(a_change_is_full_before_long_manifests_are_too_large_for_the_store),
         TEST(a_removed_service_is_gone_when_nothing_of_it_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
