@@ -16,7 +16,7 @@ struct image_preparation {
     uv_timer_t step; /* begins it, from the loop */
     struct image_waiter waiter;
     struct image_verified verified;
-    uint64_t proven_revision; /* of the keys that `verified` was proven with */
+    struct trust_need proven; /* the keys that `verified` was proven with */
     bool is_fresh;            /* the chain was fetched by this preparation */
     bool waits_for_trust;
 };
@@ -64,6 +64,16 @@ static void tell(struct image_preparation *preparation, enum instance_state stat
 
 /* --- the kernel --- */
 
+/* Whether it was proven with the keys of now, which are as new as they have to be. */
+static bool has_todays_keys(const struct image_preparation *preparation)
+{
+    const struct trust *trust = preparation->options.trust;
+    const struct trust_need *needed = preparation->options.trust_needed;
+    return trust->term == preparation->proven.term &&
+           trust->revision == preparation->proven.revision &&
+           trust_is_since(trust, needed->term, needed->revision);
+}
+
 static void on_kernel(const struct error *error, void *data)
 {
     struct image_preparation *preparation = data;
@@ -76,8 +86,7 @@ static void on_kernel(const struct error *error, void *data)
         return;
     }
     /* A download may take hours: what boots is trusted now, not then. */
-    if (preparation->options.trust->revision != preparation->proven_revision ||
-        preparation->proven_revision < *preparation->options.trust_needed) {
+    if (!has_todays_keys(preparation)) {
         image_verified_release(&preparation->verified);
         prove(preparation);
         return;
@@ -119,9 +128,9 @@ static int verify(struct image_preparation *preparation, struct error *error)
 static void prove(struct image_preparation *preparation)
 {
     const struct trust *trust = preparation->options.trust;
-    uint64_t needed = *preparation->options.trust_needed;
-    preparation->proven_revision = trust->revision;
-    preparation->waits_for_trust = trust->revision == 0 || trust->revision < needed;
+    const struct trust_need *needed = preparation->options.trust_needed;
+    preparation->proven = (struct trust_need){trust->term, trust->revision};
+    preparation->waits_for_trust = !trust_is_since(trust, needed->term, needed->revision);
     tell(preparation, INSTANCE_VERIFYING, "",
          preparation->waits_for_trust ? "waiting for the scheduler's list of trusted keys" : "");
     if (preparation->waits_for_trust)

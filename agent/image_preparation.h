@@ -12,10 +12,15 @@
 
 struct image_preparation;
 
+/* The list of keys that must be known before anything is proven. */
+struct trust_need {
+    uint64_t term, revision;
+};
+
 struct image_preparation_options {
     struct image_downloads *store;
     const struct trust *trust;
-    const uint64_t *trust_needed; /* revision the assignment asks for; looked at when it matters */
+    const struct trust_need *trust_needed; /* by the assignment; looked at when it matters */
     const char *repository;
     const char *digest;
     const char *architecture;

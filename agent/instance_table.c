@@ -14,7 +14,7 @@
 struct instance_table {
     struct instance_table_options options;
     char accel[16];
-    uint64_t trust_needed; /* by the assignment applied last */
+    struct trust_need trust_needed; /* by the assignment applied last */
     size_t count;
     LIST_HEAD(, member) members;
 };
@@ -381,7 +381,7 @@ static void forget_over(struct instance_table *table)
 void instance_table_apply(struct instance_table *table, const struct api_assignment *assignment)
 {
     struct member *member;
-    table->trust_needed = assignment->trust_revision;
+    table->trust_needed = (struct trust_need){assignment->term, assignment->trust_revision};
     image_downloads_set_registry(table->options.images, assignment->registry);
     if (assignment->full) {
         LIST_FOREACH(member, &table->members, link)

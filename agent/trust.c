@@ -85,8 +85,15 @@ void trust_apply(struct trust *trust, const struct api_trust *document)
     trusted_keys_free(trust->keys, trust->key_count);
     trust->keys = keys;
     trust->key_count = count;
+    trust->term = document->term;
     trust->revision = document->revision;
     log_info("trust applied", "revision", LOG_NUMBER(trust->revision), "keys", LOG_NUMBER(count));
+}
+
+bool trust_is_since(const struct trust *trust, uint64_t term, uint64_t revision)
+{
+    return trust->revision > 0 &&
+           (trust->term > term || (trust->term == term && trust->revision >= revision));
 }
 
 void trust_finish(struct trust *trust)

@@ -8,8 +8,8 @@
 struct trust {
     struct trusted_key *keys;
     size_t key_count;
-    uint64_t revision; /* of the scheduler's list; 0: none yet */
-    bool has_local;    /* only keys of `local_ids` count */
+    uint64_t term, revision; /* of the scheduler's list; 0: none yet */
+    bool has_local;          /* only keys of `local_ids` count */
     char (*local_ids)[KEY_ID_MAX];
     size_t local_count;
 };
@@ -19,4 +19,6 @@ struct trust {
 int trust_init(struct trust *ret_trust, const char *directory, struct error *error);
 /* A key that cannot be read is left out and named in the log. */
 void trust_apply(struct trust *trust, const struct api_trust *document);
+/* Whether the list is the one of (term, revision), or newer. */
+bool trust_is_since(const struct trust *trust, uint64_t term, uint64_t revision);
 void trust_finish(struct trust *trust);
