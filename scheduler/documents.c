@@ -234,17 +234,6 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
     }
 }
 
-bool document_kind_of_key(const char *key, enum document_kind *ret_kind)
-{
-    for (int kind = 0; kind < DOCUMENT_KINDS; kind++) {
-        if (strncmp(key, kinds[kind].prefix, strlen(kinds[kind].prefix)) == 0) {
-            *ret_kind = (enum document_kind)kind;
-            return true;
-        }
-    }
-    return false;
-}
-
 void *document_create(enum document_kind kind)
 {
     void *document = xcalloc(1, kinds[kind].record->size);

@@ -153,8 +153,6 @@ const struct json_record *document_record(enum document_kind kind);
 const char *document_prefix(enum document_kind kind);
 /* The key of a document of that kind. */
 void document_key(enum document_kind kind, const void *document, char *ret_key, size_t size);
-/* False for a key of no kind: written by a later version. */
-bool document_kind_of_key(const char *key, enum document_kind *ret_kind);
 /* Zeroed, with the defaults that an older document may lack. Free with document_free. */
 void *document_create(enum document_kind kind);
 void *document_copy(enum document_kind kind, const void *document);
