@@ -356,7 +356,8 @@ int service_changes_restart(struct core *core, struct change *change, const char
     if (begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0)
         return -1;
     uint32_t target = model_target(subject.service);
-    uint32_t rollout = begin_rollout(&subject, target, target, "restart");
+    /* A revision that has not worked yet still has what it returns to. */
+    uint32_t rollout = begin_rollout(&subject, subject.service->document->good, target, "restart");
     fill_answer(&subject, true, target, rollout);
     say(&subject, "rollout %u replaces every instance of revision %u", rollout, target);
     tell(&subject, "rollout", "restart");

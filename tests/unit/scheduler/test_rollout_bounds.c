@@ -75,7 +75,6 @@ static void restart(struct fleet *fleet)
 {
     uint32_t target = rollout_target(fleet->phase, fleet->from, fleet->to);
     deploy(fleet, target);
-    fleet->from = target;
     fleet->restarts = true;
 }
 

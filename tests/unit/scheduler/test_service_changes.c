@@ -231,6 +231,19 @@ static void a_restart_goes_from_a_revision_to_itself(void **state)
     assert_int_equal(last_rollout(fixture)->to, 1);
 }
 
+static void a_restart_of_what_has_not_worked_yet_returns_to_what_did(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_ok(fixture, "A");
+    assert_int_equal(deploy(fixture, "s", "B", ""), 0);
+    assert_int_equal(
+        apply_change(fixture, service_changes_restart(&fixture->core, &fixture->change, "default",
+                                                      "s", &fixture->answer, NULL)),
+        0);
+    assert_int_equal(last_rollout(fixture)->from, 1);
+    assert_int_equal(last_rollout(fixture)->to, 2);
+}
+
 static void a_published_port_is_one_services_alone(void **state)
 {
     struct fixture *fixture = *state;
@@ -275,6 +288,7 @@ int main(void)
         TEST(rollback_takes_the_newest_other_that_succeeded),
         TEST(rollback_to_an_unknown_revision_lists_those_kept),
         TEST(a_restart_goes_from_a_revision_to_itself),
+        TEST(a_restart_of_what_has_not_worked_yet_returns_to_what_did),
         TEST(a_published_port_is_one_services_alone),
         TEST(a_service_being_removed_takes_no_changes),
     };
