@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# What changes between an image's proof and its boot: the registry goes, a key is taken away. And
+# what a guest writes on its console, whatever its bytes.
+# shellcheck source=tests/integration/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+cause_of() { shoal ps hello --all -o json | jq -r --argjson s "$1" '[.instances[] | select(.slot == $s)] | last | .cause'; }
+cause_is() { [ "$(cause_of "$1")" = "$2" ]; }
+no_escapes() { ! shoal logs hello -o json | jq -r '.lines[]' | grep -q $'\033'; }
+# The node still has the image's chain and signatures, but not its kernel, nor anybody to ask.
+lose_kernel() {
+    find "$cluster/agent/host/images" -type f -delete
+    stop_pid "$(daemon_pid registry)"
+}
+
+check cluster_comes_up cluster_up
+check build_v1 build_and_push 1
+check trust shoal trust add "$work/shoal.pub"
+manifest 1 1 >"$work/v1.yaml"
+check deploy shoal deploy -f "$work/v1.yaml"
+
+# --- the registry goes between chain and kernel ---
+lose_kernel
+shoal scale hello=2 --detach >/dev/null
+check lost_registry_is_the_cause wait_for 30 cause_is 1 registry_unreachable
+check registry_comes_back cluster_up_again
+check kernel_that_came_late_boots wait_for 60 ready_count_is 2
+
+# --- a key is taken away between the proof and the kernel ---
+lose_kernel
+shoal scale hello=3 --detach >/dev/null
+check third_waits_for_its_kernel wait_for 30 cause_is 2 registry_unreachable
+check key_is_taken_away shoal trust rm shoal
+check registry_comes_back_again cluster_up_again
+check image_of_that_key_does_not_boot wait_for 60 cause_is 2 signature_rejected
+check what_runs_goes_on ready_count_is 2
+
+# --- bytes of no character on a console ---
+id=$(instances_in ready | head -n 1)
+printf 'bad \xff\xfe \033[31mred\000nul\n' >>"$cluster/agent/consoles/$id.log"
+expect any_console_line_is_valid_json 0 'bad .. .\[31mred.nul' \
+    sh -c 'shoal logs hello -o json | iconv -f utf-8 -t utf-8 | jq -er ".lines[]"'
+check no_control_character_in_json no_escapes
+
+name=$node
+check cluster_goes_down cluster_down
+check nothing_is_left test -z "$(leftovers "$name")"
