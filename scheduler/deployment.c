@@ -59,7 +59,13 @@ static void end_with_error(struct deployment *deployment, const struct error *er
 static void end_with_image_error(struct deployment *deployment, const struct error *cause)
 {
     struct error error = *cause;
-    error_wrap(&error, "image %s", deployment->spec.image);
+    if (cause->code == ERROR_UNAVAILABLE || cause->code == ERROR_TIMEOUT)
+        error_set(&error, cause->code,
+                  "image %s: the registry does not answer: %s\n"
+                  "Start it (`shoal up` on this machine) and deploy again; what runs is untouched.",
+                  deployment->spec.image, cause->message);
+    else
+        error_wrap(&error, "image %s", deployment->spec.image);
     snprintf(error.pointer, sizeof error.pointer, "/image");
     end_with_error(deployment, &error);
 }

@@ -28,22 +28,29 @@ static void watch_free(struct sqlite_watch *watch)
     free(watch);
 }
 
-static void watch_unlink(struct store_sqlite *store, struct sqlite_watch *watch)
+/* Watches are stopped from anywhere, also from within a callback, and freed here only: when nobody
+ * walks the list and no request names them. */
+static void sweep_watches(struct store_sqlite *store)
 {
     struct sqlite_watch **at = &store->watches;
-    while (*at != watch)
-        at = &(*at)->next;
-    *at = watch->next;
+    while (*at != NULL) {
+        struct sqlite_watch *watch = *at;
+        if (!watch->stopped || watch->catching_up) {
+            at = &watch->next;
+            continue;
+        }
+        *at = watch->next;
+        watch_free(watch);
+    }
 }
 
 static void tell_watches(struct store_sqlite *store, const struct request *request)
 {
     struct store_document *changes = xcalloc(request->document_count + 1, sizeof *changes);
-    struct sqlite_watch *next;
-    for (struct sqlite_watch *watch = store->watches; watch != NULL; watch = next) {
-        next = watch->next;
+    for (struct sqlite_watch *watch = store->watches; watch != NULL; watch = watch->next) {
         size_t count = 0;
-        for (size_t i = 0; i < request->document_count && watch->live; i++) {
+        bool listens = watch->live && !watch->stopped;
+        for (size_t i = 0; i < request->document_count && listens; i++) {
             const struct owned_document *document = &request->documents[i];
             if (strncmp(document->key, watch->prefix, strlen(watch->prefix)) == 0)
                 changes[count++] =
@@ -55,14 +62,12 @@ static void tell_watches(struct store_sqlite *store, const struct request *reque
     free(changes);
 }
 
-static void finish_watch(struct store_sqlite *store, struct request *request)
+static void finish_watch(struct request *request)
 {
     struct sqlite_watch *watch = request->watch;
-    if (watch->stopped) {
-        watch_unlink(store, watch);
-        watch_free(watch);
+    watch->catching_up = false;
+    if (watch->stopped)
         return;
-    }
     watch->live = request->error.code == ERROR_NONE;
     const struct error *error = watch->live ? NULL : &request->error;
     struct store_document *changes = xcalloc(request->document_count + 1, sizeof *changes);
@@ -102,7 +107,7 @@ static void finish_request(struct store_sqlite *store, struct request *request)
         finish_list(request);
         break;
     case REQUEST_WATCH:
-        finish_watch(store, request);
+        finish_watch(request);
         break;
     case REQUEST_LEAD:
         request->on_lead(true, request->data);
@@ -121,6 +126,7 @@ static void on_async(uv_async_t *async)
         next = done->next;
         finish_request(store, done);
     }
+    sweep_watches(store);
 }
 
 static void hand_in(struct store_sqlite *store, struct request *request)
@@ -183,6 +189,7 @@ static struct store_watch *sqlite_watch_start(struct store *base, const char *pr
     watch->prefix = xstrdup(prefix);
     watch->callback = callback;
     watch->data = data;
+    watch->catching_up = true;
     watch->next = store->watches;
     store->watches = watch;
     struct request *request = request_create(REQUEST_WATCH, NULL);
@@ -196,12 +203,8 @@ static struct store_watch *sqlite_watch_start(struct store *base, const char *pr
 static void sqlite_watch_stop(struct store_watch *base)
 {
     struct sqlite_watch *watch = (struct sqlite_watch *)base;
-    if (!watch->live) {
-        watch->stopped = true;
-        return;
-    }
-    watch_unlink((struct store_sqlite *)base->store, watch);
-    watch_free(watch);
+    watch->stopped = true;
+    uv_async_send(&((struct store_sqlite *)base->store)->async);
 }
 
 /* The folder's lock is the lease: who could open the store leads. */

@@ -46,8 +46,9 @@ struct sqlite_watch {
     struct store_watch base;
     struct sqlite_watch *next;
     char *prefix;
-    bool live;    /* has caught up: changes go straight to it */
-    bool stopped; /* freed when its catching up comes back */
+    bool live;        /* has caught up: changes go straight to it */
+    bool catching_up; /* its request is under way and names it */
+    bool stopped;     /* freed by sweep_watches, which no callback is inside of */
     store_watch_callback *callback;
     void *data;
 };

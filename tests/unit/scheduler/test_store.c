@@ -231,6 +231,42 @@ static void a_watch_tells_what_was_missed_and_then_what_comes(void **state)
     assert_null(strstr(fixture->keys, "later"));
 }
 
+struct neighbours {
+    struct store_watch *watches[2];
+    int calls;
+};
+
+/* Stops itself and its neighbour while the store tells of a change. */
+static void on_watch_stop_both(const struct error *error, const struct store_document *changes,
+                               size_t count, uint64_t revision, void *data)
+{
+    struct neighbours *neighbours = data;
+    (void)error;
+    (void)changes;
+    (void)count;
+    (void)revision;
+    neighbours->calls++;
+    for (size_t i = 0; i < ARRAY_LENGTH(neighbours->watches); i++) {
+        if (neighbours->watches[i] != NULL)
+            store_watch_stop(neighbours->watches[i]);
+        neighbours->watches[i] = NULL;
+    }
+}
+
+static void watches_may_be_stopped_while_one_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+    struct neighbours neighbours = {0};
+    commit(fixture, NULL, "b/before", "1");
+    for (size_t i = 0; i < ARRAY_LENGTH(neighbours.watches); i++)
+        neighbours.watches[i] = store_watch_start(fixture->store, "a/", fixture->revision,
+                                                  on_watch_stop_both, &neighbours);
+    list(fixture, "none", NULL, 1); /* both have caught up */
+    commit(fixture, NULL, "a/one", "1");
+    commit(fixture, NULL, "a/two", "1");
+    assert_int_equal(neighbours.calls, 1);
+}
+
 static void commits_that_wait_together_end_in_order(void **state)
 {
     struct fixture *fixture = *state;
@@ -274,6 +310,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(lists_come_in_pages_of_one_prefix, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deleted_documents_are_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_transaction_over_a_limit_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(watches_may_be_stopped_while_one_is_told, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_watch_tells_what_was_missed_and_then_what_comes, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(commits_that_wait_together_end_in_order, set_up, tear_down),
