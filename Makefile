@@ -109,7 +109,7 @@ $(HOST_DRIVER): $(call objects,tests/integration/host_driver.c agent/host_protoc
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS) $(HOST_LIBS)
 
-check: all unit $(HOST_DRIVER) ## run the tests without installing anything
+check: all unit $(HOST_DRIVER) $(BUILD)/bench/boot_clock ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,13 @@ static enum cli_exit report(struct cli *cli, const struct error *error)
     return exit_of(cli, error);
 }
 
+/* `shoal logs x | head`: whoever closed the pipe knows that it did. */
+static bool reader_has_left(void)
+{
+    struct pollfd output = {.fd = STDOUT_FILENO};
+    return poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0;
+}
+
 static enum cli_exit run_command(const struct invocation *invocation)
 {
     struct error error = ERROR_INIT;
@@ -127,7 +135,8 @@ static enum cli_exit run_command(const struct invocation *invocation)
         result = report(&cli, &error);
     session_destroy(cli.session);
     if ((fflush(stdout) != 0 || ferror(stdout)) && result == CLI_DONE) {
-        print_error("cannot write to standard output");
+        if (!reader_has_left())
+            print_error("cannot write to standard output");
         result = CLI_ERROR;
     }
     return result;

@@ -124,6 +124,19 @@ check errors_are_one_json_document bash -c \
 expect version_without_daemons 0 'scheduler +not reachable' shoal version --address "$closed" \
     --registry "$closed"
 
+# --- a reader that leaves, and a disk that does not take it ---
+reader_leaves() {
+    exec 3> >(exit 0)
+    sleep 0.3
+    shoal help >&3 2>"$work/said"
+    local status=$?
+    exec 3>&-
+    [ $status -ne 0 ] && [ ! -s "$work/said" ]
+}
+check a_reader_that_left_is_not_scolded reader_leaves
+full_output() { shoal help >/dev/full; }
+expect a_failed_write_is_an_error 1 'cannot write to standard output' full_output
+
 # --- up needs root ---
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     # Where anyone may run it: the build folder may be somebody's own.
