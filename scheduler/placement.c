@@ -14,8 +14,7 @@ static uint64_t memory_free(const struct placement_node *node)
 
 static uint32_t vcpus_free(const struct placement_node *node)
 {
-    uint64_t total = (uint64_t)node->vcpus * PLACEMENT_VCPU_FACTOR;
-    return total > node->vcpus_used ? (uint32_t)(total - node->vcpus_used) : 0;
+    return node->vcpus > node->vcpus_used ? node->vcpus - node->vcpus_used : 0;
 }
 
 /* A node that names no families boots what its agent can: it says so by refusing. */

@@ -1,12 +1,10 @@
 /* Where an instance goes. Pure: values in, a node or an explanation out.
  *
  * Memory is never promised twice: an instance needs its own and the node's overhead. Virtual
- * processors are shared: PLACEMENT_VCPU_FACTOR guests' processors for each one of the node. */
+ * processors are as many as the node says may be promised. */
 #pragma once
 
 #include "lib/api/agent.h"
-
-#define PLACEMENT_VCPU_FACTOR 16
 
 struct placement_node {
     const char *name;

@@ -248,7 +248,7 @@ static struct json_object *view_node(const struct core *core, const struct model
     struct api_node_view view = {.machines = document->machines,
                                  .machine_count = document->machine_count,
                                  .memory = document->memory,
-                                 .vcpus = document->vcpus * PLACEMENT_VCPU_FACTOR,
+                                 .vcpus = document->vcpus,
                                  .labels = document->labels,
                                  .frontends = node->frontends,
                                  .frontend_count = node->frontend_count};

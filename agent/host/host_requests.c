@@ -10,7 +10,7 @@
 /* Kept for the host itself: the larger of this and a tenth of its memory. */
 #define RESERVE_BYTES ((uint64_t)512 << 20)
 /* Unikernels are idle most of the time: virtual processors promised for each real one. */
-#define VCPUS_PER_PROCESSOR 32
+#define VCPUS_PER_PROCESSOR 128
 
 void host_report_instance(void *context, const struct host_instance *instance)
 {

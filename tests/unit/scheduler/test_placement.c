@@ -26,7 +26,7 @@ static struct placement_node node(const char *name, uint64_t memory)
                                    .machine_count = 1,
                                    .memory = memory,
                                    .overhead = 16 * MIB,
-                                   .vcpus = 2,
+                                   .vcpus = 32,
                                    .addresses_free = 10};
 }
 
@@ -69,12 +69,12 @@ static void counts_the_overhead_as_memory(void **state)
     assert_int_equal(error.code, ERROR_NO_CAPACITY);
 }
 
-static void shares_processors_up_to_the_factor(void **state)
+static void promises_no_more_processors_than_the_node_does(void **state)
 {
     (void)state;
     struct placement_node busy = node("a", 1024 * MIB);
     struct placement where;
-    busy.vcpus_used = 2 * PLACEMENT_VCPU_FACTOR - 1;
+    busy.vcpus_used = 31;
     assert_int_equal(placement_choose(&small, &busy, 1, &where, NULL), 0);
     busy.vcpus_used++;
     assert_int_equal(placement_choose(&small, &busy, 1, &where, NULL), -1);
@@ -151,7 +151,7 @@ int main(void)
         cmocka_unit_test(takes_the_node_with_fewest_of_the_service),
         cmocka_unit_test(fills_one_node_first_without_spreading),
         cmocka_unit_test(counts_the_overhead_as_memory),
-        cmocka_unit_test(shares_processors_up_to_the_factor),
+        cmocka_unit_test(promises_no_more_processors_than_the_node_does),
         cmocka_unit_test(passes_over_silent_nodes_and_full_subnets),
         cmocka_unit_test(needs_a_machine_of_the_image_architecture_and_family),
         cmocka_unit_test(prefers_an_accelerated_machine),
