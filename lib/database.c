@@ -76,11 +76,6 @@ void database_rollback(struct database *database)
         sqlite3_exec(database->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
-int64_t database_last_insert_id(struct database *database)
-{
-    return sqlite3_last_insert_rowid(database->handle);
-}
-
 int64_t database_changes(struct database *database)
 {
     return sqlite3_changes64(database->handle);

@@ -27,7 +27,6 @@ int database_execute(struct database *database, const char *sql, struct error *e
 int database_begin(struct database *database, struct error *error);
 int database_commit(struct database *database, struct error *error);
 void database_rollback(struct database *database);
-int64_t database_last_insert_id(struct database *database);
 int64_t database_changes(struct database *database);
 
 int database_prepare(struct database *database, const char *sql,

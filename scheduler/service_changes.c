@@ -6,6 +6,7 @@
 
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
+#include "lib/log.h"
 #include "lib/text.h"
 
 /* A service under change: what is stored, and the copy that will be. */
@@ -92,6 +93,9 @@ static void supersede(struct subject *subject, uint32_t by)
         snprintf(old->reason, sizeof old->reason, "superseded by rollout %u", by);
     else
         snprintf(old->reason, sizeof old->reason, "the service is being removed");
+    log_info("rollout moves", "service", subject->service->name, "from",
+             rollout_phase_names[last->phase], "to", rollout_phase_names[old->phase], "cause",
+             old->reason);
 }
 
 static uint32_t begin_rollout(struct subject *subject, uint32_t from, uint32_t to, const char *kind)

@@ -218,6 +218,12 @@ static void move_rollout(struct look *look, const struct rollout_decision *decis
 {
     struct controller_pass *pass = look->pass;
     const char *name = look->document->service;
+    if (!rollout_phase_may_move(look->rollout->phase, decision->phase)) {
+        log_error("a rollout may not move so: it stays", "service", look->service->name, "from",
+                  rollout_phase_names[look->rollout->phase], "to",
+                  rollout_phase_names[decision->phase], "cause", decision->reason);
+        return;
+    }
     log_info("rollout moves", "service", look->service->name, "from",
              rollout_phase_names[look->rollout->phase], "to", rollout_phase_names[decision->phase],
              "cause", decision->reason);

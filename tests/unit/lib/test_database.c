@@ -83,7 +83,6 @@ static void values_come_back_as_they_went(void **state)
     database_bind_blob(insert, 3, "a\0b", 3);
     assert_int_equal(database_run(insert, NULL), 0);
     assert_int_equal(database_changes(database), 1);
-    assert_int_equal(database_last_insert_id(database), 1);
     database_bind_text(insert, 1, "empty"); /* what is not bound again is NULL */
     assert_int_equal(database_run(insert, NULL), 0);
 
