@@ -56,7 +56,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIB_SOURCES       := $(call sources,lib lib/api)
 IMAGE_SOURCES     := $(call sources,image-format)
-REGISTRY_SOURCES  := $(filter-out registry/main.c,$(call sources,registry))
+REGISTRY_SOURCES  := $(filter-out registry/main.c,$(call sources,registry registry/*))
 SCHEDULER_SOURCES := $(filter-out scheduler/main.c,$(call sources,scheduler))
 AGENT_SOURCES     := $(filter-out agent/main.c,$(call sources,agent agent/host))
 CLI_SOURCES       := $(filter-out cli/main.c,$(call sources,cli))

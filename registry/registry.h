@@ -11,8 +11,8 @@
 #include "lib/error.h"
 #include "lib/http_server.h"
 #include "lib/image_reference.h"
-#include "registry/blob_store.h"
-#include "registry/metadata.h"
+#include "registry/metadata/metadata.h"
+#include "registry/storage/blob_store.h"
 
 enum registry_counter {
     COUNTER_BLOBS_PULLED,

@@ -9,7 +9,7 @@
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/xalloc.h"
-#include "registry/blob_store.h"
+#include "registry/storage/blob_store.h"
 
 /* sha256 of "hello". */
 #define HELLO "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"

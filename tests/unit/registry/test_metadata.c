@@ -8,7 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/xalloc.h"
-#include "registry/metadata.h"
+#include "registry/metadata/metadata.h"
 
 #define A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"

@@ -1,4 +1,4 @@
-#include "registry/blob_store.h"
+#include "registry/storage/blob_store.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "registry/metadata.h"
+#include "registry/metadata/metadata.h"
 
 #include <pthread.h>
 
