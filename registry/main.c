@@ -1,116 +1,44 @@
-/* shoal-registry: options, signals, exit code (0 stopped, 1 failed, 2 wrong usage). */
-#include <getopt.h>
-#include <signal.h>
+/* shoal-registry: which command runs. */
 #include <stdio.h>
+#include <string.h>
 
-#include "lib/log.h"
-#include "lib/text.h"
-#include "registry/registry.h"
+#include "lib/cleanup.h"
+#include "registry/command.h"
 
-static const char usage[] =
-    "usage: shoal-registry [--address ADDRESS] [--port PORT] [--state DIR] [--log-level LEVEL]\n"
-    "\n"
-    "An OCI registry.\n"
-    "\n"
-    "  --address ADDRESS   where to listen (127.0.0.1)\n"
-    "  --port PORT         0: any free one, the log says which (5000)\n"
-    "  --state DIR         blobs, uploads and metadata (/var/lib/shoal/registry)\n"
-    "  --log-level LEVEL   debug, info, warn or error (info)\n"
-    "  --help, --version\n";
-
-struct settings {
-    struct registry_options registry;
-    enum log_level level;
+static const struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"serve", "answer clients (what runs without a command)", command_serve},
 };
 
-/* 0: go on; else the exit code plus one. */
-static int parse_option(int option, struct settings *settings)
+static void print_usage(FILE *file)
 {
-    uint64_t port;
-    switch (option) {
-    case 'a':
-        settings->registry.address = optarg;
-        return 0;
-    case 'p':
-        if (!text_parse_u64(optarg, UINT16_MAX, &port)) {
-            fprintf(stderr, "shoal-registry: --port %s is no port: 0 to 65535\n", optarg);
-            return 3;
-        }
-        settings->registry.port = (uint16_t)port;
-        return 0;
-    case 's':
-        settings->registry.state = optarg;
-        return 0;
-    case 'l':
-        if (log_level_parse(optarg, &settings->level) < 0) {
-            fprintf(stderr, "shoal-registry: --log-level %s is none of debug, info, warn, error\n",
-                    optarg);
-            return 3;
-        }
-        return 0;
-    case 'h':
-        fputs(usage, stdout);
-        return 1;
-    case 'v':
-        puts("shoal-registry " SHOAL_VERSION);
-        return 1;
-    default:
-        fputs(usage, stderr);
-        return 3;
-    }
-}
-
-static int parse(int argc, char **argv, struct settings *settings)
-{
-    static const struct option options[] = {
-        {"address", required_argument, NULL, 'a'},
-        {"port", required_argument, NULL, 'p'},
-        {"state", required_argument, NULL, 's'},
-        {"log-level", required_argument, NULL, 'l'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
-    };
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        int end = parse_option(option, settings);
-        if (end != 0)
-            return end;
-    }
-    if (optind < argc) {
-        fprintf(stderr, "shoal-registry: unexpected argument \"%s\"\n%s", argv[optind], usage);
-        return 3;
-    }
-    return 0;
+    fputs("usage: shoal-registry [COMMAND] [OPTION]...\n\nAn OCI registry.\n\ncommands:\n", file);
+    for (size_t i = 0; i < ARRAY_LENGTH(commands); i++)
+        fprintf(file, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\nshoal-registry COMMAND --help tells the options of each.\n", file);
 }
 
 int main(int argc, char **argv)
 {
-    struct settings settings = {
-        .registry = {.address = "127.0.0.1", .port = 5000, .state = "/var/lib/shoal/registry"},
-        .level = LOG_LEVEL_INFO,
-    };
-    int end = parse(argc, argv, &settings);
-    if (end != 0)
-        return end - 1;
-    log_open("shoal-registry", settings.level);
-    /* Blocked before there are threads, so that only sigwait sees them. */
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-
-    struct registry *registry = NULL;
-    struct error error = ERROR_INIT;
-    if (registry_create(&settings.registry, &registry, &error) < 0) {
-        log_error("cannot start", "error", error.message);
-        return 1;
+    /* shoal-registry --help is for all of it; other options alone are those of serve. */
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
+        print_usage(stdout);
+        return EXIT_DONE;
     }
-    log_info("registry started", "address", settings.registry.address, "port",
-             LOG_NUMBER(registry_port(registry)), "state", settings.registry.state);
-    int received = 0;
-    sigwait(&signals, &received);
-    log_info("registry stopping", "signal", received == SIGTERM ? "SIGTERM" : "SIGINT");
-    registry_destroy(registry);
-    return 0;
+    if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)) {
+        puts("shoal-registry " SHOAL_VERSION);
+        return EXIT_DONE;
+    }
+    if (argc == 1 || argv[1][0] == '-')
+        return command_serve(argc, argv);
+    for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
+        if (strcmp(commands[i].name, argv[1]) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    fprintf(stderr, "shoal-registry: there is no command \"%s\"\n\n", argv[1]);
+    print_usage(stderr);
+    return EXIT_USAGE;
 }

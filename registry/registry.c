@@ -12,8 +12,7 @@
 #include "registry/oci_error.h"
 #include "registry/routes.h"
 
-#define CONNECTIONS_MAX 512
-#define BLOB_LIMIT      ((size_t)64 << 30)
+#define BLOB_LIMIT ((size_t)64 << 30)
 
 #define UPLOADS "/v2/{name...}/blobs/uploads/"
 #define UPLOAD  "/v2/{name...}/blobs/uploads/{id}"
@@ -84,29 +83,49 @@ static int open_state(struct registry *registry, const char *state, struct error
     return metadata_open(database, &registry->metadata, error);
 }
 
-int registry_create(const struct registry_options *options, struct registry **ret_registry,
-                    struct error *error)
+static int start_server(struct registry *registry, const struct registry_settings *settings,
+                        struct error *error)
 {
-    struct registry *registry = xcalloc(1, sizeof *registry);
-    const struct http_server_options server = {
+    const struct http_server_options options = {
         .mode = HTTP_SERVER_THREADS,
-        .address = options->address,
-        .port = options->port,
+        .address = settings->listen.address,
+        .port = (uint16_t)settings->listen.port,
         .routes = routes,
         .route_count = ARRAY_LENGTH(routes),
         .data = registry,
-        .max_connections = CONNECTIONS_MAX,
+        .max_connections = settings->limits.connections,
         .respond_error = oci_error_respond_server,
     };
+    return http_server_create(&options, &registry->server, error);
+}
+
+int registry_create(const struct registry_settings *settings, struct registry **ret_registry,
+                    struct error *error)
+{
+    struct registry *registry = xcalloc(1, sizeof *registry);
     registry->lock_descriptor = -1;
     pthread_mutex_init(&registry->publishing, NULL);
-    if (open_state(registry, options->state, error) < 0 ||
-        http_server_create(&server, &registry->server, error) < 0) {
+    pthread_rwlock_init(&registry->policies_lock, NULL);
+    policies_copy(settings->policies, settings->policy_count, &registry->policies);
+    if (open_state(registry, settings->state, error) < 0 ||
+        start_server(registry, settings, error) < 0) {
         registry_destroy(registry);
         return -1;
     }
     *ret_registry = registry;
     return 0;
+}
+
+void registry_reload(struct registry *registry, const struct registry_settings *settings)
+{
+    struct policies policies;
+    policies_copy(settings->policies, settings->policy_count, &policies);
+    pthread_rwlock_wrlock(&registry->policies_lock);
+    struct policies before = registry->policies;
+    registry->policies = policies;
+    pthread_rwlock_unlock(&registry->policies_lock);
+    policies_release(&before);
+    log_info("settings reloaded");
 }
 
 uint16_t registry_port(const struct registry *registry)
@@ -124,6 +143,8 @@ void registry_destroy(struct registry *registry)
     if (registry->lock_descriptor >= 0)
         close(registry->lock_descriptor);
     pthread_mutex_destroy(&registry->publishing);
+    pthread_rwlock_destroy(&registry->policies_lock);
+    policies_release(&registry->policies);
     free(registry);
 }
 

@@ -12,6 +12,7 @@
 #include "lib/http_server.h"
 #include "lib/image_reference.h"
 #include "registry/metadata/metadata.h"
+#include "registry/settings.h"
 #include "registry/storage/blob_store.h"
 
 enum registry_counter {
@@ -33,18 +34,17 @@ struct registry {
     /* Held while a blob's file and the metadata that names it appear or disappear together. */
     pthread_mutex_t publishing;
     atomic_ullong counters[COUNTER_COUNT];
-    int lock_descriptor; /* of <state>/lock: one registry a state folder */
+    pthread_rwlock_t policies_lock;
+    struct policies policies; /* under policies_lock */
+    int lock_descriptor;      /* of <state>/lock: one registry a state folder */
 };
 
-struct registry_options {
-    const char *address;
-    uint16_t port; /* 0: any free one */
-    const char *state;
-};
-
-/* Opens the state and serves until destroyed. */
-int registry_create(const struct registry_options *options, struct registry **ret_registry,
+/* Opens the state and serves until destroyed. Copies what it needs of the settings. */
+int registry_create(const struct registry_settings *settings, struct registry **ret_registry,
                     struct error *error);
+/* Takes over what may change while it runs: policies. What cannot be read is logged, and what was
+ * in force stays. */
+void registry_reload(struct registry *registry, const struct registry_settings *settings);
 uint16_t registry_port(const struct registry *registry);
 /* Waits for requests that are running. NULL is fine. */
 void registry_destroy(struct registry *registry);

@@ -330,7 +330,7 @@ expect a_second_registry_on_the_state_is_refused 1 'in use by another shoal-regi
     "$BUILD/bin/shoal-registry" --port 0 --state "$work/registry"
 expect a_taken_port_is_named 1 "127.0.0.1:${url##*:} is taken" \
     "$BUILD/bin/shoal-registry" --port "${url##*:}" --state "$work/other"
-expect a_wrong_option_is_2 2 'usage: shoal-registry' "$BUILD/bin/shoal-registry" --nonsense
+expect a_wrong_option_is_2 2 'shoal-registry serve --help' "$BUILD/bin/shoal-registry" --nonsense
 expect a_wrong_port_is_2 2 '70000 is no port' "$BUILD/bin/shoal-registry" --port 70000
 expect help_is_0 0 'usage: shoal-registry' "$BUILD/bin/shoal-registry" --help
 expect version_is_0 0 '^shoal-registry [0-9]' "$BUILD/bin/shoal-registry" --version

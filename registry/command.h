@@ -1,0 +1,31 @@
+/* The commands of shoal-registry: main.c chooses one by its name, "serve" without any. Each reads
+ * its own options and returns the exit code: 0 done, 1 failed, 2 wrong usage. Main thread only. */
+#pragma once
+
+#include "registry/settings.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+int command_serve(int argc, char **argv);
+
+/* --- what they share --- */
+
+/* Options that change settings, as every command takes them or some do. */
+struct option_values {
+    const char *config;
+    const char *state;
+    const char *address;
+    const char *port;
+    const char *certificate;
+    const char *key;
+    const char *client_ca;
+    const char *access_log;
+    const char *log_level;
+};
+
+/* Prints "shoal-registry: <message>" and where help is; returns EXIT_USAGE. */
+int command_refuse(const char *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The file's settings with the options on top, checked. The caller releases them. */
+int command_settings(const struct option_values *values, struct registry_settings *ret_settings,
+                     struct error *error);

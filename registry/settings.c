@@ -1,0 +1,130 @@
+#include "registry/settings.h"
+
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#define FILE_LIMIT   ((size_t)1 << 20)
+#define POLICIES_MAX 1000
+
+static const char *const client_certificates_names[] = {"off", "optional", "required", NULL};
+static const char *const level_names[] = {"debug", "info", "warn", "error", NULL};
+
+static const struct json_field listen_fields[] = {
+    JSON_FIELD(struct listen_settings, address, "address", JSON_STRING, .flags = 0),
+    JSON_FIELD(struct listen_settings, port, "port", JSON_UINT, .max = UINT16_MAX),
+    JSON_FIELD_END,
+};
+static const struct json_record listen_record = {sizeof(struct listen_settings), listen_fields};
+
+static const struct json_field tls_fields[] = {
+    JSON_FIELD(struct tls_settings, certificate, "certificate", JSON_TEXT, .flags = 0),
+    JSON_FIELD(struct tls_settings, key, "key", JSON_TEXT, .flags = 0),
+    JSON_FIELD(struct tls_settings, client_ca, "client_ca", JSON_TEXT, .flags = 0),
+    JSON_FIELD(struct tls_settings, client_certificates, "client_certificates", JSON_ENUM,
+               .names = client_certificates_names),
+    JSON_FIELD_END,
+};
+static const struct json_record tls_record = {sizeof(struct tls_settings), tls_fields};
+
+static const struct json_field limit_fields[] = {
+    JSON_FIELD(struct limit_settings, connections, "connections", JSON_UINT, .min = 1,
+               .max = 100000),
+    JSON_FIELD(struct limit_settings, connections_per_address, "connections_per_address", JSON_UINT,
+               .max = 100000),
+    JSON_FIELD(struct limit_settings, requests_per_second, "requests_per_second", JSON_UINT,
+               .max = 1000000),
+    JSON_FIELD(struct limit_settings, burst, "burst", JSON_UINT, .max = 1000000),
+    JSON_FIELD(struct limit_settings, slow_window, "slow_window", JSON_DURATION, .min = 1000,
+               .max = 3600000),
+    JSON_FIELD(struct limit_settings, slow_bytes, "slow_bytes", JSON_SIZE, .max = 1 << 30),
+    JSON_FIELD_END,
+};
+static const struct json_record limit_record = {sizeof(struct limit_settings), limit_fields};
+
+static const struct json_field log_fields[] = {
+    JSON_FIELD(struct log_settings, access, "access", JSON_TEXT, .flags = 0),
+    JSON_FIELD(struct log_settings, level, "level", JSON_ENUM, .names = level_names),
+    JSON_FIELD_END,
+};
+static const struct json_record log_record = {sizeof(struct log_settings), log_fields};
+
+static const struct json_field settings_fields[] = {
+    JSON_FIELD(struct registry_settings, state, "state", JSON_TEXT, .flags = 0),
+    JSON_FIELD(struct registry_settings, listen, "listen", JSON_OBJECT, .record = &listen_record),
+    JSON_FIELD(struct registry_settings, tls, "tls", JSON_OBJECT, .record = &tls_record),
+    JSON_FIELD(struct registry_settings, limits, "limits", JSON_OBJECT, .record = &limit_record),
+    JSON_FIELD(struct registry_settings, log, "log", JSON_OBJECT, .record = &log_record),
+    JSON_FIELD_LIST(struct registry_settings, policies, policy_count, "policies",
+                    &policy_settings_record, .max = POLICIES_MAX),
+    JSON_FIELD_END,
+};
+static const struct json_record settings_record = {sizeof(struct registry_settings),
+                                                   settings_fields};
+
+static void set_defaults(struct registry_settings *settings)
+{
+    *settings = (struct registry_settings){
+        .state = xstrdup("/var/lib/shoal/registry"),
+        .listen = {.address = "127.0.0.1", .port = 5000},
+        .limits = {.connections = 512, .slow_window = 30000, .slow_bytes = 1024},
+        .log = {.level = LOG_LEVEL_INFO},
+    };
+}
+
+static int load_file(const char *path, struct registry_settings *settings, struct error *error)
+{
+    AUTO_FREE char *text = NULL;
+    size_t length;
+    if (file_read(path, FILE_LIMIT, &text, &length, error) < 0)
+        return error_wrap(error, "settings");
+    if (json_parse_record(&settings_record, text, length, JSON_STRICT, settings, error) == 0)
+        return 0;
+    if (error != NULL && error->pointer[0] != '\0')
+        return error_wrap(error, "settings %s, at %s", path, error->pointer);
+    return error_wrap(error, "settings %s", path);
+}
+
+int registry_settings_load(const char *path, struct registry_settings *ret_settings,
+                           struct error *error)
+{
+    struct registry_settings settings;
+    set_defaults(&settings);
+    if (path != NULL && load_file(path, &settings, error) < 0) {
+        registry_settings_release(&settings);
+        return -1;
+    }
+    *ret_settings = settings;
+    return 0;
+}
+
+static int check_tls(const struct tls_settings *tls, struct error *error)
+{
+    if ((tls->certificate == NULL) != (tls->key == NULL))
+        return error_set(error, ERROR_INVALID,
+                         "tls: \"certificate\" and \"key\" belong together: give both or none");
+    if (tls->client_certificates != CLIENT_CERTIFICATES_OFF && tls->client_ca == NULL)
+        return error_set(error, ERROR_INVALID,
+                         "tls: client_certificates needs \"client_ca\", the file of the "
+                         "authorities that clients' certificates come from");
+    if (tls->client_ca != NULL && tls->certificate == NULL)
+        return error_set(error, ERROR_INVALID,
+                         "tls: \"client_ca\" needs a certificate and a key of the registry's own");
+    return 0;
+}
+
+int registry_settings_check(const struct registry_settings *settings, struct error *error)
+{
+    if (settings->state == NULL || settings->state[0] == '\0')
+        return error_set(error, ERROR_INVALID, "state: the name of a folder is needed");
+    if (settings->limits.burst > 0 && settings->limits.requests_per_second == 0)
+        return error_set(error, ERROR_INVALID,
+                         "limits: \"burst\" means nothing without \"requests_per_second\"");
+    return check_tls(&settings->tls, error);
+}
+
+void registry_settings_release(struct registry_settings *settings)
+{
+    json_record_release(&settings_record, settings);
+}

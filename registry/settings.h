@@ -1,0 +1,58 @@
+/* What the operator asks of the registry: one JSON file (docs/registry.md, "Settings"), the
+ * command line's options on top. Each part of the registry describes its own section by a struct
+ * and a json_record; this file puts them together. Read at the start and again on SIGHUP; a loaded
+ * struct does not change. Any thread. */
+#pragma once
+
+#include "lib/error.h"
+#include "lib/json.h"
+#include "registry/upkeep/policies.h"
+
+struct listen_settings {
+    char address[64]; /* numeric */
+    uint32_t port;    /* 0: any free one */
+};
+
+enum client_certificates {
+    CLIENT_CERTIFICATES_OFF,
+    CLIENT_CERTIFICATES_OPTIONAL, /* one that is shown must be good */
+    CLIENT_CERTIFICATES_REQUIRED,
+};
+
+struct tls_settings {
+    char *certificate; /* PEM chain; NULL: no TLS */
+    char *key;
+    char *client_ca;         /* PEM bundle that client certificates must lead to */
+    int client_certificates; /* enum client_certificates */
+};
+
+struct limit_settings {
+    uint32_t connections;
+    uint32_t connections_per_address; /* 0: as many as there are */
+    uint32_t requests_per_second;     /* of one address; 0: no limit */
+    uint32_t burst;                   /* requests at once before the rate counts */
+    uint64_t slow_window;             /* milliseconds in which a request must move slow_bytes */
+    uint64_t slow_bytes;
+};
+
+struct log_settings {
+    char *access; /* a file that gets one line a request; NULL: none */
+    int level;    /* enum log_level */
+};
+
+struct registry_settings {
+    char *state; /* folder of metadata, uploads and, with the files backend, blobs */
+    struct listen_settings listen;
+    struct tls_settings tls;
+    struct limit_settings limits;
+    struct log_settings log;
+    struct policy *policies;
+    size_t policy_count;
+};
+
+/* Defaults, then what the file (NULL: none) says. ERROR_INVALID names the place in the file. */
+int registry_settings_load(const char *path, struct registry_settings *ret_settings,
+                           struct error *error);
+/* What only makes sense together: after the options were put on top. */
+int registry_settings_check(const struct registry_settings *settings, struct error *error);
+void registry_settings_release(struct registry_settings *settings);

@@ -1,0 +1,115 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/xalloc.h"
+#include "registry/settings.h"
+
+static char folder[] = "/tmp/shoal-settings.XXXXXX";
+static char *path;
+
+static int load(const char *text, struct registry_settings *ret_settings, struct error *error)
+{
+    assert_int_equal(file_write(path, text, strlen(text), 0600, NULL), 0);
+    if (registry_settings_load(path, ret_settings, error) < 0)
+        return -1;
+    if (registry_settings_check(ret_settings, error) == 0)
+        return 0;
+    registry_settings_release(ret_settings);
+    return -1;
+}
+
+static void without_a_file_there_are_defaults(void **state)
+{
+    (void)state;
+    struct registry_settings settings;
+    assert_int_equal(registry_settings_load(NULL, &settings, NULL), 0);
+    assert_string_equal(settings.state, "/var/lib/shoal/registry");
+    assert_string_equal(settings.listen.address, "127.0.0.1");
+    assert_int_equal(settings.listen.port, 5000);
+    assert_null(settings.tls.certificate);
+    assert_int_equal(registry_settings_check(&settings, NULL), 0);
+    registry_settings_release(&settings);
+}
+
+static void a_file_changes_what_it_names(void **state)
+{
+    (void)state;
+    struct registry_settings settings;
+    assert_int_equal(load("{\"state\": \"/x\", \"listen\": {\"port\": 0},"
+                          " \"limits\": {\"requests_per_second\": 10, \"burst\": 20},"
+                          " \"policies\": [{\"repositories\": [\"**\"], \"quota\": \"1Gi\"}]}",
+                          &settings, NULL),
+                     0);
+    assert_string_equal(settings.state, "/x");
+    assert_string_equal(settings.listen.address, "127.0.0.1");
+    assert_int_equal(settings.listen.port, 0);
+    assert_int_equal(settings.limits.connections, 512);
+    assert_int_equal(settings.policy_count, 1);
+    registry_settings_release(&settings);
+}
+
+static void a_mistake_is_named_with_its_place(void **state)
+{
+    (void)state;
+    struct registry_settings settings;
+    struct error error = ERROR_INIT;
+    assert_int_equal(load("{\"listen\": {\"prot\": 1}}", &settings, &error), -1);
+    assert_non_null(strstr(error.message, "/listen/prot"));
+    assert_non_null(strstr(error.message, path));
+    assert_int_equal(load("{\"policies\": [{\"quota\": \"1Gi\"}]}", &settings, &error), -1);
+    assert_non_null(strstr(error.message, "repositories"));
+    assert_int_equal(load("{\"listen\": ", &settings, &error), -1);
+    assert_int_equal(registry_settings_load("/nowhere/at/all", &settings, &error), -1);
+    assert_non_null(strstr(error.message, "/nowhere/at/all"));
+}
+
+static void what_belongs_together_is_asked_for(void **state)
+{
+    (void)state;
+    struct registry_settings settings;
+    struct error error = ERROR_INIT;
+    assert_int_equal(load("{\"tls\": {\"certificate\": \"c\"}}", &settings, &error), -1);
+    assert_non_null(strstr(error.message, "\"key\""));
+    assert_int_equal(load("{\"tls\": {\"certificate\": \"c\", \"key\": \"k\","
+                          " \"client_certificates\": \"required\"}}",
+                          &settings, &error),
+                     -1);
+    assert_non_null(strstr(error.message, "client_ca"));
+    assert_int_equal(load("{\"limits\": {\"burst\": 1}}", &settings, &error), -1);
+    assert_non_null(strstr(error.message, "requests_per_second"));
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    path = xasprintf("%s/settings.json", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    free(path);
+    return file_remove_tree(folder, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_file_there_are_defaults),
+        cmocka_unit_test(a_file_changes_what_it_names),
+        cmocka_unit_test(a_mistake_is_named_with_its_place),
+        cmocka_unit_test(what_belongs_together_is_asked_for),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
