@@ -1,5 +1,7 @@
 #include "lib/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -8,6 +10,8 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/xalloc.h"
 
 #define LINE_MAX_BYTES 4096
 
@@ -98,6 +102,26 @@ static void line_put_time(struct line *line)
     line_puts(line, text);
 }
 
+static void line_put_fields(struct line *line, va_list fields)
+{
+    for (const char *key = va_arg(fields, const char *); key != NULL;
+         key = va_arg(fields, const char *)) {
+        const char *value = va_arg(fields, const char *);
+        line_put(line, ' ');
+        line_puts(line, key);
+        line_put(line, '=');
+        line_put_value(line, value != NULL ? value : "");
+    }
+}
+
+/* A log that cannot be written is not worth stopping for. */
+static void line_write(struct line *line, int descriptor)
+{
+    line->text[line->length++] = '\n';
+    ssize_t written = write(descriptor, line->text, line->length);
+    (void)written;
+}
+
 void log_event(enum log_level level, const char *message, ...)
 {
     if (level < log_threshold)
@@ -114,19 +138,68 @@ void log_event(enum log_level level, const char *message, ...)
 
     va_list fields;
     va_start(fields, message);
-    for (const char *key = va_arg(fields, const char *); key != NULL;
-         key = va_arg(fields, const char *)) {
-        const char *value = va_arg(fields, const char *);
-        line_put(&line, ' ');
-        line_puts(&line, key);
-        line_put(&line, '=');
-        line_put_value(&line, value != NULL ? value : "");
-    }
+    line_put_fields(&line, fields);
     va_end(fields);
-    line.text[line.length++] = '\n';
-    /* A log that cannot be written is not worth stopping for. */
-    ssize_t written = write(STDERR_FILENO, line.text, line.length);
-    (void)written;
+    line_write(&line, STDERR_FILENO);
+}
+
+/* --- a file of lines --- */
+
+struct log_file {
+    char *path;
+    int descriptor;
+};
+
+static int open_file(const char *path, struct error *error)
+{
+    int descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (descriptor < 0)
+        error_set_errno(error, errno, "open the log %s", path);
+    return descriptor;
+}
+
+int log_file_open(const char *path, struct log_file **ret_file, struct error *error)
+{
+    int descriptor = open_file(path, error);
+    if (descriptor < 0)
+        return -1;
+    struct log_file *file = xcalloc(1, sizeof *file);
+    file->path = xstrdup(path);
+    file->descriptor = descriptor;
+    *ret_file = file;
+    return 0;
+}
+
+int log_file_reopen(struct log_file *file, struct error *error)
+{
+    AUTO_CLOSE int descriptor = open_file(file->path, error);
+    if (descriptor < 0)
+        return -1;
+    /* In place of the old one at once: nobody writes to a closed descriptor in between. */
+    if (dup3(descriptor, file->descriptor, O_CLOEXEC) < 0)
+        return error_set_errno(error, errno, "open the log %s anew", file->path);
+    return 0;
+}
+
+void log_file_write(struct log_file *file, ...)
+{
+    struct line line = {.length = 0};
+    line_puts(&line, "ts=");
+    line_put_time(&line);
+    va_list fields;
+    va_start(fields, file);
+    line_put_fields(&line, fields);
+    va_end(fields);
+    line_write(&line, file->descriptor);
+}
+
+void log_file_close(struct log_file *file)
+{
+    if (file == NULL)
+        return;
+    close(file->descriptor);
+    free(file->path);
+    free(file);
 }
 
 const char *log_format_number(char *buffer, long long value)

@@ -22,6 +22,19 @@ void log_event(enum log_level level, const char *message, ...) __attribute__((se
 #define log_warn(...)  log_event(LOG_LEVEL_WARN, __VA_ARGS__, (char *)0)
 #define log_error(...) log_event(LOG_LEVEL_ERROR, __VA_ARGS__, (char *)0)
 
+/* A file of such lines without level, daemon and message, for a log of its own (an access log).
+ * Lines are appended with one write(2) each. */
+struct log_file;
+struct error;
+int log_file_open(const char *path, struct log_file **ret_file, struct error *error);
+/* Opens the path anew, after somebody has moved the file away. Lines meanwhile go to one of both.
+ */
+int log_file_reopen(struct log_file *file, struct error *error);
+/* Fields as for log_event. */
+void log_file_write(struct log_file *file, ...) __attribute__((sentinel));
+/* NULL is fine. */
+void log_file_close(struct log_file *file);
+
 /* A number as a field's value; the text lives until the enclosing full expression's block ends. */
 #define LOG_NUMBER(value) log_format_number((char[24]){0}, (long long)(value))
 const char *log_format_number(char *buffer, long long value);
