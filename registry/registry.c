@@ -148,7 +148,7 @@ void registry_destroy(struct registry *registry)
     free(registry);
 }
 
-void registry_count(struct registry *registry, enum registry_counter counter, uint64_t amount)
+void registry_count(struct registry *registry, enum metrics_counter counter, uint64_t amount)
 {
-    atomic_fetch_add(&registry->counters[counter], amount);
+    metrics_count(&registry->metrics, counter, amount);
 }

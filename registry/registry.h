@@ -5,27 +5,15 @@
 #pragma once
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdint.h>
 
 #include "lib/error.h"
 #include "lib/http_server.h"
 #include "lib/image_reference.h"
 #include "registry/metadata/metadata.h"
+#include "registry/metrics.h"
 #include "registry/settings.h"
 #include "registry/storage/blob_store.h"
-
-enum registry_counter {
-    COUNTER_BLOBS_PULLED,
-    COUNTER_BLOBS_PUSHED,
-    COUNTER_BLOB_BYTES_PULLED,
-    COUNTER_BLOB_BYTES_PUSHED,
-    COUNTER_MANIFESTS_PULLED,
-    COUNTER_MANIFESTS_PUSHED,
-    COUNTER_DELETIONS,
-    COUNTER_REFUSED_UPLOADS,
-    COUNTER_COUNT,
-};
 
 struct registry {
     struct blob_store *blobs;
@@ -33,7 +21,7 @@ struct registry {
     struct http_server *server;
     /* Held while a blob's file and the metadata that names it appear or disappear together. */
     pthread_mutex_t publishing;
-    atomic_ullong counters[COUNTER_COUNT];
+    struct metrics metrics;
     pthread_rwlock_t policies_lock;
     struct policies policies; /* under policies_lock */
     int lock_descriptor;      /* of <state>/lock: one registry a state folder */
@@ -49,4 +37,4 @@ uint16_t registry_port(const struct registry *registry);
 /* Waits for requests that are running. NULL is fine. */
 void registry_destroy(struct registry *registry);
 
-void registry_count(struct registry *registry, enum registry_counter counter, uint64_t amount);
+void registry_count(struct registry *registry, enum metrics_counter counter, uint64_t amount);

@@ -64,31 +64,11 @@ void route_version(struct http_request *request, void *data)
     http_request_respond_json(request, 200, object);
 }
 
-static const struct {
-    const char *name;
-    const char *help;
-} counter_texts[COUNTER_COUNT] = {
-    [COUNTER_BLOBS_PULLED] = {"blobs_pulled", "Blobs and ranges of blobs sent."},
-    [COUNTER_BLOBS_PUSHED] = {"blobs_pushed", "Blobs received and verified."},
-    [COUNTER_BLOB_BYTES_PULLED] = {"blob_pulled_bytes", "Bytes of blobs sent."},
-    [COUNTER_BLOB_BYTES_PUSHED] = {"blob_pushed_bytes", "Bytes of uploads received."},
-    [COUNTER_MANIFESTS_PULLED] = {"manifests_pulled", "Manifests sent."},
-    [COUNTER_MANIFESTS_PUSHED] = {"manifests_pushed", "Manifests stored."},
-    [COUNTER_DELETIONS] = {"deletions", "Blobs, manifests and tags deleted."},
-    [COUNTER_REFUSED_UPLOADS] = {"uploads_refused", "Uploads whose bytes were not their digest's."},
-};
-
 void route_metrics(struct http_request *request, void *data)
 {
     struct registry *registry = data;
     struct buffer text = {0};
-    for (size_t i = 0; i < COUNTER_COUNT; i++) {
-        const char *name = counter_texts[i].name;
-        buffer_printf(&text,
-                      "# HELP shoal_registry_%s_total %s\n# TYPE shoal_registry_%s_total counter\n"
-                      "shoal_registry_%s_total %llu\n",
-                      name, counter_texts[i].help, name, name, atomic_load(&registry->counters[i]));
-    }
+    metrics_print(&registry->metrics, &text);
     http_request_respond(request, 200, "text/plain; version=0.0.4", buffer_text(&text),
                          text.length);
     buffer_finish(&text);
