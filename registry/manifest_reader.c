@@ -1,0 +1,143 @@
+#include "registry/manifest_reader.h"
+
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/xalloc.h"
+
+#define MEDIA_TYPE_MAX 255
+#define REFERENCES_MAX 4096
+
+static const char *text_of(struct json_object *object, const char *key)
+{
+    struct json_object *value;
+    if (!json_object_object_get_ex(object, key, &value) ||
+        !json_object_is_type(value, json_type_string))
+        return NULL;
+    return json_object_get_string(value);
+}
+
+/* The digest of the descriptor `object`. */
+static const char *digest_of(struct json_object *object, struct error *error)
+{
+    const char *digest = text_of(object, "digest");
+    if (digest != NULL && digest_is_valid(digest))
+        return digest;
+    error_set(error, ERROR_INVALID, "a descriptor has no digest of the form sha256:<64 hex>");
+    return NULL;
+}
+
+/* A layer with URLs of its own (a "foreign" one) does not have to be here. */
+static bool is_elsewhere(struct json_object *descriptor)
+{
+    struct json_object *urls;
+    return json_object_object_get_ex(descriptor, "urls", &urls) &&
+           json_object_is_type(urls, json_type_array) && json_object_array_length(urls) > 0;
+}
+
+static int collect_list(struct json_object *document, const char *key,
+                        struct json_strings *references, struct error *error)
+{
+    struct json_object *list;
+    if (!json_object_object_get_ex(document, key, &list) || list == NULL)
+        return 0;
+    if (!json_object_is_type(list, json_type_array) ||
+        json_object_array_length(list) > REFERENCES_MAX)
+        return error_set(error, ERROR_INVALID, "\"%s\" is no list of at most %d descriptors", key,
+                         REFERENCES_MAX);
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        struct json_object *descriptor = json_object_array_get_idx(list, i);
+        const char *digest = digest_of(descriptor, error);
+        if (digest == NULL)
+            return error_wrap(error, "%s[%zu]", key, i);
+        if (!is_elsewhere(descriptor))
+            json_strings_add(references, digest);
+    }
+    return 0;
+}
+
+static int collect_references(struct json_object *document, struct metadata_references *references,
+                              struct error *error)
+{
+    struct json_object *config;
+    if (json_object_object_get_ex(document, "config", &config) && config != NULL) {
+        const char *digest = digest_of(config, error);
+        if (digest == NULL)
+            return error_wrap(error, "config");
+        json_strings_add(&references->blobs, digest);
+    }
+    if (collect_list(document, "layers", &references->blobs, error) < 0 ||
+        collect_list(document, "blobs", &references->blobs, error) < 0)
+        return -1;
+    return collect_list(document, "manifests", &references->manifests, error);
+}
+
+/* The Content-Type is how it was called, and how it will be given back. */
+static int read_media_type(struct json_object *document, const char *content_type,
+                           struct metadata_manifest *manifest, struct error *error)
+{
+    const char *inside = text_of(document, "mediaType");
+    AUTO_FREE char *outside =
+        content_type != NULL ? xstrndup(content_type, strcspn(content_type, "; ")) : NULL;
+    if (outside == NULL || outside[0] == '\0')
+        return error_set(error, ERROR_INVALID, "a manifest needs a Content-Type");
+    if (strlen(outside) > MEDIA_TYPE_MAX)
+        return error_set(error, ERROR_INVALID, "the Content-Type is longer than %d characters",
+                         MEDIA_TYPE_MAX);
+    if (inside != NULL && strcmp(inside, outside) != 0)
+        return error_set(error, ERROR_INVALID, "its mediaType is %.200s, but its Content-Type %s",
+                         inside, outside);
+    manifest->media_type = TAKE_POINTER(outside);
+    return 0;
+}
+
+static int read_document(struct json_object *document, const char *content_type,
+                         struct metadata_manifest *manifest, struct metadata_references *references,
+                         struct error *error)
+{
+    struct json_object *version, *subject;
+    if (!json_object_is_type(document, json_type_object) ||
+        !json_object_object_get_ex(document, "schemaVersion", &version) ||
+        json_object_get_int64(version) != 2)
+        return error_set(error, ERROR_INVALID, "it is no object with \"schemaVersion\": 2");
+    if (read_media_type(document, content_type, manifest, error) < 0 ||
+        collect_references(document, references, error) < 0)
+        return -1;
+    if (json_object_object_get_ex(document, "subject", &subject) && subject != NULL) {
+        const char *digest = digest_of(subject, error);
+        if (digest == NULL)
+            return error_wrap(error, "subject");
+        manifest->subject = xstrdup(digest);
+    }
+    return 0;
+}
+
+static int read_into(const char *bytes, size_t length, const char *content_type,
+                     struct metadata_manifest *manifest, struct metadata_references *references,
+                     struct error *error)
+{
+    AUTO_JSON struct json_object *document = NULL;
+    if (json_parse(bytes, length, &document, error) < 0 ||
+        read_document(document, content_type, manifest, references, error) < 0)
+        return -1;
+    digest_of_bytes(bytes, length, manifest->digest);
+    manifest->bytes = xmemdup(bytes, length);
+    manifest->length = length;
+    return 0;
+}
+
+int manifest_read(const char *bytes, size_t length, const char *content_type,
+                  struct metadata_manifest *ret_manifest,
+                  struct metadata_references *ret_references, struct error *error)
+{
+    struct metadata_manifest manifest = {0};
+    struct metadata_references references = {0};
+    if (read_into(bytes, length, content_type, &manifest, &references, error) < 0) {
+        metadata_manifest_finish(&manifest);
+        metadata_references_finish(&references);
+        return -1;
+    }
+    *ret_manifest = manifest;
+    *ret_references = references;
+    return 0;
+}
