@@ -30,7 +30,7 @@ DEBIAN_PACKAGES := \
 	libuv1-dev libmicrohttpd-dev libsqlite3-dev libjson-c-dev libcurl4-openssl-dev libyaml-dev \
 	libssl-dev libvirt-dev libvirt-daemon libvirt-daemon-driver-qemu \
 	libnl-3-dev libnl-route-3-dev libnftables-dev libcmocka-dev \
-	qemu-system-x86 haproxy skopeo iproute2 procps curl jq socat openssl ca-certificates git
+	qemu-system-x86 haproxy skopeo podman iproute2 procps curl jq socat openssl ca-certificates git
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wformat=2 -Wvla -Wundef -Wwrite-strings -Wpointer-arith \
