@@ -27,6 +27,9 @@ static void on_timer_closed(uv_handle_t *handle)
     struct oci_operation *operation = (struct oci_operation *)handle;
     if (operation->release != NULL)
         operation->release(operation);
+    free(operation->area);
+    free(operation->sent_url);
+    free(operation->refused_url);
     free(operation->label);
     free(operation);
 }
@@ -77,12 +80,35 @@ char *oci_client_url(const struct oci_client *client, const char *format, ...)
     return xasprintf("%s/v2/%s", client->url, path);
 }
 
+static void on_answer(const struct http_client_response *response, void *data)
+{
+    struct oci_operation *operation = data;
+    if (!oci_auth_answer(operation, response))
+        operation->answered(response, operation);
+}
+
+#define HEADERS_MAX 8
+
 void oci_operation_send(struct oci_operation *operation, const struct http_client_request *request,
                         http_client_callback *callback)
 {
     struct error error = ERROR_INIT;
+    struct http_client_request sent = *request;
+    const char *headers[HEADERS_MAX + 2] = {NULL};
+    size_t count = 0;
+    free(operation->area);
+    free(operation->sent_url);
+    operation->sent_url = xstrdup(request->url);
+    AUTO_FREE char *authorization =
+        oci_auth_header(operation->client, request->url, &operation->area);
+    for (; request->headers != NULL && request->headers[count] != NULL && count < HEADERS_MAX;
+         count++)
+        headers[count] = request->headers[count];
+    headers[count] = authorization;
+    sent.headers = headers;
+    operation->answered = callback;
     operation->call =
-        http_client_start(operation->client->http, request, callback, operation, &error);
+        http_client_start(operation->client->http, &sent, on_answer, operation, &error);
     if (operation->call == NULL)
         oci_operation_fail_with(operation, &error);
 }
@@ -159,6 +185,7 @@ struct oci_client *oci_client_create(const struct oci_client_options *options)
     client->http = options->http;
     client->url = xstrdup(options->url);
     client->attempts = options->attempts > 0 ? options->attempts : DEFAULT_ATTEMPTS;
+    oci_auth_set_login(client, options->username, options->password);
     LIST_INIT(&client->operations);
     LIST_INIT(&client->hooks);
     return client;
@@ -178,6 +205,7 @@ void oci_client_destroy(struct oci_client *client)
         detach(operation);
         finish(operation);
     }
+    oci_auth_finish(client);
     free(client->url);
     free(client);
 }

@@ -3,7 +3,9 @@
  *
  * Loop thread only. Every call ends in exactly one callback, later, unless cancelled by destroying
  * the client. Temporary failures (no connection, 5xx, 429) are retried with back-off up to
- * `attempts` times; a pull resumes by Range where it broke off. */
+ * `attempts` times; a pull resumes by Range where it broke off. A registry that asks who is there
+ * (401) is answered once a call: by a token from where its challenge says, or by name and
+ * password. */
 #pragma once
 
 #include <stdint.h>
@@ -19,6 +21,10 @@ struct oci_client_options {
     struct http_client *http;
     const char *url;   /* "http://127.0.0.1:5000", no trailing slash */
     unsigned attempts; /* 0: 5 */
+    /* Who the registry is told it is, when it asks; NULL: nobody (a registry may give tokens to
+     * anyone). Copied. */
+    const char *username;
+    const char *password;
 };
 
 /* What a call ends with; bytes live during the callback only. */

@@ -7,10 +7,15 @@
 
 #define OCI_STALL_TIMEOUT_S 30
 
+struct oci_token;
+
 struct oci_client {
     struct http_client *http;
     char *url;
     unsigned attempts;
+    char *basic;      /* "Basic <base64>"; NULL: no name and password */
+    bool wants_basic; /* the registry said that it takes these with each request */
+    LIST_HEAD(oci_tokens, oci_token) tokens;
     LIST_HEAD(oci_operations, oci_operation) operations;
     LIST_HEAD(oci_hooks, oci_client_hook) hooks;
 };
@@ -20,6 +25,11 @@ struct oci_operation {
     struct oci_client *client;
     LIST_ENTRY(oci_operation) link;
     struct http_call *call;
+    http_client_callback *answered; /* of the request under way, as sent_url is */
+    char *area;                     /* what it is about: the key of its token */
+    char *sent_url;
+    char *refused_url;      /* the last one answered 401; it gets one token and no more */
+    unsigned introductions; /* of the whole operation */
     unsigned failures;
     /* One attempt, from the loop; may be called again. */
     void (*attempt)(struct oci_operation *operation);
@@ -49,5 +59,16 @@ void oci_operation_fail(struct oci_operation *operation,
 /* The end; the operation is gone for the caller. */
 void oci_operation_fail_with(struct oci_operation *operation, const struct error *error);
 void oci_operation_succeed(struct oci_operation *operation, const struct oci_result *result);
+/* --- who we are: oci_client_auth.c --- */
+
+/* Whether a 401 is being answered: then the operation's attempt comes again by itself, or its end.
+ */
+bool oci_auth_answer(struct oci_operation *operation, const struct http_client_response *response);
+/* The "Authorization: ..." header for a URL, or NULL: what is known to be wanted there. The caller
+ * frees it. `ret_area`: what its token goes by, likewise. */
+char *oci_auth_header(const struct oci_client *client, const char *url, char **ret_area);
+void oci_auth_set_login(struct oci_client *client, const char *username, const char *password);
+void oci_auth_finish(struct oci_client *client);
+
 /* ERROR_SIGNATURE naming both digests when they differ. */
 int oci_check_digest(const char *expected, const char *got, struct error *error);

@@ -146,7 +146,8 @@ static inline struct scripted_registry *script_open(unsigned attempts)
     registry->harness.mine = registry;
     snprintf(registry->url, sizeof registry->url, "http://127.0.0.1:%u",
              http_server_port(registry->harness.server));
-    struct oci_client_options client = {registry->harness.client, registry->url, attempts};
+    struct oci_client_options client = {
+        .http = registry->harness.client, .url = registry->url, .attempts = attempts};
     registry->client = oci_client_create(&client);
     return registry;
 }

@@ -106,7 +106,8 @@ static void a_registry_that_is_down_is_unavailable(void **state)
 {
     (void)state;
     struct scripted_registry *registry = script_open(2);
-    struct oci_client_options options = {registry->harness.client, "http://127.0.0.1:1", 2};
+    struct oci_client_options options = {
+        .http = registry->harness.client, .url = "http://127.0.0.1:1", .attempts = 2};
     oci_client_destroy(registry->client);
     registry->client = oci_client_create(&options);
     get_manifest(registry, "1.0");
@@ -257,7 +258,8 @@ static void a_pull_that_breaks_off_goes_on_where_it_was(void **state)
     assert_int_equal(pthread_create(&thread, NULL, serve_breaking, &breaking), 0);
 
     AUTO_FREE char *url = xasprintf("http://127.0.0.1:%u", ntohs(address.sin_port));
-    struct oci_client_options options = {registry->harness.client, url, 2};
+    struct oci_client_options options = {
+        .http = registry->harness.client, .url = url, .attempts = 2};
     oci_client_destroy(registry->client);
     registry->client = oci_client_create(&options);
     pull(pulled);
