@@ -104,13 +104,16 @@ cluster_down() {
         cat "$work/down.log"
         return 1
     }
-    # A sanitizer build tells what it found in the daemons' logs.
-    if grep -rlE 'Sanitizer|runtime error:' "$cluster/log"; then
-        grep -rhE -A 12 'Sanitizer|runtime error:' "$cluster/log" | head -n 40
-        cluster=
-        return 1
-    fi
+    local folder=$cluster/log
     cluster=
+    no_sanitizer_report "$folder"
+}
+
+# A sanitizer build tells what it found in the daemons' logs: no_sanitizer_report LOG...
+no_sanitizer_report() {
+    grep -rlE 'Sanitizer|runtime error:' "$@" || return 0
+    grep -rhE -A 30 'Sanitizer|runtime error:' "$@" | head -n 60
+    return 1
 }
 
 # The pid of a daemon of the cluster: daemon_pid registry|scheduler|agent.
@@ -173,6 +176,7 @@ finish() {
     local status=$?
     trap - EXIT INT TERM
     [ -n "$cluster" ] && { cluster_down || failures=$((failures + 1)); }
+    if declare -F before_end >/dev/null; then before_end; fi # what a test's own daemons left
     local pid
     for pid in $started_pids; do stop_pid "$pid"; done
     rm -rf "$work"

@@ -2,13 +2,18 @@
 # A registry of the test's own, and OCI pieces made by hand. Sourced after lib.sh.
 # shellcheck disable=SC2154 # work and started_pids are lib.sh's
 
+# Those that run, each with its log: they must not end by themselves, and in a sanitizer build
+# not complain.
+declare -A registry_logs=()
+
 # start_registry NAME [STATE]: on a free port; sets url and registry_pid. Its log is $work/NAME.log.
 start_registry() {
     local name=$1 state=${2:-$work/$1}
     : >"$work/$name.log" # or the line of the one before might be read
-    "$BUILD/bin/shoal-registry" --port 0 --state "$state" 2>"$work/$name.log" &
+    "$BUILD/bin/shoal-registry" --port 0 --state "$state" 2>>"$work/$name.log" &
     registry_pid=$!
     started_pids="$started_pids $registry_pid"
+    registry_logs[$registry_pid]=$work/$name.log
     wait_for 20 grep -q 'registry started' "$work/$name.log" || {
         fail "start_registry" "$(cat "$work/$name.log")"
         exit 1
@@ -16,9 +21,26 @@ start_registry() {
     url=http://127.0.0.1:$(sed -n 's/.*registry started.* port=\([0-9]*\).*/\1/p' "$work/$name.log")
 }
 
-kill_registry() { # [SIGNAL]
-    kill "-${1:-TERM}" "$registry_pid"
-    wait "$registry_pid" 2>/dev/null
+# end_registry PID SIGNAL: fails the script when it had died before, or ends in another way than
+# by the signal (TERM: with 0).
+end_registry() {
+    local pid=$1 signal=$2 log=${registry_logs[$1]:-} status wanted=0
+    [ "$signal" = KILL ] && wanted=137
+    unset "registry_logs[$pid]"
+    kill "-$signal" "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    status=$?
+    # 127: the script has waited for it, and knows.
+    [ "$status" -eq "$wanted" ] || [ "$status" -eq 127 ] ||
+        fail a_registry_ends_only_when_told "status $status at SIG$signal: $(tail -n 5 "$log")"
+    [ -z "$log" ] || no_sanitizer_report "$log" || fail no_sanitizer_complains "see above"
+}
+
+kill_registry() { end_registry "$registry_pid" "${1:-TERM}"; } # [SIGNAL]
+
+before_end() {
+    local pid
+    for pid in "${!registry_logs[@]}"; do end_registry "$pid" TERM; done
 }
 
 digest_of() { echo "sha256:$(sha256sum "$1" | cut -d' ' -f1)"; }
