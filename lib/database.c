@@ -76,6 +76,26 @@ void database_rollback(struct database *database)
         sqlite3_exec(database->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
+bool database_is_in_transaction(struct database *database)
+{
+    return !sqlite3_get_autocommit(database->handle);
+}
+
+int database_savepoint(struct database *database, struct error *error)
+{
+    return database_execute(database, "SAVEPOINT step", error);
+}
+
+int database_release(struct database *database, struct error *error)
+{
+    return database_execute(database, "RELEASE step", error);
+}
+
+int database_undo(struct database *database, struct error *error)
+{
+    return database_execute(database, "ROLLBACK TO step; RELEASE step", error);
+}
+
 int64_t database_changes(struct database *database)
 {
     return sqlite3_changes64(database->handle);
@@ -101,10 +121,9 @@ static int sync_folder_of(const char *path, struct error *error)
     return file_sync_directory(dirname(copy), error);
 }
 
-/* The backup is complete under its name or not there: it is made beside it and renamed. */
-static int back_up(struct database *database, int64_t format, struct error *error)
+/* Made beside it and renamed. */
+int database_back_up(struct database *database, const char *path, struct error *error)
 {
-    AUTO_FREE char *path = xasprintf("%s.format-%lld.backup", database->path, (long long)format);
     AUTO_FREE char *partial = xasprintf("%s.partial", path);
     struct database_statement *statement = NULL;
     if (unlink(partial) < 0 && errno != ENOENT)
@@ -114,11 +133,19 @@ static int back_up(struct database *database, int64_t format, struct error *erro
     database_bind_text(statement, 1, partial);
     int result = database_run(statement, error);
     database_statement_destroy(statement);
-    if (result < 0)
+    if (result < 0) {
+        unlink(partial);
         return error_wrap(error, "back up to %s", path);
+    }
     if (rename(partial, path) < 0)
         return error_set_errno(error, errno, "rename %s to %s", partial, path);
     return sync_folder_of(path, error);
+}
+
+static int back_up_format(struct database *database, int64_t format, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s.format-%lld.backup", database->path, (long long)format);
+    return database_back_up(database, path, error);
 }
 
 static int migrate_step(struct database *database, const char *sql, int64_t next,
@@ -147,7 +174,7 @@ static int migrate(struct database *database, const char *const *migrations, str
                          "%s has format %lld, and this version knows formats up to %lld: use a "
                          "newer version, or restore a backup of an older format",
                          database->path, (long long)format, (long long)known);
-    if (format > 0 && format < known && back_up(database, format, error) < 0)
+    if (format > 0 && format < known && back_up_format(database, format, error) < 0)
         return -1;
     for (; format < known; format++) {
         if (migrate_step(database, migrations[format], format + 1, error) < 0)
@@ -156,9 +183,8 @@ static int migrate(struct database *database, const char *const *migrations, str
     return sync_folder_of(database->path, error);
 }
 
-static int open_handle(struct database *database, struct error *error)
+static int open_handle(struct database *database, int flags, struct error *error)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX;
     if (sqlite3_open_v2(database->path, &database->handle, flags, NULL) != SQLITE_OK) {
         if (database->handle == NULL)
             return error_set(error, ERROR_IO, "open database %s: no memory", database->path);
@@ -166,11 +192,18 @@ static int open_handle(struct database *database, struct error *error)
     }
     sqlite3_extended_result_codes(database->handle, 1);
     sqlite3_busy_timeout(database->handle, BUSY_TIMEOUT_MS);
+    return database_execute(database, "PRAGMA trusted_schema = OFF", error);
+}
+
+static int open_writer(struct database *database, struct error *error)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX;
+    if (open_handle(database, flags, error) < 0)
+        return -1;
     return database_execute(database,
                             "PRAGMA journal_mode = WAL;"
                             "PRAGMA synchronous = FULL;"
-                            "PRAGMA foreign_keys = ON;"
-                            "PRAGMA trusted_schema = OFF;",
+                            "PRAGMA foreign_keys = ON;",
                             error);
 }
 
@@ -179,7 +212,19 @@ int database_open(const char *path, const char *const *migrations, struct databa
 {
     struct database *database = xcalloc(1, sizeof *database);
     database->path = xstrdup(path);
-    if (open_handle(database, error) < 0 || migrate(database, migrations, error) < 0) {
+    if (open_writer(database, error) < 0 || migrate(database, migrations, error) < 0) {
+        database_close(database);
+        return -1;
+    }
+    *ret_database = database;
+    return 0;
+}
+
+int database_open_reader(const char *path, struct database **ret_database, struct error *error)
+{
+    struct database *database = xcalloc(1, sizeof *database);
+    database->path = xstrdup(path);
+    if (open_handle(database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, error) < 0) {
         database_close(database);
         return -1;
     }

@@ -19,6 +19,12 @@ struct database_statement;
  * with a newer format is refused. `migrations` ends with NULL. */
 int database_open(const char *path, const char *const *migrations, struct database **ret_database,
                   struct error *error);
+/* Opens for reading only what database_open has opened and keeps open: readers and the writer do
+ * not wait for each other, and a reader sees what was committed before its statement began. */
+int database_open_reader(const char *path, struct database **ret_database, struct error *error);
+/* A copy of what is committed, complete at `path` or not there; others go on writing. A file that
+ * is there is replaced. */
+int database_back_up(struct database *database, const char *path, struct error *error);
 void database_close(struct database *database);
 
 /* Runs statements without parameters or rows. */
@@ -27,6 +33,12 @@ int database_execute(struct database *database, const char *sql, struct error *e
 int database_begin(struct database *database, struct error *error);
 int database_commit(struct database *database, struct error *error);
 void database_rollback(struct database *database);
+/* False when the transaction is over, also because SQLite rolled it back itself (a full disk). */
+bool database_is_in_transaction(struct database *database);
+/* A step of a transaction that is kept (release) or undone without the steps before it. */
+int database_savepoint(struct database *database, struct error *error);
+int database_release(struct database *database, struct error *error);
+int database_undo(struct database *database, struct error *error);
 int64_t database_changes(struct database *database);
 
 int database_prepare(struct database *database, const char *sql,

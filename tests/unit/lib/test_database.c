@@ -214,6 +214,58 @@ static void what_is_no_database_is_refused(void **state)
     assert_null(database);
 }
 
+static void a_reader_sees_what_is_committed_and_changes_nothing(void **state)
+{
+    struct place *place = *state;
+    struct database *database = must_open(place->path, first_format), *reader = NULL;
+    struct error error = ERROR_INIT;
+    assert_int_equal(database_open_reader(place->path, &reader, NULL), 0);
+    assert_int_equal(database_begin(database, NULL), 0);
+    assert_int_equal(database_execute(database, "INSERT INTO things (name) VALUES ('a')", NULL), 0);
+    assert_int_equal(ask(reader, "SELECT count(*) FROM things"), 0);
+    assert_int_equal(database_commit(database, NULL), 0);
+    assert_int_equal(ask(reader, "SELECT count(*) FROM things"), 1);
+    assert_int_equal(database_execute(reader, "DELETE FROM things", &error), -1);
+    assert_int_equal(error.code, ERROR_IO);
+    database_close(reader);
+    database_close(database);
+}
+
+static void a_step_of_a_transaction_can_be_undone_alone(void **state)
+{
+    struct place *place = *state;
+    struct database *database = must_open(place->path, first_format);
+    assert_int_equal(database_begin(database, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(database_savepoint(database, NULL), 0);
+        assert_int_equal(
+            database_execute(database, "INSERT INTO things (size) VALUES (random())", NULL), 0);
+        assert_int_equal(i == 1 ? database_undo(database, NULL) : database_release(database, NULL),
+                         0);
+    }
+    assert_true(database_is_in_transaction(database));
+    assert_int_equal(database_commit(database, NULL), 0);
+    assert_false(database_is_in_transaction(database));
+    assert_int_equal(ask(database, "SELECT count(*) FROM things"), 2);
+    database_close(database);
+}
+
+static void a_backup_is_a_whole_database(void **state)
+{
+    struct place *place = *state;
+    struct database *database = must_open(place->path, first_format), *reader = NULL;
+    assert_int_equal(database_execute(database, "INSERT INTO things (name) VALUES ('a')", NULL), 0);
+    assert_int_equal(database_open_reader(place->path, &reader, NULL), 0);
+    assert_int_equal(database_back_up(reader, place->backup, NULL), 0);
+    assert_int_equal(database_execute(database, "INSERT INTO things (name) VALUES ('b')", NULL), 0);
+    assert_int_equal(database_back_up(database, place->backup, NULL), 0); /* replaced */
+    database_close(reader);
+    database_close(database);
+    database = must_open(place->backup, first_format);
+    assert_int_equal(ask(database, "SELECT count(*) FROM things"), 2);
+    database_close(database);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
 
 int main(void)
@@ -227,6 +279,9 @@ int main(void)
         TEST(a_failed_migration_changes_nothing),
         TEST(a_newer_file_is_refused),
         TEST(what_is_no_database_is_refused),
+        TEST(a_reader_sees_what_is_committed_and_changes_nothing),
+        TEST(a_step_of_a_transaction_can_be_undone_alone),
+        TEST(a_backup_is_a_whole_database),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
