@@ -22,6 +22,7 @@ struct agent {
     struct host_client *host;
     struct state_store *store;
     struct trust *trust;
+    const struct registry_logins *logins;
     char *chains_folder, *staging_folder, *consoles_folder;
     struct image_downloads *images;
     struct instance_table *instances;
@@ -359,6 +360,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .host = agent->host,
         .chains_directory = agent->chains_folder,
         .staging_directory = agent->staging_folder,
+        .logins = agent->logins,
     };
     agent->images = image_downloads_create(&images);
     struct instance_table_options instances = {
@@ -425,11 +427,13 @@ static void init(struct agent *agent, const struct agent_options *options, struc
     agent->network_retry.data = agent;
 }
 
-int agent_run(const struct agent_options *options, struct trust *trust)
+int agent_run(const struct agent_options *options, struct trust *trust,
+              const struct registry_logins *logins)
 {
     struct agent *agent = xcalloc(1, sizeof *agent);
     struct error error = ERROR_INIT;
     init(agent, options, trust);
+    agent->logins = logins;
     if (open_parts(agent, &error) < 0) {
         fail(agent, &error);
     } else {

@@ -334,6 +334,23 @@ void image_downloads_remove_kernel(struct image_downloads *store, const char *di
     unlink(partial);
 }
 
+static struct oci_client *create_client(const struct image_downloads *store)
+{
+    struct registry_login login = {0};
+    struct error error = ERROR_INIT;
+    if (registry_logins_find(store->options.logins, store->registry, &login, &error) < 0)
+        log_error("the registry is asked without a login", "registry", store->registry, "error",
+                  error.message);
+    struct oci_client_options options = {.http = store->options.http,
+                                         .url = store->registry,
+                                         .attempts = 1,
+                                         .username = login.username,
+                                         .password = login.password};
+    struct oci_client *client = oci_client_create(&options);
+    registry_login_release(&login);
+    return client;
+}
+
 void image_downloads_set_registry(struct image_downloads *store, const char *url)
 {
     if (url[0] == '\0' || (store->registry != NULL && strcmp(store->registry, url) == 0))
@@ -342,9 +359,7 @@ void image_downloads_set_registry(struct image_downloads *store, const char *url
     oci_client_destroy(store->client);
     free(store->registry);
     store->registry = xstrdup(url);
-    struct oci_client_options options = {
-        .http = store->options.http, .url = store->registry, .attempts = 1};
-    store->client = oci_client_create(&options);
+    store->client = create_client(store);
     struct image_job *job;
     TAILQ_FOREACH(job, &store->jobs, link)
     {

@@ -10,6 +10,7 @@
 
 #include "agent/host_client.h"
 #include "lib/http_client.h"
+#include "lib/registry_login.h"
 
 struct image_downloads;
 struct image_job;
@@ -18,8 +19,9 @@ struct image_downloads_options {
     uv_loop_t *loop;
     struct http_client *http;
     struct host_client *host;
-    const char *chains_directory;  /* kept by reference */
-    const char *staging_directory; /* kept by reference */
+    const char *chains_directory;         /* kept by reference */
+    const char *staging_directory;        /* kept by reference */
+    const struct registry_logins *logins; /* the same; NULL: none */
 };
 
 /* One who waits; embedded in the caller, who leaves before it goes. */

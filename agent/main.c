@@ -42,20 +42,24 @@ static struct host_options host_options_of(const struct agent_options *options)
 static int run_decider(struct agent_options *options, struct error *error)
 {
     struct trust trust;
+    struct registry_logins *logins = NULL;
     char *state;
     prctl(PR_SET_NAME, "shoal-agent"); /* else it would be called "exe" */
     if (fcntl(options->decider_channel, F_SETFD, FD_CLOEXEC) < 0)
         return error_set_errno(error, errno, "the channel to the host half");
-    /* Read as root: the folder need not be anybody else's business. */
+    /* Read as root: folder and file need not be anybody else's business. */
     if (trust_init(&trust, options->trust_directory, error) < 0)
         return -1;
-    if (privileges_drop(options, &state, error) < 0) {
+    if (registry_logins_load(options->registry_auth, &logins, error) < 0 ||
+        privileges_drop(options, &state, error) < 0) {
+        registry_logins_destroy(logins);
         trust_finish(&trust);
         return -1;
     }
     free(options->state);
     options->state = state;
-    int exit_code = agent_run(options, &trust);
+    int exit_code = agent_run(options, &trust, logins);
+    registry_logins_destroy(logins);
     trust_finish(&trust);
     return exit_code;
 }

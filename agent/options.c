@@ -29,6 +29,7 @@ const char agent_options_usage[] =
     "  --vcpus N                processors to promise to guests (what the host has)\n"
     "  --label KEY=VALUE        a label of this node; may be given often\n"
     "  --trust-dir DIR          honour only trusted keys that are also in this folder\n"
+    "  --registry-auth FILE     logins for registries, as docker, podman and skopeo write them\n"
     "  --log-level LEVEL        debug, info, warn or error (info)\n"
     "  --clean                  end every microVM of this node, remove its network, and exit\n"
     "  --help, --version\n";
@@ -46,6 +47,7 @@ enum option_id {
     OPTION_VCPUS,
     OPTION_LABEL,
     OPTION_TRUST_DIR,
+    OPTION_REGISTRY_AUTH,
     OPTION_LOG_LEVEL,
     OPTION_CLEAN,
     OPTION_HELP,
@@ -66,6 +68,7 @@ static const struct option option_table[] = {
     {"vcpus", required_argument, NULL, OPTION_VCPUS},
     {"label", required_argument, NULL, OPTION_LABEL},
     {"trust-dir", required_argument, NULL, OPTION_TRUST_DIR},
+    {"registry-auth", required_argument, NULL, OPTION_REGISTRY_AUTH},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"clean", no_argument, NULL, OPTION_CLEAN},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -197,6 +200,9 @@ static int take_one(struct agent_options *options, int option, const char *text,
     case OPTION_TRUST_DIR:
         set(&options->trust_directory, text);
         return 0;
+    case OPTION_REGISTRY_AUTH:
+        set(&options->registry_auth, text);
+        return 0;
     case OPTION_LOG_LEVEL:
         if (log_level_parse(text, &options->log_level) < 0)
             return error_set(error, ERROR_INVALID,
@@ -279,6 +285,7 @@ void agent_options_release(struct agent_options *options)
     free(options->publish_address);
     free(options->accelerator);
     free(options->trust_directory);
+    free(options->registry_auth);
     json_map_release(&options->labels);
     *options = (struct agent_options){.decider_channel = -1};
 }

@@ -17,6 +17,7 @@ struct agent_options {
     uint32_t vcpus;    /* 0: the same */
     struct json_map labels;
     char *trust_directory; /* NULL: none */
+    char *registry_auth;   /* file of logins for registries; NULL: none */
     enum log_level log_level;
     bool clean;
     bool help;

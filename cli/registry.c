@@ -48,9 +48,8 @@ int registry_init(struct registry *registry, struct cli *cli, const char *name, 
         registry_url_of_host(registry->image.host, registry->url);
     else
         strcpy(registry->url, cli->settings.registry);
-    registry->client = session_registry(cli_session(cli), registry->url);
     progress_init(&registry->progress);
-    return 0;
+    return session_registry(cli_session(cli), registry->url, &registry->client, error);
 }
 
 const char *registry_reference(const struct registry *registry)

@@ -9,6 +9,7 @@
 #include "lib/cleanup.h"
 #include "lib/http_client.h"
 #include "lib/json.h"
+#include "lib/registry_login.h"
 #include "lib/xalloc.h"
 
 #define CALL_TIMEOUT_MS 60000 /* a PUT may resolve and verify an image first */
@@ -254,14 +255,35 @@ bool session_sleep(struct session *session, unsigned ms)
     return !session->interrupted;
 }
 
-struct oci_client *session_registry(struct session *session, const char *url)
+/* Whoever logged in with docker, podman or skopeo is logged in here. */
+static int find_login(const char *url, struct registry_login *ret_login, struct error *error)
 {
-    if (session->registry != NULL && strcmp(session->registry_url, url) == 0)
-        return session->registry;
-    oci_client_destroy(session->registry);
-    snprintf(session->registry_url, sizeof session->registry_url, "%s", url);
-    struct oci_client_options options = {
-        .http = session->http, .url = session->registry_url, .attempts = 2};
-    session->registry = oci_client_create(&options);
-    return session->registry;
+    AUTO_FREE char *path = registry_logins_default_path();
+    struct registry_logins *logins = NULL;
+    if (registry_logins_load(path, &logins, error) < 0)
+        return -1;
+    int result = registry_logins_find(logins, url, ret_login, error);
+    registry_logins_destroy(logins);
+    return result;
+}
+
+int session_registry(struct session *session, const char *url, struct oci_client **ret_client,
+                     struct error *error)
+{
+    struct registry_login login = {0};
+    if (session->registry == NULL || strcmp(session->registry_url, url) != 0) {
+        if (find_login(url, &login, error) < 0)
+            return -1;
+        oci_client_destroy(session->registry);
+        snprintf(session->registry_url, sizeof session->registry_url, "%s", url);
+        struct oci_client_options options = {.http = session->http,
+                                             .url = session->registry_url,
+                                             .attempts = 2,
+                                             .username = login.username,
+                                             .password = login.password};
+        session->registry = oci_client_create(&options);
+        registry_login_release(&login);
+    }
+    *ret_client = session->registry;
+    return 0;
 }

@@ -45,7 +45,9 @@ bool session_is_interrupted(const struct session *session);
 /* False when interrupted meanwhile. */
 bool session_sleep(struct session *session, unsigned ms);
 
-/* A client of the registry at `url`, kept for the session. */
-struct oci_client *session_registry(struct session *session, const char *url);
+/* A client of the registry at `url`, kept for the session, logged in as the person's other clients
+ * are. Fails when the file of their logins makes no sense. */
+int session_registry(struct session *session, const char *url, struct oci_client **ret_client,
+                     struct error *error);
 /* Runs the loop until the flag is set or an interrupt came. */
 void session_run_until(struct session *session, const bool *done);

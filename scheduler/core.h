@@ -17,9 +17,10 @@
 struct scheduler_options {
     const char *address;
     uint16_t port;
-    const char *state;    /* folder */
-    const char *registry; /* "http://127.0.0.1:5000" */
-    const char *network;  /* "10.64.0.0/10": nodes get a /24 of it each */
+    const char *state;         /* folder */
+    const char *registry;      /* "http://127.0.0.1:5000" */
+    const char *registry_auth; /* file of logins for it; NULL: none */
+    const char *network;       /* "10.64.0.0/10": nodes get a /24 of it each */
     uint64_t lease_ms;
     uint64_t replace_after_ms;
     bool restored; /* the state came back from a backup */

@@ -20,6 +20,7 @@ static const char usage[] =
     "  --port PORT            and this port (7000); 0: any free one\n"
     "  --state DIR            where the state is (/var/lib/shoal/scheduler)\n"
     "  --registry URL         the cluster's registry (http://127.0.0.1:5000)\n"
+    "  --registry-auth FILE   logins for it, as docker, podman and skopeo write them (none)\n"
     "  --network NETWORK      addresses of guests, a /24 for each node (10.64.0.0/10)\n"
     "  --lease DURATION       a node is silent after so long without a status (10s)\n"
     "  --replace-after DURATION  instances of a silent node are replaced after so long more (30s)\n"
@@ -32,6 +33,7 @@ enum option_number {
     OPTION_PORT,
     OPTION_STATE,
     OPTION_REGISTRY,
+    OPTION_REGISTRY_AUTH,
     OPTION_NETWORK,
     OPTION_LEASE,
     OPTION_REPLACE_AFTER,
@@ -46,6 +48,7 @@ static const struct option long_options[] = {
     {"port", required_argument, NULL, OPTION_PORT},
     {"state", required_argument, NULL, OPTION_STATE},
     {"registry", required_argument, NULL, OPTION_REGISTRY},
+    {"registry-auth", required_argument, NULL, OPTION_REGISTRY_AUTH},
     {"network", required_argument, NULL, OPTION_NETWORK},
     {"lease", required_argument, NULL, OPTION_LEASE},
     {"replace-after", required_argument, NULL, OPTION_REPLACE_AFTER},
@@ -97,6 +100,9 @@ static int read_option(int number, struct arguments *arguments)
         if (strncmp(optarg, "http://", 7) != 0 || optarg[strlen(optarg) - 1] == '/')
             return refuse("registry", optarg, "a URL like http://127.0.0.1:5000 is needed");
         options->registry = optarg;
+        return 0;
+    case OPTION_REGISTRY_AUTH:
+        options->registry_auth = optarg;
         return 0;
     case OPTION_NETWORK:
         options->network = optarg;

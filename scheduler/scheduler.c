@@ -5,6 +5,7 @@
 
 #include "lib/http_server.h"
 #include "lib/log.h"
+#include "lib/registry_login.h"
 #include "lib/xalloc.h"
 #include "scheduler/controller.h"
 #include "scheduler/deployment.h"
@@ -171,7 +172,18 @@ static int open_store(struct scheduler *scheduler, struct error *error)
     return load(scheduler, error);
 }
 
-static void create_parts(struct scheduler *scheduler)
+static int read_login(const struct scheduler_options *options, struct registry_login *ret_login,
+                      struct error *error)
+{
+    struct registry_logins *logins = NULL;
+    if (registry_logins_load(options->registry_auth, &logins, error) < 0)
+        return -1;
+    int result = registry_logins_find(logins, options->registry, ret_login, error);
+    registry_logins_destroy(logins);
+    return result;
+}
+
+static void create_parts(struct scheduler *scheduler, const struct registry_login *login)
 {
     struct core *core = &scheduler->core;
     core->publication = publication_create(core);
@@ -179,8 +191,12 @@ static void create_parts(struct scheduler *scheduler)
     LIST_INIT(&core->deployments);
     core->controller = controller_create(core);
     core->http = http_client_create(core->loop);
-    core->registry = oci_client_create(&(struct oci_client_options){
-        .http = core->http, .url = scheduler->options.registry, .attempts = REGISTRY_ATTEMPTS});
+    core->registry =
+        oci_client_create(&(struct oci_client_options){.http = core->http,
+                                                       .url = scheduler->options.registry,
+                                                       .attempts = REGISTRY_ATTEMPTS,
+                                                       .username = login->username,
+                                                       .password = login->password});
     core->model.on_event = event_log_publish;
     core->model.data = core->events;
     uv_timer_init(core->loop, &scheduler->tick);
@@ -206,7 +222,9 @@ static int listen_for_requests(struct scheduler *scheduler, struct error *error)
 int scheduler_create(uv_loop_t *loop, const struct scheduler_options *options,
                      struct scheduler **ret_scheduler, struct error *error)
 {
-    if (subnets_check_network(options->network, error) < 0)
+    struct registry_login login = {0};
+    if (subnets_check_network(options->network, error) < 0 ||
+        read_login(options, &login, error) < 0)
         return -1;
     struct scheduler *scheduler = xcalloc(1, sizeof *scheduler);
     scheduler->options = *options;
@@ -215,11 +233,13 @@ int scheduler_create(uv_loop_t *loop, const struct scheduler_options *options,
     scheduler->core.clock = clock_system();
     model_init(&scheduler->core.model);
     if (open_store(scheduler, error) < 0) {
+        registry_login_release(&login);
         store_destroy(scheduler->core.store);
         scheduler_destroy(scheduler);
         return -1;
     }
-    create_parts(scheduler);
+    create_parts(scheduler, &login);
+    registry_login_release(&login);
     if (listen_for_requests(scheduler, error) < 0) {
         scheduler_stop(scheduler);
         uv_run(loop, UV_RUN_DEFAULT);
