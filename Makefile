@@ -68,6 +68,7 @@ PROGRAMS := $(addprefix $(BUILD)/bin/,shoal shoal-registry shoal-scheduler shoal
 all: $(PROGRAMS) examples ## build everything
 
 include examples/build.mk
+include tests/fuzz/build.mk
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -109,7 +110,7 @@ $(HOST_DRIVER): $(call objects,tests/integration/host_driver.c agent/host_protoc
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS) $(HOST_LIBS)
 
-check: all unit $(HOST_DRIVER) $(BUILD)/bench/boot_clock ## run the tests without installing anything
+check: all unit $(if $(SAN),,fuzz-build) $(HOST_DRIVER) $(BUILD)/bench/boot_clock ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test
@@ -123,7 +124,7 @@ demo: ## install what is missing, build, and run the whole story
 	@BUILD=$(BUILD) examples/demo.sh
 
 FORMATTED = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-SCRIPTS = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run tests/run
+SCRIPTS = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run tests/run tests/fuzz/run
 lint: ## formatting, layers, static analysis, clang's warnings
 	$(call say,LINT,'formatting')
 	$(Q)clang-format --dry-run -Werror $(FORMATTED)
@@ -182,6 +183,6 @@ clean: ## remove everything built
 	rm -rf build build-*
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile examples/build.mk | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t14
+	@grep -hE '^[a-z-]+:.*##' Makefile examples/build.mk tests/fuzz/build.mk | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t14
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

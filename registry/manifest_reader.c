@@ -8,11 +8,13 @@
 #define MEDIA_TYPE_MAX 255
 #define REFERENCES_MAX 4096
 
+/* NULL also for a text with a NUL in it: what is behind would count for others, not for us. */
 static const char *text_of(struct json_object *object, const char *key)
 {
     struct json_object *value;
     if (!json_object_object_get_ex(object, key, &value) ||
-        !json_object_is_type(value, json_type_string))
+        !json_object_is_type(value, json_type_string) ||
+        strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value))
         return NULL;
     return json_object_get_string(value);
 }
@@ -72,15 +74,28 @@ static int collect_references(struct json_object *document, struct metadata_refe
     return collect_list(document, "manifests", &references->manifests, error);
 }
 
+/* It becomes a header of answers. */
+static bool is_printable(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text <= ' ' || *text > '~')
+            return false;
+    }
+    return true;
+}
+
 /* The Content-Type is how it was called, and how it will be given back. */
 static int read_media_type(struct json_object *document, const char *content_type,
                            struct metadata_manifest *manifest, struct error *error)
 {
     const char *inside = text_of(document, "mediaType");
     AUTO_FREE char *outside =
-        content_type != NULL ? xstrndup(content_type, strcspn(content_type, "; ")) : NULL;
+        content_type != NULL ? xstrndup(content_type, strcspn(content_type, "; \t")) : NULL;
     if (outside == NULL || outside[0] == '\0')
         return error_set(error, ERROR_INVALID, "a manifest needs a Content-Type");
+    if (!is_printable(outside))
+        return error_set(error, ERROR_INVALID, "the Content-Type \"%.200s\" is no media type",
+                         outside);
     if (strlen(outside) > MEDIA_TYPE_MAX)
         return error_set(error, ERROR_INVALID, "the Content-Type is longer than %d characters",
                          MEDIA_TYPE_MAX);
@@ -98,7 +113,7 @@ static int read_document(struct json_object *document, const char *content_type,
     struct json_object *version, *subject;
     if (!json_object_is_type(document, json_type_object) ||
         !json_object_object_get_ex(document, "schemaVersion", &version) ||
-        json_object_get_int64(version) != 2)
+        !json_object_is_type(version, json_type_int) || json_object_get_int64(version) != 2)
         return error_set(error, ERROR_INVALID, "it is no object with \"schemaVersion\": 2");
     if (read_media_type(document, content_type, manifest, error) < 0 ||
         collect_references(document, references, error) < 0)

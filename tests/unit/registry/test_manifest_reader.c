@@ -100,11 +100,17 @@ static void what_is_no_manifest_is_refused_with_a_reason(void **state)
     expect_refused("", type, "");
     expect_refused("[]", type, "schemaVersion");
     expect_refused("{\"schemaVersion\": 1}", type, "schemaVersion");
+    expect_refused("{\"schemaVersion\": \"2\"}", type, "schemaVersion");
     expect_refused("{\"schemaVersion\": 2}", NULL, "Content-Type");
+    expect_refused("{\"schemaVersion\": 2}", " ", "Content-Type");
+    expect_refused("{\"schemaVersion\": 2}", "a/b\rX: y", "is no media type");
+    expect_refused("{\"schemaVersion\": 2}", "a/\x7f", "is no media type");
     expect_refused("{\"schemaVersion\": 2, \"mediaType\": \"text/plain\"}", type, "mediaType");
     expect_refused("{\"schemaVersion\": 2, \"layers\": {}}", type, "layers");
     expect_refused("{\"schemaVersion\": 2, \"layers\": [7]}", type, "layers[0]");
     expect_refused("{\"schemaVersion\": 2, \"config\": {\"digest\": \"sha256:../x\"}}", type,
+                   "config");
+    expect_refused("{\"schemaVersion\": 2, \"config\": {\"digest\": \"" A "\\u0000b\"}}", type,
                    "config");
     expect_refused("{\"schemaVersion\": 2, \"subject\": {}}", type, "subject");
 }
