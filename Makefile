@@ -110,7 +110,17 @@ $(HOST_DRIVER): $(call objects,tests/integration/host_driver.c agent/host_protoc
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS) $(HOST_LIBS)
 
-check: all unit $(if $(SAN),,fuzz-build) $(HOST_DRIVER) $(BUILD)/bench/boot_clock ## run the tests without installing anything
+REGISTRY_LOAD := $(BUILD)/bench/registry_load
+$(REGISTRY_LOAD): $(call objects,tests/bench/registry_load.c) $(BUILD)/libshoal.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
+
+.PHONY: bench-registry
+bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
+	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
+
+check: all unit $(if $(SAN),,fuzz-build) $(HOST_DRIVER) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test
