@@ -37,8 +37,10 @@ static bool is_elsewhere(struct json_object *descriptor)
            json_object_is_type(urls, json_type_array) && json_object_array_length(urls) > 0;
 }
 
+/* `elsewhere` gets what does not have to be here. */
 static int collect_list(struct json_object *document, const char *key,
-                        struct json_strings *references, struct error *error)
+                        struct json_strings *references, struct json_strings *elsewhere,
+                        struct error *error)
 {
     struct json_object *list;
     if (!json_object_object_get_ex(document, key, &list) || list == NULL)
@@ -52,8 +54,7 @@ static int collect_list(struct json_object *document, const char *key,
         const char *digest = digest_of(descriptor, error);
         if (digest == NULL)
             return error_wrap(error, "%s[%zu]", key, i);
-        if (!is_elsewhere(descriptor))
-            json_strings_add(references, digest);
+        json_strings_add(is_elsewhere(descriptor) ? elsewhere : references, digest);
     }
     return 0;
 }
@@ -68,10 +69,11 @@ static int collect_references(struct json_object *document, struct metadata_refe
             return error_wrap(error, "config");
         json_strings_add(&references->blobs, digest);
     }
-    if (collect_list(document, "layers", &references->blobs, error) < 0 ||
-        collect_list(document, "blobs", &references->blobs, error) < 0)
+    struct json_strings *elsewhere = &references->elsewhere;
+    if (collect_list(document, "layers", &references->blobs, elsewhere, error) < 0 ||
+        collect_list(document, "blobs", &references->blobs, elsewhere, error) < 0)
         return -1;
-    return collect_list(document, "manifests", &references->manifests, error);
+    return collect_list(document, "manifests", &references->manifests, elsewhere, error);
 }
 
 /* It becomes a header of answers. */
@@ -106,6 +108,20 @@ static int read_media_type(struct json_object *document, const char *content_typ
     return 0;
 }
 
+/* What a list of referrers says of it (distribution spec 1.1, "Listing Referrers"): its own
+ * artifactType, or for an image its config's media type, and its annotations. */
+static void read_referrer(struct json_object *document, struct metadata_manifest *manifest)
+{
+    struct json_object *config, *annotations;
+    const char *type = text_of(document, "artifactType");
+    if ((type == NULL || type[0] == '\0') && json_object_object_get_ex(document, "config", &config))
+        type = text_of(config, "mediaType");
+    manifest->artifact_type = xstrdup(type);
+    if (json_object_object_get_ex(document, "annotations", &annotations) &&
+        json_object_is_type(annotations, json_type_object))
+        manifest->annotations = json_text(annotations);
+}
+
 static int read_document(struct json_object *document, const char *content_type,
                          struct metadata_manifest *manifest, struct metadata_references *references,
                          struct error *error)
@@ -124,6 +140,7 @@ static int read_document(struct json_object *document, const char *content_type,
             return error_wrap(error, "subject");
         manifest->subject = xstrdup(digest);
     }
+    read_referrer(document, manifest);
     return 0;
 }
 

@@ -74,13 +74,26 @@ static int lock_state(struct registry *registry, const char *state, struct error
     return 0;
 }
 
+/* Of a blob that was stored when sizes were not: one that is not there has none. */
+static int size_of_blob(const char *digest, void *data, uint64_t *ret_size, struct error *error)
+{
+    AUTO_CLOSE int descriptor = -1;
+    struct error why = ERROR_INIT;
+    if (blob_store_open_blob(data, digest, &descriptor, ret_size, &why) == 0)
+        return 0;
+    *ret_size = 0;
+    return why.code == ERROR_NOT_FOUND ? 0 : error_copy(error, &why);
+}
+
 static int open_state(struct registry *registry, const char *state, struct error *error)
 {
     AUTO_FREE char *database = xasprintf("%s/metadata.db", state);
     if (file_make_directory(state, 0700, error) < 0 || lock_state(registry, state, error) < 0 ||
         blob_store_open(state, &registry->blobs, error) < 0)
         return -1;
-    return metadata_open(database, &registry->metadata, error);
+    if (metadata_open(database, &registry->metadata, error) < 0)
+        return -1;
+    return metadata_learn_sizes(registry->metadata, size_of_blob, registry->blobs, error);
 }
 
 static int start_server(struct registry *registry, const struct registry_settings *settings,

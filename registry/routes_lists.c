@@ -11,8 +11,7 @@
 #include "registry/routes.h"
 
 #define PAGE_MAX 1000
-/* Manifests that one page of referrers looks at, and the bytes of all of them together, which bound
- * what their annotations can make of the answer. */
+/* Manifests that one page of referrers has, and the bytes of all their annotations together. */
 #define REFERRERS_MAX       1000
 #define REFERRERS_BYTES_MAX OCI_MANIFEST_LIMIT
 
@@ -105,52 +104,35 @@ struct referrers {
     bool has_more;
 };
 
-/* A manifest's own artifactType, or for an image its config's media type (image spec 1.1). */
-static const char *artifact_type_of(struct json_object *document)
+static void add_referrer(struct referrers *referrers, const struct metadata_referrer *referrer)
 {
-    struct json_object *value, *config;
-    if (json_object_object_get_ex(document, "artifactType", &value))
-        return json_object_get_string(value);
-    if (json_object_object_get_ex(document, "config", &config) &&
-        json_object_object_get_ex(config, "mediaType", &value))
-        return json_object_get_string(value);
-    return NULL;
-}
-
-static void add_referrer(struct referrers *referrers, const struct metadata_manifest *manifest)
-{
-    AUTO_JSON struct json_object *document = NULL;
-    struct json_object *annotations;
-    if (json_parse(manifest->bytes, manifest->length, &document, NULL) < 0)
-        return;
-    const char *type = artifact_type_of(document);
-    if (referrers->wanted_type != NULL &&
-        (type == NULL || strcmp(type, referrers->wanted_type) != 0))
-        return;
-    struct json_object *entry = json_object_new_object();
-    json_object_object_add(entry, "mediaType", json_object_new_string(manifest->media_type));
-    json_object_object_add(entry, "digest", json_object_new_string(manifest->digest));
-    json_object_object_add(entry, "size", json_object_new_uint64(manifest->length));
-    if (type != NULL)
-        json_object_object_add(entry, "artifactType", json_object_new_string(type));
-    if (json_object_object_get_ex(document, "annotations", &annotations))
-        json_object_object_add(entry, "annotations", json_object_get(annotations));
+    struct json_object *entry = json_object_new_object(), *annotations = NULL;
+    json_object_object_add(entry, "mediaType", json_object_new_string(referrer->media_type));
+    json_object_object_add(entry, "digest", json_object_new_string(referrer->digest));
+    json_object_object_add(entry, "size", json_object_new_uint64(referrer->size));
+    if (referrer->artifact_type != NULL)
+        json_object_object_add(entry, "artifactType",
+                               json_object_new_string(referrer->artifact_type));
+    if (referrer->annotations != NULL &&
+        json_parse(referrer->annotations, strlen(referrer->annotations), &annotations, NULL) == 0)
+        json_object_object_add(entry, "annotations", annotations);
     json_object_array_add(referrers->list, entry);
 }
 
-static bool take_referrer(const struct metadata_manifest *manifest, void *data)
+static bool take_referrer(const struct metadata_referrer *referrer, void *data)
 {
     struct referrers *referrers = data;
+    size_t bytes = referrer->annotations != NULL ? strlen(referrer->annotations) : 0;
     /* At least one a page, so that every page leads on. */
-    if (referrers->count > 0 && (referrers->count == REFERRERS_MAX ||
-                                 manifest->length > REFERRERS_BYTES_MAX - referrers->bytes)) {
+    if (referrers->count > 0 &&
+        (referrers->count == REFERRERS_MAX || bytes > REFERRERS_BYTES_MAX - referrers->bytes)) {
         referrers->has_more = true;
         return false;
     }
     referrers->count++;
-    referrers->bytes += manifest->length;
-    referrers->last = manifest->id;
-    add_referrer(referrers, manifest);
+    referrers->bytes += bytes;
+    referrers->last = referrer->id;
+    add_referrer(referrers, referrer);
     return true;
 }
 
@@ -185,8 +167,8 @@ void route_referrers(struct http_request *request, void *data)
     json_object_object_add(index, "schemaVersion", json_object_new_int(2));
     json_object_object_add(index, "mediaType", json_object_new_string(OCI_INDEX_TYPE));
     json_object_object_add(index, "manifests", referrers.list);
-    if (metadata_list_referrers(registry->metadata, repository, digest, last, take_referrer,
-                                &referrers, &error) < 0) {
+    if (metadata_list_referrers(registry->metadata, repository, digest, referrers.wanted_type, last,
+                                take_referrer, &referrers, &error) < 0) {
         oci_error_respond_failure(request, &error);
         return;
     }

@@ -18,7 +18,7 @@ void route_manifest_get(struct http_request *request, void *data)
 {
     struct registry *registry = data;
     struct error error = ERROR_INIT;
-    struct metadata_manifest manifest = {0};
+    const struct metadata_manifest *manifest = NULL;
     const char *repository = route_repository(request);
     if (repository == NULL)
         return;
@@ -32,25 +32,56 @@ void route_manifest_get(struct http_request *request, void *data)
     } else {
         if (strcmp(http_request_method(request), "GET") == 0)
             registry_count(registry, COUNTER_MANIFESTS_PULLED, 1);
-        http_request_add_header(request, "Docker-Content-Digest", manifest.digest);
-        http_request_respond(request, 200, manifest.media_type, manifest.bytes, manifest.length);
+        http_request_add_header(request, "Docker-Content-Digest", manifest->digest);
+        http_request_respond(request, 200, manifest->media_type, manifest->bytes, manifest->length);
     }
-    metadata_manifest_finish(&manifest);
+    metadata_manifest_release(manifest);
+}
+
+/* Something that was not done because of what is there. */
+static void respond_refusal(struct http_request *request, const char *repository,
+                            const struct metadata_refusal *refusal)
+{
+    switch (refusal->reason) {
+    case METADATA_MISSING:
+        oci_error_respond(request, OCI_MANIFEST_BLOB_UNKNOWN,
+                          "it refers to %s, which repository %s does not have: push that first",
+                          refusal->name, repository);
+        return;
+    case METADATA_LISTED:
+        oci_error_respond_status(request, OCI_UNSUPPORTED, 405,
+                                 "index %s lists it: delete that first", refusal->name);
+        return;
+    case METADATA_IMMUTABLE:
+        oci_error_respond_status(request, OCI_UNSUPPORTED, 403,
+                                 "tag %s of repository %s must not change", refusal->name,
+                                 repository);
+        return;
+    case METADATA_OVER_QUOTA:
+        oci_error_respond_status(request, OCI_UNSUPPORTED, 403,
+                                 "repository %s would be over its quota", repository);
+        return;
+    case METADATA_NOT_REFUSED:
+        break;
+    }
+    respond_unknown(request, repository);
 }
 
 void route_manifest_delete(struct http_request *request, void *data)
 {
     struct registry *registry = data;
     struct error error = ERROR_INIT;
+    struct metadata_refusal refusal = {0};
     const char *repository = route_repository(request);
     const char *reference = http_request_parameter(request, "reference");
     if (repository == NULL)
         return;
-    int found = metadata_remove_manifest(registry->metadata, repository, reference, &error);
+    int found =
+        metadata_remove_manifest(registry->metadata, repository, reference, NULL, &refusal, &error);
     if (found < 0) {
         oci_error_respond_failure(request, &error);
     } else if (found == 0) {
-        respond_unknown(request, repository);
+        respond_refusal(request, repository, &refusal);
     } else {
         registry_count(registry, COUNTER_DELETIONS, 1);
         log_info("manifest deleted", "repository", repository, "reference", reference);
@@ -74,17 +105,19 @@ static void store(struct http_request *request, struct registry *registry, const
                   const struct metadata_references *references)
 {
     struct error error = ERROR_INIT;
-    char missing[DIGEST_TEXT_MAX] = "";
-    int stored = metadata_put_manifest(registry->metadata, repository, manifest, tag, references,
-                                       missing, &error);
+    struct metadata_refusal refusal = {0};
+    struct json_strings tags = {0};
+    if (tag != NULL)
+        json_strings_add(&tags, tag);
+    int stored = metadata_put_manifest(registry->metadata, repository, manifest, &tags, references,
+                                       NULL, &refusal, &error);
+    json_strings_release(&tags);
     if (stored < 0) {
         oci_error_respond_failure(request, &error);
         return;
     }
     if (stored == 0) {
-        oci_error_respond(request, OCI_MANIFEST_BLOB_UNKNOWN,
-                          "it refers to %s, which repository %s does not have: push that first",
-                          missing, repository);
+        respond_refusal(request, repository, &refusal);
         return;
     }
     registry_count(registry, COUNTER_MANIFESTS_PUSHED, 1);

@@ -181,10 +181,13 @@ static int check_chunk_end(struct http_request *request, struct transfer *transf
 static int publish(struct registry *registry, struct blob_upload *upload, const char *repository,
                    const char *digest, struct error *error)
 {
+    uint64_t size = blob_upload_size(upload);
     pthread_mutex_lock(&registry->publishing);
     int result = blob_upload_publish(upload, digest, error);
     if (result == 0)
-        result = metadata_add_blob(registry->metadata, repository, digest, error);
+        result = metadata_add_blob(registry->metadata, repository, digest, size, NULL, error) < 0
+                     ? -1
+                     : 0;
     pthread_mutex_unlock(&registry->publishing);
     return result;
 }
@@ -283,7 +286,7 @@ void route_upload_post(struct http_request *request, void *data)
     /* What cannot be mounted is uploaded: the spec's fallback. */
     int mounted = 0;
     if (mount != NULL && digest_is_valid(mount) && from != NULL && repository_is_valid(from))
-        mounted = metadata_mount_blob(registry->metadata, from, repository, mount, &error);
+        mounted = metadata_mount_blob(registry->metadata, from, repository, mount, NULL, &error);
     if (mounted < 0)
         oci_error_respond_failure(request, &error);
     else if (mounted == 1)

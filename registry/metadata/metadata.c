@@ -1,110 +1,34 @@
+/* Opening, blobs and uploads. */
 #include "registry/metadata/metadata.h"
 
-#include <pthread.h>
-
 #include "lib/cleanup.h"
-#include "lib/database.h"
+#include "lib/clock.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "registry/metadata/metadata_internal.h"
 
-static const char *const migrations[] = {
-    "CREATE TABLE repositories (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
-    "CREATE TABLE blobs ("
-    "  repository INTEGER NOT NULL REFERENCES repositories (id), digest TEXT NOT NULL,"
-    "  PRIMARY KEY (repository, digest)) WITHOUT ROWID;"
-    "CREATE INDEX blobs_by_digest ON blobs (digest);"
-    "CREATE TABLE manifests ("
-    "  id INTEGER PRIMARY KEY,"
-    "  repository INTEGER NOT NULL REFERENCES repositories (id), digest TEXT NOT NULL,"
-    "  media_type TEXT NOT NULL, subject TEXT, bytes BLOB NOT NULL,"
-    "  UNIQUE (repository, digest));"
-    "CREATE INDEX manifests_by_subject ON manifests (repository, subject)"
-    "  WHERE subject IS NOT NULL;"
-    "CREATE TABLE tags ("
-    "  repository INTEGER NOT NULL REFERENCES repositories (id), name TEXT NOT NULL,"
-    "  manifest INTEGER NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,"
-    "  PRIMARY KEY (repository, name)) WITHOUT ROWID;"
-    "CREATE INDEX tags_by_manifest ON tags (manifest);"
-    "CREATE TABLE uploads (id TEXT PRIMARY KEY, repository TEXT NOT NULL) WITHOUT ROWID;",
-    NULL,
-};
+/* Connections for reading: more would wait for the processors. Each has a cache of some pages. */
+#define READERS_MAX 16
 
-enum statement {
-    HAS_REPOSITORY,
-    ADD_REPOSITORY,
-    HAS_BLOB,
-    ADD_BLOB,
-    REMOVE_BLOB,
-    COUNT_BLOB,
-    HAS_MANIFEST,
-    PUT_MANIFEST,
-    PUT_TAG,
-    GET_BY_DIGEST,
-    GET_BY_TAG,
-    REMOVE_MANIFEST,
-    REMOVE_TAG,
-    LIST_TAGS,
-    LIST_REPOSITORIES,
-    LIST_REFERRERS,
-    ADD_UPLOAD,
-    HAS_UPLOAD,
-    REMOVE_UPLOAD,
-    STATEMENT_COUNT,
-};
-
-#define REPOSITORY_ID "(SELECT id FROM repositories WHERE name = ?1)"
-
-static const char *const statements[STATEMENT_COUNT] = {
-    [HAS_REPOSITORY] = "SELECT 1 FROM repositories WHERE name = ?1",
-    [ADD_REPOSITORY] = "INSERT INTO repositories (name) VALUES (?1) ON CONFLICT DO NOTHING",
-    [HAS_BLOB] = "SELECT 1 FROM blobs WHERE repository = " REPOSITORY_ID " AND digest = ?2",
-    [ADD_BLOB] = "INSERT INTO blobs VALUES (" REPOSITORY_ID ", ?2) ON CONFLICT DO NOTHING",
-    [REMOVE_BLOB] = "DELETE FROM blobs WHERE repository = " REPOSITORY_ID " AND digest = ?2",
-    [COUNT_BLOB] = "SELECT 1 FROM blobs WHERE digest = ?1 LIMIT 1",
-    [HAS_MANIFEST] = "SELECT 1 FROM manifests WHERE repository = " REPOSITORY_ID " AND digest = ?2",
-    [PUT_MANIFEST] = "INSERT INTO manifests (repository, digest, media_type, subject, bytes)"
-                     " VALUES (" REPOSITORY_ID ", ?2, ?3, ?4, ?5) ON CONFLICT (repository, digest)"
-                     " DO UPDATE SET media_type = ?3, subject = ?4",
-    [PUT_TAG] = "INSERT INTO tags VALUES (" REPOSITORY_ID ", ?2, (SELECT id FROM manifests"
-                " WHERE repository = " REPOSITORY_ID " AND digest = ?3))"
-                " ON CONFLICT (repository, name) DO UPDATE SET manifest = excluded.manifest",
-    [GET_BY_DIGEST] = "SELECT digest, media_type, subject, bytes, id FROM manifests"
-                      " WHERE repository = " REPOSITORY_ID " AND digest = ?2",
-    [GET_BY_TAG] = "SELECT digest, media_type, subject, bytes, id FROM tags"
-                   " JOIN manifests ON manifests.id = tags.manifest"
-                   " WHERE tags.repository = " REPOSITORY_ID " AND tags.name = ?2",
-    [REMOVE_MANIFEST] =
-        "DELETE FROM manifests WHERE repository = " REPOSITORY_ID " AND digest = ?2",
-    [REMOVE_TAG] = "DELETE FROM tags WHERE repository = " REPOSITORY_ID " AND name = ?2",
-    [LIST_TAGS] = "SELECT name FROM tags WHERE repository = " REPOSITORY_ID
-                  " AND name > ?2 ORDER BY name LIMIT ?3",
-    [LIST_REPOSITORIES] = "SELECT name FROM repositories WHERE name > ?1 ORDER BY name LIMIT ?2",
-    [LIST_REFERRERS] =
-        "SELECT digest, media_type, subject, bytes, id FROM manifests"
-        " WHERE repository = " REPOSITORY_ID " AND subject = ?2 AND id > ?3 ORDER BY id",
-    [ADD_UPLOAD] = "INSERT INTO uploads VALUES (?1, ?2)",
-    [HAS_UPLOAD] = "SELECT 1 FROM uploads WHERE id = ?1 AND repository = ?2",
-    [REMOVE_UPLOAD] = "DELETE FROM uploads WHERE id = ?1",
-};
-
-struct metadata {
-    struct database *database;
-    struct database_statement *statements[STATEMENT_COUNT];
-    pthread_mutex_t lock;
-};
+#define CACHED_MANIFEST_BYTES ((size_t)16 << 20)
+#define CACHED_MANIFESTS      16384
+#define CACHED_BLOB_BYTES     ((size_t)4 << 20)
+#define CACHED_BLOBS          16384
 
 int metadata_open(const char *path, struct metadata **ret_metadata, struct error *error)
 {
-    struct metadata *metadata = xcalloc(1, sizeof *metadata);
-    pthread_mutex_init(&metadata->lock, NULL);
-    int result = database_open(path, migrations, &metadata->database, error);
-    for (size_t i = 0; result == 0 && i < STATEMENT_COUNT; i++)
-        result =
-            database_prepare(metadata->database, statements[i], &metadata->statements[i], error);
-    if (result < 0) {
-        metadata_close(metadata);
+    struct database *database = NULL;
+    if (database_open(path, schema_migrations, &database, error) < 0)
+        return -1;
+    if (schema_read_manifests(database, error) < 0) {
+        database_close(database);
         return -1;
     }
+    struct metadata *metadata = xcalloc(1, sizeof *metadata);
+    metadata->writer = writer_create(database);
+    metadata->readers = readers_create(path, READERS_MAX);
+    metadata->manifests = cache_create(CACHED_MANIFEST_BYTES, CACHED_MANIFESTS);
+    metadata->blobs = cache_create(CACHED_BLOB_BYTES, CACHED_BLOBS);
     *ret_metadata = metadata;
     return 0;
 }
@@ -113,329 +37,245 @@ void metadata_close(struct metadata *metadata)
 {
     if (metadata == NULL)
         return;
-    for (size_t i = 0; i < STATEMENT_COUNT; i++)
-        database_statement_destroy(metadata->statements[i]);
-    database_close(metadata->database);
-    pthread_mutex_destroy(&metadata->lock);
+    cache_destroy(metadata->blobs);
+    cache_destroy(metadata->manifests);
+    readers_destroy(metadata->readers);
+    writer_destroy(metadata->writer);
     free(metadata);
 }
 
-void metadata_manifest_finish(struct metadata_manifest *manifest)
+int metadata_back_up(struct metadata *metadata, const char *path, struct error *error)
 {
-    free(manifest->media_type);
-    free(manifest->bytes);
-    free(manifest->subject);
-    *manifest = (struct metadata_manifest){0};
-}
-
-void metadata_references_finish(struct metadata_references *references)
-{
-    json_strings_release(&references->blobs);
-    json_strings_release(&references->manifests);
-}
-
-/* --- one statement, with the lock held --- */
-
-static struct database_statement *bind(struct metadata *metadata, enum statement which,
-                                       const char *first, const char *second)
-{
-    struct database_statement *statement = metadata->statements[which];
-    database_bind_text(statement, 1, first);
-    if (second != NULL)
-        database_bind_text(statement, 2, second);
-    return statement;
-}
-
-static int run(struct metadata *metadata, enum statement which, const char *first,
-               const char *second, struct error *error)
-{
-    return database_run(bind(metadata, which, first, second), error);
-}
-
-/* 1 when there is a row. */
-static int look(struct metadata *metadata, enum statement which, const char *first,
-                const char *second, struct error *error)
-{
-    struct database_statement *statement = bind(metadata, which, first, second);
-    int result = database_step(statement, error);
-    if (result == 1)
-        database_reset(statement);
+    struct connection *connection = readers_take(metadata->readers, error);
+    if (connection == NULL)
+        return -1;
+    int result = database_back_up(connection_database(connection), path, error);
+    readers_give(metadata->readers, connection);
     return result;
 }
 
-/* Ends a transaction whose steps ended with `result`: what found nothing or failed leaves nothing.
- */
-static int end(struct metadata *metadata, int result, struct error *error)
+int metadata_look(struct metadata *metadata, enum statement which, const char *first,
+                  const char *second, struct error *error)
 {
-    if (result > 0 && database_commit(metadata->database, error) == 0)
-        return result;
-    database_rollback(metadata->database);
-    return result > 0 ? -1 : result;
-}
-
-static int look_locked(struct metadata *metadata, enum statement which, const char *first,
-                       const char *second, struct error *error)
-{
-    pthread_mutex_lock(&metadata->lock);
-    int result = look(metadata, which, first, second, error);
-    pthread_mutex_unlock(&metadata->lock);
+    struct connection *connection = readers_take(metadata->readers, error);
+    if (connection == NULL)
+        return -1;
+    int result = connection_look(connection, which, first, second, error);
+    readers_give(metadata->readers, connection);
     return result;
 }
 
-static int run_locked(struct metadata *metadata, enum statement which, const char *first,
-                      const char *second, struct error *error)
+int64_t metadata_now(void)
 {
-    pthread_mutex_lock(&metadata->lock);
-    int result = run(metadata, which, first, second, error);
-    pthread_mutex_unlock(&metadata->lock);
-    return result;
+    return (int64_t)clock_wall_ms(clock_system());
+}
+
+int metadata_read_used(struct connection *connection, const char *repository, uint64_t *ret_used,
+                       struct error *error)
+{
+    struct database_statement *get = connection_bind(connection, GET_USED, repository, NULL, error);
+    int found = get == NULL ? -1 : database_step(get, error);
+    if (found < 0)
+        return -1;
+    *ret_used = 0;
+    if (found == 1) {
+        *ret_used = (uint64_t)database_column_int(get, 0);
+        database_reset(get);
+    }
+    return 0;
+}
+
+int metadata_check_quota(struct connection *connection, const char *repository, uint64_t before,
+                         const struct metadata_rules *rules, struct error *error)
+{
+    uint64_t used;
+    if (rules == NULL || rules->quota == UINT64_MAX)
+        return 1;
+    if (metadata_read_used(connection, repository, &used, error) < 0)
+        return -1;
+    /* What adds nothing is fine, also where the quota was lowered since. */
+    return used <= rules->quota || used <= before;
 }
 
 /* --- blobs --- */
 
+struct blob_operation {
+    const char *from;
+    const char *repository;
+    const char *digest;
+    uint64_t size;
+    const struct metadata_rules *rules;
+    bool is_last;
+};
+
 int metadata_has_blob(struct metadata *metadata, const char *repository, const char *digest,
                       struct error *error)
 {
-    return look_locked(metadata, HAS_BLOB, repository, digest, error);
+    const struct metadata_manifest *none = NULL;
+    if (cache_find(metadata->blobs, repository, digest, &none))
+        return 1;
+    uint64_t generation = cache_generation(metadata->blobs, repository);
+    int found = metadata_look(metadata, HAS_BLOB, repository, digest, error);
+    if (found == 1)
+        cache_keep(metadata->blobs, repository, digest, generation, NULL);
+    return found;
 }
 
-static int add_blob(struct metadata *metadata, const char *repository, const char *digest,
-                    struct error *error)
+int metadata_holds_digest(struct metadata *metadata, const char *digest, struct error *error)
 {
-    if (run(metadata, ADD_REPOSITORY, repository, NULL, error) < 0)
+    return metadata_look(metadata, HAS_DIGEST, digest, NULL, error);
+}
+
+static int run_add_blob(struct connection *connection, void *data, struct error *error)
+{
+    const struct blob_operation *add = data;
+    uint64_t before;
+    if (connection_run(connection, ADD_REPOSITORY, add->repository, NULL, error) < 0 ||
+        metadata_read_used(connection, add->repository, &before, error) < 0)
         return -1;
-    return run(metadata, ADD_BLOB, repository, digest, error) < 0 ? -1 : 1;
+    struct database_statement *insert = connection_bind(
+        connection, add->from != NULL ? MOUNT_BLOB : ADD_BLOB, add->repository, add->digest, error);
+    if (insert == NULL)
+        return -1;
+    if (add->from != NULL)
+        database_bind_text(insert, 3, add->from);
+    else
+        database_bind_int(insert, 3, (int64_t)add->size);
+    database_bind_int(insert, 4, metadata_now());
+    if (database_run(insert, error) < 0)
+        return -1;
+    return metadata_check_quota(connection, add->repository, before, add->rules, error);
 }
 
 int metadata_add_blob(struct metadata *metadata, const char *repository, const char *digest,
-                      struct error *error)
+                      uint64_t size, const struct metadata_rules *rules, struct error *error)
 {
-    pthread_mutex_lock(&metadata->lock);
-    int result = database_begin(metadata->database, error);
-    if (result == 0)
-        result = end(metadata, add_blob(metadata, repository, digest, error), error);
-    pthread_mutex_unlock(&metadata->lock);
-    return result < 0 ? -1 : 0;
+    struct blob_operation add = {
+        .repository = repository, .digest = digest, .size = size, .rules = rules};
+    return writer_run(metadata->writer, run_add_blob, &add, error);
+}
+
+static int run_mount_blob(struct connection *connection, void *data, struct error *error)
+{
+    const struct blob_operation *mount = data;
+    int found = connection_look(connection, HAS_BLOB, mount->from, mount->digest, error);
+    return found == 1 ? run_add_blob(connection, data, error) : found;
 }
 
 int metadata_mount_blob(struct metadata *metadata, const char *from, const char *repository,
-                        const char *digest, struct error *error)
+                        const char *digest, const struct metadata_rules *rules, struct error *error)
 {
-    pthread_mutex_lock(&metadata->lock);
-    int result = database_begin(metadata->database, error);
-    if (result == 0) {
-        result = look(metadata, HAS_BLOB, from, digest, error);
-        if (result == 1)
-            result = add_blob(metadata, repository, digest, error);
-        result = end(metadata, result, error);
-    }
-    pthread_mutex_unlock(&metadata->lock);
-    return result;
+    struct blob_operation mount = {
+        .from = from, .repository = repository, .digest = digest, .rules = rules};
+    return writer_run(metadata->writer, run_mount_blob, &mount, error);
 }
 
-static int remove_blob(struct metadata *metadata, const char *repository, const char *digest,
-                       bool *last, struct error *error)
+static int run_remove_blob(struct connection *connection, void *data, struct error *error)
 {
-    if (run(metadata, REMOVE_BLOB, repository, digest, error) < 0)
+    struct blob_operation *remove = data;
+    if (connection_run(connection, REMOVE_BLOB, remove->repository, remove->digest, error) < 0)
         return -1;
-    if (database_changes(metadata->database) == 0)
+    if (database_changes(connection_database(connection)) == 0)
         return 0;
-    int others = look(metadata, COUNT_BLOB, digest, NULL, error);
-    *last = others == 0;
+    int others = connection_look(connection, HAS_DIGEST, remove->digest, NULL, error);
+    remove->is_last = others == 0;
     return others < 0 ? -1 : 1;
 }
 
 int metadata_remove_blob(struct metadata *metadata, const char *repository, const char *digest,
                          bool *ret_last, struct error *error)
 {
-    bool last = false;
-    pthread_mutex_lock(&metadata->lock);
-    int result = database_begin(metadata->database, error);
-    if (result == 0)
-        result = end(metadata, remove_blob(metadata, repository, digest, &last, error), error);
-    pthread_mutex_unlock(&metadata->lock);
+    struct blob_operation remove = {.repository = repository, .digest = digest};
+    int result = writer_run(metadata->writer, run_remove_blob, &remove, error);
+    cache_forget(metadata->blobs, repository);
     if (result == 1)
-        *ret_last = last;
+        *ret_last = remove.is_last;
     return result;
 }
 
-/* --- manifests --- */
-
-static int check_present(struct metadata *metadata, enum statement which, const char *repository,
-                         const struct json_strings *digests, char *missing, struct error *error)
+static int run_size_blobs(struct connection *connection, void *data, struct error *error)
 {
-    for (size_t i = 0; i < digests->count; i++) {
-        int found = look(metadata, which, repository, digests->items[i], error);
-        if (found == 0)
-            text_copy(missing, DIGEST_TEXT_MAX, digests->items[i]);
-        if (found != 1)
-            return found;
-    }
-    return 1;
-}
-
-static int store_manifest(struct metadata *metadata, const char *repository,
-                          const struct metadata_manifest *manifest, const char *tag,
-                          struct error *error)
-{
-    if (run(metadata, ADD_REPOSITORY, repository, NULL, error) < 0)
+    const struct blob_operation *learnt = data;
+    struct database_statement *set =
+        connection_bind(connection, SIZE_BLOBS, learnt->digest, NULL, error);
+    if (set == NULL)
         return -1;
-    struct database_statement *put = bind(metadata, PUT_MANIFEST, repository, manifest->digest);
-    database_bind_text(put, 3, manifest->media_type);
-    database_bind_text(put, 4, manifest->subject);
-    database_bind_blob(put, 5, manifest->bytes, manifest->length);
-    if (database_run(put, error) < 0)
+    database_bind_int(set, 2, (int64_t)learnt->size);
+    return database_run(set, error) < 0 ? -1 : 1;
+}
+
+/* 1: `ret_digest` is a blob whose size is not known. */
+static int next_unsized(struct metadata *metadata, char ret_digest[DIGEST_ANY_MAX],
+                        struct error *error)
+{
+    struct connection *connection = readers_take(metadata->readers, error);
+    if (connection == NULL)
         return -1;
-    if (tag == NULL)
-        return 1;
-    put = bind(metadata, PUT_TAG, repository, tag);
-    database_bind_text(put, 3, manifest->digest);
-    return database_run(put, error) < 0 ? -1 : 1;
-}
-
-int metadata_put_manifest(struct metadata *metadata, const char *repository,
-                          const struct metadata_manifest *manifest, const char *tag,
-                          const struct metadata_references *references,
-                          char ret_missing[DIGEST_TEXT_MAX], struct error *error)
-{
-    pthread_mutex_lock(&metadata->lock);
-    int result = database_begin(metadata->database, error);
-    if (result == 0) {
-        result =
-            check_present(metadata, HAS_BLOB, repository, &references->blobs, ret_missing, error);
-        if (result == 1)
-            result = check_present(metadata, HAS_MANIFEST, repository, &references->manifests,
-                                   ret_missing, error);
-        if (result == 1)
-            result = store_manifest(metadata, repository, manifest, tag, error);
-        result = end(metadata, result, error);
+    struct database_statement *next = connection_prepare(connection, NEXT_UNSIZED, error);
+    int found = next == NULL ? -1 : database_step(next, error);
+    if (found == 1) {
+        text_copy(ret_digest, DIGEST_ANY_MAX, database_column_text(next, 0));
+        database_reset(next);
     }
-    pthread_mutex_unlock(&metadata->lock);
-    return result;
+    readers_give(metadata->readers, connection);
+    return found;
 }
 
-static void read_manifest(struct database_statement *row, struct metadata_manifest *ret_manifest)
+int metadata_learn_sizes(struct metadata *metadata,
+                         int (*size_of)(const char *digest, void *data, uint64_t *ret_size,
+                                        struct error *error),
+                         void *data, struct error *error)
 {
-    size_t length;
-    const void *bytes = database_column_blob(row, 3, &length);
-    text_copy(ret_manifest->digest, sizeof ret_manifest->digest, database_column_text(row, 0));
-    ret_manifest->media_type = xstrdup(database_column_text(row, 1));
-    ret_manifest->subject = xstrdup(database_column_text(row, 2));
-    ret_manifest->bytes = xmemdup(bytes != NULL ? bytes : "", length);
-    ret_manifest->length = length;
-    ret_manifest->id = (uint64_t)database_column_int(row, 4);
-}
-
-int metadata_get_manifest(struct metadata *metadata, const char *repository, const char *reference,
-                          struct metadata_manifest *ret_manifest, struct error *error)
-{
-    enum statement which = digest_is_valid(reference) ? GET_BY_DIGEST : GET_BY_TAG;
-    pthread_mutex_lock(&metadata->lock);
-    struct database_statement *get = bind(metadata, which, repository, reference);
-    int result = database_step(get, error);
-    if (result == 1) {
-        read_manifest(get, ret_manifest);
-        database_reset(get);
+    char digest[DIGEST_ANY_MAX];
+    int found;
+    while ((found = next_unsized(metadata, digest, error)) == 1) {
+        struct blob_operation learnt = {.digest = digest};
+        if (size_of(digest, data, &learnt.size, error) < 0 ||
+            writer_run(metadata->writer, run_size_blobs, &learnt, error) < 0)
+            return error_wrap(error, "learn the size of blob %s", digest);
     }
-    pthread_mutex_unlock(&metadata->lock);
-    return result;
-}
-
-int metadata_remove_manifest(struct metadata *metadata, const char *repository,
-                             const char *reference, struct error *error)
-{
-    enum statement which = digest_is_valid(reference) ? REMOVE_MANIFEST : REMOVE_TAG;
-    pthread_mutex_lock(&metadata->lock);
-    int result = run(metadata, which, repository, reference, error);
-    if (result == 0)
-        result = database_changes(metadata->database) > 0;
-    pthread_mutex_unlock(&metadata->lock);
-    return result;
-}
-
-/* --- lists --- */
-
-int metadata_has_repository(struct metadata *metadata, const char *repository, struct error *error)
-{
-    return look_locked(metadata, HAS_REPOSITORY, repository, NULL, error);
-}
-
-/* Collects the first column of every row. */
-static int collect(struct database_statement *statement, struct json_strings *ret_names,
-                   struct error *error)
-{
-    struct json_strings names = {0};
-    int result;
-    while ((result = database_step(statement, error)) == 1)
-        json_strings_add(&names, database_column_text(statement, 0));
-    if (result < 0)
-        json_strings_release(&names);
-    else
-        *ret_names = names;
-    return result;
-}
-
-int metadata_list_tags(struct metadata *metadata, const char *repository, const char *last,
-                       uint64_t limit, struct json_strings *ret_names, struct error *error)
-{
-    pthread_mutex_lock(&metadata->lock);
-    struct database_statement *list = bind(metadata, LIST_TAGS, repository, last);
-    database_bind_int(list, 3, (int64_t)limit);
-    int result = collect(list, ret_names, error);
-    pthread_mutex_unlock(&metadata->lock);
-    return result;
-}
-
-int metadata_list_repositories(struct metadata *metadata, const char *last, uint64_t limit,
-                               struct json_strings *ret_names, struct error *error)
-{
-    pthread_mutex_lock(&metadata->lock);
-    struct database_statement *list = bind(metadata, LIST_REPOSITORIES, last, NULL);
-    database_bind_int(list, 2, (int64_t)limit);
-    int result = collect(list, ret_names, error);
-    pthread_mutex_unlock(&metadata->lock);
-    return result;
-}
-
-int metadata_list_referrers(struct metadata *metadata, const char *repository, const char *subject,
-                            uint64_t last,
-                            bool (*each)(const struct metadata_manifest *manifest, void *data),
-                            void *data, struct error *error)
-{
-    pthread_mutex_lock(&metadata->lock);
-    struct database_statement *list = bind(metadata, LIST_REFERRERS, repository, subject);
-    database_bind_int(list, 3, (int64_t)last);
-    int result;
-    while ((result = database_step(list, error)) == 1) {
-        struct metadata_manifest manifest = {0};
-        read_manifest(list, &manifest);
-        bool goes_on = each(&manifest, data);
-        metadata_manifest_finish(&manifest);
-        if (goes_on)
-            continue;
-        database_reset(list);
-        result = 0;
-        break;
-    }
-    pthread_mutex_unlock(&metadata->lock);
-    return result;
+    return found;
 }
 
 /* --- uploads --- */
 
+struct upload_operation {
+    const char *id;
+    const char *repository;
+};
+
+static int run_add_upload(struct connection *connection, void *data, struct error *error)
+{
+    const struct upload_operation *upload = data;
+    struct database_statement *add =
+        connection_bind(connection, ADD_UPLOAD, upload->id, upload->repository, error);
+    if (add == NULL)
+        return -1;
+    database_bind_int(add, 3, metadata_now());
+    return database_run(add, error) < 0 ? -1 : 1;
+}
+
 int metadata_add_upload(struct metadata *metadata, const char *id, const char *repository,
                         struct error *error)
 {
-    return run_locked(metadata, ADD_UPLOAD, id, repository, error);
+    struct upload_operation upload = {id, repository};
+    return writer_run(metadata->writer, run_add_upload, &upload, error) < 0 ? -1 : 0;
 }
 
 int metadata_has_upload(struct metadata *metadata, const char *id, const char *repository,
                         struct error *error)
 {
-    return look_locked(metadata, HAS_UPLOAD, id, repository, error);
+    return metadata_look(metadata, HAS_UPLOAD, id, repository, error);
+}
+
+static int run_remove_upload(struct connection *connection, void *data, struct error *error)
+{
+    const struct upload_operation *upload = data;
+    return connection_run(connection, REMOVE_UPLOAD, upload->id, NULL, error) < 0 ? -1 : 1;
 }
 
 int metadata_remove_upload(struct metadata *metadata, const char *id, struct error *error)
 {
-    return run_locked(metadata, REMOVE_UPLOAD, id, NULL, error);
+    struct upload_operation upload = {id, NULL};
+    return writer_run(metadata->writer, run_remove_upload, &upload, error) < 0 ? -1 : 0;
 }

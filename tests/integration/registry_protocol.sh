@@ -257,6 +257,15 @@ catalog() {
 check the_catalog_is_paged catalog
 
 # --- deletion ---
+listed_deletion() {
+    local index child
+    index=$(digest_of index) child=$(digest_of manifest)
+    http 405 -X DELETE "$url/v2/a/b/manifests/$child" && error_is UNSUPPORTED &&
+        jq -e --arg index "$index" '.errors[0].message | contains($index)' body &&
+        http 200 "$url/v2/a/b/manifests/$child" && body_is manifest
+}
+check what_an_index_lists_is_not_deleted listed_deletion
+
 deletion() {
     local digest
     digest=$(digest_of manifest)

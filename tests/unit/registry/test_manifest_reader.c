@@ -115,6 +115,32 @@ static void what_is_no_manifest_is_refused_with_a_reason(void **state)
     expect_refused("{\"schemaVersion\": 2, \"subject\": {}}", type, "subject");
 }
 
+static void the_type_of_an_artifact_is_its_own_or_its_configs(void **state)
+{
+    (void)state;
+    struct reading reading =
+        read_text("{\"schemaVersion\": 2, \"artifactType\": \"\","
+                  " \"config\": {\"mediaType\": \"type/config\", \"digest\": \"" A "\"},"
+                  " \"layers\": [{\"digest\": \"" B "\", \"urls\": [\"https://x.example/\"]}],"
+                  " \"annotations\": {\"k\": \"v\"}}",
+                  OCI_MANIFEST_TYPE);
+    assert_int_equal(reading.result, 0);
+    assert_string_equal(reading.manifest.artifact_type, "type/config");
+    assert_string_equal(reading.manifest.annotations, "{\"k\":\"v\"}");
+    assert_int_equal(reading.references.blobs.count, 1);
+    assert_int_equal(reading.references.elsewhere.count, 1);
+    assert_string_equal(reading.references.elsewhere.items[0], B);
+    reading_finish(&reading);
+    reading = read_text("{\"schemaVersion\": 2, \"artifactType\": \"type/own\","
+                        " \"config\": {\"mediaType\": \"type/config\", \"digest\": \"" A
+                        "\"}, \"annotations\": null}",
+                        OCI_MANIFEST_TYPE);
+    assert_int_equal(reading.result, 0);
+    assert_string_equal(reading.manifest.artifact_type, "type/own");
+    assert_null(reading.manifest.annotations);
+    reading_finish(&reading);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +148,7 @@ int main(void)
         cmocka_unit_test(an_index_needs_its_manifests),
         cmocka_unit_test(a_layer_with_urls_may_be_elsewhere),
         cmocka_unit_test(what_is_no_manifest_is_refused_with_a_reason),
+        cmocka_unit_test(the_type_of_an_artifact_is_its_own_or_its_configs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
