@@ -1,8 +1,5 @@
 #include "lib/http_server.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,71 +12,10 @@
 #define DEFAULT_CONNECTIONS    1024
 #define DEFAULT_IDLE_TIMEOUT_S 120
 #define STOP_PATIENCE_MS       1000
-#define BACKLOG                512
 /* A connection's memory: its headers have to fit, and bodies are read in pieces of about half. */
 #define LOOP_MEMORY   ((size_t)32 << 10)
 #define THREAD_MEMORY ((size_t)128 << 10)
 #define THREAD_STACK  ((size_t)1 << 20)
-
-/* --- listening --- */
-
-static int parse_address(const struct http_server_options *options,
-                         struct sockaddr_storage *address, socklen_t *length, struct error *error)
-{
-    struct sockaddr_in *four = (struct sockaddr_in *)address;
-    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
-    memset(address, 0, sizeof *address);
-    if (inet_pton(AF_INET, options->address, &four->sin_addr) == 1) {
-        four->sin_family = AF_INET;
-        four->sin_port = htons(options->port);
-        *length = sizeof *four;
-    } else if (inet_pton(AF_INET6, options->address, &six->sin6_addr) == 1) {
-        six->sin6_family = AF_INET6;
-        six->sin6_port = htons(options->port);
-        *length = sizeof *six;
-    } else {
-        return error_set(error, ERROR_INVALID, "\"%s\" is not a numeric address such as 127.0.0.1",
-                         options->address);
-    }
-    return 0;
-}
-
-static uint16_t port_of(int descriptor)
-{
-    struct sockaddr_storage address;
-    socklen_t length = sizeof address;
-    if (getsockname(descriptor, (struct sockaddr *)&address, &length) < 0)
-        return 0;
-    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                               : ((struct sockaddr_in *)&address)->sin_port);
-}
-
-static int open_listener(const struct http_server_options *options, int *ret_descriptor,
-                         struct error *error)
-{
-    struct sockaddr_storage address;
-    socklen_t length = 0;
-    int on = 1;
-    if (parse_address(options, &address, &length, error) < 0)
-        return -1;
-    AUTO_CLOSE int descriptor =
-        socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (descriptor < 0)
-        return error_set_errno(error, errno, "create a socket");
-    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (address.ss_family == AF_INET6)
-        setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-    if (bind(descriptor, (struct sockaddr *)&address, length) < 0 ||
-        listen(descriptor, BACKLOG) < 0) {
-        if (errno == EADDRINUSE)
-            return error_set(error, ERROR_CONFLICT,
-                             "%s:%u is taken by another program: stop it or choose another port",
-                             options->address, options->port);
-        return error_set_errno(error, errno, "listen on %s:%u", options->address, options->port);
-    }
-    *ret_descriptor = TAKE_DESCRIPTOR(descriptor);
-    return 0;
-}
 
 /* --- the loop under libmicrohttpd --- */
 
@@ -89,6 +25,9 @@ static void free_server(struct http_server *server)
 {
     void (*on_closed)(void *) = server->on_closed;
     void *data = server->closed_data;
+    if (server->unix_path != NULL)
+        unlink(server->unix_path);
+    free(server->unix_path);
     free(server->routes);
     free(server);
     if (on_closed != NULL)
@@ -205,7 +144,7 @@ int http_server_create(const struct http_server_options *options, struct http_se
                        struct error *error)
 {
     AUTO_CLOSE int listener = -1;
-    if (open_listener(options, &listener, error) < 0)
+    if (http_server_listen(options, &listener, error) < 0)
         return -1;
     ignore_broken_pipes();
     struct http_server *server = xcalloc(1, sizeof *server);
@@ -215,14 +154,18 @@ int http_server_create(const struct http_server_options *options, struct http_se
     server->data = options->data;
     server->protocol = options->protocol;
     server->respond_error = options->respond_error;
+    server->admit = options->admit;
+    server->on_finished = options->on_finished;
+    server->unix_path = xstrdup(options->listen_unix);
     server->quiesced_socket = -1;
-    server->port = port_of(listener);
+    server->port = http_server_port_of(listener);
     LIST_INIT(&server->requests);
     server->daemon = start_daemon(server, options, listener);
     int result = 0;
     if (server->daemon == NULL) {
         result = error_set(error, ERROR_INTERNAL, "the HTTP server on %s:%u did not start",
-                           options->address, server->port);
+                           options->address != NULL ? options->address : options->listen_unix,
+                           server->port);
     } else {
         listener = -1; /* libmicrohttpd's */
         if (options->mode == HTTP_SERVER_LOOP)
@@ -231,8 +174,7 @@ int http_server_create(const struct http_server_options *options, struct http_se
     if (result < 0) {
         if (server->daemon != NULL)
             MHD_stop_daemon(server->daemon);
-        free(server->routes);
-        free(server);
+        free_server(server);
         return -1;
     }
     *ret_server = server;

@@ -11,6 +11,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "lib/error.h"
@@ -33,6 +34,20 @@ struct http_route {
     int (*on_body)(struct http_request *request, const void *bytes, size_t length, void *data);
     /* Loop mode: a request that was not answered within this is answered 504; 0: 60 s. */
     unsigned deadline_ms;
+    int tag; /* the owner's own number, see http_request_tag */
+};
+
+/* A request that ended, for access logs and metrics; lives during the callback only. */
+struct http_summary {
+    const char *method;
+    const char *path;               /* decoded, without query; "" when it could not be read */
+    const struct http_route *route; /* NULL when none matched */
+    int status;                     /* 0: the client left before there was an answer */
+    uint64_t bytes_in;              /* of the body, as far as it was read */
+    uint64_t bytes_out; /* of the body, when it was sent to its end; a broken answer counts as 0 */
+    uint64_t microseconds; /* from the request's line to the end of the answer */
+    const char *peer;
+    const char *user; /* http_request_set_user; NULL: nobody */
 };
 
 enum http_server_mode { HTTP_SERVER_LOOP, HTTP_SERVER_THREADS };
@@ -42,6 +57,9 @@ struct http_server_options {
     uv_loop_t *loop;     /* HTTP_SERVER_LOOP */
     const char *address; /* numeric; "127.0.0.1" */
     uint16_t port;       /* 0: any free one, see http_server_port */
+    /* A UNIX socket's path instead of address and port. Only its owner may connect. A socket that
+     * nobody listens on any more is replaced; it is removed when the server ends. */
+    const char *listen_unix;
     const struct http_route *routes;
     size_t route_count;
     void *data;               /* handed to handlers */
@@ -53,6 +71,11 @@ struct http_server_options {
     /* Bodies of errors this file makes itself (404, 405, 413, 504): NULL means the project's form
      * {"error": {...}}; the registry sets OCI's. Called on the request's thread. */
     void (*respond_error)(struct http_request *request, const struct error *error);
+    /* Runs when the route is found and before any of the body: -1 after responding, and neither
+     * on_body nor the handler run. On the request's thread. */
+    int (*admit)(struct http_request *request, void *data);
+    /* Runs at the end of each request that had a method, on its thread. */
+    void (*on_finished)(const struct http_summary *summary, void *data);
 };
 
 int http_server_create(const struct http_server_options *options, struct http_server **ret_server,
@@ -70,7 +93,17 @@ const char *http_request_path(const struct http_request *request); /* decoded, w
 const char *http_request_parameter(const struct http_request *request, const char *name);
 /* Decoded; NULL when absent, "" when without a value. */
 const char *http_request_query(const struct http_request *request, const char *key);
+/* Every value of a key that may come several times, in order, until `each` returns false. */
+void http_request_query_each(const struct http_request *request, const char *key,
+                             bool (*each)(const char *value, void *data), void *data);
 const char *http_request_header(const struct http_request *request, const char *name);
+/* The tag of its route. */
+int http_request_tag(const struct http_request *request);
+/* Who sent it: a numeric address, "" on a UNIX socket. */
+const char *http_request_peer(struct http_request *request);
+/* Who it turned out to be; copied. Before that NULL. */
+void http_request_set_user(struct http_request *request, const char *user);
+const char *http_request_user(const struct http_request *request);
 /* The whole body of a route without on_body; ends with a NUL that `ret_length` does not count. */
 const char *http_request_body(const struct http_request *request, size_t *ret_length);
 /* A place for the handler's own state; `destroy` (may be NULL) runs when the request is freed. */
@@ -83,6 +116,11 @@ void http_request_add_header(struct http_request *request, const char *name, con
 /* Copies `body`. HEAD sends the headers only. An answered request is gone for the handler. */
 void http_request_respond(struct http_request *request, int status, const char *content_type,
                           const void *body, size_t length);
+/* Does not copy: `bytes` stay as they are until `release` is called with `data`, once, from any
+ * thread. */
+void http_request_respond_shared(struct http_request *request, int status, const char *content_type,
+                                 const void *bytes, size_t length, void (*release)(void *data),
+                                 void *data);
 /* Takes the reference to `object`. */
 void http_request_respond_json(struct http_request *request, int status,
                                struct json_object *object);
@@ -91,6 +129,17 @@ void http_request_respond_error(struct http_request *request, const struct error
 /* Sends `length` bytes of the file from `offset` on; takes the descriptor. */
 void http_request_respond_file(struct http_request *request, int status, const char *content_type,
                                int descriptor, uint64_t offset, uint64_t length);
+/* Sends `length` bytes that come from elsewhere (thread mode only). `read` gives up to `size` bytes
+ * from `offset` on, which grows by what it gave, and may block; 0 or -1: they cannot be had, and
+ * the connection is cut so that the client notices. `release` is called once, when nothing is read
+ * any more; for HEAD nothing ever is. */
+struct http_body_reader {
+    ssize_t (*read)(void *data, uint64_t offset, void *ret_bytes, size_t size);
+    void (*release)(void *data);
+    void *data;
+};
+void http_request_respond_reader(struct http_request *request, int status, const char *content_type,
+                                 uint64_t length, const struct http_body_reader *reader);
 /* A 200 whose body comes in pieces until http_request_stream_end (loop mode only). Pieces are
  * queued up to 1 MiB; stream_write returns -1 when the reader is too slow or gone, and the caller
  * then ends the stream. */

@@ -10,6 +10,7 @@
 
 #define STREAM_QUEUE_MAX  ((size_t)1 << 20)
 #define STREAM_BLOCK_SIZE (32 << 10)
+#define READER_BLOCK_SIZE (256 << 10)
 
 void http_answer_finish(struct http_answer *answer)
 {
@@ -17,6 +18,8 @@ void http_answer_finish(struct http_answer *answer)
     free(answer->bytes);
     if (answer->kind == ANSWER_FILE && answer->descriptor >= 0)
         close(answer->descriptor);
+    if (answer->reader.release != NULL)
+        answer->reader.release(answer->reader.data);
     buffer_finish(&answer->queue);
 }
 
@@ -55,6 +58,32 @@ void http_request_respond(struct http_request *request, int status, const char *
     if (begin_answer(request, ANSWER_BYTES, status, content_type) && length > 0) {
         request->answer.bytes = xmemdup(body, length);
         request->answer.length = length;
+    }
+    answered(request);
+}
+
+void http_request_respond_shared(struct http_request *request, int status, const char *content_type,
+                                 const void *bytes, size_t length, void (*release)(void *data),
+                                 void *data)
+{
+    if (begin_answer(request, ANSWER_SHARED, status, content_type)) {
+        request->answer.shared_bytes = bytes;
+        request->answer.length = length;
+        request->answer.reader = (struct http_body_reader){.release = release, .data = data};
+    } else {
+        release(data);
+    }
+    answered(request);
+}
+
+void http_request_respond_reader(struct http_request *request, int status, const char *content_type,
+                                 uint64_t length, const struct http_body_reader *reader)
+{
+    if (begin_answer(request, ANSWER_READER, status, content_type)) {
+        request->answer.reader = *reader;
+        request->answer.length = length;
+    } else {
+        reader->release(reader->data);
     }
     answered(request);
 }
@@ -129,6 +158,7 @@ static ssize_t read_stream(void *data, uint64_t position, char *ret_bytes, size_
         size_t taken = waiting < size ? waiting : size;
         memcpy(ret_bytes, answer->queue.data + answer->queue_sent, taken);
         answer->queue_sent += taken;
+        request->streamed += taken;
         if (answer->queue_sent == answer->queue.length) {
             buffer_clear(&answer->queue);
             answer->queue_sent = 0;
@@ -141,12 +171,53 @@ static ssize_t read_stream(void *data, uint64_t position, char *ret_bytes, size_
     return 0;
 }
 
+static ssize_t read_reader(void *data, uint64_t position, char *ret_bytes, size_t size)
+{
+    const struct http_body_reader *reader = data;
+    ssize_t got = reader->read(reader->data, position, ret_bytes, size);
+    return got > 0 ? got : MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+static void free_reader(void *data)
+{
+    struct http_body_reader *reader = data;
+    reader->release(reader->data);
+    free(reader);
+}
+
+/* From here on the response releases what it was given, not the answer. */
+static struct MHD_Response *create_from_reader(struct http_answer *answer)
+{
+    struct http_body_reader *reader = xmemdup(&answer->reader, sizeof answer->reader);
+    answer->reader.release = NULL;
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        answer->length, READER_BLOCK_SIZE, read_reader, reader, free_reader);
+    if (response == NULL)
+        free_reader(reader);
+    return response;
+}
+
+static struct MHD_Response *create_from_shared(struct http_answer *answer)
+{
+    /* It only reads them: its parameter is no const for older users' sake. */
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
+        answer->length, (void *)(uintptr_t)answer->shared_bytes, answer->reader.release,
+        answer->reader.data);
+    if (response != NULL)
+        answer->reader.release = NULL;
+    return response;
+}
+
 static struct MHD_Response *create_response(struct http_request *request)
 {
     struct http_answer *answer = &request->answer;
     if (answer->kind == ANSWER_STREAM)
         return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_SIZE, read_stream,
                                                  request, NULL);
+    if (answer->kind == ANSWER_SHARED && answer->length > 0)
+        return create_from_shared(answer);
+    if (answer->kind == ANSWER_READER && answer->length > 0)
+        return create_from_reader(answer);
     if (answer->kind == ANSWER_FILE && answer->length > 0)
         return MHD_create_response_from_fd_at_offset64(
             answer->length, TAKE_DESCRIPTOR(answer->descriptor), answer->offset);
@@ -199,7 +270,8 @@ void http_answer_send_at_once(struct http_request *request)
                       answer->headers.items[i].value);
     buffer_append_text(&text, "\r\n");
     if (answer->length > 0)
-        buffer_append(&text, answer->bytes, answer->length);
+        buffer_append(&text, answer->kind == ANSWER_SHARED ? answer->shared_bytes : answer->bytes,
+                      answer->length);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (info != NULL) {

@@ -9,8 +9,10 @@
 #pragma once
 
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include "lib/buffer.h"
 #include "lib/http_server.h"
@@ -58,7 +60,10 @@ struct http_server {
     void *data;
     unsigned protocol;
     void (*respond_error)(struct http_request *request, const struct error *error);
+    int (*admit)(struct http_request *request, void *data);
+    void (*on_finished)(const struct http_summary *summary, void *data);
     uint16_t port;
+    char *unix_path;     /* removed at the end */
     int quiesced_socket; /* -1 until the server stops listening */
     atomic_bool stopping;
     atomic_uint active; /* requests that libmicrohttpd holds */
@@ -75,13 +80,26 @@ struct http_server {
     void *closed_data;
 };
 
+/* The socket that `options` ask for, listening. ERROR_CONFLICT: somebody else has it. */
+int http_server_listen(const struct http_server_options *options, int *ret_descriptor,
+                       struct error *error);
+/* Of a listening socket; 0 when it has none. */
+uint16_t http_server_port_of(int descriptor);
+
 void http_server_handle_closed(struct http_server *server);
 /* Lets the loop run libmicrohttpd soon. */
 void http_server_wake(struct http_server *server);
 
 /* --- one request --- */
 
-enum answer_kind { ANSWER_NONE, ANSWER_BYTES, ANSWER_FILE, ANSWER_STREAM };
+enum answer_kind {
+    ANSWER_NONE,
+    ANSWER_BYTES,
+    ANSWER_SHARED,
+    ANSWER_FILE,
+    ANSWER_READER,
+    ANSWER_STREAM,
+};
 
 struct http_answer {
     enum answer_kind kind;
@@ -89,6 +107,8 @@ struct http_answer {
     struct text_pairs headers; /* Content-Type among them */
     char *bytes;
     uint64_t length;
+    const void *shared_bytes;       /* ANSWER_SHARED */
+    struct http_body_reader reader; /* ANSWER_READER; ANSWER_SHARED: its release and data */
     int descriptor;
     uint64_t offset;
     struct buffer queue; /* ANSWER_STREAM: what was written and not yet sent */
@@ -120,6 +140,11 @@ struct http_request {
     bool expects_continue;
     uint64_t declared_length; /* Content-Length; UINT64_MAX when the body is chunked */
     uint64_t received;
+    uint64_t streamed; /* of an ANSWER_STREAM */
+    struct timespec started;
+    char peer[INET6_ADDRSTRLEN];
+    bool has_peer;
+    char *user;
     uint64_t dropped; /* of a body that nobody wants, after the answer went out */
     struct buffer body;
     void *state;

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
@@ -32,6 +33,48 @@ const char *http_request_parameter(const struct http_request *request, const cha
 const char *http_request_query(const struct http_request *request, const char *key)
 {
     return text_pairs_get(&request->target.query, key);
+}
+
+void http_request_query_each(const struct http_request *request, const char *key,
+                             bool (*each)(const char *value, void *data), void *data)
+{
+    const struct text_pairs *query = &request->target.query;
+    for (size_t i = 0; i < query->count; i++) {
+        if (strcmp(query->items[i].name, key) == 0 && !each(query->items[i].value, data))
+            return;
+    }
+}
+
+int http_request_tag(const struct http_request *request)
+{
+    return request->route->tag;
+}
+
+const char *http_request_peer(struct http_request *request)
+{
+    if (request->has_peer || request->connection == NULL)
+        return request->peer;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (info != NULL && info->client_addr->sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)info->client_addr)->sin_addr,
+                  request->peer, sizeof request->peer);
+    else if (info != NULL && info->client_addr->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr,
+                  request->peer, sizeof request->peer);
+    request->has_peer = true;
+    return request->peer;
+}
+
+void http_request_set_user(struct http_request *request, const char *user)
+{
+    free(request->user);
+    request->user = xstrdup(user);
+}
+
+const char *http_request_user(const struct http_request *request)
+{
+    return request->user;
 }
 
 const char *http_request_header(const struct http_request *request, const char *name)
@@ -78,6 +121,7 @@ static void request_free(struct http_request *request)
     buffer_finish(&request->body);
     free(request->raw_target);
     free(request->method);
+    free(request->user);
     free(request);
 }
 
@@ -202,6 +246,8 @@ void *http_request_on_target(void *data, const char *target, struct MHD_Connecti
     request->connection = connection;
     request->raw_target = xstrdup(target);
     request->answer.descriptor = -1;
+    if (server->on_finished != NULL)
+        clock_gettime(CLOCK_MONOTONIC, &request->started);
     atomic_fetch_add(&server->active, 1);
     if (server->mode == HTTP_SERVER_LOOP)
         LIST_INSERT_HEAD(&server->requests, request, link);
@@ -328,6 +374,16 @@ static int feed(struct http_request *request, const void *bytes, size_t length)
     return -1;
 }
 
+static int admit(struct http_request *request)
+{
+    const struct http_server *server = request->server;
+    if (server->admit == NULL || server->admit(request, server->data) == 0)
+        return 0;
+    if (request->answer.kind == ANSWER_NONE)
+        http_request_refuse(request, 0, ERROR_INTERNAL, "the request was refused without a reason");
+    return -1;
+}
+
 /* All that can be said before the body; -1: it was said. */
 static int prepare(struct http_request *request)
 {
@@ -340,7 +396,8 @@ static int prepare(struct http_request *request)
         http_request_refuse(request, 0, error.code, error.message);
         return -1;
     }
-    if (check_protocol(request) < 0 || check_origin(request) < 0 || find_route(request) < 0)
+    if (check_protocol(request) < 0 || check_origin(request) < 0 || find_route(request) < 0 ||
+        admit(request) < 0)
         return -1;
     if (request->declared_length != UINT64_MAX && is_over_limit(request, request->declared_length))
         return refuse_length(request);
@@ -355,7 +412,7 @@ static enum MHD_Result answer_within_body(struct http_request *request)
         return MHD_YES;
     bool is_short = request->declared_length != UINT64_MAX && !request->expects_continue &&
                     request->declared_length - request->received <= DROP_TO_KEEP;
-    if (is_short || request->answer.kind != ANSWER_BYTES)
+    if (is_short || (request->answer.kind != ANSWER_BYTES && request->answer.kind != ANSWER_SHARED))
         return MHD_YES;
     http_answer_send_at_once(request);
     /* A client that waits for "100 Continue" has sent nothing yet: closing loses nothing. */
@@ -434,16 +491,51 @@ enum MHD_Result http_request_on_step(void *data, struct MHD_Connection *connecti
     return receive(request, bytes, count);
 }
 
+static uint64_t microseconds_since(const struct timespec *then)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)((now.tv_sec - then->tv_sec) * 1000000 + (now.tv_nsec - then->tv_nsec) / 1000);
+}
+
+static uint64_t sent_bytes(const struct http_request *request, bool whole)
+{
+    const struct http_answer *answer = &request->answer;
+    if (answer->kind == ANSWER_STREAM)
+        return request->streamed;
+    return whole && strcmp(request->method, "HEAD") != 0 ? answer->length : 0;
+}
+
+static void report(struct http_request *request, enum MHD_RequestTerminationCode code)
+{
+    const struct http_server *server = request->server;
+    if (server->on_finished == NULL || request->method == NULL)
+        return;
+    bool answered = request->queued || request->sent_at_once;
+    struct http_summary summary = {
+        .method = request->method,
+        .path = request->target.path != NULL ? request->target.path : "",
+        .route = request->route,
+        .status = answered ? request->answer.status : 0,
+        .bytes_in = request->received + request->dropped,
+        .bytes_out = sent_bytes(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK),
+        .microseconds = microseconds_since(&request->started),
+        .peer = http_request_peer(request),
+        .user = request->user,
+    };
+    server->on_finished(&summary, server->data);
+}
+
 void http_request_on_completed(void *data, struct MHD_Connection *connection, void **state,
                                enum MHD_RequestTerminationCode code)
 {
     (void)connection;
-    (void)code;
     struct http_server *server = data;
     struct http_request *request = *state;
     if (request == NULL)
         return;
     *state = NULL;
+    report(request, code);
     request->gone = true;
     watch_close(request->watch);
     request->watch = NULL;
