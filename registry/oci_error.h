@@ -15,6 +15,9 @@ enum oci_error {
     OCI_NAME_INVALID,
     OCI_NAME_UNKNOWN,
     OCI_SIZE_INVALID,
+    OCI_UNAUTHORIZED,
+    OCI_DENIED,
+    OCI_TOOMANYREQUESTS,
     OCI_UNSUPPORTED,
     OCI_UNKNOWN, /* not the spec's, but every registry's: what is not the client's fault */
 };

@@ -5,10 +5,12 @@
 #include <sys/file.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/oci.h"
 #include "lib/xalloc.h"
+#include "registry/observe.h"
 #include "registry/oci_error.h"
 #include "registry/routes.h"
 
@@ -96,6 +98,34 @@ static int open_state(struct registry *registry, const char *state, struct error
     return metadata_learn_sizes(registry->metadata, size_of_blob, registry->blobs, error);
 }
 
+/* Before a request's body. */
+static int admit(struct http_request *request, void *data)
+{
+    struct registry *registry = data;
+    uint64_t wait_ms;
+    if (registry->rate_limit == NULL ||
+        rate_limit_take(registry->rate_limit, http_request_peer(request),
+                        clock_monotonic_ms(clock_system()), &wait_ms))
+        return 0;
+    registry_count(registry, COUNTER_REFUSED_REQUESTS, 1);
+    route_add_header(request, "Retry-After", "%llu", (unsigned long long)(wait_ms / 1000 + 1));
+    oci_error_respond(request, OCI_TOOMANYREQUESTS,
+                      "too many requests from %s: the next one may come in %llu ms",
+                      http_request_peer(request), (unsigned long long)wait_ms);
+    return -1;
+}
+
+static int open_limits_and_log(struct registry *registry, const struct registry_settings *settings,
+                               struct error *error)
+{
+    const struct limit_settings *limits = &settings->limits;
+    if (limits->requests_per_second > 0)
+        registry->rate_limit = rate_limit_create(limits->requests_per_second, limits->burst);
+    if (settings->log.access == NULL)
+        return 0;
+    return log_file_open(settings->log.access, &registry->access_log, error);
+}
+
 static int start_server(struct registry *registry, const struct registry_settings *settings,
                         struct error *error)
 {
@@ -108,6 +138,8 @@ static int start_server(struct registry *registry, const struct registry_setting
         .data = registry,
         .max_connections = settings->limits.connections,
         .respond_error = oci_error_respond_server,
+        .admit = admit,
+        .on_finished = observe_request,
     };
     return http_server_create(&options, &registry->server, error);
 }
@@ -121,6 +153,7 @@ int registry_create(const struct registry_settings *settings, struct registry **
     pthread_rwlock_init(&registry->policies_lock, NULL);
     policies_copy(settings->policies, settings->policy_count, &registry->policies);
     if (open_state(registry, settings->state, error) < 0 ||
+        open_limits_and_log(registry, settings, error) < 0 ||
         start_server(registry, settings, error) < 0) {
         registry_destroy(registry);
         return -1;
@@ -138,6 +171,9 @@ void registry_reload(struct registry *registry, const struct registry_settings *
     registry->policies = policies;
     pthread_rwlock_unlock(&registry->policies_lock);
     policies_release(&before);
+    struct error error = ERROR_INIT;
+    if (registry->access_log != NULL && log_file_reopen(registry->access_log, &error) < 0)
+        log_error("the access log stays as it was", "error", error.message);
     log_info("settings reloaded");
 }
 
@@ -153,6 +189,8 @@ void registry_destroy(struct registry *registry)
     http_server_destroy(registry->server, NULL, NULL);
     metadata_close(registry->metadata);
     blob_store_close(registry->blobs);
+    rate_limit_destroy(registry->rate_limit);
+    log_file_close(registry->access_log);
     if (registry->lock_descriptor >= 0)
         close(registry->lock_descriptor);
     pthread_mutex_destroy(&registry->publishing);

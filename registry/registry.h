@@ -10,8 +10,10 @@
 #include "lib/error.h"
 #include "lib/http_server.h"
 #include "lib/image_reference.h"
+#include "lib/log.h"
 #include "registry/metadata/metadata.h"
 #include "registry/metrics.h"
+#include "registry/rate_limit.h"
 #include "registry/settings.h"
 #include "registry/storage/blob_store.h"
 
@@ -22,6 +24,8 @@ struct registry {
     /* Held while a blob's file and the metadata that names it appear or disappear together. */
     pthread_mutex_t publishing;
     struct metrics metrics;
+    struct rate_limit *rate_limit; /* NULL: none */
+    struct log_file *access_log;   /* NULL: none */
     pthread_rwlock_t policies_lock;
     struct policies policies; /* under policies_lock */
     int lock_descriptor;      /* of <state>/lock: one registry a state folder */
@@ -30,8 +34,8 @@ struct registry {
 /* Opens the state and serves until destroyed. Copies what it needs of the settings. */
 int registry_create(const struct registry_settings *settings, struct registry **ret_registry,
                     struct error *error);
-/* Takes over what may change while it runs: policies. What cannot be read is logged, and what was
- * in force stays. */
+/* Takes over what may change while it runs: policies; opens the access log anew. What cannot be
+ * read is logged, and what was in force stays. */
 void registry_reload(struct registry *registry, const struct registry_settings *settings);
 uint16_t registry_port(const struct registry *registry);
 /* Waits for requests that are running. NULL is fine. */

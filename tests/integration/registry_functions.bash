@@ -6,11 +6,13 @@
 # not complain.
 declare -A registry_logs=()
 
-# start_registry NAME [STATE]: on a free port; sets url and registry_pid. Its log is $work/NAME.log.
+# start_registry NAME [STATE [OPTION...]]: on a free port; sets url and registry_pid. Its log is
+# $work/NAME.log.
 start_registry() {
     local name=$1 state=${2:-$work/$1}
+    shift $(($# < 2 ? $# : 2))
     : >"$work/$name.log" # or the line of the one before might be read
-    "$BUILD/bin/shoal-registry" --port 0 --state "$state" 2>>"$work/$name.log" &
+    "$BUILD/bin/shoal-registry" --port 0 --state "$state" "$@" 2>>"$work/$name.log" &
     registry_pid=$!
     started_pids="$started_pids $registry_pid"
     registry_logs[$registry_pid]=$work/$name.log

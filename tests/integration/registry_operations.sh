@@ -1,0 +1,67 @@
+#!/bin/bash
+# What who runs a registry uses: settings, limits, the access log, metrics, reloading.
+here=$(dirname "$0")
+# shellcheck source=tests/integration/lib.sh
+. "$here/lib.sh"
+# shellcheck source=tests/integration/registry_functions.bash
+. "$here/registry_functions.bash"
+cd "$work" || exit 1
+printf 'hello' >hello
+
+# --- settings ---
+expect settings_with_an_unknown_key_are_refused_with_the_place 2 '/listen/prot' \
+    "$BUILD/bin/shoal-registry" serve --config <(echo '{"listen": {"prot": 5000}}')
+expect settings_that_are_not_there_are_named 2 '/nowhere.json' \
+    "$BUILD/bin/shoal-registry" --config /nowhere.json
+cat >settings.json <<JSON
+{"state": "$work/wrong", "listen": {"port": 1},
+ "limits": {"requests_per_second": 1, "burst": 30}, "log": {"access": "$work/access.log"}}
+JSON
+start_registry limited "$work/limited" --config settings.json
+options_win() { [ -f limited/metadata.db ] && [ ! -e wrong ]; }
+check options_come_on_top_of_the_file options_win
+
+# --- the access log ---
+push_blob logged hello || fail push_for_the_log "no blob"
+last_line() { tail -n 1 access.log | grep -E "$1"; }
+has_line() { grep -qE "$1" access.log; }
+check a_request_is_a_line wait_for 5 has_line \
+    'client=127.0.0.1 user="" method=PUT path=/v2/logged/blobs/uploads/[0-9a-f]+ status=201 in=5 out=0 ms=[0-9.]+$'
+mv access.log access.log.1
+kill -HUP "$registry_pid"
+log_comes_anew() { [ -f access.log ]; }
+check sighup_opens_the_log_anew wait_for 5 log_comes_anew
+http 200 "$url/healthz"
+check and_lines_go_there wait_for 5 has_line 'path=/healthz status=200 in=0 out=3'
+
+# --- the rate limit ---
+over_the_rate() {
+    local i
+    for i in $(seq 40); do
+        http 200 "$url/v2/" >/dev/null || break
+    done
+    [ "$i" -lt 40 ] && http 429 "$url/v2/" && error_is TOOMANYREQUESTS && [ "$(header Retry-After)" -ge 1 ]
+}
+check over_the_rate_is_429_with_a_time over_the_rate
+passes_again() { http 200 "$url/v2/"; }
+check and_passes_again_later wait_for 10 passes_again
+kill_registry TERM
+
+# --- metrics ---
+start_registry plain
+push_blob counted hello || fail push_for_metrics "no blob"
+http 404 "$url/v2/counted/manifests/none"
+counted() {
+    http 200 "$url/metrics" && header_is Content-Type 'text/plain; version=0.0.4' &&
+        grep -q '^shoal_registry_requests_total{route="upload",method="PUT",code="201"} 1$' body &&
+        grep -q '^shoal_registry_requests_total{route="manifest",method="GET",code="404"} 1$' body &&
+        grep -q '^shoal_registry_request_bytes_total{route="upload"} 5$' body &&
+        grep -q '^shoal_registry_request_duration_seconds_count{route="upload"} 2$' body &&
+        grep -q '^shoal_registry_blobs_pushed_total 1$' body
+}
+check requests_bytes_and_latencies_are_counted wait_for 5 counted
+buckets_ascend() {
+    awk -F'[ "]' '/duration_seconds_bucket\{route="upload"/ { if ($NF < last) exit 1; last = $NF; n++ }
+        END { exit n != 17 }' body
+}
+check buckets_are_cumulative buckets_ascend
