@@ -116,11 +116,18 @@ $(REGISTRY_LOAD): $(call objects,tests/bench/registry_load.c) $(BUILD)/libshoal.
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
 
+# Clients that send what no client should, for tests/integration/registry_*.sh.
+REGISTRY_DRIVERS := $(BUILD)/tests/registry_cut
+$(REGISTRY_DRIVERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/integration/%.o $(call objects,tests/integration/raw_http.c) $(BUILD)/libshoal.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
+
 .PHONY: bench-registry
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
 	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
 
-check: all unit $(if $(SAN),,fuzz-build) $(HOST_DRIVER) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
+check: all unit $(if $(SAN),,fuzz-build) $(HOST_DRIVER) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test

@@ -96,3 +96,13 @@ put_manifest() { # STATUS REPOSITORY REFERENCE FILE [TYPE]
     http "$1" -X PUT -H "Content-Type: ${5:-$manifest_type}" --data-binary "@$4" \
         "$url/v2/$2/manifests/$3"
 }
+
+# blobs_are_whole STATE: every file of a blob has its name's digest.
+blobs_are_whole() {
+    local path count=0
+    while read -r path; do
+        count=$((count + 1))
+        [ "$(sha256sum "$path" | cut -d' ' -f1)" = "${path##*/}" ] || { echo "$path is not whole"; return 1; }
+    done < <(find "$1/blobs/sha256" -type f)
+    [ $count -gt 0 ]
+}
