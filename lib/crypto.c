@@ -13,8 +13,20 @@
 #define DIGEST_PREFIX_LENGTH (sizeof DIGEST_PREFIX - 1)
 #define SHA256_LENGTH        32
 
+#define HASH_MAX 64
+
+static const struct {
+    const char *name;
+    size_t length; /* of the hash */
+    const EVP_MD *(*function)(void);
+} algorithms[] = {
+    [DIGEST_SHA256] = {"sha256", SHA256_LENGTH, EVP_sha256},
+    [DIGEST_SHA512] = {"sha512", 64, EVP_sha512},
+};
+
 struct digest_stream {
     EVP_MD_CTX *context;
+    enum digest_algorithm algorithm;
 };
 
 /* OpenSSL's hashing of memory fails only for want of memory. */
@@ -32,30 +44,82 @@ bool digest_is_valid(const char *digest)
     return strlen(hex) == 2 * SHA256_LENGTH && strspn(hex, "0123456789abcdef") == strlen(hex);
 }
 
+bool digest_parse(const char *digest, enum digest_algorithm *ret_algorithm)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(algorithms); i++) {
+        size_t length = strlen(algorithms[i].name);
+        if (strncmp(digest, algorithms[i].name, length) != 0 || digest[length] != ':')
+            continue;
+        const char *hex = digest + length + 1;
+        if (strlen(hex) != 2 * algorithms[i].length ||
+            strspn(hex, "0123456789abcdef") != 2 * algorithms[i].length)
+            return false;
+        *ret_algorithm = (enum digest_algorithm)i;
+        return true;
+    }
+    return false;
+}
+
+bool digest_is_any(const char *digest)
+{
+    enum digest_algorithm algorithm;
+    return digest_parse(digest, &algorithm);
+}
+
+bool digest_algorithm_parse(const char *name, enum digest_algorithm *ret_algorithm)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(algorithms); i++) {
+        if (strcmp(algorithms[i].name, name) != 0)
+            continue;
+        *ret_algorithm = (enum digest_algorithm)i;
+        return true;
+    }
+    return false;
+}
+
+const char *digest_algorithm_name(enum digest_algorithm algorithm)
+{
+    return algorithms[algorithm].name;
+}
+
+/* All names of algorithms are of one length, so far. */
 const char *digest_hex(const char *digest)
 {
     return digest + DIGEST_PREFIX_LENGTH;
 }
 
-static void format_digest(const unsigned char hash[SHA256_LENGTH], char ret_digest[DIGEST_TEXT_MAX])
+/* `ret_digest` has room for the algorithm's. */
+static void format_digest(enum digest_algorithm algorithm, const unsigned char *hash,
+                          char *ret_digest)
 {
-    memcpy(ret_digest, DIGEST_PREFIX, DIGEST_PREFIX_LENGTH);
-    text_format_hex(hash, SHA256_LENGTH, ret_digest + DIGEST_PREFIX_LENGTH);
+    memcpy(ret_digest, algorithms[algorithm].name, DIGEST_PREFIX_LENGTH - 1);
+    ret_digest[DIGEST_PREFIX_LENGTH - 1] = ':';
+    text_format_hex(hash, algorithms[algorithm].length, ret_digest + DIGEST_PREFIX_LENGTH);
+}
+
+void digest_of_bytes_as(enum digest_algorithm algorithm, const void *bytes, size_t length,
+                        char ret_digest[DIGEST_ANY_MAX])
+{
+    unsigned char hash[HASH_MAX];
+    must(EVP_Digest(length > 0 ? bytes : "", length, hash, NULL, algorithms[algorithm].function(),
+                    NULL));
+    format_digest(algorithm, hash, ret_digest);
 }
 
 void digest_of_bytes(const void *bytes, size_t length, char ret_digest[DIGEST_TEXT_MAX])
 {
-    unsigned char hash[SHA256_LENGTH];
-    must(EVP_Digest(length > 0 ? bytes : "", length, hash, NULL, EVP_sha256(), NULL));
-    format_digest(hash, ret_digest);
+    char digest[DIGEST_ANY_MAX];
+    digest_of_bytes_as(DIGEST_SHA256, bytes, length, digest);
+    memcpy(ret_digest, digest, strlen(digest) + 1);
 }
 
-int digest_of_descriptor(int descriptor, char ret_digest[DIGEST_TEXT_MAX], uint64_t *ret_size,
-                         struct error *error)
+int digest_of_descriptor_as(enum digest_algorithm algorithm, int descriptor,
+                            char ret_digest[DIGEST_ANY_MAX], uint64_t *ret_size,
+                            struct error *error)
 {
     enum { CHUNK = 1 << 18 };
     AUTO_FREE char *chunk = xmalloc(CHUNK);
-    struct digest_stream *stream = digest_stream_create();
+    struct digest_stream *stream = digest_stream_create_as(algorithm);
     uint64_t size = 0;
     int result = 0;
     for (;;) {
@@ -70,7 +134,7 @@ int digest_of_descriptor(int descriptor, char ret_digest[DIGEST_TEXT_MAX], uint6
         size += (uint64_t)got;
     }
     if (result == 0) {
-        digest_stream_text(stream, ret_digest);
+        digest_stream_text_any(stream, ret_digest);
         if (ret_size != NULL)
             *ret_size = size;
     }
@@ -78,14 +142,35 @@ int digest_of_descriptor(int descriptor, char ret_digest[DIGEST_TEXT_MAX], uint6
     return result;
 }
 
-struct digest_stream *digest_stream_create(void)
+int digest_of_descriptor(int descriptor, char ret_digest[DIGEST_TEXT_MAX], uint64_t *ret_size,
+                         struct error *error)
+{
+    char digest[DIGEST_ANY_MAX];
+    if (digest_of_descriptor_as(DIGEST_SHA256, descriptor, digest, ret_size, error) < 0)
+        return -1;
+    memcpy(ret_digest, digest, strlen(digest) + 1);
+    return 0;
+}
+
+struct digest_stream *digest_stream_create_as(enum digest_algorithm algorithm)
 {
     struct digest_stream *stream = xcalloc(1, sizeof *stream);
+    stream->algorithm = algorithm;
     stream->context = EVP_MD_CTX_new();
     if (stream->context == NULL)
         abort();
-    must(EVP_DigestInit_ex(stream->context, EVP_sha256(), NULL));
+    must(EVP_DigestInit_ex(stream->context, algorithms[algorithm].function(), NULL));
     return stream;
+}
+
+struct digest_stream *digest_stream_create(void)
+{
+    return digest_stream_create_as(DIGEST_SHA256);
+}
+
+enum digest_algorithm digest_stream_algorithm(const struct digest_stream *stream)
+{
+    return stream->algorithm;
 }
 
 void digest_stream_update(struct digest_stream *stream, const void *bytes, size_t length)
@@ -93,16 +178,25 @@ void digest_stream_update(struct digest_stream *stream, const void *bytes, size_
     must(EVP_DigestUpdate(stream->context, bytes, length));
 }
 
-void digest_stream_text(const struct digest_stream *stream, char ret_digest[DIGEST_TEXT_MAX])
+void digest_stream_text_any(const struct digest_stream *stream, char ret_digest[DIGEST_ANY_MAX])
 {
-    unsigned char hash[SHA256_LENGTH];
+    unsigned char hash[HASH_MAX];
     EVP_MD_CTX *copy = EVP_MD_CTX_new();
     if (copy == NULL)
         abort();
     must(EVP_MD_CTX_copy_ex(copy, stream->context));
     must(EVP_DigestFinal_ex(copy, hash, NULL));
     EVP_MD_CTX_free(copy);
-    format_digest(hash, ret_digest);
+    format_digest(stream->algorithm, hash, ret_digest);
+}
+
+void digest_stream_text(const struct digest_stream *stream, char ret_digest[DIGEST_TEXT_MAX])
+{
+    char digest[DIGEST_ANY_MAX];
+    digest_stream_text_any(stream, digest);
+    /* It was created for sha256. */
+    memcpy(ret_digest, digest, DIGEST_TEXT_MAX - 1);
+    ret_digest[DIGEST_TEXT_MAX - 1] = '\0';
 }
 
 void digest_stream_destroy(struct digest_stream *stream)

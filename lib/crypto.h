@@ -13,15 +13,39 @@
 
 /* "sha256:<64 lower-case hex digits>" exactly (OCI image spec, "Digests"). */
 bool digest_is_valid(const char *digest);
-/* The hex part of a valid digest. */
+/* The hex part of a valid digest, of any algorithm. */
 const char *digest_hex(const char *digest);
 void digest_of_bytes(const void *bytes, size_t length, char ret_digest[DIGEST_TEXT_MAX]);
 /* Reads the file from its current position to its end. */
 int digest_of_descriptor(int descriptor, char ret_digest[DIGEST_TEXT_MAX], uint64_t *ret_size,
                          struct error *error);
 
+/* A registry takes other algorithms too (OCI image spec, "Digests"); images of ours have sha256. */
+enum digest_algorithm { DIGEST_SHA256, DIGEST_SHA512 };
+
+/* "sha512:" and 128 hex digits, the longest of them, with NUL. */
+#define DIGEST_ANY_MAX 136
+
+/* "sha256:<64 lower-case hex digits>" or "sha512:<128>" exactly. */
+bool digest_parse(const char *digest, enum digest_algorithm *ret_algorithm);
+bool digest_is_any(const char *digest);
+/* "sha256", "sha512". */
+bool digest_algorithm_parse(const char *name, enum digest_algorithm *ret_algorithm);
+const char *digest_algorithm_name(enum digest_algorithm algorithm);
+void digest_of_bytes_as(enum digest_algorithm algorithm, const void *bytes, size_t length,
+                        char ret_digest[DIGEST_ANY_MAX]);
+
+int digest_of_descriptor_as(enum digest_algorithm algorithm, int descriptor,
+                            char ret_digest[DIGEST_ANY_MAX], uint64_t *ret_size,
+                            struct error *error);
+
+/* Over sha256, unless created for another. */
 struct digest_stream;
 struct digest_stream *digest_stream_create(void);
+struct digest_stream *digest_stream_create_as(enum digest_algorithm algorithm);
+enum digest_algorithm digest_stream_algorithm(const struct digest_stream *stream);
+/* Of any algorithm; as digest_stream_text. */
+void digest_stream_text_any(const struct digest_stream *stream, char ret_digest[DIGEST_ANY_MAX]);
 void digest_stream_update(struct digest_stream *stream, const void *bytes, size_t length);
 /* May be called again after more updates. */
 void digest_stream_text(const struct digest_stream *stream, char ret_digest[DIGEST_TEXT_MAX]);

@@ -23,9 +23,10 @@ static const char *text_of(struct json_object *object, const char *key)
 static const char *digest_of(struct json_object *object, struct error *error)
 {
     const char *digest = text_of(object, "digest");
-    if (digest != NULL && digest_is_valid(digest))
+    if (digest != NULL && digest_is_any(digest))
         return digest;
-    error_set(error, ERROR_INVALID, "a descriptor has no digest of the form sha256:<64 hex>");
+    error_set(error, ERROR_INVALID,
+              "a descriptor has no digest of the form sha256:<64 hex> or sha512:<128 hex>");
     return NULL;
 }
 

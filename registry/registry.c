@@ -13,6 +13,7 @@
 #include "registry/observe.h"
 #include "registry/oci_error.h"
 #include "registry/routes.h"
+#include "registry/storage/blob_backend.h"
 
 #define BLOB_LIMIT ((size_t)64 << 30)
 
@@ -79,9 +80,8 @@ static int lock_state(struct registry *registry, const char *state, struct error
 /* Of a blob that was stored when sizes were not: one that is not there has none. */
 static int size_of_blob(const char *digest, void *data, uint64_t *ret_size, struct error *error)
 {
-    AUTO_CLOSE int descriptor = -1;
     struct error why = ERROR_INIT;
-    if (blob_store_open_blob(data, digest, &descriptor, ret_size, &why) == 0)
+    if (blob_store_stat(data, digest, ret_size, &why) == 0)
         return 0;
     *ret_size = 0;
     return why.code == ERROR_NOT_FOUND ? 0 : error_copy(error, &why);
@@ -90,8 +90,10 @@ static int size_of_blob(const char *digest, void *data, uint64_t *ret_size, stru
 static int open_state(struct registry *registry, const char *state, struct error *error)
 {
     AUTO_FREE char *database = xasprintf("%s/metadata.db", state);
+    struct blob_backend *backend = NULL;
     if (file_make_directory(state, 0700, error) < 0 || lock_state(registry, state, error) < 0 ||
-        blob_store_open(state, &registry->blobs, error) < 0)
+        blob_files_open(state, &backend, error) < 0 ||
+        blob_store_open(state, backend, &registry->blobs, error) < 0)
         return -1;
     if (metadata_open(database, &registry->metadata, error) < 0)
         return -1;
@@ -149,7 +151,6 @@ int registry_create(const struct registry_settings *settings, struct registry **
 {
     struct registry *registry = xcalloc(1, sizeof *registry);
     registry->lock_descriptor = -1;
-    pthread_mutex_init(&registry->publishing, NULL);
     pthread_rwlock_init(&registry->policies_lock, NULL);
     policies_copy(settings->policies, settings->policy_count, &registry->policies);
     if (open_state(registry, settings->state, error) < 0 ||
@@ -193,7 +194,6 @@ void registry_destroy(struct registry *registry)
     log_file_close(registry->access_log);
     if (registry->lock_descriptor >= 0)
         close(registry->lock_descriptor);
-    pthread_mutex_destroy(&registry->publishing);
     pthread_rwlock_destroy(&registry->policies_lock);
     policies_release(&registry->policies);
     free(registry);

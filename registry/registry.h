@@ -21,8 +21,6 @@ struct registry {
     struct blob_store *blobs;
     struct metadata *metadata;
     struct http_server *server;
-    /* Held while a blob's file and the metadata that names it appear or disappear together. */
-    pthread_mutex_t publishing;
     struct metrics metrics;
     struct rate_limit *rate_limit; /* NULL: none */
     struct log_file *access_log;   /* NULL: none */

@@ -14,6 +14,8 @@ void route_version(struct http_request *request, void *data);
 const char *route_repository(struct http_request *request);
 /* The valid digest of the request's "{digest}", or NULL after answering DIGEST_INVALID. */
 const char *route_digest(struct http_request *request);
+/* Answers DIGEST_INVALID; `digest` may be NULL. */
+void route_refuse_digest(struct http_request *request, const char *digest);
 void route_add_header(struct http_request *request, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -21,12 +21,18 @@ const char *route_repository(struct http_request *request)
 const char *route_digest(struct http_request *request)
 {
     const char *digest = http_request_parameter(request, "digest");
-    if (digest_is_valid(digest))
+    if (digest_is_any(digest))
         return digest;
-    oci_error_respond(request, OCI_DIGEST_INVALID,
-                      "\"%.200s\" is no digest of the form sha256:<64 lower-case hex digits>",
-                      digest);
+    route_refuse_digest(request, digest);
     return NULL;
+}
+
+void route_refuse_digest(struct http_request *request, const char *digest)
+{
+    oci_error_respond(request, OCI_DIGEST_INVALID,
+                      "\"%.200s\" is no digest of the form sha256:<64 lower-case hex digits> or "
+                      "sha512:<128>",
+                      digest != NULL ? digest : "");
 }
 
 void route_add_header(struct http_request *request, const char *name, const char *format, ...)

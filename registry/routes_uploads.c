@@ -13,6 +13,7 @@
 struct transfer {
     struct registry *registry;
     struct blob_upload *upload;
+    enum digest_algorithm algorithm;
     bool temporary; /* a whole blob in one POST: nothing to come back to */
     bool is_bounded;
     uint64_t start; /* size of the upload before this request */
@@ -99,14 +100,21 @@ static int check_chunk(struct http_request *request, struct transfer *transfer,
     return 0;
 }
 
-static int check_digest_query(struct http_request *request)
+/* The algorithm of the digest that the upload will have: 0, or -1 after answering. */
+static int read_algorithm(struct http_request *request, bool needs_digest,
+                          enum digest_algorithm *ret_algorithm)
 {
     const char *digest = http_request_query(request, "digest");
-    if (digest != NULL && digest_is_valid(digest))
+    const char *name = http_request_query(request, "digest-algorithm");
+    *ret_algorithm = DIGEST_SHA256;
+    if (needs_digest && (digest == NULL || !digest_parse(digest, ret_algorithm))) {
+        route_refuse_digest(request, digest);
+        return -1;
+    }
+    if (needs_digest || name == NULL || digest_algorithm_parse(name, ret_algorithm))
         return 0;
     oci_error_respond(request, OCI_DIGEST_INVALID,
-                      "\"%.200s\" is no digest of the form sha256:<64 lower-case hex digits>",
-                      digest != NULL ? digest : "");
+                      "digest-algorithm=%.40s is not known here: sha256 and sha512 are", name);
     return -1;
 }
 
@@ -121,7 +129,8 @@ static int begin_transfer(struct http_request *request, struct registry *registr
         return -1;
     bool needs_digest =
         is_post ? http_request_query(request, "digest") != NULL : strcmp(method, "PUT") == 0;
-    if (needs_digest && check_digest_query(request) < 0)
+    enum digest_algorithm algorithm;
+    if (read_algorithm(request, needs_digest, &algorithm) < 0)
         return -1;
     struct transfer *transfer = xcalloc(1, sizeof *transfer);
     transfer->registry = registry;
@@ -131,7 +140,9 @@ static int begin_transfer(struct http_request *request, struct registry *registr
         return transfer->upload == NULL ? -1 : check_chunk(request, transfer, repository);
     }
     transfer->temporary = needs_digest;
-    if (needs_digest && blob_upload_create(registry->blobs, &transfer->upload, &error) < 0) {
+    transfer->algorithm = algorithm;
+    if (needs_digest &&
+        blob_upload_create(registry->blobs, algorithm, &transfer->upload, &error) < 0) {
         oci_error_respond_failure(request, &error);
         return -1;
     }
@@ -182,13 +193,13 @@ static int publish(struct registry *registry, struct blob_upload *upload, const 
                    const char *digest, struct error *error)
 {
     uint64_t size = blob_upload_size(upload);
-    pthread_mutex_lock(&registry->publishing);
+    blob_store_lock_digest(registry->blobs, digest);
     int result = blob_upload_publish(upload, digest, error);
     if (result == 0)
         result = metadata_add_blob(registry->metadata, repository, digest, size, NULL, error) < 0
                      ? -1
                      : 0;
-    pthread_mutex_unlock(&registry->publishing);
+    blob_store_unlock_digest(registry->blobs, digest);
     return result;
 }
 
@@ -250,11 +261,11 @@ static void complete(struct http_request *request, struct transfer *transfer,
 /* --- the routes --- */
 
 static void start_upload(struct http_request *request, struct registry *registry,
-                         const char *repository)
+                         const char *repository, enum digest_algorithm algorithm)
 {
     struct error error = ERROR_INIT;
     struct blob_upload *upload = NULL;
-    if (blob_upload_create(registry->blobs, &upload, &error) < 0) {
+    if (blob_upload_create(registry->blobs, algorithm, &upload, &error) < 0) {
         oci_error_respond_failure(request, &error);
         return;
     }
@@ -285,14 +296,14 @@ void route_upload_post(struct http_request *request, void *data)
     }
     /* What cannot be mounted is uploaded: the spec's fallback. */
     int mounted = 0;
-    if (mount != NULL && digest_is_valid(mount) && from != NULL && repository_is_valid(from))
+    if (mount != NULL && digest_is_any(mount) && from != NULL && repository_is_valid(from))
         mounted = metadata_mount_blob(registry->metadata, from, repository, mount, NULL, &error);
     if (mounted < 0)
         oci_error_respond_failure(request, &error);
     else if (mounted == 1)
         respond_created(request, repository, mount);
     else
-        start_upload(request, registry, repository);
+        start_upload(request, registry, repository, transfer->algorithm);
 }
 
 void route_upload_patch(struct http_request *request, void *data)

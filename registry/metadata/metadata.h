@@ -11,11 +11,6 @@
 #include "lib/error.h"
 #include "lib/json.h"
 
-/* The longest digest, sha512's, with NUL. */
-#ifndef DIGEST_ANY_MAX
-#define DIGEST_ANY_MAX 136
-#endif
-
 struct metadata;
 
 int metadata_open(const char *path, struct metadata **ret_metadata, struct error *error);
