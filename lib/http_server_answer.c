@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -227,8 +228,27 @@ static struct MHD_Response *create_response(struct http_request *request)
                                            MHD_RESPMEM_MUST_FREE);
 }
 
+/* While it is set, only full segments leave: libmicrohttpd sends a file's head and bytes by two
+ * calls, and the client would be woken for the head alone. TCP_CORK of tcp(7). */
+static void set_cork(struct http_request *request, int on)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info != NULL)
+        setsockopt(info->connect_fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+    request->corked = on != 0;
+}
+
+void http_answer_sent(struct http_request *request)
+{
+    if (request->corked)
+        set_cork(request, 0);
+}
+
 enum MHD_Result http_answer_queue(struct http_request *request)
 {
+    if (request->answer.kind == ANSWER_FILE)
+        set_cork(request, 1);
     struct MHD_Response *response = create_response(request);
     if (response == NULL)
         return MHD_NO;

@@ -22,9 +22,10 @@
 struct text_pairs {
     struct text_pair {
         char *name;
-        char *value;
+        char *value; /* in the name's memory, behind it */
     } * items;
     size_t count;
+    size_t capacity;
 };
 
 void text_pairs_add(struct text_pairs *pairs, const char *name, const char *value);
@@ -38,7 +39,8 @@ void text_pairs_finish(struct text_pairs *pairs);
 
 struct http_target {
     char *path; /* decoded */
-    char *segments[TARGET_SEGMENTS_MAX];
+    char *segment_bytes;
+    char *segments[TARGET_SEGMENTS_MAX]; /* in segment_bytes, where path has them */
     size_t segment_count;
     struct text_pairs query;
 };
@@ -46,8 +48,24 @@ struct http_target {
 /* Reads a request's target ("/v2/a%2Bb/tags?n=3") as it came. */
 int http_target_parse(const char *raw, struct http_target *ret_target, struct error *error);
 void http_target_finish(struct http_target *target);
+
+#define PATTERN_SEGMENTS_MAX 16
+
+/* A route's pattern, split. */
+struct http_pattern {
+    struct pattern_segment {
+        const char *text; /* in the route's pattern; of a "{name}", the name */
+        size_t length;
+        bool is_name;
+        bool is_many; /* "{name...}" */
+    } segments[PATTERN_SEGMENTS_MAX];
+    size_t count;
+};
+
+/* Points into `pattern`. */
+void http_pattern_parse(const char *pattern, struct http_pattern *ret_pattern);
 /* Whether the target's path has the pattern's form; if so adds its "{name}"s to ret_parameters. */
-bool http_target_matches(const struct http_target *target, const char *pattern,
+bool http_target_matches(const struct http_target *target, const struct http_pattern *pattern,
                          struct text_pairs *ret_parameters);
 
 /* --- the server --- */
@@ -56,6 +74,7 @@ struct http_server {
     struct MHD_Daemon *daemon;
     enum http_server_mode mode;
     struct http_route *routes;
+    struct http_pattern *patterns; /* the routes' */
     size_t route_count;
     void *data;
     unsigned protocol;
@@ -153,6 +172,7 @@ struct http_request {
     bool handled; /* the handler was called */
     bool held;    /* by the handler's side */
     bool queued;  /* the answer is with libmicrohttpd */
+    bool corked;  /* the socket, until the answer is sent */
     bool
         sent_at_once; /* the answer was written around libmicrohttpd; what still comes is dropped */
     bool suspended;
@@ -184,6 +204,8 @@ void http_request_refuse(struct http_request *request, int status, enum error_co
 
 /* Hands the answer to libmicrohttpd. */
 enum MHD_Result http_answer_queue(struct http_request *request);
+/* libmicrohttpd has sent it, or given up. */
+void http_answer_sent(struct http_request *request);
 /* Writes an answer of bytes to the socket, in the middle of a body that nobody wants to the end:
  * libmicrohttpd takes answers only before or after a body. */
 void http_answer_send_at_once(struct http_request *request);

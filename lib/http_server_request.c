@@ -295,7 +295,7 @@ static int find_route(struct http_request *request)
     for (size_t i = 0; i < server->route_count; i++) {
         const struct http_route *route = &server->routes[i];
         struct text_pairs parameters = {0};
-        if (!http_target_matches(&request->target, route->pattern, &parameters))
+        if (!http_target_matches(&request->target, &server->patterns[i], &parameters))
             continue;
         if (strcmp(route->method, method) == 0) {
             request->route = route;
@@ -535,6 +535,7 @@ void http_request_on_completed(void *data, struct MHD_Connection *connection, vo
     if (request == NULL)
         return;
     *state = NULL;
+    http_answer_sent(request);
     report(request, code);
     request->gone = true;
     watch_close(request->watch);

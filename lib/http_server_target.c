@@ -7,8 +7,15 @@
 
 void text_pairs_add(struct text_pairs *pairs, const char *name, const char *value)
 {
-    pairs->items = xreallocarray(pairs->items, pairs->count + 1, sizeof *pairs->items);
-    pairs->items[pairs->count++] = (struct text_pair){xstrdup(name), xstrdup(value)};
+    if (pairs->count == pairs->capacity) {
+        pairs->capacity = pairs->capacity > 0 ? pairs->capacity * 2 : 8;
+        pairs->items = xreallocarray(pairs->items, pairs->capacity, sizeof *pairs->items);
+    }
+    size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
+    char *both = xmalloc(name_size + value_size);
+    memcpy(both, name, name_size);
+    memcpy(both + name_size, value, value_size);
+    pairs->items[pairs->count++] = (struct text_pair){both, both + name_size};
 }
 
 const char *text_pairs_get(const struct text_pairs *pairs, const char *name)
@@ -31,10 +38,8 @@ const char *text_pairs_get_caseless(const struct text_pairs *pairs, const char *
 
 void text_pairs_finish(struct text_pairs *pairs)
 {
-    for (size_t i = 0; i < pairs->count; i++) {
-        free(pairs->items[i].name);
-        free(pairs->items[i].value);
-    }
+    for (size_t i = 0; i < pairs->count; i++)
+        free(pairs->items[i].name); /* and the value behind it */
     free(pairs->items);
     *pairs = (struct text_pairs){0};
 }
@@ -47,25 +52,33 @@ static int hex_value(char digit)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* Undoes percent-encoding in place. A NUL, encoded or not, has no place in a path or a query. */
-static bool decode(char *text, bool plus_is_space)
+/* Undoes percent-encoding; `to` may be where `from` is. Returns the end of what it wrote, NULL when
+ * an escape is none. A NUL, encoded or not, has no place in a path or a query. */
+static char *decode(char *to, const char *from, const char *end, bool plus_is_space)
 {
-    char *to = text;
-    for (const char *from = text; *from != '\0'; from++) {
+    for (; from < end; from++) {
         if (*from == '+' && plus_is_space) {
             *to++ = ' ';
         } else if (*from == '%') {
-            int high = hex_value(from[1]), low = high >= 0 ? hex_value(from[2]) : -1;
+            int high = end - from > 2 ? hex_value(from[1]) : -1;
+            int low = high >= 0 ? hex_value(from[2]) : -1;
             if (low < 0 || (high | low) == 0)
-                return false;
+                return NULL;
             *to++ = (char)(high << 4 | low);
             from += 2;
         } else {
             *to++ = *from;
         }
     }
-    *to = '\0';
-    return true;
+    return to;
+}
+
+static bool decode_word(char *text)
+{
+    char *end = decode(text, text, text + strlen(text), true);
+    if (end != NULL)
+        *end = '\0';
+    return end != NULL;
 }
 
 static int parse_query(char *text, struct text_pairs *query, struct error *error)
@@ -80,7 +93,7 @@ static int parse_query(char *text, struct text_pairs *query, struct error *error
         if (query->count == TARGET_QUERY_MAX)
             return error_set(error, ERROR_INVALID, "the query has more than %d values",
                              TARGET_QUERY_MAX);
-        if (!decode(item, true) || (value != NULL && !decode(value, true)))
+        if (!decode_word(item) || (value != NULL && !decode_word(value)))
             return error_set(error, ERROR_INVALID, "the query has a bad %%-escape");
         text_pairs_add(query, item, value != NULL ? value : "");
     }
@@ -89,27 +102,34 @@ static int parse_query(char *text, struct text_pairs *query, struct error *error
 
 /* Splits first and decodes then, so that an encoded slash never makes a segment of its own; inside
  * one it would be taken for a slash later on, so it is refused. */
-static int parse_segments(char *text, struct http_target *target, struct error *error)
+static int parse_path(const char *raw, size_t length, struct http_target *target,
+                      struct error *error)
 {
-    struct buffer path = {0};
-    char *rest = text + 1;
-    int result = 0;
-    for (char *segment = strsep(&rest, "/"); segment != NULL; segment = strsep(&rest, "/")) {
-        if (target->segment_count == TARGET_SEGMENTS_MAX) {
-            result = error_set(error, ERROR_INVALID, "the path has more than %d segments",
-                               TARGET_SEGMENTS_MAX);
-            break;
-        }
-        if (!decode(segment, false) || strchr(segment, '/') != NULL) {
-            result = error_set(error, ERROR_INVALID, "the path has a bad %%-escape");
-            break;
-        }
-        buffer_append_text(&path, "/");
-        buffer_append_text(&path, segment);
-        target->segments[target->segment_count++] = xstrdup(segment);
+    const char *end = raw + length;
+    char *to = target->path = xmalloc(length + 1);
+    for (const char *from = raw; from < end;) {
+        const char *segment = from + 1;
+        from = memchr(segment, '/', (size_t)(end - segment));
+        if (from == NULL)
+            from = end;
+        if (target->segment_count == TARGET_SEGMENTS_MAX)
+            return error_set(error, ERROR_INVALID, "the path has more than %d segments",
+                             TARGET_SEGMENTS_MAX);
+        *to++ = '/';
+        char *decoded = to;
+        to = decode(to, segment, from, false);
+        if (to == NULL || memchr(decoded, '/', (size_t)(to - decoded)) != NULL)
+            return error_set(error, ERROR_INVALID, "the path has a bad %%-escape");
+        target->segments[target->segment_count++] = decoded;
     }
-    target->path = buffer_take(&path);
-    return result;
+    *to++ = '\0';
+    /* The segments are the path's bytes once more, ended by NULs instead of slashes. */
+    target->segment_bytes = xmemdup(target->path, (size_t)(to - target->path));
+    for (size_t i = 0; i < target->segment_count; i++) {
+        target->segments[i] = target->segment_bytes + (target->segments[i] - target->path);
+        target->segments[i][-1] = '\0';
+    }
+    return 0;
 }
 
 int http_target_parse(const char *raw, struct http_target *ret_target, struct error *error)
@@ -117,11 +137,9 @@ int http_target_parse(const char *raw, struct http_target *ret_target, struct er
     if (raw[0] != '/')
         return error_set(error, ERROR_INVALID, "the path does not begin with a slash");
     struct http_target target = {0};
-    AUTO_FREE char *text = xstrdup(raw);
-    char *query = strchr(text, '?');
-    if (query != NULL)
-        *query++ = '\0';
-    if (parse_segments(text, &target, error) < 0 ||
+    size_t length = strcspn(raw, "?");
+    AUTO_FREE char *query = raw[length] == '?' ? xstrdup(raw + length + 1) : NULL;
+    if (parse_path(raw, length, &target, error) < 0 ||
         (query != NULL && parse_query(query, &target.query, error) < 0)) {
         http_target_finish(&target);
         return -1;
@@ -132,25 +150,16 @@ int http_target_parse(const char *raw, struct http_target *ret_target, struct er
 
 void http_target_finish(struct http_target *target)
 {
-    for (size_t i = 0; i < target->segment_count; i++)
-        free(target->segments[i]);
+    free(target->segment_bytes);
     free(target->path);
     text_pairs_finish(&target->query);
     *target = (struct http_target){0};
 }
 
-/* One segment of a pattern: its text, and what kind it is. */
-struct pattern_segment {
-    const char *text; /* of a "{name}", the name */
-    size_t length;
-    bool is_name;
-    bool is_many;
-};
-
-static size_t split_pattern(const char *pattern, struct pattern_segment *ret_segments)
+void http_pattern_parse(const char *pattern, struct http_pattern *ret_pattern)
 {
     size_t count = 0;
-    for (const char *at = pattern; at != NULL && *at == '/' && count < TARGET_SEGMENTS_MAX;
+    for (const char *at = pattern; at != NULL && *at == '/' && count < PATTERN_SEGMENTS_MAX;
          at = strchr(at + 1, '/')) {
         struct pattern_segment segment = {.text = at + 1, .length = strcspn(at + 1, "/")};
         if (segment.length > 2 && segment.text[0] == '{') {
@@ -159,59 +168,59 @@ static size_t split_pattern(const char *pattern, struct pattern_segment *ret_seg
             segment.text++;
             segment.length -= segment.is_many ? 5 : 2;
         }
-        ret_segments[count++] = segment;
+        ret_pattern->segments[count++] = segment;
     }
-    return count;
+    ret_pattern->count = count;
 }
 
 /* How many of the target's segments one of the pattern's takes: the "{name...}", of which a
  * pattern has one at most, takes what the others leave. */
-static size_t taken_by(const struct pattern_segment *segment, size_t pattern_count,
+static size_t taken_by(const struct pattern_segment *segment, const struct http_pattern *pattern,
                        const struct http_target *target)
 {
-    return segment->is_many ? target->segment_count - (pattern_count - 1) : 1;
+    return segment->is_many ? target->segment_count - (pattern->count - 1) : 1;
 }
 
-static bool fits(const struct http_target *target, const struct pattern_segment *wanted,
-                 size_t count)
+static bool fits(const struct http_target *target, const struct http_pattern *pattern)
 {
-    if (target->segment_count < count)
+    if (target->segment_count < pattern->count)
         return false;
     size_t at = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t end = at + taken_by(&wanted[i], count, target);
+    for (size_t i = 0; i < pattern->count; i++) {
+        const struct pattern_segment *wanted = &pattern->segments[i];
+        size_t end = at + taken_by(wanted, pattern, target);
         if (end > target->segment_count)
             return false;
         for (; at < end; at++) {
             const char *segment = target->segments[at];
-            if (wanted[i].is_name ? segment[0] == '\0'
-                                  : strlen(segment) != wanted[i].length ||
-                                        memcmp(segment, wanted[i].text, wanted[i].length) != 0)
+            if (wanted->is_name ? segment[0] == '\0'
+                                : strncmp(segment, wanted->text, wanted->length) != 0 ||
+                                      segment[wanted->length] != '\0')
                 return false;
         }
     }
     return at == target->segment_count;
 }
 
-bool http_target_matches(const struct http_target *target, const char *pattern,
+bool http_target_matches(const struct http_target *target, const struct http_pattern *pattern,
                          struct text_pairs *ret_parameters)
 {
-    struct pattern_segment wanted[TARGET_SEGMENTS_MAX];
-    size_t count = split_pattern(pattern, wanted);
-    if (!fits(target, wanted, count))
+    if (!fits(target, pattern))
         return false;
     size_t at = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct buffer value = {0};
-        for (size_t end = at + taken_by(&wanted[i], count, target); at < end; at++) {
-            if (value.length > 0)
-                buffer_append_text(&value, "/");
-            buffer_append_text(&value, target->segments[at]);
+    for (size_t i = 0; i < pattern->count; i++) {
+        const struct pattern_segment *segment = &pattern->segments[i];
+        size_t end = at + taken_by(segment, pattern, target);
+        if (segment->is_name) {
+            /* Of the path: there the slashes between them still are. */
+            size_t first = (size_t)(target->segments[at] - target->segment_bytes);
+            const char *last = target->segments[end - 1];
+            size_t behind = (size_t)(last - target->segment_bytes) + strlen(last);
+            AUTO_FREE char *name = xstrndup(segment->text, segment->length);
+            AUTO_FREE char *value = xstrndup(target->path + first, behind - first);
+            text_pairs_add(ret_parameters, name, value);
         }
-        AUTO_FREE char *name = xstrndup(wanted[i].text, wanted[i].length);
-        if (wanted[i].is_name)
-            text_pairs_add(ret_parameters, name, buffer_text(&value));
-        buffer_finish(&value);
+        at = end;
     }
     return true;
 }
