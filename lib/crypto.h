@@ -82,4 +82,10 @@ bool signature_verify(const struct public_key *key, const void *bytes, size_t le
 char *base64_encode(const void *bytes, size_t length);
 bool base64_decode(const char *text, unsigned char **ret_bytes, size_t *ret_length);
 
+#define HMAC_SHA256_LENGTH 32
+
+/* RFC 2104. */
+void hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t length,
+                 unsigned char ret_mac[HMAC_SHA256_LENGTH]);
+
 void random_bytes(void *ret_bytes, size_t length);

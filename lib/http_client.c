@@ -107,74 +107,18 @@ static void call_release(struct http_call *call)
     if (call->added)
         curl_multi_remove_handle(call->client->multi, call->easy);
     curl_easy_cleanup(call->easy);
-    curl_slist_free_all(call->headers);
-    if (call->socket_descriptor >= 0)
-        close(call->socket_descriptor);
-    buffer_finish(&call->body);
-    free(call->label);
-    free(call);
+    http_call_free(call);
 }
 
-static void call_free(struct http_call *call)
+static void call_drop(struct http_call *call)
 {
     LIST_REMOVE(call, link);
     call_release(call);
 }
 
-static enum error_code code_of_curl(CURLcode result)
-{
-    switch (result) {
-    case CURLE_OPERATION_TIMEDOUT:
-        return ERROR_TIMEOUT;
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
-    case CURLE_GOT_NOTHING:
-    case CURLE_PARTIAL_FILE:
-        return ERROR_UNAVAILABLE;
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_TOO_MANY_REDIRECTS:
-        return ERROR_INVALID;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CONNECT_ERROR:
-        return ERROR_DENIED;
-    case CURLE_READ_ERROR:
-    case CURLE_ABORTED_BY_CALLBACK:
-        return ERROR_IO;
-    default:
-        return ERROR_INTERNAL;
-    }
-}
-
-static void describe_failure(struct http_call *call, CURLcode result)
-{
-    struct error *error = &call->response.error;
-    call->response.failed = true;
-    if (call->too_large) {
-        error_set(error, ERROR_TOO_LARGE, "%s: the answer is larger than %zu bytes", call->label,
-                  call->response_limit);
-    } else if (call->reader_stopped) {
-        error_set(error, ERROR_IO, "%s: the reader of the answer stopped it", call->label);
-    } else {
-        error_set(error, code_of_curl(result), "%s: %s", call->label,
-                  call->reason[0] != '\0' ? call->reason : curl_easy_strerror(result));
-    }
-}
-
 static void call_complete(struct http_call *call, CURLcode result)
 {
-    if (result == CURLE_OK) {
-        long status = 0;
-        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-        call->response.status = (int)status;
-        call->response.body_length = call->body.length;
-        call->response.body = buffer_text(&call->body);
-    } else {
-        describe_failure(call, result);
-        call->response.body = "";
-    }
+    http_call_complete(call, result);
     call->completed = true;
     call->callback(&call->response, call->data);
     call_release(call);
@@ -183,7 +127,7 @@ static void call_complete(struct http_call *call, CURLcode result)
 static void teardown(struct http_client *client)
 {
     while (!LIST_EMPTY(&client->calls))
-        call_free(LIST_FIRST(&client->calls));
+        call_drop(LIST_FIRST(&client->calls));
     /* Before curl closes the sockets under libuv's feet. */
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, NULL);
     curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, NULL);
@@ -200,7 +144,7 @@ static void apply_noted(struct http_client *client)
     for (call = LIST_FIRST(&client->calls); call != NULL; call = next) {
         next = LIST_NEXT(call, link);
         if (call->cancelled)
-            call_free(call);
+            call_drop(call);
         else if (!call->added)
             call->added = curl_multi_add_handle(client->multi, call->easy) == CURLM_OK;
     }
@@ -298,13 +242,15 @@ struct http_call *http_client_start(struct http_client *client,
             close(request->socket_descriptor);
         return NULL;
     }
-    struct http_call *call = http_call_create(client, request);
+    struct http_call *call = http_call_create(curl_easy_init(), request);
+    call->client = client;
+    LIST_INSERT_HEAD(&client->calls, call, link);
     call->callback = callback;
     call->data = data;
     /* Adding only arms the timer: nothing is answered before the loop runs. */
     if (!client->inside_curl && curl_multi_add_handle(client->multi, call->easy) != CURLM_OK) {
         error_set(error, ERROR_INTERNAL, "%s: curl refused the call", call->label);
-        call_free(call);
+        call_drop(call);
         return NULL;
     }
     call->added = !client->inside_curl;
@@ -317,7 +263,7 @@ void http_client_cancel(struct http_call *call)
         return;
     call->cancelled = true;
     if (!call->client->inside_curl)
-        call_free(call);
+        call_drop(call);
 }
 
 int http_call_status(const struct http_call *call)

@@ -1,4 +1,5 @@
-/* HTTP/1.1 client on the loop. The one door to libcurl (multi interface, one handle a client).
+/* HTTP/1.1 client on the loop. The door to libcurl (multi interface, one handle a client); calls
+ * that block their thread are in http_client_blocking.h.
  *
  * Loop thread only. A call's callback runs exactly once, from the loop, never from within
  * http_client_start; after http_client_cancel it does not run at all. Redirects are not followed
@@ -39,6 +40,15 @@ struct http_client_request {
      * http_client_start fails. Used with has_socket. */
     bool has_socket;
     int socket_descriptor;
+    /* PEM file of the authorities that an https:// peer must lead to; NULL: the system's. */
+    const char *ca_file;
+    /* Name and password (or access key and secret); never logged, never part of an error. */
+    const char *user;
+    const char *password;
+    /* "aws:amz:REGION:SERVICE": `user` and `password` sign the call by AWS Signature Version 4
+     * instead of going along. The query must be sorted and encoded ("?uploads="), the header
+     * x-amz-content-sha256 says what is signed of the body, and a POST names its Content-Type. */
+    const char *aws_sigv4;
 };
 
 #define HTTP_NO_TIMEOUT 0xffffffffu

@@ -1,5 +1,5 @@
-/* What http_client.c (calls on the loop) and http_client_request.c (one call as curl sees it)
- * share. Loop thread only. */
+/* What http_client.c (calls on the loop), http_client_blocking.c (calls that block) and
+ * http_client_request.c (one call as curl sees it) share. A call belongs to one thread. */
 #pragma once
 
 #include <curl/curl.h>
@@ -10,7 +10,7 @@
 
 struct http_call {
     struct http_client_response response; /* first: http_response_header finds the call by it */
-    struct http_client *client;
+    struct http_client *client;           /* NULL: it blocks */
     CURL *easy;
     struct curl_slist *headers;
     http_client_callback *callback;
@@ -53,6 +53,10 @@ struct http_client {
 
 /* Whether a request makes sense at all. */
 int http_call_check(const struct http_client_request *request, struct error *error);
-/* A call with its curl handle set up, on the client's list and not yet added to curl's multi. */
-struct http_call *http_call_create(struct http_client *client,
-                                   const struct http_client_request *request);
+/* A call with its curl handle set up. Takes the handle, which is new or reset, and the request's
+ * socket. */
+struct http_call *http_call_create(CURL *easy, const struct http_client_request *request);
+/* Fills the response from what curl says at the end. */
+void http_call_complete(struct http_call *call, CURLcode result);
+/* Frees all but the curl handle, which the caller has taken out. */
+void http_call_free(struct http_call *call);

@@ -1,4 +1,4 @@
-/* One call as curl sees it: its options, and the callbacks that move its bytes. */
+/* One call as curl sees it: its options, the callbacks that move its bytes, its end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -135,10 +135,13 @@ static void set_headers(struct http_call *call, const struct http_client_request
         call->headers = curl_slist_append(call->headers, *header);
         has_type = has_type || strncasecmp(*header, "Content-Type:", 13) == 0;
     }
-    /* curl would wait for "100 Continue", and call bodies forms. */
-    call->headers = curl_slist_append(call->headers, "Expect:");
-    if (!has_type)
-        call->headers = curl_slist_append(call->headers, "Content-Type:");
+    /* curl would wait for "100 Continue", and call bodies forms. Of a signed call curl 7.88 signs
+     * headers that are taken away as if they were sent: there they stay. */
+    if (request->aws_sigv4 == NULL) {
+        call->headers = curl_slist_append(call->headers, "Expect:");
+        if (!has_type)
+            call->headers = curl_slist_append(call->headers, "Content-Type:");
+    }
     curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
 }
 
@@ -219,22 +222,101 @@ static void set_common(struct http_call *call, const struct http_client_request 
     }
 }
 
-struct http_call *http_call_create(struct http_client *client,
-                                   const struct http_client_request *request)
+static void set_trust(struct http_call *call, const struct http_client_request *request)
+{
+    if (request->ca_file != NULL)
+        curl_easy_setopt(call->easy, CURLOPT_CAINFO, request->ca_file);
+    if (request->user != NULL) {
+        curl_easy_setopt(call->easy, CURLOPT_USERNAME, request->user);
+        curl_easy_setopt(call->easy, CURLOPT_PASSWORD,
+                         request->password != NULL ? request->password : "");
+    }
+    if (request->aws_sigv4 != NULL)
+        curl_easy_setopt(call->easy, CURLOPT_AWS_SIGV4, request->aws_sigv4);
+}
+
+struct http_call *http_call_create(CURL *easy, const struct http_client_request *request)
 {
     struct http_call *call = xcalloc(1, sizeof *call);
-    call->client = client;
-    call->easy = curl_easy_init();
+    call->easy = easy;
     call->socket_descriptor = -1;
     call->on_body = request->on_body;
     call->label = xasprintf("%s %.*s", request->method != NULL ? request->method : "GET",
                             (int)strcspn(request->url, "?"), request->url);
-    LIST_INSERT_HEAD(&client->calls, call, link);
     set_common(call, request);
     set_headers(call, request);
     set_method_and_body(call, request);
     set_limits(call, request);
+    set_trust(call, request);
     if (request->has_socket)
         set_socket(call, request);
     return call;
+}
+
+/* --- the end of a call --- */
+
+static enum error_code code_of_curl(CURLcode result)
+{
+    switch (result) {
+    case CURLE_OPERATION_TIMEDOUT:
+        return ERROR_TIMEOUT;
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+        return ERROR_UNAVAILABLE;
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_TOO_MANY_REDIRECTS:
+        return ERROR_INVALID;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CONNECT_ERROR:
+        return ERROR_DENIED;
+    case CURLE_READ_ERROR:
+    case CURLE_ABORTED_BY_CALLBACK:
+        return ERROR_IO;
+    default:
+        return ERROR_INTERNAL;
+    }
+}
+
+static void describe_failure(struct http_call *call, CURLcode result)
+{
+    struct error *error = &call->response.error;
+    call->response.failed = true;
+    if (call->too_large) {
+        error_set(error, ERROR_TOO_LARGE, "%s: the answer is larger than %zu bytes", call->label,
+                  call->response_limit);
+    } else if (call->reader_stopped) {
+        error_set(error, ERROR_IO, "%s: the reader of the answer stopped it", call->label);
+    } else {
+        error_set(error, code_of_curl(result), "%s: %s", call->label,
+                  call->reason[0] != '\0' ? call->reason : curl_easy_strerror(result));
+    }
+}
+
+void http_call_complete(struct http_call *call, CURLcode result)
+{
+    if (result == CURLE_OK) {
+        long status = 0;
+        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+        call->response.status = (int)status;
+        call->response.body_length = call->body.length;
+        call->response.body = buffer_text(&call->body);
+    } else {
+        describe_failure(call, result);
+        call->response.body = "";
+    }
+}
+
+void http_call_free(struct http_call *call)
+{
+    curl_slist_free_all(call->headers);
+    if (call->socket_descriptor >= 0)
+        close(call->socket_descriptor);
+    buffer_finish(&call->body);
+    free(call->label);
+    free(call);
 }

@@ -11,6 +11,7 @@
 #include "lib/cleanup.h"
 #include "lib/crypto.h"
 #include "lib/file.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 #define SHA256_OF_ABC "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -214,6 +215,23 @@ static void broken_base64_is_refused(void **state)
     }
 }
 
+/* RFC 4231, test cases 2 and 6. */
+static void hmac_is_that_of_the_rfc(void **state)
+{
+    (void)state;
+    static const char text[] = "what do ya want for nothing?";
+    static const char long_text[] = "Test Using Larger Than Block-Size Key - Hash Key First";
+    unsigned char mac[HMAC_SHA256_LENGTH], long_key[131];
+    char hex[2 * HMAC_SHA256_LENGTH + 1];
+    hmac_sha256("Jefe", 4, text, strlen(text), mac);
+    text_format_hex(mac, sizeof mac, hex);
+    assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(long_key, 0xaa, sizeof long_key);
+    hmac_sha256(long_key, sizeof long_key, long_text, strlen(long_text), mac);
+    text_format_hex(mac, sizeof mac, hex);
+    assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 static void random_bytes_differ(void **state)
 {
     (void)state;
@@ -236,6 +254,7 @@ int main(void)
         cmocka_unit_test(openssl_reads_our_keys_and_we_verify_its_signatures),
         cmocka_unit_test(base64_goes_both_ways),
         cmocka_unit_test(broken_base64_is_refused),
+        cmocka_unit_test(hmac_is_that_of_the_rfc),
         cmocka_unit_test(random_bytes_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
