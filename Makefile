@@ -117,11 +117,15 @@ $(REGISTRY_LOAD): $(call objects,tests/bench/registry_load.c) $(BUILD)/libshoal.
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
 
 # Clients that send what no client should, for tests/integration/registry_*.sh.
-REGISTRY_DRIVERS := $(BUILD)/tests/registry_cut
+REGISTRY_DRIVERS := $(addprefix $(BUILD)/tests/registry_,cut storm storm_check)
 $(REGISTRY_DRIVERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/integration/%.o $(call objects,tests/integration/raw_http.c) $(BUILD)/libshoal.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
+
+.PHONY: soak-registry
+soak-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_DRIVERS) ## kill the registry under load (ROUNDS=200 SEED=N)
+	$(Q)BUILD=$(BUILD) ROUNDS=$(or $(ROUNDS),200) $(if $(SEED),SEED=$(SEED)) bash tests/integration/registry_kill.sh
 
 .PHONY: bench-registry
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
@@ -132,7 +136,7 @@ check: all unit $(if $(SAN),,fuzz-build) $(HOST_DRIVER) $(REGISTRY_DRIVERS) $(BU
 
 test: ## install what is missing, build, run every test
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory -j$$(nproc) all unit
+	@$(MAKE) --no-print-directory -j$$(nproc) all unit fuzz-build
 	@$(MAKE) --no-print-directory check
 
 demo: ## install what is missing, build, and run the whole story
