@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "lib/cleanup.h"
+#include "lib/file.h"
 #include "lib/http_server_internal.h"
 #include "lib/xalloc.h"
 
@@ -17,6 +18,9 @@
  */
 #define CONNECTION_MEMORY ((size_t)32 << 10)
 #define THREAD_STACK      ((size_t)1 << 20)
+#define PEM_LIMIT         ((size_t)1 << 20)
+
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 /* --- the loop under libmicrohttpd --- */
 
@@ -29,6 +33,8 @@ static void free_server(struct http_server *server)
     if (server->unix_path != NULL)
         unlink(server->unix_path);
     free(server->unix_path);
+    http_identity_release(server->identity);
+    pthread_mutex_destroy(&server->identity_lock);
     free(server->routes);
     free(server->patterns);
     free(server);
@@ -114,13 +120,54 @@ static int start_on_loop(struct http_server *server, uv_loop_t *loop, struct err
 
 /* --- the interface --- */
 
-static struct MHD_Daemon *start_daemon(struct http_server *server,
-                                       const struct http_server_options *options, int listener)
+/* Before the first byte of a connection, and after its last. */
+static void on_connection(void *data, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode code)
 {
+    struct http_server *server = data;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        struct http_connection *connection = xcalloc(1, sizeof *connection);
+        http_connection_begin_tls(connection, server, mhd);
+        *context = connection;
+    } else if (*context != NULL) {
+        struct http_connection *connection = *context;
+        http_identity_release(connection->identity);
+        free(connection);
+        *context = NULL;
+    }
+}
+
+/* libmicrohttpd wants a certificate of its own, though no session keeps it. */
+static int read_pem(const struct http_server_tls *tls, char **ret_certificate, char **ret_key,
+                    struct error *error)
+{
+    AUTO_FREE char *certificate = NULL;
+    if (tls == NULL)
+        return 0;
+    if (file_read(tls->certificate, PEM_LIMIT, &certificate, NULL, error) < 0 ||
+        file_read(tls->key, PEM_LIMIT, ret_key, NULL, error) < 0)
+        return -1;
+    *ret_certificate = TAKE_POINTER(certificate);
+    return 0;
+}
+
+static struct MHD_Daemon *start_daemon(struct http_server *server,
+                                       const struct http_server_options *options, int listener,
+                                       char *certificate, char *key)
+{
+    const struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, certificate},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    static const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
     bool on_loop = options->mode == HTTP_SERVER_LOOP;
     unsigned flags = on_loop ? MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME
                              : MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
                                    MHD_USE_POLL | MHD_USE_ITC;
+    if (options->tls != NULL)
+        flags |= MHD_USE_TLS;
     unsigned connections =
         options->max_connections > 0 ? options->max_connections : DEFAULT_CONNECTIONS;
     unsigned idle = options->idle_timeout_s > 0 ? options->idle_timeout_s : DEFAULT_IDLE_TIMEOUT_S;
@@ -130,7 +177,9 @@ static struct MHD_Daemon *start_daemon(struct http_server *server,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
         THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK, http_request_on_target, server,
         MHD_OPTION_NOTIFY_COMPLETED, http_request_on_completed, server,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
+        options->tls != NULL ? tls : none, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
 /* sendfile to a client that left raises it. */
@@ -145,8 +194,16 @@ int http_server_create(const struct http_server_options *options, struct http_se
                        struct error *error)
 {
     AUTO_CLOSE int listener = -1;
-    if (http_server_listen(options, &listener, error) < 0)
+    AUTO_FREE char *certificate = NULL;
+    AUTO_FREE char *key = NULL;
+    struct http_identity *identity = NULL;
+    if ((options->tls != NULL && http_identity_load(options->tls, &identity, error) < 0))
         return -1;
+    if (read_pem(options->tls, &certificate, &key, error) < 0 ||
+        http_server_listen(options, &listener, error) < 0) {
+        http_identity_release(identity);
+        return -1;
+    }
     ignore_broken_pipes();
     struct http_server *server = xcalloc(1, sizeof *server);
     server->mode = options->mode;
@@ -164,7 +221,10 @@ int http_server_create(const struct http_server_options *options, struct http_se
     server->quiesced_socket = -1;
     server->port = http_server_port_of(listener);
     LIST_INIT(&server->requests);
-    server->daemon = start_daemon(server, options, listener);
+    server->identity = identity;
+    server->speaks_tls = identity != NULL;
+    pthread_mutex_init(&server->identity_lock, NULL);
+    server->daemon = start_daemon(server, options, listener, certificate, key);
     int result = 0;
     if (server->daemon == NULL) {
         result = error_set(error, ERROR_INTERNAL, "the HTTP server on %s:%u did not start",

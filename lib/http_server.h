@@ -5,7 +5,9 @@
  * not block and may answer later. HTTP_SERVER_THREADS: one thread a connection, up to
  * max_connections; a handler may block, must be thread-safe and must answer before it returns.
  * A call that a web page sends (one with Origin) is refused by 403 unless it is GET or HEAD.
- * A process that has a server ignores SIGPIPE. TLS is not built yet: loopback only. */
+ * With TLS (1.2 or 1.3) libmicrohttpd only *asks* for client certificates: the server itself
+ * refuses requests, before any owner's code, whose certificate is missing or leads to no authority
+ * it was given. A process that has a server ignores SIGPIPE. */
 #pragma once
 
 #include <json-c/json.h>
@@ -50,6 +52,20 @@ struct http_summary {
     const char *user; /* http_request_set_user; NULL: nobody */
 };
 
+enum http_client_certificates {
+    HTTP_CLIENT_CERTIFICATES_OFF,
+    HTTP_CLIENT_CERTIFICATES_OPTIONAL, /* one that is shown must be good */
+    HTTP_CLIENT_CERTIFICATES_REQUIRED,
+};
+
+/* Paths of PEM files. */
+struct http_server_tls {
+    const char *certificate; /* the server's own, then those between it and its authority */
+    const char *key;
+    const char *client_ca; /* authorities of client certificates; NULL: none */
+    enum http_client_certificates client_certificates;
+};
+
 enum http_server_mode { HTTP_SERVER_LOOP, HTTP_SERVER_THREADS };
 
 struct http_server_options {
@@ -60,6 +76,7 @@ struct http_server_options {
     /* A UNIX socket's path instead of address and port. Only its owner may connect. A socket that
      * nobody listens on any more is replaced; it is removed when the server ends. */
     const char *listen_unix;
+    const struct http_server_tls *tls; /* NULL: plain */
     const struct http_route *routes;
     size_t route_count;
     void *data;               /* handed to handlers */
@@ -81,6 +98,11 @@ struct http_server_options {
 int http_server_create(const struct http_server_options *options, struct http_server **ret_server,
                        struct error *error);
 uint16_t http_server_port(const struct http_server *server);
+/* Reads the files of `tls` anew: connections that begin from now on get what is in them, others
+ * keep what they began with. On failure everything stays. Any thread. A server that began plain
+ * stays plain: ERROR_INVALID. */
+int http_server_reload_tls(struct http_server *server, const struct http_server_tls *tls,
+                           struct error *error);
 /* Ends the server: no new connections; waiting requests are answered 503; then closes. In loop
  * mode it returns at once and `on_closed` (may be NULL) runs on the loop when all is freed; in
  * thread mode it blocks until the handlers have returned and then calls on_closed. */
@@ -101,6 +123,8 @@ const char *http_request_header(const struct http_request *request, const char *
 int http_request_tag(const struct http_request *request);
 /* Who sent it: a numeric address, "" on a UNIX socket. */
 const char *http_request_peer(struct http_request *request);
+/* The common name of the client's certificate, verified; NULL: it showed none. */
+const char *http_request_certificate_name(const struct http_request *request);
 /* Who it turned out to be; copied. Before that NULL. */
 void http_request_set_user(struct http_request *request, const char *user);
 const char *http_request_user(const struct http_request *request);

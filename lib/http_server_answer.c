@@ -294,10 +294,12 @@ void http_answer_send_at_once(struct http_request *request)
                       answer->length);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    if (info != NULL) {
+    if (info != NULL && request->server->speaks_tls)
+        http_tls_send(request->connection, text.data, text.length);
+    else if (info != NULL)
         send_now(info->connect_fd, &text);
+    if (info != NULL)
         shutdown(info->connect_fd, SHUT_WR);
-    }
     buffer_finish(&text);
     request->sent_at_once = true;
 }

@@ -10,6 +10,7 @@
 
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 #include <time.h>
@@ -82,8 +83,11 @@ struct http_server {
     int (*admit)(struct http_request *request, void *data);
     void (*on_finished)(const struct http_summary *summary, void *data);
     uint16_t port;
-    char *unix_path;     /* removed at the end */
-    int quiesced_socket; /* -1 until the server stops listening */
+    char *unix_path; /* removed at the end */
+    bool speaks_tls;
+    pthread_mutex_t identity_lock;
+    struct http_identity *identity; /* NULL: plain; under identity_lock */
+    int quiesced_socket;            /* -1 until the server stops listening */
     atomic_bool stopping;
     atomic_uint active; /* requests that libmicrohttpd holds */
     /* Loop mode only, from here on. */
@@ -108,6 +112,35 @@ uint16_t http_server_port_of(int descriptor);
 void http_server_handle_closed(struct http_server *server);
 /* Lets the loop run libmicrohttpd soon. */
 void http_server_wake(struct http_server *server);
+
+/* --- TLS: http_server_tls.c --- */
+
+/* Certificates as they were read at one time; counted by the server and by each connection that
+ * began with them. */
+struct http_identity;
+
+int http_identity_load(const struct http_server_tls *tls, struct http_identity **ret_identity,
+                       struct error *error);
+struct http_identity *http_identity_acquire(struct http_identity *identity);
+void http_identity_release(struct http_identity *identity);
+
+/* What is kept of a connection while it is open. */
+struct http_connection {
+    struct http_identity *identity; /* NULL: plain */
+    bool is_checked;                /* whether the client's certificate was looked at */
+    bool is_good;
+    char name[256];    /* of a verified client certificate; "" when there is none */
+    char problem[256]; /* why the certificate is not good */
+};
+
+/* Of a connection that begins: it uses what the server has now. */
+void http_connection_begin_tls(struct http_connection *connection, struct http_server *server,
+                               struct MHD_Connection *mhd);
+/* Whether the client's certificate is what the server wants; else `problem` says what is wrong. */
+bool http_connection_check_certificate(struct http_connection *connection,
+                                       struct MHD_Connection *mhd);
+/* Writes to the client past libmicrohttpd, which does not know how to answer early. */
+void http_tls_send(struct MHD_Connection *mhd, const void *bytes, size_t length);
 
 /* --- one request --- */
 

@@ -66,6 +66,21 @@ const char *http_request_peer(struct http_request *request)
     return request->peer;
 }
 
+static struct http_connection *connection_of(const struct http_request *request)
+{
+    if (request->connection == NULL)
+        return NULL;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+const char *http_request_certificate_name(const struct http_request *request)
+{
+    const struct http_connection *connection = connection_of(request);
+    return connection != NULL && connection->name[0] != '\0' ? connection->name : NULL;
+}
+
 void http_request_set_user(struct http_request *request, const char *user)
 {
     free(request->user);
@@ -374,6 +389,16 @@ static int feed(struct http_request *request, const void *bytes, size_t length)
     return -1;
 }
 
+static int check_certificate(struct http_request *request)
+{
+    struct http_connection *connection = connection_of(request);
+    if (connection == NULL || connection->identity == NULL ||
+        http_connection_check_certificate(connection, request->connection))
+        return 0;
+    http_request_refuse(request, 0, ERROR_DENIED, connection->problem);
+    return -1;
+}
+
 static int admit(struct http_request *request)
 {
     const struct http_server *server = request->server;
@@ -396,8 +421,8 @@ static int prepare(struct http_request *request)
         http_request_refuse(request, 0, error.code, error.message);
         return -1;
     }
-    if (check_protocol(request) < 0 || check_origin(request) < 0 || find_route(request) < 0 ||
-        admit(request) < 0)
+    if (check_certificate(request) < 0 || check_protocol(request) < 0 ||
+        check_origin(request) < 0 || find_route(request) < 0 || admit(request) < 0)
         return -1;
     if (request->declared_length != UINT64_MAX && is_over_limit(request, request->declared_length))
         return refuse_length(request);

@@ -37,8 +37,9 @@ static int put_on_top(const struct option_values *values, struct registry_settin
     replace(&settings->tls.key, values->key);
     replace(&settings->tls.client_ca, values->client_ca);
     replace(&settings->log.access, values->access_log);
-    if (values->client_ca != NULL && settings->tls.client_certificates == CLIENT_CERTIFICATES_OFF)
-        settings->tls.client_certificates = CLIENT_CERTIFICATES_REQUIRED;
+    if (values->client_ca != NULL &&
+        settings->tls.client_certificates == HTTP_CLIENT_CERTIFICATES_OFF)
+        settings->tls.client_certificates = HTTP_CLIENT_CERTIFICATES_REQUIRED;
     if (values->address != NULL &&
         !text_copy(settings->listen.address, sizeof settings->listen.address, values->address))
         return error_set(error, ERROR_INVALID, "--address %s is no numeric address",

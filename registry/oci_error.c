@@ -82,6 +82,9 @@ void oci_error_respond_server(struct http_request *request, const struct error *
     case ERROR_INVALID:
         code = OCI_NAME_INVALID;
         break;
+    case ERROR_DENIED:
+        code = OCI_DENIED;
+        break;
     case ERROR_TOO_LARGE:
         code = OCI_SIZE_INVALID;
         break;

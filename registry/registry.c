@@ -128,11 +128,23 @@ static int open_limits_and_log(struct registry *registry, const struct registry_
     return log_file_open(settings->log.access, &registry->access_log, error);
 }
 
+static struct http_server_tls tls_of(const struct registry_settings *settings)
+{
+    const struct tls_settings *tls = &settings->tls;
+    return (struct http_server_tls){.certificate = tls->certificate,
+                                    .key = tls->key,
+                                    .client_ca = tls->client_ca,
+                                    .client_certificates =
+                                        (enum http_client_certificates)tls->client_certificates};
+}
+
 static int start_server(struct registry *registry, const struct registry_settings *settings,
                         struct error *error)
 {
+    const struct http_server_tls tls = tls_of(settings);
     const struct http_server_options options = {
         .mode = HTTP_SERVER_THREADS,
+        .tls = tls.certificate != NULL ? &tls : NULL,
         .address = settings->listen.address,
         .port = (uint16_t)settings->listen.port,
         .routes = routes,
@@ -163,7 +175,7 @@ int registry_create(const struct registry_settings *settings, struct registry **
     return 0;
 }
 
-void registry_reload(struct registry *registry, const struct registry_settings *settings)
+static void replace_policies(struct registry *registry, const struct registry_settings *settings)
 {
     struct policies policies;
     policies_copy(settings->policies, settings->policy_count, &policies);
@@ -172,7 +184,15 @@ void registry_reload(struct registry *registry, const struct registry_settings *
     registry->policies = policies;
     pthread_rwlock_unlock(&registry->policies_lock);
     policies_release(&before);
+}
+
+void registry_reload(struct registry *registry, const struct registry_settings *settings)
+{
     struct error error = ERROR_INIT;
+    const struct http_server_tls tls = tls_of(settings);
+    replace_policies(registry, settings);
+    if (tls.certificate != NULL && http_server_reload_tls(registry->server, &tls, &error) < 0)
+        log_error("the certificates stay as they were", "error", error.message);
     if (registry->access_log != NULL && log_file_reopen(registry->access_log, &error) < 0)
         log_error("the access log stays as it was", "error", error.message);
     log_info("settings reloaded");

@@ -32,8 +32,8 @@ struct registry {
 /* Opens the state and serves until destroyed. Copies what it needs of the settings. */
 int registry_create(const struct registry_settings *settings, struct registry **ret_registry,
                     struct error *error);
-/* Takes over what may change while it runs: policies; opens the access log anew. What cannot be
- * read is logged, and what was in force stays. */
+/* Takes over what may change while it runs: policies, certificates; opens the access log anew. What
+ * cannot be read is logged, and what was in force stays. */
 void registry_reload(struct registry *registry, const struct registry_settings *settings);
 uint16_t registry_port(const struct registry *registry);
 /* Waits for requests that are running. NULL is fine. */

@@ -104,7 +104,7 @@ static int check_tls(const struct tls_settings *tls, struct error *error)
     if ((tls->certificate == NULL) != (tls->key == NULL))
         return error_set(error, ERROR_INVALID,
                          "tls: \"certificate\" and \"key\" belong together: give both or none");
-    if (tls->client_certificates != CLIENT_CERTIFICATES_OFF && tls->client_ca == NULL)
+    if (tls->client_certificates != HTTP_CLIENT_CERTIFICATES_OFF && tls->client_ca == NULL)
         return error_set(error, ERROR_INVALID,
                          "tls: client_certificates needs \"client_ca\", the file of the "
                          "authorities that clients' certificates come from");

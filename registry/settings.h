@@ -5,6 +5,7 @@
 #pragma once
 
 #include "lib/error.h"
+#include "lib/http_server.h"
 #include "lib/json.h"
 #include "registry/upkeep/policies.h"
 
@@ -13,17 +14,11 @@ struct listen_settings {
     uint32_t port;    /* 0: any free one */
 };
 
-enum client_certificates {
-    CLIENT_CERTIFICATES_OFF,
-    CLIENT_CERTIFICATES_OPTIONAL, /* one that is shown must be good */
-    CLIENT_CERTIFICATES_REQUIRED,
-};
-
 struct tls_settings {
     char *certificate; /* PEM chain; NULL: no TLS */
     char *key;
     char *client_ca;         /* PEM bundle that client certificates must lead to */
-    int client_certificates; /* enum client_certificates */
+    int client_certificates; /* enum http_client_certificates */
 };
 
 struct limit_settings {

@@ -20,7 +20,9 @@ start_registry() {
         fail "start_registry" "$(cat "$work/$name.log")"
         exit 1
     }
-    url=http://127.0.0.1:$(sed -n 's/.*registry started.* port=\([0-9]*\).*/\1/p' "$work/$name.log")
+    local scheme=http
+    [[ " $* " == *" --tls-cert "* ]] && scheme=https
+    url=$scheme://127.0.0.1:$(sed -n 's/.*registry started.* port=\([0-9]*\).*/\1/p' "$work/$name.log")
 }
 
 # end_registry PID SIGNAL: fails the script when it had died before, or ends in another way than

@@ -22,6 +22,7 @@ door() {
 }
 
 door 'libvirt/' libvirt '^agent/host/hypervisor_libvirt\.c$'
+door 'gnutls/' GnuTLS '^lib/http_server[a-z_]*\.[ch]$'
 door 'microhttpd' libmicrohttpd '^lib/http_server[a-z_]*\.[ch]$'
 door 'curl/' libcurl '^lib/http_client[a-z_]*\.[ch]$'
 door 'sqlite3' SQLite '^lib/database\.c$'
