@@ -100,6 +100,21 @@ static int open_state(struct registry *registry, const char *state, struct error
     return metadata_learn_sizes(registry->metadata, size_of_blob, registry->blobs, error);
 }
 
+/* Before the server: no request comes between. */
+static int start_collector(struct registry *registry, const struct registry_settings *settings,
+                           struct error *error)
+{
+    registry->leases = leases_create(settings->collection.grace, clock_system());
+    const struct collector_parts parts = {
+        .metadata = registry->metadata,
+        .blobs = registry->blobs,
+        .leases = registry->leases,
+        .metrics = &registry->metrics,
+        .state = settings->state,
+    };
+    return collector_create(&parts, &settings->collection, &registry->collector, error);
+}
+
 /* Before a request's body. */
 static int admit(struct http_request *request, void *data)
 {
@@ -167,6 +182,7 @@ int registry_create(const struct registry_settings *settings, struct registry **
     policies_copy(settings->policies, settings->policy_count, &registry->policies);
     if (open_state(registry, settings->state, error) < 0 ||
         open_limits_and_log(registry, settings, error) < 0 ||
+        start_collector(registry, settings, error) < 0 ||
         start_server(registry, settings, error) < 0) {
         registry_destroy(registry);
         return -1;
@@ -208,6 +224,8 @@ void registry_destroy(struct registry *registry)
     if (registry == NULL)
         return;
     http_server_destroy(registry->server, NULL, NULL);
+    collector_destroy(registry->collector);
+    leases_destroy(registry->leases);
     metadata_close(registry->metadata);
     blob_store_close(registry->blobs);
     rate_limit_destroy(registry->rate_limit);

@@ -11,15 +11,19 @@
 #include "lib/http_server.h"
 #include "lib/image_reference.h"
 #include "lib/log.h"
+#include "registry/metadata/leases.h"
 #include "registry/metadata/metadata.h"
 #include "registry/metrics.h"
 #include "registry/rate_limit.h"
 #include "registry/settings.h"
 #include "registry/storage/blob_store.h"
+#include "registry/upkeep/collector.h"
 
 struct registry {
     struct blob_store *blobs;
     struct metadata *metadata;
+    struct leases *leases;
+    struct collector *collector;
     struct http_server *server;
     struct metrics metrics;
     struct rate_limit *rate_limit; /* NULL: none */

@@ -87,6 +87,18 @@ static void respond_redirect(struct http_request *request, struct registry *regi
     http_request_respond(request, 307, NULL, NULL, 0);
 }
 
+/* A client that hears of a blob by HEAD does not push it: the lease keeps it until its manifest
+ * comes. Only for what is there, and looked for once more when nothing can take it any more. */
+static int find_blob(struct registry *registry, const char *repository, const char *digest,
+                     bool is_head, struct error *error)
+{
+    int found = metadata_has_blob(registry->metadata, repository, digest, error);
+    if (found != 1 || !is_head)
+        return found;
+    leases_take(registry->leases, repository, digest);
+    return metadata_has_blob(registry->metadata, repository, digest, error);
+}
+
 /* A blob of the repository; 0: it has none. One that is listed and not in the store, because of a
  * DELETE since or a damaged disk, is none: who pushes it again mends it. */
 static int fetch_blob(struct http_request *request, struct registry *registry,
@@ -94,7 +106,7 @@ static int fetch_blob(struct http_request *request, struct registry *registry,
                       struct error *error)
 {
     bool is_head = strcmp(http_request_method(request), "HEAD") == 0;
-    int found = metadata_has_blob(registry->metadata, repository, digest, error);
+    int found = find_blob(registry, repository, digest, is_head, error);
     if (found != 1 ||
         blob_store_fetch(registry->blobs, digest, is_head ? BLOB_FETCH_READ : BLOB_FETCH_ANSWER,
                          ret_source, error) == 0)

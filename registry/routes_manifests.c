@@ -14,6 +14,22 @@ static void respond_unknown(struct http_request *request, const char *repository
                       repository, http_request_parameter(request, "reference"));
 }
 
+/* As with a blob: a client that hears of a manifest by HEAD does not push it. By tag, the lease is
+ * for what the tag pointed at, and the second look finds what it points at now. */
+static int find_manifest(struct registry *registry, const char *repository, const char *reference,
+                         bool is_head, const struct metadata_manifest **ret_manifest,
+                         struct error *error)
+{
+    int found =
+        metadata_get_manifest(registry->metadata, repository, reference, ret_manifest, error);
+    if (found != 1 || !is_head)
+        return found;
+    leases_take(registry->leases, repository, (*ret_manifest)->digest);
+    metadata_manifest_release(*ret_manifest);
+    *ret_manifest = NULL;
+    return metadata_get_manifest(registry->metadata, repository, reference, ret_manifest, error);
+}
+
 void route_manifest_get(struct http_request *request, void *data)
 {
     struct registry *registry = data;
@@ -22,15 +38,15 @@ void route_manifest_get(struct http_request *request, void *data)
     const char *repository = route_repository(request);
     if (repository == NULL)
         return;
-    int found =
-        metadata_get_manifest(registry->metadata, repository,
-                              http_request_parameter(request, "reference"), &manifest, &error);
+    bool is_head = strcmp(http_request_method(request), "HEAD") == 0;
+    int found = find_manifest(registry, repository, http_request_parameter(request, "reference"),
+                              is_head, &manifest, &error);
     if (found < 0) {
         oci_error_respond_failure(request, &error);
     } else if (found == 0) {
         respond_unknown(request, repository);
     } else {
-        if (strcmp(http_request_method(request), "GET") == 0)
+        if (!is_head)
             registry_count(registry, COUNTER_MANIFESTS_PULLED, 1);
         http_request_add_header(request, "Docker-Content-Digest", manifest->digest);
         http_request_respond(request, 200, manifest->media_type, manifest->bytes, manifest->length);
@@ -109,6 +125,8 @@ static void store(struct http_request *request, struct registry *registry, const
     struct json_strings tags = {0};
     if (tag != NULL)
         json_strings_add(&tags, tag);
+    /* Until an index or a tag leads to it. */
+    leases_take(registry->leases, repository, manifest->digest);
     int stored = metadata_put_manifest(registry->metadata, repository, manifest, &tags, references,
                                        NULL, &refusal, &error);
     json_strings_release(&tags);

@@ -193,6 +193,7 @@ static int publish(struct registry *registry, struct blob_upload *upload, const 
                    const char *digest, struct error *error)
 {
     uint64_t size = blob_upload_size(upload);
+    leases_take(registry->leases, repository, digest);
     blob_store_lock_digest(registry->blobs, digest);
     int result = blob_upload_publish(upload, digest, error);
     if (result == 0)
@@ -296,8 +297,10 @@ void route_upload_post(struct http_request *request, void *data)
     }
     /* What cannot be mounted is uploaded: the spec's fallback. */
     int mounted = 0;
-    if (mount != NULL && digest_is_any(mount) && from != NULL && repository_is_valid(from))
+    if (mount != NULL && digest_is_any(mount) && from != NULL && repository_is_valid(from)) {
+        leases_take(registry->leases, repository, mount);
         mounted = metadata_mount_blob(registry->metadata, from, repository, mount, NULL, &error);
+    }
     if (mounted < 0)
         oci_error_respond_failure(request, &error);
     else if (mounted == 1)

@@ -56,6 +56,8 @@ static const struct json_field settings_fields[] = {
     JSON_FIELD(struct registry_settings, tls, "tls", JSON_OBJECT, .record = &tls_record),
     JSON_FIELD(struct registry_settings, limits, "limits", JSON_OBJECT, .record = &limit_record),
     JSON_FIELD(struct registry_settings, log, "log", JSON_OBJECT, .record = &log_record),
+    JSON_FIELD(struct registry_settings, collection, "collection", JSON_OBJECT,
+               .record = &collector_settings_record),
     JSON_FIELD_LIST(struct registry_settings, policies, policy_count, "policies",
                     &policy_settings_record, .max = POLICIES_MAX),
     JSON_FIELD_END,
@@ -69,6 +71,7 @@ static void set_defaults(struct registry_settings *settings)
         .state = xstrdup("/var/lib/shoal/registry"),
         .listen = {.address = "127.0.0.1", .port = 5000},
         .limits = {.connections = 512, .slow_window = 30000, .slow_bytes = 1024},
+        .collection = COLLECTOR_SETTINGS_DEFAULT,
         .log = {.level = LOG_LEVEL_INFO},
     };
 }

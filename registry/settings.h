@@ -7,6 +7,7 @@
 #include "lib/error.h"
 #include "lib/http_server.h"
 #include "lib/json.h"
+#include "registry/upkeep/collector.h"
 #include "registry/upkeep/policies.h"
 
 struct listen_settings {
@@ -41,6 +42,7 @@ struct registry_settings {
     struct tls_settings tls;
     struct limit_settings limits;
     struct log_settings log;
+    struct collector_settings collection;
     struct policy *policies;
     size_t policy_count;
 };

@@ -19,7 +19,7 @@ static struct connection *connection_create(struct database *database)
     return connection;
 }
 
-static void connection_destroy(struct connection *connection)
+void connection_destroy(struct connection *connection)
 {
     for (size_t i = 0; i < STATEMENT_COUNT; i++)
         database_statement_destroy(connection->statements[i]);
@@ -107,11 +107,20 @@ void readers_destroy(struct readers *readers)
     free(readers);
 }
 
-static struct connection *open_reader(struct readers *readers, struct error *error)
+struct connection *readers_open(const struct readers *readers, struct error *error)
 {
     struct database *database = NULL;
-    if (database_open_reader(readers->path, &database, error) == 0)
-        return connection_create(database);
+    if (database_open_reader(readers->path, &database, error) < 0)
+        return NULL;
+    return connection_create(database);
+}
+
+/* One more for the pool; its place is given back when that fails. */
+static struct connection *open_another(struct readers *readers, struct error *error)
+{
+    struct connection *connection = readers_open(readers, error);
+    if (connection != NULL)
+        return connection;
     pthread_mutex_lock(&readers->lock);
     readers->left++;
     pthread_cond_signal(&readers->given);
@@ -130,7 +139,7 @@ struct connection *readers_take(struct readers *readers, struct error *error)
     else
         readers->left--;
     pthread_mutex_unlock(&readers->lock);
-    return connection != NULL ? connection : open_reader(readers, error);
+    return connection != NULL ? connection : open_another(readers, error);
 }
 
 void readers_give(struct readers *readers, struct connection *connection)

@@ -7,6 +7,7 @@
 
 struct connection;
 
+void connection_destroy(struct connection *connection);
 struct database *connection_database(struct connection *connection);
 /* The statement, ready to bind; NULL on failure. */
 struct database_statement *connection_prepare(struct connection *connection, enum statement which,
@@ -28,6 +29,8 @@ int connection_look(struct connection *connection, enum statement which, const c
 struct readers;
 struct readers *readers_create(const char *path, size_t count);
 void readers_destroy(struct readers *readers);
+/* One outside the pool, which the caller destroys. NULL on failure. */
+struct connection *readers_open(const struct readers *readers, struct error *error);
 /* Waits for a free one. NULL on failure. The caller gives it back, with no statement under way. */
 struct connection *readers_take(struct readers *readers, struct error *error);
 void readers_give(struct readers *readers, struct connection *connection);

@@ -81,6 +81,23 @@ const char *const schema_migrations[] = {format_1, format_2, NULL};
 #define REFERRERS                                                                                  \
     "SELECT digest, media_type, size, artifact_type, annotations, id FROM manifests"               \
     " WHERE repository = " REPOSITORY_ID " AND subject = ?2 AND id > ?3"
+/* Manifests of repository ?1 that nothing keeps; those pushed since ?2 keep themselves. What a live
+ * one lists is live, and so is what has a live one as its subject, by a referrer's `subject` or by
+ * the name of cosign's tag, which alone keeps nothing. The newest first. */
+#define DEAD                                                                                       \
+    "WITH RECURSIVE live (id, digest) AS ("                                                        \
+    " SELECT id, digest FROM manifests WHERE repository = " REPOSITORY_ID " AND (pushed >= ?2"     \
+    "  OR id IN (SELECT manifest FROM temp.kept)"                                                  \
+    "  OR EXISTS (SELECT 1 FROM tags WHERE manifest = manifests.id AND companion IS NULL))"        \
+    " UNION SELECT m.id, m.digest FROM live JOIN manifest_references r ON r.manifest = live.id"    \
+    "  JOIN manifests m ON m.repository = " REPOSITORY_ID " AND m.digest = r.digest"               \
+    " UNION SELECT m.id, m.digest FROM live"                                                       \
+    "  JOIN manifests m ON m.repository = " REPOSITORY_ID " AND m.subject = live.digest"           \
+    " UNION SELECT m.id, m.digest FROM live"                                                       \
+    "  JOIN tags t ON t.repository = " REPOSITORY_ID " AND t.companion = live.digest"              \
+    "  JOIN manifests m ON m.id = t.manifest)"                                                     \
+    " SELECT id, digest, size FROM manifests WHERE repository = " REPOSITORY_ID                    \
+    " AND id NOT IN (SELECT id FROM live)"
 
 const char *const schema_statements[STATEMENT_COUNT] = {
     [HAS_REPOSITORY] = "SELECT 1 FROM repositories WHERE name = ?1",
@@ -139,6 +156,25 @@ const char *const schema_statements[STATEMENT_COUNT] = {
     [HAS_UPLOAD] = "SELECT 1 FROM uploads WHERE id = ?1 AND repository = ?2",
     [REMOVE_UPLOAD] = "DELETE FROM uploads WHERE id = ?1",
     [LIST_UPLOADS] = "SELECT id FROM uploads WHERE created < ?2 AND id > ?1 ORDER BY id LIMIT ?3",
+    [FIND_DEAD] = DEAD " ORDER BY id DESC",
+    [FIND_DEAD_AGAIN] = DEAD " AND id NOT IN (SELECT manifest FROM temp.dead) ORDER BY id DESC",
+    [KEEP_MANIFEST] = "INSERT OR IGNORE INTO temp.kept VALUES (?1)",
+    [REMOVE_DEAD] = "DELETE FROM manifests WHERE id = ?1",
+    [NOTE_DEAD] = "INSERT OR IGNORE INTO temp.dead VALUES (?1)",
+    [SCAN_BLOBS] = "SELECT b.repository, n.name, b.digest, coalesce(b.size, 0), b.added,"
+                   " EXISTS (SELECT 1 FROM manifest_references r WHERE r.repository = b.repository"
+                   "  AND r.digest = b.digest"
+                   "  AND r.manifest NOT IN (SELECT manifest FROM temp.dead))"
+                   " FROM blobs b JOIN repositories n ON n.id = b.repository"
+                   " WHERE (b.repository, b.digest) > (?1, ?2)"
+                   " ORDER BY b.repository, b.digest LIMIT ?3",
+    [SWEEP_BLOB] = "DELETE FROM blobs WHERE repository = ?1 AND digest = ?2 AND added < ?3"
+                   " AND NOT EXISTS (SELECT 1 FROM manifest_references r"
+                   "  WHERE r.repository = ?1 AND r.digest = ?2)",
+    [NOTE_GONE] = "INSERT OR IGNORE INTO temp.gone VALUES (?1, ?2)",
+    [IS_LEFT] =
+        "SELECT 1 FROM blobs b WHERE b.digest = ?1 AND NOT EXISTS (SELECT 1 FROM temp.gone g"
+        "  WHERE g.repository = b.repository AND g.digest = b.digest) LIMIT 1",
 };
 
 /* --- from format 1: what stands in the manifests' bytes --- */

@@ -46,6 +46,15 @@ enum statement {
     HAS_UPLOAD,
     REMOVE_UPLOAD,
     LIST_UPLOADS,
+    FIND_DEAD,
+    FIND_DEAD_AGAIN,
+    KEEP_MANIFEST,
+    REMOVE_DEAD,
+    NOTE_DEAD,
+    SCAN_BLOBS,
+    SWEEP_BLOB,
+    NOTE_GONE,
+    IS_LEFT,
     STATEMENT_COUNT,
 };
 

@@ -1,0 +1,325 @@
+#include "registry/metadata/sweep.h"
+
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/image_reference.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+#include "registry/metadata/metadata_internal.h"
+
+#define BATCH  64  /* removed in one transaction */
+#define LOOKED 512 /* blobs looked at by one statement */
+
+struct candidate {
+    int64_t repository;
+    char name[REPOSITORY_MAX]; /* of the repository */
+    char digest[DIGEST_ANY_MAX];
+    uint64_t size;
+    bool is_removed;
+    bool is_last; /* no other repository holds it */
+};
+
+struct sweep {
+    struct metadata *metadata;
+    struct leases *leases;
+    struct connection *connection; /* for reading, with tables of its own for a dry run */
+    int64_t cutoff;
+    bool is_dry;
+    int64_t repository; /* of the last blob looked at */
+    char digest[DIGEST_ANY_MAX];
+    struct candidate candidates[BATCH];
+    size_t count;
+};
+
+int sweep_begin(struct metadata *metadata, struct leases *leases, uint64_t cutoff, bool is_dry,
+                struct sweep **ret_sweep, struct error *error)
+{
+    struct connection *connection = readers_open(metadata->readers, error);
+    if (connection == NULL)
+        return -1;
+    if (database_execute(connection_database(connection),
+                         "CREATE TEMP TABLE dead (manifest INTEGER PRIMARY KEY);"
+                         "CREATE TEMP TABLE gone (repository INTEGER, digest TEXT,"
+                         " PRIMARY KEY (repository, digest)) WITHOUT ROWID;",
+                         error) < 0) {
+        connection_destroy(connection);
+        return -1;
+    }
+    struct sweep *sweep = xcalloc(1, sizeof *sweep);
+    sweep->metadata = metadata;
+    sweep->leases = leases;
+    sweep->connection = connection;
+    sweep->cutoff = (int64_t)cutoff;
+    sweep->is_dry = is_dry;
+    *ret_sweep = sweep;
+    return 0;
+}
+
+void sweep_end(struct sweep *sweep)
+{
+    if (sweep == NULL)
+        return;
+    connection_destroy(sweep->connection);
+    free(sweep);
+}
+
+/* --- manifests --- */
+
+struct dead {
+    int64_t id;
+    uint64_t size;
+};
+
+struct manifest_batch {
+    struct sweep *sweep;
+    const char *repository;
+    struct dead dead[BATCH];
+    size_t count;
+    bool has_leased; /* found some that are leased, and noted them as kept */
+};
+
+static int keep_leased(struct connection *connection, int64_t id, struct error *error)
+{
+    struct database_statement *keep = connection_prepare(connection, KEEP_MANIFEST, error);
+    if (keep == NULL)
+        return -1;
+    database_bind_int(keep, 1, id);
+    return database_run(keep, error);
+}
+
+/* Fills the batch with the first dead ones, newest first, so that an index goes before what it
+ * lists. Looks at all of them: a leased one at the end may list one at the start. */
+static int find_dead_once(struct connection *connection, struct manifest_batch *batch,
+                          struct error *error)
+{
+    struct sweep *sweep = batch->sweep;
+    enum statement which = connection == sweep->connection ? FIND_DEAD_AGAIN : FIND_DEAD;
+    struct database_statement *find =
+        connection_bind(connection, which, batch->repository, NULL, error);
+    int found = -1;
+    if (find == NULL)
+        return -1;
+    database_bind_int(find, 2, sweep->cutoff);
+    batch->count = 0;
+    batch->has_leased = false;
+    while ((found = database_step(find, error)) == 1) {
+        int64_t id = database_column_int(find, 0);
+        if (leases_hold(sweep->leases, batch->repository, database_column_text(find, 1))) {
+            batch->has_leased = true;
+            if (keep_leased(connection, id, error) < 0) {
+                database_reset(find);
+                return -1;
+            }
+        } else if (batch->count < BATCH) {
+            batch->dead[batch->count++] = (struct dead){id, (uint64_t)database_column_int(find, 2)};
+        }
+    }
+    return found;
+}
+
+/* With the leased ones as live as the tagged ones, what they lead to is live too. */
+static int find_dead(struct connection *connection, struct manifest_batch *batch,
+                     struct error *error)
+{
+    struct database *database = connection_database(connection);
+    if (database_execute(database,
+                         "CREATE TEMP TABLE IF NOT EXISTS kept (manifest INTEGER PRIMARY KEY);"
+                         "DELETE FROM temp.kept",
+                         error) < 0)
+        return -1;
+    do {
+        if (find_dead_once(connection, batch, error) < 0)
+            return -1;
+    } while (batch->has_leased);
+    return 0;
+}
+
+static int remove_dead(struct connection *connection, enum statement which,
+                       const struct manifest_batch *batch, struct error *error)
+{
+    struct database_statement *statement = connection_prepare(connection, which, error);
+    if (statement == NULL)
+        return -1;
+    for (size_t i = 0; i < batch->count; i++) {
+        database_bind_int(statement, 1, batch->dead[i].id);
+        if (database_run(statement, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int run_manifest_batch(struct connection *connection, void *data, struct error *error)
+{
+    struct manifest_batch *batch = data;
+    if (find_dead(connection, batch, error) < 0)
+        return -1;
+    if (batch->count == 0)
+        return 0;
+    return remove_dead(connection, REMOVE_DEAD, batch, error) < 0 ? -1 : 1;
+}
+
+/* With the leases frozen: what is dead then is gone before anybody can ask for it. */
+static int remove_batch(struct sweep *sweep, struct manifest_batch *batch, struct error *error)
+{
+    leases_freeze(sweep->leases);
+    int result = writer_run(sweep->metadata->writer, run_manifest_batch, batch, error);
+    cache_forget(sweep->metadata->manifests, batch->repository);
+    leases_thaw(sweep->leases);
+    return result;
+}
+
+int sweep_manifests(struct sweep *sweep, const char *repository, struct sweep_count *count,
+                    struct error *error)
+{
+    struct manifest_batch batch = {.sweep = sweep, .repository = repository};
+    /* First beside the writer, since most repositories have none. */
+    int result = find_dead(sweep->connection, &batch, error);
+    if (result == 0 && batch.count > 0)
+        result = sweep->is_dry ? remove_dead(sweep->connection, NOTE_DEAD, &batch, error)
+                               : remove_batch(sweep, &batch, error);
+    if (result < 0)
+        return -1;
+    for (size_t i = 0; i < batch.count; i++) {
+        count->count++;
+        count->bytes += batch.dead[i].size;
+    }
+    return batch.count == BATCH;
+}
+
+/* --- blobs --- */
+
+/* Looks at the next rows. 1: there are more behind them. */
+static int find_candidates(struct sweep *sweep, struct error *error)
+{
+    struct database_statement *scan = connection_prepare(sweep->connection, SCAN_BLOBS, error);
+    uint64_t looked = 0;
+    int found = -1;
+    if (scan == NULL)
+        return -1;
+    database_bind_int(scan, 1, sweep->repository);
+    database_bind_text(scan, 2, sweep->digest);
+    database_bind_int(scan, 3, LOOKED);
+    sweep->count = 0;
+    while (sweep->count < BATCH && (found = database_step(scan, error)) == 1) {
+        looked++;
+        sweep->repository = database_column_int(scan, 0);
+        text_copy(sweep->digest, sizeof sweep->digest, database_column_text(scan, 2));
+        bool is_referred_to = database_column_int(scan, 5) != 0;
+        if (is_referred_to || database_column_int(scan, 4) >= sweep->cutoff)
+            continue;
+        struct candidate *candidate = &sweep->candidates[sweep->count];
+        *candidate = (struct candidate){.repository = sweep->repository,
+                                        .size = (uint64_t)database_column_int(scan, 3)};
+        text_copy(candidate->digest, sizeof candidate->digest, sweep->digest);
+        if (text_copy(candidate->name, sizeof candidate->name, database_column_text(scan, 1)))
+            sweep->count++;
+    }
+    if (found < 0)
+        return -1;
+    if (found == 1)
+        database_reset(scan);
+    return found == 1 || looked == LOOKED;
+}
+
+static int remove_candidate(struct connection *connection, const struct sweep *sweep,
+                            struct candidate *candidate, struct error *error)
+{
+    struct database_statement *remove = connection_prepare(connection, SWEEP_BLOB, error);
+    if (remove == NULL)
+        return -1;
+    database_bind_int(remove, 1, candidate->repository);
+    database_bind_text(remove, 2, candidate->digest);
+    database_bind_int(remove, 3, sweep->cutoff);
+    if (database_run(remove, error) < 0)
+        return -1;
+    candidate->is_removed = database_changes(connection_database(connection)) > 0;
+    return 0;
+}
+
+static int run_blob_batch(struct connection *connection, void *data, struct error *error)
+{
+    struct sweep *sweep = data;
+    for (size_t i = 0; i < sweep->count; i++) {
+        struct candidate *candidate = &sweep->candidates[i];
+        candidate->is_removed = candidate->is_last = false;
+        if (!leases_hold(sweep->leases, candidate->name, candidate->digest) &&
+            remove_candidate(connection, sweep, candidate, error) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < sweep->count; i++) {
+        struct candidate *candidate = &sweep->candidates[i];
+        if (!candidate->is_removed)
+            continue;
+        int held = connection_look(connection, HAS_DIGEST, candidate->digest, NULL, error);
+        if (held < 0)
+            return -1;
+        candidate->is_last = held == 0;
+    }
+    return 1;
+}
+
+/* The same on paper. */
+static int note_candidates(struct sweep *sweep, struct error *error)
+{
+    for (size_t i = 0; i < sweep->count; i++) {
+        struct candidate *candidate = &sweep->candidates[i];
+        if (leases_hold(sweep->leases, candidate->name, candidate->digest))
+            continue;
+        struct database_statement *note = connection_prepare(sweep->connection, NOTE_GONE, error);
+        if (note == NULL)
+            return -1;
+        database_bind_int(note, 1, candidate->repository);
+        database_bind_text(note, 2, candidate->digest);
+        if (database_run(note, error) < 0)
+            return -1;
+        int held = connection_look(sweep->connection, IS_LEFT, candidate->digest, NULL, error);
+        if (held < 0)
+            return -1;
+        candidate->is_removed = true;
+        candidate->is_last = held == 0;
+    }
+    return 0;
+}
+
+static int remove_candidates(struct sweep *sweep, struct error *error)
+{
+    if (sweep->is_dry)
+        return note_candidates(sweep, error);
+    leases_freeze(sweep->leases);
+    int result = writer_run(sweep->metadata->writer, run_blob_batch, sweep, error);
+    for (size_t i = 0; i < sweep->count; i++)
+        cache_forget(sweep->metadata->blobs, sweep->candidates[i].name);
+    leases_thaw(sweep->leases);
+    return result;
+}
+
+/* A digest may be twice in a batch, of two repositories; it goes once. */
+static bool is_first(const struct sweep *sweep, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (sweep->candidates[i].is_last &&
+            strcmp(sweep->candidates[i].digest, sweep->candidates[index].digest) == 0)
+            return false;
+    }
+    return true;
+}
+
+int sweep_blobs(struct sweep *sweep, struct sweep_count *count,
+                void (*gone)(const char *digest, uint64_t size, void *data), void *data,
+                struct error *error)
+{
+    int more = find_candidates(sweep, error);
+    if (more < 0 || (sweep->count > 0 && remove_candidates(sweep, error) < 0))
+        return -1;
+    for (size_t i = 0; i < sweep->count; i++) {
+        const struct candidate *candidate = &sweep->candidates[i];
+        if (!candidate->is_removed)
+            continue;
+        count->count++;
+        count->bytes += candidate->size;
+        if (candidate->is_last && is_first(sweep, i))
+            gone(candidate->digest, candidate->size, data);
+    }
+    return more;
+}

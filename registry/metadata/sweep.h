@@ -1,0 +1,34 @@
+/* Garbage in the metadata: finding it and removing it, a batch at a time, while pushes go on. One
+ * thread a sweep; each call blocks for a batch's time. Knows no files: it says which digests no
+ * repository holds any more.
+ *
+ * Manifests that are tagged, or younger than the grace, or leased are live, and with them what they
+ * list, the referrers of what is live, and cosign's tags for it. Blobs stay that a manifest of the
+ * repository refers to, that are younger than the grace, or leased. */
+#pragma once
+
+#include "registry/metadata/leases.h"
+#include "registry/metadata/metadata.h"
+
+struct sweep;
+
+struct sweep_count {
+    uint64_t count;
+    uint64_t bytes;
+};
+
+/* What came after `cutoff` (milliseconds since 1970) is young. A dry run changes nothing and says
+ * what a real one would remove. The metadata and the leases outlive the sweep. */
+int sweep_begin(struct metadata *metadata, struct leases *leases, uint64_t cutoff, bool is_dry,
+                struct sweep **ret_sweep, struct error *error);
+void sweep_end(struct sweep *sweep);
+/* Removes manifests of the repository that are not live. Adds to `count`. 1: there may be more, 0:
+ * done with it. */
+int sweep_manifests(struct sweep *sweep, const char *repository, struct sweep_count *count,
+                    struct error *error);
+/* Looks at the next blobs, of all repositories in turn, and takes garbage out of its repository.
+ * Adds to `count`; calls `gone` for each digest that no repository holds any more. 1: there may be
+ * more, 0: that was the last. */
+int sweep_blobs(struct sweep *sweep, struct sweep_count *count,
+                void (*gone)(const char *digest, uint64_t size, void *data), void *data,
+                struct error *error);
