@@ -88,4 +88,22 @@ bool base64_decode(const char *text, unsigned char **ret_bytes, size_t *ret_leng
 void hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t length,
                  unsigned char ret_mac[HMAC_SHA256_LENGTH]);
 
+/* RFC 4648 section 5 without padding, as in JSON Web Tokens. The caller frees the result, which
+ * when decoded ends with a NUL that `ret_length` does not count. */
+char *base64url_encode(const void *bytes, size_t length);
+bool base64url_decode(const char *text, size_t text_length, unsigned char **ret_bytes,
+                      size_t *ret_length);
+
+/* ECDSA P-256 over SHA-256 as JSON Web Signatures have it (ES256, RFC 7518 section 3.4): r and s as
+ * 32 bytes each. A key may be used by many threads at once here. */
+#define ES256_SIGNATURE_LENGTH 64
+int signature_create_es256(const struct private_key *key, const void *bytes, size_t length,
+                           unsigned char ret_signature[ES256_SIGNATURE_LENGTH],
+                           struct error *error);
+bool signature_verify_es256(const struct public_key *key, const void *bytes, size_t length,
+                            const unsigned char signature[ES256_SIGNATURE_LENGTH]);
+
+/* Of the same length; the time does not tell where they differ. */
+bool bytes_equal_constant_time(const void *one, const void *other, size_t length);
+
 void random_bytes(void *ret_bytes, size_t length);

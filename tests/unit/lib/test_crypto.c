@@ -232,6 +232,70 @@ static void hmac_is_that_of_the_rfc(void **state)
     assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
+static void base64url_goes_both_ways_in_one_form(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "-_8", "AA", "AAA", "AAAA", "_-7dug"};
+    static const char *const broken[] = {"A", "+/8", "AA==", "AB", "AA A", "AAB", "AAAAA", "A\n"};
+    unsigned char *bytes;
+    size_t length;
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+        assert_true(base64url_decode(texts[i], strlen(texts[i]), &bytes, &length));
+        AUTO_FREE char *again = base64url_encode(bytes, length);
+        assert_string_equal(again, texts[i]);
+        free(bytes);
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(broken); i++)
+        assert_false(base64url_decode(broken[i], strlen(broken[i]), &bytes, &length));
+}
+
+static void es256_is_that_of_the_rfc(void **state)
+{
+    (void)state;
+    /* RFC 7515 appendix A.3. */
+    static const char pem[] = "-----BEGIN PUBLIC KEY-----\n"
+                              "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n"
+                              "6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n"
+                              "-----END PUBLIC KEY-----\n";
+    static const char text[] =
+        "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlL"
+        "mNvbS9pc19yb290Ijp0cnVlfQ";
+    static const char signature[] = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8IS"
+                                    "lSApmWQxfKTUJqPP3-Kg6NU1Q";
+    struct public_key *key;
+    unsigned char *bytes;
+    size_t length;
+    assert_int_equal(public_key_from_pem(pem, strlen(pem), &key, NULL), 0);
+    assert_true(base64url_decode(signature, strlen(signature), &bytes, &length));
+    assert_int_equal(length, ES256_SIGNATURE_LENGTH);
+    assert_true(signature_verify_es256(key, text, strlen(text), bytes));
+    for (size_t i = 0; i < length; i++) {
+        bytes[i] ^= 1;
+        assert_false(signature_verify_es256(key, text, strlen(text), bytes));
+        bytes[i] ^= 1;
+    }
+    assert_false(signature_verify_es256(key, text, strlen(text) - 1, bytes));
+    memset(bytes, 0, length);
+    assert_false(signature_verify_es256(key, text, strlen(text), bytes));
+    free(bytes);
+    public_key_destroy(key);
+}
+
+static void our_es256_signatures_hold(void **state)
+{
+    (void)state;
+    struct private_key *key = private_key_generate(NULL);
+    struct public_key *public_half = private_key_public(key);
+    /* Often enough for r and s that are shorter than their places. */
+    for (unsigned i = 0; i < 600; i++) {
+        unsigned char signature[ES256_SIGNATURE_LENGTH];
+        assert_int_equal(signature_create_es256(key, &i, sizeof i, signature, NULL), 0);
+        assert_true(signature_verify_es256(public_half, &i, sizeof i, signature));
+    }
+    public_key_destroy(public_half);
+    private_key_destroy(key);
+}
+
 static void random_bytes_differ(void **state)
 {
     (void)state;
@@ -255,6 +319,9 @@ int main(void)
         cmocka_unit_test(base64_goes_both_ways),
         cmocka_unit_test(broken_base64_is_refused),
         cmocka_unit_test(hmac_is_that_of_the_rfc),
+        cmocka_unit_test(base64url_goes_both_ways_in_one_form),
+        cmocka_unit_test(es256_is_that_of_the_rfc),
+        cmocka_unit_test(our_es256_signatures_hold),
         cmocka_unit_test(random_bytes_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
