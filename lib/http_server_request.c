@@ -331,6 +331,35 @@ static int find_route(struct http_request *request)
     return -1;
 }
 
+static size_t count_headers(const struct http_request *request, const char *name)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < request->headers.count; i++)
+        count += strcasecmp(request->headers.items[i].name, name) == 0;
+    return count;
+}
+
+/* Where a request's body ends must be the same for whoever passed it on (RFC 9112, 3.2 and 6.3):
+ * else the rest of one request is taken for another one. Such a connection is not gone on with. */
+static int check_framing(struct http_request *request)
+{
+    const char *encoding = http_request_header(request, "Transfer-Encoding");
+    size_t lengths = count_headers(request, "Content-Length");
+    size_t encodings = count_headers(request, "Transfer-Encoding");
+    const char *message = NULL;
+    if (lengths + encodings > 1)
+        message = "the request says more than once how long its body is";
+    else if (count_headers(request, "Host") > 1)
+        message = "the request has more than one Host";
+    else if (encoding != NULL && strcasecmp(encoding, "chunked") != 0)
+        message = "no transfer coding but \"chunked\" is understood";
+    if (message == NULL)
+        return 0;
+    http_request_add_header(request, "Connection", "close");
+    http_request_refuse(request, 0, ERROR_INVALID, message);
+    return -1;
+}
+
 static int check_protocol(struct http_request *request)
 {
     const char *theirs = http_request_header(request, "Shoal-Protocol");
@@ -421,8 +450,9 @@ static int prepare(struct http_request *request)
         http_request_refuse(request, 0, error.code, error.message);
         return -1;
     }
-    if (check_certificate(request) < 0 || check_protocol(request) < 0 ||
-        check_origin(request) < 0 || find_route(request) < 0 || admit(request) < 0)
+    if (check_certificate(request) < 0 || check_framing(request) < 0 ||
+        check_protocol(request) < 0 || check_origin(request) < 0 || find_route(request) < 0 ||
+        admit(request) < 0)
         return -1;
     if (request->declared_length != UINT64_MAX && is_over_limit(request, request->declared_length))
         return refuse_length(request);

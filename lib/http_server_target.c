@@ -132,8 +132,22 @@ static int parse_path(const char *raw, size_t length, struct http_target *target
     return 0;
 }
 
+/* The absolute form ("http://host/path?query"), which clients use towards proxies, is to be taken
+ * by servers too (RFC 9112, 3.2.2): what is behind the authority. */
+static const char *skip_authority(const char *raw)
+{
+    size_t scheme = strncasecmp(raw, "http://", 7) == 0    ? 7
+                    : strncasecmp(raw, "https://", 8) == 0 ? 8
+                                                           : 0;
+    if (scheme == 0 || raw[scheme] == '/' || raw[scheme] == '\0')
+        return raw;
+    const char *path = raw + scheme + strcspn(raw + scheme, "/?");
+    return *path == '\0' ? "/" : path;
+}
+
 int http_target_parse(const char *raw, struct http_target *ret_target, struct error *error)
 {
+    raw = skip_authority(raw);
     if (raw[0] != '/')
         return error_set(error, ERROR_INVALID, "the path does not begin with a slash");
     struct http_target target = {0};

@@ -495,6 +495,50 @@ static void broken_requests_do_no_harm(void **state)
     buffer_finish(&answer);
 }
 
+static void an_absolute_target_is_its_path(void **state)
+{
+    struct harness *harness = *state;
+    struct buffer answer = {0};
+    harness_raw(
+        harness,
+        "GET http://a.example:80/plain?q=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL,
+        &answer);
+    assert_non_null(strstr(buffer_text(&answer), "q=1 path=/plain"));
+    buffer_clear(&answer);
+    harness_raw(harness, "GET HTTPS://a?q=2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL,
+                &answer);
+    assert_non_null(strstr(buffer_text(&answer), " 400 "));
+    buffer_clear(&answer);
+    harness_raw(harness, "GET http://a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL,
+                &answer);
+    assert_non_null(strstr(buffer_text(&answer), " 404 "));
+    buffer_finish(&answer);
+}
+
+/* Whether such a request is refused, and nothing behind it taken for another one. */
+static void expect_refused_framing(struct harness *harness, const char *headers)
+{
+    struct buffer answer = {0};
+    AUTO_FREE char *text = xasprintf("POST /echo HTTP/1.1\r\n%s\r\n0\r\n\r\n"
+                                     "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n",
+                                     headers);
+    harness_raw(harness, text, NULL, &answer);
+    assert_non_null(strstr(buffer_text(&answer), " 400 "));
+    assert_null(strstr(buffer_text(&answer), " 200 "));
+    buffer_finish(&answer);
+}
+
+static void a_body_has_one_end(void **state)
+{
+    struct harness *harness = *state;
+    expect_refused_framing(harness,
+                           "Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n");
+    expect_refused_framing(harness, "Host: x\r\nContent-Length: 5\r\nContent-Length: 3\r\n");
+    expect_refused_framing(harness, "Host: x\r\nTransfer-Encoding: gzip, chunked\r\n");
+    expect_refused_framing(harness, "Host: x\r\nHost: y\r\nContent-Length: 5\r\n");
+    expect(harness, "GET", "/plain", 200, NULL);
+}
+
 static void a_taken_port_is_named(void **state)
 {
     struct harness *harness = *state;
@@ -572,6 +616,8 @@ int main(void)
         TEST(a_slow_reader_fills_its_queue),
         TEST(a_stream_whose_reader_left_is_abandoned),
         TEST(stopping_answers_503_to_who_waits),
+        TEST(an_absolute_target_is_its_path),
+        TEST(a_body_has_one_end),
         TEST(broken_requests_do_no_harm),
         TEST(a_taken_port_is_named),
         cmocka_unit_test(threads_serve_the_same_routes),
