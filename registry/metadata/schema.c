@@ -172,9 +172,9 @@ const char *const schema_statements[STATEMENT_COUNT] = {
                    " AND NOT EXISTS (SELECT 1 FROM manifest_references r"
                    "  WHERE r.repository = ?1 AND r.digest = ?2)",
     [NOTE_GONE] = "INSERT OR IGNORE INTO temp.gone VALUES (?1, ?2)",
-    [IS_LEFT] =
-        "SELECT 1 FROM blobs b WHERE b.digest = ?1 AND NOT EXISTS (SELECT 1 FROM temp.gone g"
-        "  WHERE g.repository = b.repository AND g.digest = b.digest) LIMIT 1",
+    [IS_LEFT] = "SELECT 1 FROM blobs b WHERE b.digest = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM temp.gone g"
+                "  WHERE g.repository = b.repository AND g.digest = b.digest) LIMIT 1",
 };
 
 /* --- from format 1: what stands in the manifests' bytes --- */
