@@ -1,5 +1,5 @@
 #!/bin/bash
-# What was acknowledged survives kill -9; what was cut off can go on; a full disk stops nobody else.
+# What was acknowledged survives kill -9; what was cut off can go on.
 here=$(dirname "$0")
 # shellcheck source=tests/integration/lib.sh
 . "$here/lib.sh"
@@ -98,25 +98,3 @@ many() {
     for pid in $pids; do wait "$pid" || return 1; done
 }
 check eight_clients_at_once many
-
-# --- a full disk ---
-full_disk() {
-    local location status
-    push_blob small config || return 1
-    location=$(start_upload small) || return 1
-    status=$(curl -sS -o body -w '%{http_code}' -X PATCH --data-binary @kernel "$url$location")
-    [ "$status" = 507 ] || { echo "status $status: $(cat body)"; return 1; }
-    jq -e '.errors[0].code == "UNKNOWN"' body && http 200 "$url/v2/small/blobs/$(digest_of config)" &&
-        http 204 -X DELETE "$url$location" && printf 'again' >again && push_blob small again
-}
-kill_registry TERM
-mkdir small
-trap 'status=$?; umount -l "$work/small" 2>/dev/null; (exit $status); finish' EXIT
-if mount -t tmpfs -o size=6m tmpfs small 2>/dev/null; then
-    start_registry full "$work/small/state"
-    check a_full_disk_is_507_and_the_registry_goes_on full_disk
-    kill_registry TERM
-    umount small
-else
-    skip a_full_disk_is_507_and_the_registry_goes_on "cannot mount a tmpfs here"
-fi
