@@ -36,6 +36,7 @@ static int put_on_top(const struct option_values *values, struct registry_settin
     replace(&settings->tls.certificate, values->certificate);
     replace(&settings->tls.key, values->key);
     replace(&settings->tls.client_ca, values->client_ca);
+    replace(&settings->access.htpasswd, values->htpasswd);
     replace(&settings->log.access, values->access_log);
     if (values->client_ca != NULL &&
         settings->tls.client_certificates == HTTP_CLIENT_CERTIFICATES_OFF)

@@ -7,6 +7,7 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 int command_serve(int argc, char **argv);
+int command_passwd(int argc, char **argv); /* access/command_passwd.c */
 
 /* --- what they share --- */
 
@@ -19,6 +20,7 @@ struct option_values {
     const char *certificate;
     const char *key;
     const char *client_ca;
+    const char *htpasswd;
     const char *access_log;
     const char *log_level;
 };

@@ -20,6 +20,7 @@ static const char usage[] =
     "  --state DIR          blobs, uploads and metadata (/var/lib/shoal/registry)\n"
     "  --tls-cert FILE      PEM chain: speak TLS   --tls-key FILE   its key\n"
     "  --tls-client-ca FILE clients must show a certificate that leads there\n"
+    "  --htpasswd FILE      users (shoal-registry passwd): others may do nothing\n"
     "  --access-log FILE    one line a request\n"
     "  --log-level LEVEL    debug, info, warn or error (info)\n"
     "  --help, --version\n";
@@ -32,6 +33,7 @@ static const struct option options[] = {
     {"tls-cert", required_argument, NULL, 't'},
     {"tls-key", required_argument, NULL, 'k'},
     {"tls-client-ca", required_argument, NULL, 'C'},
+    {"htpasswd", required_argument, NULL, 'u'},
     {"access-log", required_argument, NULL, 'A'},
     {"log-level", required_argument, NULL, 'l'},
     {"help", no_argument, NULL, 'h'},
@@ -63,6 +65,9 @@ static int read_option(int option, struct option_values *values)
         return 0;
     case 'C':
         values->client_ca = optarg;
+        return 0;
+    case 'u':
+        values->htpasswd = optarg;
         return 0;
     case 'A':
         values->access_log = optarg;

@@ -11,6 +11,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"serve", "answer clients (what runs without a command)", command_serve},
+    {"passwd", "set the password of a user", command_passwd},
 };
 
 static void print_usage(FILE *file)

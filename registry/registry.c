@@ -15,7 +15,8 @@
 #include "registry/routes.h"
 #include "registry/storage/blob_backend.h"
 
-#define BLOB_LIMIT ((size_t)64 << 30)
+#define BLOB_LIMIT       ((size_t)64 << 30)
+#define TOKEN_FORM_LIMIT ((size_t)16 << 10)
 
 #define UPLOADS "/v2/{name...}/blobs/uploads/"
 #define UPLOAD  "/v2/{name...}/blobs/uploads/{id}"
@@ -23,44 +24,61 @@
 #define IMAGE   "/v2/{name...}/manifests/{reference}"
 
 static const struct http_route routes[] = {
-    {.method = "GET", .pattern = "/v2/", .handler = route_version_check},
-    {.method = "GET", .pattern = "/v2", .handler = route_version_check},
-    {.method = "GET", .pattern = "/v2/_catalog", .handler = route_catalog},
-    {.method = "GET", .pattern = BLOB, .handler = route_blob_get},
-    {.method = "DELETE", .pattern = BLOB, .handler = route_blob_delete},
+    {.method = "GET", .pattern = "/v2/", .handler = route_version_check, .tag = ACCESS_BASE},
+    {.method = "GET", .pattern = "/v2", .handler = route_version_check, .tag = ACCESS_BASE},
+    {.method = "GET", .pattern = "/v2/_catalog", .handler = route_catalog, .tag = ACCESS_CATALOG},
+    {.method = "GET", .pattern = BLOB, .handler = route_blob_get, .tag = ACCESS_PULL},
+    {.method = "DELETE", .pattern = BLOB, .handler = route_blob_delete, .tag = ACCESS_DELETE},
     {.method = "POST",
      .pattern = UPLOADS,
      .handler = route_upload_post,
+     .tag = ACCESS_PUSH,
      .on_body = route_upload_bytes,
      .body_limit = BLOB_LIMIT},
     {.method = "POST",
      .pattern = "/v2/{name...}/blobs/uploads",
      .handler = route_upload_post,
+     .tag = ACCESS_PUSH,
      .on_body = route_upload_bytes,
      .body_limit = BLOB_LIMIT},
     {.method = "PATCH",
      .pattern = UPLOAD,
      .handler = route_upload_patch,
+     .tag = ACCESS_PUSH,
      .on_body = route_upload_bytes,
      .body_limit = BLOB_LIMIT},
     {.method = "PUT",
      .pattern = UPLOAD,
      .handler = route_upload_put,
+     .tag = ACCESS_PUSH,
      .on_body = route_upload_bytes,
      .body_limit = BLOB_LIMIT},
-    {.method = "GET", .pattern = UPLOAD, .handler = route_upload_get},
-    {.method = "DELETE", .pattern = UPLOAD, .handler = route_upload_delete},
-    {.method = "GET", .pattern = IMAGE, .handler = route_manifest_get},
+    {.method = "GET", .pattern = UPLOAD, .handler = route_upload_get, .tag = ACCESS_PUSH},
+    {.method = "DELETE", .pattern = UPLOAD, .handler = route_upload_delete, .tag = ACCESS_PUSH},
+    {.method = "GET", .pattern = IMAGE, .handler = route_manifest_get, .tag = ACCESS_PULL},
     {.method = "PUT",
      .pattern = IMAGE,
      .handler = route_manifest_put,
+     .tag = ACCESS_PUSH,
      .body_limit = OCI_MANIFEST_LIMIT},
-    {.method = "DELETE", .pattern = IMAGE, .handler = route_manifest_delete},
-    {.method = "GET", .pattern = "/v2/{name...}/tags/list", .handler = route_tags_list},
-    {.method = "GET", .pattern = "/v2/{name...}/referrers/{digest}", .handler = route_referrers},
-    {.method = "GET", .pattern = "/healthz", .handler = route_health},
-    {.method = "GET", .pattern = "/metrics", .handler = route_metrics},
-    {.method = "GET", .pattern = "/version", .handler = route_version},
+    {.method = "DELETE", .pattern = IMAGE, .handler = route_manifest_delete, .tag = ACCESS_DELETE},
+    {.method = "GET",
+     .pattern = "/v2/{name...}/tags/list",
+     .handler = route_tags_list,
+     .tag = ACCESS_PULL},
+    {.method = "GET",
+     .pattern = "/v2/{name...}/referrers/{digest}",
+     .handler = route_referrers,
+     .tag = ACCESS_PULL},
+    {.method = "GET", .pattern = "/token", .handler = route_token_get, .tag = ACCESS_OPEN},
+    {.method = "POST",
+     .pattern = "/token",
+     .handler = route_token_post,
+     .tag = ACCESS_OPEN,
+     .body_limit = TOKEN_FORM_LIMIT},
+    {.method = "GET", .pattern = "/healthz", .handler = route_health, .tag = ACCESS_OPEN},
+    {.method = "GET", .pattern = "/metrics", .handler = route_metrics, .tag = ACCESS_USER},
+    {.method = "GET", .pattern = "/version", .handler = route_version, .tag = ACCESS_OPEN},
 };
 
 static int lock_state(struct registry *registry, const char *state, struct error *error)
@@ -115,10 +133,8 @@ static int start_collector(struct registry *registry, const struct registry_sett
     return collector_create(&parts, &settings->collection, &registry->collector, error);
 }
 
-/* Before a request's body. */
-static int admit(struct http_request *request, void *data)
+static int take_rate(struct http_request *request, struct registry *registry)
 {
-    struct registry *registry = data;
     uint64_t wait_ms;
     if (registry->rate_limit == NULL ||
         rate_limit_take(registry->rate_limit, http_request_peer(request),
@@ -130,6 +146,24 @@ static int admit(struct http_request *request, void *data)
                       "too many requests from %s: the next one may come in %llu ms",
                       http_request_peer(request), (unsigned long long)wait_ms);
     return -1;
+}
+
+/* Before a request's body. */
+static int admit(struct http_request *request, void *data)
+{
+    struct registry *registry = data;
+    if (take_rate(request, registry) < 0)
+        return -1;
+    return access_admit(request, registry->access);
+}
+
+static int open_access(struct registry *registry, const struct registry_settings *settings,
+                       struct error *error)
+{
+    if (!access_settings_are_used(&settings->access))
+        return 0;
+    return access_create(&settings->access, settings->state, settings->tls.certificate != NULL,
+                         &registry->access, error);
 }
 
 static int open_limits_and_log(struct registry *registry, const struct registry_settings *settings,
@@ -182,6 +216,7 @@ int registry_create(const struct registry_settings *settings, struct registry **
     policies_copy(settings->policies, settings->policy_count, &registry->policies);
     if (open_state(registry, settings->state, error) < 0 ||
         open_limits_and_log(registry, settings, error) < 0 ||
+        open_access(registry, settings, error) < 0 ||
         start_collector(registry, settings, error) < 0 ||
         start_server(registry, settings, error) < 0) {
         registry_destroy(registry);
@@ -202,8 +237,20 @@ static void replace_policies(struct registry *registry, const struct registry_se
     policies_release(&before);
 }
 
+/* What could not be taken over is logged. */
+static void reload_access(struct registry *registry, const struct registry_settings *settings)
+{
+    struct error error = ERROR_INIT;
+    if (access_settings_are_used(&settings->access) != (registry->access != NULL))
+        log_error("whether there are users and rules counts at the next start only");
+    else if (registry->access != NULL &&
+             access_reload(registry->access, &settings->access, &error) < 0)
+        log_error("users and rules stay as they were", "error", error.message);
+}
+
 void registry_reload(struct registry *registry, const struct registry_settings *settings)
 {
+    reload_access(registry, settings);
     struct error error = ERROR_INIT;
     const struct http_server_tls tls = tls_of(settings);
     replace_policies(registry, settings);
@@ -228,6 +275,7 @@ void registry_destroy(struct registry *registry)
     leases_destroy(registry->leases);
     metadata_close(registry->metadata);
     blob_store_close(registry->blobs);
+    access_destroy(registry->access);
     rate_limit_destroy(registry->rate_limit);
     log_file_close(registry->access_log);
     if (registry->lock_descriptor >= 0)

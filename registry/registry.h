@@ -11,6 +11,7 @@
 #include "lib/http_server.h"
 #include "lib/image_reference.h"
 #include "lib/log.h"
+#include "registry/access/access.h"
 #include "registry/metadata/leases.h"
 #include "registry/metadata/metadata.h"
 #include "registry/metrics.h"
@@ -26,6 +27,7 @@ struct registry {
     struct collector *collector;
     struct http_server *server;
     struct metrics metrics;
+    struct access *access;         /* NULL: open to everybody */
     struct rate_limit *rate_limit; /* NULL: none */
     struct log_file *access_log;   /* NULL: none */
     pthread_rwlock_t policies_lock;

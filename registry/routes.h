@@ -36,6 +36,10 @@ void route_manifest_get(struct http_request *request, void *data);
 void route_manifest_put(struct http_request *request, void *data);
 void route_manifest_delete(struct http_request *request, void *data);
 
+/* access/routes_token.c */
+void route_token_get(struct http_request *request, void *data);
+void route_token_post(struct http_request *request, void *data);
+
 /* routes_lists.c */
 void route_tags_list(struct http_request *request, void *data);
 void route_catalog(struct http_request *request, void *data);

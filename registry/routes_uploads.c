@@ -295,9 +295,11 @@ void route_upload_post(struct http_request *request, void *data)
         complete(request, transfer, repository);
         return;
     }
-    /* What cannot be mounted is uploaded: the spec's fallback. */
+    /* What cannot be mounted is uploaded: the spec's fallback, and what a client gets that may not
+     * see the other repository, whatever is there. */
     int mounted = 0;
-    if (mount != NULL && digest_is_any(mount) && from != NULL && repository_is_valid(from)) {
+    if (mount != NULL && digest_is_any(mount) && from != NULL && repository_is_valid(from) &&
+        access_allows(request, registry->access, from, ACCESS_PULL)) {
         leases_take(registry->leases, repository, mount);
         mounted = metadata_mount_blob(registry->metadata, from, repository, mount, NULL, &error);
     }

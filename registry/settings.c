@@ -54,6 +54,8 @@ static const struct json_field settings_fields[] = {
     JSON_FIELD(struct registry_settings, state, "state", JSON_TEXT, .flags = 0),
     JSON_FIELD(struct registry_settings, listen, "listen", JSON_OBJECT, .record = &listen_record),
     JSON_FIELD(struct registry_settings, tls, "tls", JSON_OBJECT, .record = &tls_record),
+    JSON_FIELD(struct registry_settings, access, "access", JSON_OBJECT,
+               .record = &access_settings_record),
     JSON_FIELD(struct registry_settings, limits, "limits", JSON_OBJECT, .record = &limit_record),
     JSON_FIELD(struct registry_settings, log, "log", JSON_OBJECT, .record = &log_record),
     JSON_FIELD(struct registry_settings, collection, "collection", JSON_OBJECT,
@@ -74,6 +76,7 @@ static void set_defaults(struct registry_settings *settings)
         .collection = COLLECTOR_SETTINGS_DEFAULT,
         .log = {.level = LOG_LEVEL_INFO},
     };
+    access_settings_set_defaults(&settings->access);
 }
 
 static int load_file(const char *path, struct registry_settings *settings, struct error *error)

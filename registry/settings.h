@@ -7,6 +7,7 @@
 #include "lib/error.h"
 #include "lib/http_server.h"
 #include "lib/json.h"
+#include "registry/access/access.h"
 #include "registry/upkeep/collector.h"
 #include "registry/upkeep/policies.h"
 
@@ -40,6 +41,7 @@ struct registry_settings {
     char *state; /* folder of metadata, uploads and, with the files backend, blobs */
     struct listen_settings listen;
     struct tls_settings tls;
+    struct access_settings access;
     struct limit_settings limits;
     struct log_settings log;
     struct collector_settings collection;

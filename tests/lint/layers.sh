@@ -30,6 +30,7 @@ door 'openssl/' OpenSSL '^lib/(crypto|tls)[a-z_]*\.[ch]$'
 door 'sodium' libsodium '^lib/crypto[a-z_]*\.c$'
 door 'yaml\.h>' libyaml '^lib/yaml\.c$'
 door 'netlink/|nftables/|linux/rtnetlink' 'netlink or nftables' '^agent/host/'
+door 'crypt\.h>' libcrypt '^registry/access/'
 door 'seccomp' libseccomp '^agent/'
 
 rooms='registry scheduler agent cli'
