@@ -173,6 +173,7 @@ int route_upload_bytes(struct http_request *request, const void *bytes, size_t l
         return -1;
     }
     registry_count(registry, COUNTER_BLOB_BYTES_PUSHED, length);
+    leases_take(registry->leases, http_request_parameter(request, "name"), LEASE_PUSH);
     return 0;
 }
 

@@ -16,6 +16,9 @@
 
 struct leases;
 
+/* In a digest's place: of the repository itself, while bytes are pushed to it. */
+#define LEASE_PUSH ""
+
 /* Milliseconds. `clock` outlives the leases. */
 struct leases *leases_create(uint64_t duration, const struct clock *clock);
 void leases_destroy(struct leases *leases);

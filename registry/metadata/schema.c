@@ -175,6 +175,16 @@ const char *const schema_statements[STATEMENT_COUNT] = {
     [IS_LEFT] = "SELECT 1 FROM blobs b WHERE b.digest = ?1"
                 " AND NOT EXISTS (SELECT 1 FROM temp.gone g"
                 "  WHERE g.repository = b.repository AND g.digest = b.digest) LIMIT 1",
+    [LIST_EMPTY] = "SELECT name FROM repositories n WHERE name > ?1"
+                   " AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.repository = n.id"
+                   "  AND NOT EXISTS (SELECT 1 FROM temp.gone g"
+                   "   WHERE g.repository = b.repository AND g.digest = b.digest))"
+                   " AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = n.id"
+                   "  AND m.id NOT IN (SELECT manifest FROM temp.dead))"
+                   " ORDER BY name LIMIT ?2",
+    [REMOVE_EMPTY] = "DELETE FROM repositories WHERE name = ?1"
+                     " AND NOT EXISTS (SELECT 1 FROM blobs WHERE repository = repositories.id)"
+                     " AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = repositories.id)",
 };
 
 /* --- from format 1: what stands in the manifests' bytes --- */

@@ -55,6 +55,8 @@ enum statement {
     SWEEP_BLOB,
     NOTE_GONE,
     IS_LEFT,
+    LIST_EMPTY,
+    REMOVE_EMPTY,
     STATEMENT_COUNT,
 };
 

@@ -16,6 +16,7 @@ struct candidate {
     char name[REPOSITORY_MAX]; /* of the repository */
     char digest[DIGEST_ANY_MAX];
     uint64_t size;
+    int64_t added;
     bool is_removed;
     bool is_last; /* no other repository holds it */
 };
@@ -24,16 +25,17 @@ struct sweep {
     struct metadata *metadata;
     struct leases *leases;
     struct connection *connection; /* for reading, with tables of its own for a dry run */
-    int64_t cutoff;
+    struct sweep_limits limits;
     bool is_dry;
     int64_t repository; /* of the last blob looked at */
     char digest[DIGEST_ANY_MAX];
     struct candidate candidates[BATCH];
     size_t count;
+    char name[REPOSITORY_MAX]; /* of the last empty repository looked at */
 };
 
-int sweep_begin(struct metadata *metadata, struct leases *leases, uint64_t cutoff, bool is_dry,
-                struct sweep **ret_sweep, struct error *error)
+int sweep_begin(struct metadata *metadata, struct leases *leases, const struct sweep_limits *limits,
+                bool is_dry, struct sweep **ret_sweep, struct error *error)
 {
     struct connection *connection = readers_open(metadata->readers, error);
     if (connection == NULL)
@@ -50,7 +52,7 @@ int sweep_begin(struct metadata *metadata, struct leases *leases, uint64_t cutof
     sweep->metadata = metadata;
     sweep->leases = leases;
     sweep->connection = connection;
-    sweep->cutoff = (int64_t)cutoff;
+    sweep->limits = *limits;
     sweep->is_dry = is_dry;
     *ret_sweep = sweep;
     return 0;
@@ -100,7 +102,7 @@ static int find_dead_once(struct connection *connection, struct manifest_batch *
     int found = -1;
     if (find == NULL)
         return -1;
-    database_bind_int(find, 2, sweep->cutoff);
+    database_bind_int(find, 2, (int64_t)sweep->limits.young);
     batch->count = 0;
     batch->has_leased = false;
     while ((found = database_step(find, error)) == 1) {
@@ -206,11 +208,13 @@ static int find_candidates(struct sweep *sweep, struct error *error)
         sweep->repository = database_column_int(scan, 0);
         text_copy(sweep->digest, sizeof sweep->digest, database_column_text(scan, 2));
         bool is_referred_to = database_column_int(scan, 5) != 0;
-        if (is_referred_to || database_column_int(scan, 4) >= sweep->cutoff)
+        int64_t added = database_column_int(scan, 4);
+        if (is_referred_to || added >= (int64_t)sweep->limits.young)
             continue;
         struct candidate *candidate = &sweep->candidates[sweep->count];
         *candidate = (struct candidate){.repository = sweep->repository,
-                                        .size = (uint64_t)database_column_int(scan, 3)};
+                                        .size = (uint64_t)database_column_int(scan, 3),
+                                        .added = added};
         text_copy(candidate->digest, sizeof candidate->digest, sweep->digest);
         if (text_copy(candidate->name, sizeof candidate->name, database_column_text(scan, 1)))
             sweep->count++;
@@ -222,6 +226,13 @@ static int find_candidates(struct sweep *sweep, struct error *error)
     return found == 1 || looked == LOOKED;
 }
 
+static bool is_leased(const struct sweep *sweep, const struct candidate *candidate)
+{
+    return leases_hold(sweep->leases, candidate->name, candidate->digest) ||
+           (candidate->added >= (int64_t)sweep->limits.young_in_push &&
+            leases_hold(sweep->leases, candidate->name, LEASE_PUSH));
+}
+
 static int remove_candidate(struct connection *connection, const struct sweep *sweep,
                             struct candidate *candidate, struct error *error)
 {
@@ -230,7 +241,7 @@ static int remove_candidate(struct connection *connection, const struct sweep *s
         return -1;
     database_bind_int(remove, 1, candidate->repository);
     database_bind_text(remove, 2, candidate->digest);
-    database_bind_int(remove, 3, sweep->cutoff);
+    database_bind_int(remove, 3, (int64_t)sweep->limits.young);
     if (database_run(remove, error) < 0)
         return -1;
     candidate->is_removed = database_changes(connection_database(connection)) > 0;
@@ -243,7 +254,7 @@ static int run_blob_batch(struct connection *connection, void *data, struct erro
     for (size_t i = 0; i < sweep->count; i++) {
         struct candidate *candidate = &sweep->candidates[i];
         candidate->is_removed = candidate->is_last = false;
-        if (!leases_hold(sweep->leases, candidate->name, candidate->digest) &&
+        if (!is_leased(sweep, candidate) &&
             remove_candidate(connection, sweep, candidate, error) < 0)
             return -1;
     }
@@ -264,7 +275,7 @@ static int note_candidates(struct sweep *sweep, struct error *error)
 {
     for (size_t i = 0; i < sweep->count; i++) {
         struct candidate *candidate = &sweep->candidates[i];
-        if (leases_hold(sweep->leases, candidate->name, candidate->digest))
+        if (is_leased(sweep, candidate))
             continue;
         struct database_statement *note = connection_prepare(sweep->connection, NOTE_GONE, error);
         if (note == NULL)
@@ -321,5 +332,56 @@ int sweep_blobs(struct sweep *sweep, struct sweep_count *count,
         if (candidate->is_last && is_first(sweep, i))
             gone(candidate->digest, candidate->size, data);
     }
+    return more;
+}
+
+/* --- repositories --- */
+
+struct empty_batch {
+    struct json_strings names;
+    uint64_t count;
+};
+
+static int find_empty(struct sweep *sweep, struct json_strings *names, struct error *error)
+{
+    struct database_statement *list =
+        connection_bind(sweep->connection, LIST_EMPTY, sweep->name, NULL, error);
+    int found = -1;
+    if (list == NULL)
+        return -1;
+    database_bind_int(list, 2, BATCH);
+    while ((found = database_step(list, error)) == 1) {
+        json_strings_add(names, database_column_text(list, 0));
+        text_copy(sweep->name, sizeof sweep->name, database_column_text(list, 0));
+    }
+    return found;
+}
+
+static int run_empty_batch(struct connection *connection, void *data, struct error *error)
+{
+    struct empty_batch *batch = data;
+    batch->count = 0;
+    for (size_t i = 0; i < batch->names.count; i++) {
+        if (connection_run(connection, REMOVE_EMPTY, batch->names.items[i], NULL, error) < 0)
+            return -1;
+        batch->count += (uint64_t)database_changes(connection_database(connection));
+    }
+    return 1;
+}
+
+/* Without freezing the leases: what appears in a repository names it anew in the same transaction.
+ */
+int sweep_repositories(struct sweep *sweep, uint64_t *count, struct error *error)
+{
+    struct empty_batch batch = {0};
+    int result = find_empty(sweep, &batch.names, error);
+    bool more = batch.names.count == BATCH;
+    batch.count = batch.names.count;
+    if (result == 0 && batch.names.count > 0 && !sweep->is_dry)
+        result = writer_run(sweep->metadata->writer, run_empty_batch, &batch, error);
+    json_strings_release(&batch.names);
+    if (result < 0)
+        return -1;
+    *count += batch.count;
     return more;
 }

@@ -44,6 +44,7 @@ static const struct json_field report_fields[] = {
     COUNT_FIELD(files),
     COUNT_FIELD(orphans),
     COUNT_FIELD(uploads),
+    JSON_FIELD(struct collector_report, repositories, "repositories", JSON_UINT, .max = UINT64_MAX),
     JSON_FIELD(struct collector_report, duration, "duration", JSON_DURATION, .flags = 0),
     JSON_FIELD_END,
 };
@@ -197,17 +198,33 @@ static int collect_blobs(struct collection *collection, struct sweep *sweep)
     return more;
 }
 
+static int collect_repositories(struct collection *collection, struct sweep *sweep)
+{
+    int more;
+    do {
+        if (check_stop(collection) < 0)
+            return -1;
+        more = sweep_repositories(sweep, &collection->report->repositories, collection->error);
+    } while (more == 1);
+    return more;
+}
+
 static int collect_entries(struct collection *collection)
 {
     const struct collector_parts *parts = &collection->collector->parts;
     const struct collector_options *options = collection->options;
+    uint64_t longer = options->uploads > options->grace ? options->uploads : options->grace;
+    const struct sweep_limits limits = {.young = before(collection->now, options->grace),
+                                        .young_in_push = before(collection->now, longer)};
     struct sweep *sweep = NULL;
-    if (sweep_begin(parts->metadata, parts->leases, before(collection->now, options->grace),
-                    options->dry_run, &sweep, collection->error) < 0)
+    if (sweep_begin(parts->metadata, parts->leases, &limits, options->dry_run, &sweep,
+                    collection->error) < 0)
         return -1;
     int result = options->untagged ? collect_manifests(collection, sweep) : 0;
     if (result == 0)
         result = collect_blobs(collection, sweep);
+    if (result == 0)
+        result = collect_repositories(collection, sweep);
     sweep_end(sweep);
     return result;
 }

@@ -18,10 +18,12 @@
 
 /* Milliseconds. */
 struct collector_settings {
-    uint64_t every;   /* from the end of one collection to the next; 0: none by itself */
-    uint64_t grace;   /* what is younger stays, and how long a lease holds */
-    uint64_t uploads; /* without a byte for so long, an upload is given up */
-    bool untagged;    /* remove manifests that no tag leads to */
+    uint64_t every; /* from the end of one collection to the next; 0: none by itself */
+    uint64_t grace; /* what is younger stays, and how long a lease holds */
+    /* Without a byte for so long, an upload is given up; and so long the blobs of a push that goes
+     * on wait for its manifest. */
+    uint64_t uploads;
+    bool untagged; /* remove manifests that no tag leads to */
 };
 
 extern const struct json_record collector_settings_record;
@@ -55,7 +57,8 @@ struct collector_report {
     struct sweep_count files;   /* bytes that no repository held any more */
     struct sweep_count orphans; /* bytes that no entry named */
     struct sweep_count uploads;
-    uint64_t duration; /* milliseconds */
+    uint64_t repositories; /* that held nothing any more */
+    uint64_t duration;     /* milliseconds */
 };
 
 extern const struct json_record collector_report_record;

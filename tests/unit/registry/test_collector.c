@@ -96,6 +96,38 @@ static void the_young_and_the_leased_stay(void **state)
     assert_int_equal(collect(store, &all_old).blobs.count, 1);
 }
 
+static void a_push_may_take_longer_than_the_grace(void **state)
+{
+    struct store *store = *state;
+    const struct collector_options patient = {.uploads = 3600000};
+    char digest[DIGEST_TEXT_MAX], other[DIGEST_TEXT_MAX];
+    store_push_blob(store, "r", "the first layer", false, digest);
+    store_push_blob(store, "s", "of no push", false, other);
+    leases_take(store->leases, "r", LEASE_PUSH);
+    assert_int_equal(collect(store, &patient).blobs.count, 1);
+    assert_true(store_has_blob(store, "r", digest));
+    assert_false(store_has_bytes(store, other));
+    /* But not for ever, in a repository that is pushed to day and night. */
+    assert_int_equal(collect(store, &(struct collector_options){.uploads = 0}).blobs.count, 1);
+    assert_false(store_has_bytes(store, digest));
+}
+
+static void a_repository_that_holds_nothing_is_forgotten(void **state)
+{
+    struct store *store = *state;
+    struct collector_options options = with_untagged;
+    char digest[DIGEST_TEXT_MAX];
+    store_push_blob(store, "emptied", "a blob", false, digest);
+    assert_int_equal(store_push_manifest(store, "emptied", A, &(struct wanted){.blob = digest}), 1);
+    assert_int_equal(store_push_manifest(store, "tagged", B, &(struct wanted){.tag = "v1"}), 1);
+    options.dry_run = true;
+    assert_int_equal(collect(store, &options).repositories, 1);
+    assert_int_equal(metadata_has_repository(store->metadata, "emptied", NULL), 1);
+    assert_int_equal(collect(store, &with_untagged).repositories, 1);
+    assert_int_equal(metadata_has_repository(store->metadata, "emptied", NULL), 0);
+    assert_int_equal(metadata_has_repository(store->metadata, "tagged", NULL), 1);
+}
+
 static void untagged_manifests_stay_unless_asked_for(void **state)
 {
     struct store *store = *state;
@@ -318,6 +350,8 @@ int main(void)
         TEST(blobs_stay_while_a_manifest_refers_to_them),
         TEST(another_repositorys_blob_keeps_the_bytes),
         TEST(the_young_and_the_leased_stay),
+        TEST(a_push_may_take_longer_than_the_grace),
+        TEST(a_repository_that_holds_nothing_is_forgotten),
         TEST(untagged_manifests_stay_unless_asked_for),
         TEST(what_a_live_manifest_leads_to_lives),
         TEST(what_a_leased_manifest_leads_to_lives),
