@@ -16,6 +16,7 @@
 #include "lib/file.h"
 #include "lib/xalloc.h"
 #include "registry/storage/blob_backend.h"
+#include "registry/storage/open_blobs.h"
 
 static const enum digest_algorithm algorithms[] = {DIGEST_SHA256, DIGEST_SHA512};
 
@@ -23,6 +24,7 @@ struct blob_files {
     struct blob_backend base;
     char *blobs;      /* ".../blobs" */
     char *quarantine; /* ".../quarantine" */
+    struct open_blobs *open;
 };
 
 static struct blob_files *files_of(struct blob_backend *backend)
@@ -62,18 +64,35 @@ static int files_stat(struct blob_backend *backend, const char *digest, uint64_t
     return 0;
 }
 
-static int files_fetch(struct blob_backend *backend, const char *digest, enum blob_fetch purpose,
-                       struct blob_source *ret_source, struct error *error)
+static int open_blob(const struct blob_files *files, const char *digest, int *ret_descriptor,
+                     uint64_t *ret_size, struct error *error)
 {
-    (void)purpose;
-    AUTO_FREE char *path = path_of(files_of(backend), digest);
+    AUTO_FREE char *path = path_of(files, digest);
     AUTO_CLOSE int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct stat status;
     if (descriptor < 0 || fstat(descriptor, &status) < 0)
         return error_set_errno(error, errno, "open blob %s", path);
-    *ret_source = (struct blob_source){.kind = BLOB_SOURCE_FILE,
-                                       .size = (uint64_t)status.st_size,
-                                       .descriptor = TAKE_DESCRIPTOR(descriptor)};
+    *ret_descriptor = TAKE_DESCRIPTOR(descriptor);
+    *ret_size = (uint64_t)status.st_size;
+    return 0;
+}
+
+static int files_fetch(struct blob_backend *backend, const char *digest, enum blob_fetch purpose,
+                       struct blob_source *ret_source, struct error *error)
+{
+    const struct blob_files *files = files_of(backend);
+    int descriptor;
+    uint64_t size, ticket;
+    /* Answers are sent by offset; our own reading moves the position, which is to be its own. */
+    bool is_answer = purpose == BLOB_FETCH_ANSWER;
+    if (!is_answer || !open_blobs_take(files->open, digest, &descriptor, &size, &ticket)) {
+        if (open_blob(files, digest, &descriptor, &size, error) < 0)
+            return -1;
+        if (is_answer)
+            open_blobs_keep(files->open, digest, descriptor, ticket);
+    }
+    *ret_source =
+        (struct blob_source){.kind = BLOB_SOURCE_FILE, .size = size, .descriptor = descriptor};
     return 0;
 }
 
@@ -84,6 +103,7 @@ static int files_publish(struct blob_backend *backend, const char *digest,
     AUTO_FREE char *path = path_of(files_of(backend), digest);
     if (rename(staged->path, path) < 0)
         return set_error(error, errno, "rename upload to", path);
+    open_blobs_forget(files_of(backend)->open, digest);
     return file_sync_directory(folder, error);
 }
 
@@ -92,6 +112,7 @@ static int files_remove(struct blob_backend *backend, const char *digest, struct
     AUTO_FREE char *path = path_of(files_of(backend), digest);
     if (unlink(path) < 0 && errno != ENOENT)
         return error_set_errno(error, errno, "remove blob %s", path);
+    open_blobs_forget(files_of(backend)->open, digest);
     return 0;
 }
 
@@ -106,6 +127,7 @@ static int files_quarantine(struct blob_backend *backend, const char *digest, st
                   digest_hex(digest), (unsigned long long)clock_wall_ms(clock_system()) / 1000);
     if (rename(path, away) < 0)
         return set_error(error, errno, "put in quarantine", path);
+    open_blobs_forget(files->open, digest);
     return file_sync_directory(files->quarantine, error);
 }
 
@@ -168,6 +190,7 @@ static int files_list(struct blob_backend *backend, blob_store_each *each, void 
 static void files_close(struct blob_backend *backend)
 {
     struct blob_files *files = files_of(backend);
+    open_blobs_destroy(files->open);
     free(files->blobs);
     free(files->quarantine);
     free(files);
@@ -200,6 +223,7 @@ int blob_files_open(const char *folder, struct blob_backend **ret_backend, struc
 {
     struct blob_files *files = xcalloc(1, sizeof *files);
     files->base.operations = &operations;
+    files->open = open_blobs_create();
     files->blobs = xasprintf("%s/blobs", folder);
     files->quarantine = xasprintf("%s/quarantine", folder);
     int result = file_make_directory(files->quarantine, 0700, error);

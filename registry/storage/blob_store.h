@@ -36,7 +36,7 @@ enum blob_fetch {
 struct blob_source {
     enum blob_source_kind { BLOB_SOURCE_FILE, BLOB_SOURCE_REDIRECT, BLOB_SOURCE_READER } kind;
     uint64_t size;
-    int descriptor; /* FILE */
+    int descriptor; /* FILE; for a client's answer to be read by offset, its position is not ours */
     char *url;      /* REDIRECT: where a client gets them without asking us */
     /* READER: up to `size` bytes from `offset` of the blob on; may block. 0 or -1: not to be had;
      * what was read before stays right. `release` once. */

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -75,7 +77,7 @@ static bool has_hello(const struct place *place)
     if (blob_store_fetch(place->store, HELLO, BLOB_FETCH_ANSWER, &source, NULL) < 0)
         return false;
     assert_int_equal(source.size, 5);
-    assert_int_equal(read(source.descriptor, bytes, sizeof bytes), 5);
+    assert_int_equal(pread(source.descriptor, bytes, sizeof bytes, 0), 5);
     assert_string_equal(bytes, "hello");
     blob_source_release(&source);
     return true;
@@ -357,6 +359,7 @@ static void a_damaged_blob_is_found_and_put_away(void **state)
     finish(start(place, "hello"), HELLO);
     assert_int_equal(blob_store_verify(place->store, HELLO, &whole, NULL), 0);
     assert_true(whole);
+    assert_true(has_hello(place));
     AUTO_FREE char *path = xasprintf("%s/blobs/sha256/2c/%s", place->folder, digest_hex(HELLO));
     assert_int_equal(file_write(path, "hullo", 5, 0600, NULL), 0);
     assert_int_equal(blob_store_verify(place->store, HELLO, &whole, NULL), 0);
@@ -367,6 +370,51 @@ static void a_damaged_blob_is_found_and_put_away(void **state)
     assert_int_equal(seen.count, 0);
     finish(start(place, "hello"), HELLO); /* pushed again, it is whole again */
     assert_true(has_hello(place));
+}
+
+static int fetch(const struct place *place)
+{
+    struct blob_source source = {.descriptor = -1};
+    if (blob_store_fetch(place->store, HELLO, BLOB_FETCH_ANSWER, &source, NULL) < 0)
+        return -1;
+    return source.descriptor;
+}
+
+static ino_t file_of(int descriptor)
+{
+    struct stat status;
+    assert_int_equal(fstat(descriptor, &status), 0);
+    close(descriptor);
+    return status.st_ino;
+}
+
+static void a_blob_that_was_read_is_gone_once_it_is_removed(void **state)
+{
+    struct place *place = *state;
+    finish(start(place, "hello"), HELLO);
+    int reading = fetch(place);
+    assert_true(has_hello(place));
+    assert_int_equal(blob_store_remove_blob(place->store, HELLO, NULL), 0);
+    assert_int_equal(fetch(place), -1);
+    char bytes[5];
+    assert_int_equal(pread(reading, bytes, sizeof bytes, 0), 5); /* who reads it reads on */
+    close(reading);
+    /* Taken away by somebody else. */
+    finish(start(place, "hello"), HELLO);
+    assert_true(has_hello(place));
+    AUTO_FREE char *path = xasprintf("%s/blobs/sha256/2c/%s", place->folder, digest_hex(HELLO));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(fetch(place), -1);
+}
+
+static void a_blob_that_is_stored_again_is_read_from_its_new_file(void **state)
+{
+    struct place *place = *state;
+    finish(start(place, "hello"), HELLO);
+    int reading = fetch(place); /* the old file stays, and with it its number */
+    finish(start(place, "hello"), HELLO);
+    int again = fetch(place);
+    assert_int_not_equal(file_of(again), file_of(reading));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
@@ -387,6 +435,8 @@ int main(void)
         TEST(a_digest_may_be_of_sha512),
         TEST(all_blobs_and_uploads_are_listed),
         TEST(a_damaged_blob_is_found_and_put_away),
+        TEST(a_blob_that_was_read_is_gone_once_it_is_removed),
+        TEST(a_blob_that_is_stored_again_is_read_from_its_new_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
