@@ -33,6 +33,7 @@ static void free_server(struct http_server *server)
     if (server->unix_path != NULL)
         unlink(server->unix_path);
     free(server->unix_path);
+    http_watch_finish(&server->watch);
     http_identity_release(server->identity);
     pthread_mutex_destroy(&server->identity_lock);
     free(server->routes);
@@ -128,9 +129,11 @@ static void on_connection(void *data, struct MHD_Connection *mhd, void **context
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         struct http_connection *connection = xcalloc(1, sizeof *connection);
         http_connection_begin_tls(connection, server, mhd);
+        http_watch_add(&server->watch, connection, mhd);
         *context = connection;
     } else if (*context != NULL) {
         struct http_connection *connection = *context;
+        http_watch_remove(&server->watch, connection);
         http_identity_release(connection->identity);
         free(connection);
         *context = NULL;
@@ -172,12 +175,12 @@ static struct MHD_Daemon *start_daemon(struct http_server *server,
         options->max_connections > 0 ? options->max_connections : DEFAULT_CONNECTIONS;
     unsigned idle = options->idle_timeout_s > 0 ? options->idle_timeout_s : DEFAULT_IDLE_TIMEOUT_S;
     return MHD_start_daemon(
-        flags, 0, NULL, NULL, http_request_on_step, server, MHD_OPTION_LISTEN_SOCKET, listener,
-        MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT, idle,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
-        THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK, http_request_on_target, server,
-        MHD_OPTION_NOTIFY_COMPLETED, http_request_on_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
+        flags, 0, http_watch_on_accept, server, http_request_on_step, server,
+        MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+        MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK,
+        http_request_on_target, server, MHD_OPTION_NOTIFY_COMPLETED, http_request_on_completed,
+        server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
         options->tls != NULL ? tls : none, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
@@ -224,13 +227,14 @@ int http_server_create(const struct http_server_options *options, struct http_se
     server->identity = identity;
     server->speaks_tls = identity != NULL;
     pthread_mutex_init(&server->identity_lock, NULL);
-    server->daemon = start_daemon(server, options, listener, certificate, key);
-    int result = 0;
-    if (server->daemon == NULL) {
+    int result = http_watch_init(&server->watch, options, error);
+    if (result == 0)
+        server->daemon = start_daemon(server, options, listener, certificate, key);
+    if (result == 0 && server->daemon == NULL) {
         result = error_set(error, ERROR_INTERNAL, "the HTTP server on %s:%u did not start",
                            options->address != NULL ? options->address : options->listen_unix,
                            server->port);
-    } else {
+    } else if (result == 0) {
         listener = -1; /* libmicrohttpd's */
         if (options->mode == HTTP_SERVER_LOOP)
             result = start_on_loop(server, options->loop, error);

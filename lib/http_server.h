@@ -4,6 +4,7 @@
  * Two ways to run. HTTP_SERVER_LOOP: everything happens on the libuv loop's thread; a handler must
  * not block and may answer later. HTTP_SERVER_THREADS: one thread a connection, up to
  * max_connections; a handler may block, must be thread-safe and must answer before it returns.
+ * A client that sends a request or reads an answer too slowly is cut off (slow_window_ms).
  * A call that a web page sends (one with Origin) is refused by 403 unless it is GET or HEAD.
  * With TLS (1.2 or 1.3) libmicrohttpd only *asks* for client certificates: the server itself
  * refuses requests, before any owner's code, whose certificate is missing or leads to no authority
@@ -44,8 +45,8 @@ struct http_summary {
     const char *method;
     const char *path;               /* decoded, without query; "" when it could not be read */
     const struct http_route *route; /* NULL when none matched */
-    int status;                     /* 0: the client left before there was an answer */
-    uint64_t bytes_in;              /* of the body, as far as it was read */
+    int status;         /* 0: the client left before there was an answer; 408: it was too slow */
+    uint64_t bytes_in;  /* of the body, as far as it was read */
     uint64_t bytes_out; /* of the body, when it was sent to its end; a broken answer counts as 0 */
     uint64_t microseconds; /* from the request's line to the end of the answer */
     const char *peer;
@@ -81,7 +82,15 @@ struct http_server_options {
     size_t route_count;
     void *data;               /* handed to handlers */
     unsigned max_connections; /* 0: 1024 */
-    unsigned idle_timeout_s;  /* 0: 120 */
+    /* An IPv6 address counts by its /64. Requests over it are answered 503; 0: no limit. */
+    unsigned max_connections_per_address;
+    unsigned idle_timeout_s; /* 0: 120 */
+    /* While a request is under way a client must move `slow_bytes` (0: 1) in each window, and have
+     * sent the whole head in one; the time that the owner's code takes does not count. Else the
+     * connection is cut, by a 408 when nothing was answered yet and it is plain. A TLS handshake
+     * counts as part of the first head. 0: nobody is too slow; nor is anybody on a UNIX socket. */
+    unsigned slow_window_ms;
+    uint64_t slow_bytes;
     /* Refuses calls with another Shoal-Protocol header by 426 (absent is fine); 0: not looked at.
      */
     unsigned protocol;

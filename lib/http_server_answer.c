@@ -156,6 +156,7 @@ static ssize_t read_stream(void *data, uint64_t position, char *ret_bytes, size_
     if (request->gone)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (waiting > 0) {
+        http_connection_enter(request->client, HTTP_PHASE_SENDING);
         size_t taken = waiting < size ? waiting : size;
         memcpy(ret_bytes, answer->queue.data + answer->queue_sent, taken);
         answer->queue_sent += taken;
@@ -168,28 +169,40 @@ static ssize_t read_stream(void *data, uint64_t position, char *ret_bytes, size_
     }
     if (answer->ended)
         return MHD_CONTENT_READER_END_OF_STREAM;
+    http_connection_enter(request->client, HTTP_PHASE_WORKING);
     http_request_suspend(request, 0);
     return 0;
 }
 
+struct reader {
+    struct http_body_reader body;
+    struct http_request *request; /* lives while anything is read */
+};
+
 static ssize_t read_reader(void *data, uint64_t position, char *ret_bytes, size_t size)
 {
-    const struct http_body_reader *reader = data;
-    ssize_t got = reader->read(reader->data, position, ret_bytes, size);
+    const struct reader *reader = data;
+    struct http_connection *client = reader->request->client;
+    if (!http_connection_enter(client, HTTP_PHASE_WORKING))
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    ssize_t got = reader->body.read(reader->body.data, position, ret_bytes, size);
+    http_connection_enter(client, HTTP_PHASE_SENDING);
     return got > 0 ? got : MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 static void free_reader(void *data)
 {
-    struct http_body_reader *reader = data;
-    reader->release(reader->data);
+    struct reader *reader = data;
+    reader->body.release(reader->body.data);
     free(reader);
 }
 
 /* From here on the response releases what it was given, not the answer. */
-static struct MHD_Response *create_from_reader(struct http_answer *answer)
+static struct MHD_Response *create_from_reader(struct http_request *request)
 {
-    struct http_body_reader *reader = xmemdup(&answer->reader, sizeof answer->reader);
+    struct http_answer *answer = &request->answer;
+    struct reader *reader = xcalloc(1, sizeof *reader);
+    *reader = (struct reader){.body = answer->reader, .request = request};
     answer->reader.release = NULL;
     struct MHD_Response *response = MHD_create_response_from_callback(
         answer->length, READER_BLOCK_SIZE, read_reader, reader, free_reader);
@@ -218,7 +231,7 @@ static struct MHD_Response *create_response(struct http_request *request)
     if (answer->kind == ANSWER_SHARED && answer->length > 0)
         return create_from_shared(answer);
     if (answer->kind == ANSWER_READER && answer->length > 0)
-        return create_from_reader(answer);
+        return create_from_reader(request);
     if (answer->kind == ANSWER_FILE && answer->length > 0)
         return MHD_create_response_from_fd_at_offset64(
             answer->length, TAKE_DESCRIPTOR(answer->descriptor), answer->offset);
@@ -255,7 +268,7 @@ enum MHD_Result http_answer_queue(struct http_request *request)
     const struct text_pairs *headers = &request->answer.headers;
     for (size_t i = 0; i < headers->count; i++)
         MHD_add_response_header(response, headers->items[i].name, headers->items[i].value);
-    if (atomic_load(&request->server->stopping))
+    if (atomic_load(&request->server->stopping) || request->client->is_refused)
         MHD_add_response_header(response, "Connection", "close");
     request->queued = true;
     enum MHD_Result result =

@@ -1,7 +1,9 @@
 /* What the files of the HTTP server share. Not for anyone else.
  *
  * http_server.c owns the daemon and its loop, http_server_request.c the way of one request,
- * http_server_answer.c what goes out, http_server_target.c paths, patterns and queries.
+ * http_server_answer.c what goes out, http_server_target.c paths, patterns and queries,
+ * http_server_tls.c certificates, http_server_watch.c the open connections,
+ * http_server_wait.c requests that wait for their answer.
  *
  * A request is held from two sides: by libmicrohttpd until it reports the request completed, and
  * by its handler until it has answered (or was told that it is abandoned). It is freed when
@@ -69,6 +71,78 @@ void http_pattern_parse(const char *pattern, struct http_pattern *ret_pattern);
 bool http_target_matches(const struct http_target *target, const struct http_pattern *pattern,
                          struct text_pairs *ret_parameters);
 
+/* --- connections: http_server_watch.c --- */
+
+/* Who is waiting for whom. */
+enum http_phase {
+    HTTP_PHASE_HEAD, /* idle, or the first bytes of a request have come and not all of its head */
+    HTTP_PHASE_RECEIVING, /* the body */
+    HTTP_PHASE_DROPPING,  /* a body that nobody wants: the answer went out */
+    HTTP_PHASE_WORKING,   /* the client waits for this side: never slow */
+    HTTP_PHASE_SENDING,
+    HTTP_PHASE_CUT, /* was too slow; final */
+};
+
+struct http_address {
+    int family;
+    unsigned char bytes[8];
+};
+
+/* What the watching thread saw when a connection last did well. */
+struct http_progress {
+    enum http_phase phase;
+    unsigned requests;
+    uint64_t moved; /* bytes, in the phase's direction */
+    uint64_t waited_ms;
+};
+
+/* Certificates as they were read at one time; counted by the server and by each connection that
+ * began with them. */
+struct http_identity;
+
+/* What is kept of a connection while it is open. */
+struct http_connection {
+    struct http_identity *identity; /* NULL: plain */
+    bool is_checked;                /* whether the client's certificate was looked at */
+    bool is_good;
+    char name[256];    /* of a verified client certificate; "" when there is none */
+    char problem[256]; /* why the certificate is not good */
+    int descriptor;
+    struct http_address address;
+    bool is_refused;               /* its address has too many: every request is answered 503 */
+    atomic_int phase;              /* enum http_phase */
+    atomic_uint requests;          /* that ended */
+    struct http_progress progress; /* the watching thread's alone */
+    LIST_ENTRY(http_connection) link;
+};
+
+struct http_watch {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool is_running;
+    bool stopping; /* under lock, as the list */
+    LIST_HEAD(http_connection_list, http_connection) connections;
+    unsigned per_address; /* 0: no limit */
+    uint64_t slow_window_ms;
+    uint64_t slow_bytes;
+    uint64_t look_ms;
+    bool speaks_tls;
+};
+
+int http_watch_init(struct http_watch *watch, const struct http_server_options *options,
+                    struct error *error);
+/* Once libmicrohttpd has no connection any more, or never had one. */
+void http_watch_finish(struct http_watch *watch);
+/* libmicrohttpd's question before it takes a connection. */
+enum MHD_Result http_watch_on_accept(void *server, const struct sockaddr *from, socklen_t length);
+void http_watch_add(struct http_watch *watch, struct http_connection *connection,
+                    struct MHD_Connection *mhd);
+void http_watch_remove(struct http_watch *watch, struct http_connection *connection);
+/* False: it was cut, and nothing may be sent any more. */
+bool http_connection_enter(struct http_connection *connection, enum http_phase phase);
+bool http_connection_is_cut(const struct http_connection *connection);
+
 /* --- the server --- */
 
 struct http_server {
@@ -87,7 +161,8 @@ struct http_server {
     bool speaks_tls;
     pthread_mutex_t identity_lock;
     struct http_identity *identity; /* NULL: plain; under identity_lock */
-    int quiesced_socket;            /* -1 until the server stops listening */
+    struct http_watch watch;
+    int quiesced_socket; /* -1 until the server stops listening */
     atomic_bool stopping;
     atomic_uint active; /* requests that libmicrohttpd holds */
     /* Loop mode only, from here on. */
@@ -115,23 +190,10 @@ void http_server_wake(struct http_server *server);
 
 /* --- TLS: http_server_tls.c --- */
 
-/* Certificates as they were read at one time; counted by the server and by each connection that
- * began with them. */
-struct http_identity;
-
 int http_identity_load(const struct http_server_tls *tls, struct http_identity **ret_identity,
                        struct error *error);
 struct http_identity *http_identity_acquire(struct http_identity *identity);
 void http_identity_release(struct http_identity *identity);
-
-/* What is kept of a connection while it is open. */
-struct http_connection {
-    struct http_identity *identity; /* NULL: plain */
-    bool is_checked;                /* whether the client's certificate was looked at */
-    bool is_good;
-    char name[256];    /* of a verified client certificate; "" when there is none */
-    char problem[256]; /* why the certificate is not good */
-};
 
 /* Of a connection that begins: it uses what the server has now. */
 void http_connection_begin_tls(struct http_connection *connection, struct http_server *server,
@@ -181,6 +243,7 @@ struct request_watch {
 struct http_request {
     struct http_server *server;        /* NULL once libmicrohttpd is through with it */
     struct MHD_Connection *connection; /* likewise */
+    struct http_connection *client;    /* likewise */
     const struct http_route *route;    /* NULL when none matched */
     char *raw_target;
     char *method;
@@ -226,6 +289,7 @@ void http_request_on_completed(void *server, struct MHD_Connection *connection, 
 
 void http_request_suspend(struct http_request *request, uint64_t deadline_ms);
 void http_request_resume(struct http_request *request);
+void http_request_stop_watching(struct http_request *request);
 /* Tells the handler, if it is still at it, that its request ended without it. */
 void http_request_abandon(struct http_request *request);
 /* The handler's side lets go. */

@@ -66,18 +66,9 @@ const char *http_request_peer(struct http_request *request)
     return request->peer;
 }
 
-static struct http_connection *connection_of(const struct http_request *request)
-{
-    if (request->connection == NULL)
-        return NULL;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info != NULL ? info->socket_context : NULL;
-}
-
 const char *http_request_certificate_name(const struct http_request *request)
 {
-    const struct http_connection *connection = connection_of(request);
+    const struct http_connection *connection = request->client;
     return connection != NULL && connection->name[0] != '\0' ? connection->name : NULL;
 }
 
@@ -167,98 +158,17 @@ void http_request_refuse(struct http_request *request, int status, enum error_co
         request->answer.status = status;
 }
 
-/* --- waiting: libmicrohttpd looks at neither client nor clock meanwhile --- */
-
-static void on_watch_closed(uv_handle_t *handle)
-{
-    struct request_watch *watch = handle->data;
-    struct http_server *server = watch->server;
-    if (--watch->open == 0)
-        free(watch);
-    http_server_handle_closed(server);
-}
-
-static void watch_close(struct request_watch *watch)
-{
-    if (watch == NULL)
-        return;
-    watch->request = NULL;
-    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
-    uv_close((uv_handle_t *)&watch->deadline, on_watch_closed);
-}
-
-static void on_hangup(uv_poll_t *poll, int status, int events)
-{
-    (void)status;
-    (void)events;
-    struct request_watch *watch = poll->data;
-    struct http_request *request = watch->request;
-    request->gone = true;
-    http_request_resume(request);
-    http_request_abandon(request);
-}
-
-static void on_deadline(uv_timer_t *timer)
-{
-    struct request_watch *watch = timer->data;
-    struct http_request *request = watch->request;
-    http_request_refuse(request, 0, ERROR_TIMEOUT, "the answer took too long");
-    http_request_abandon(request);
-}
-
-static struct request_watch *watch_create(struct http_request *request)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct http_server *server = request->server;
-    struct request_watch *watch = xcalloc(1, sizeof *watch);
-    if (info == NULL || uv_poll_init(server->loop, &watch->poll, info->connect_fd) < 0) {
-        free(watch);
-        return NULL;
-    }
-    uv_timer_init(server->loop, &watch->deadline);
-    watch->poll.data = watch->deadline.data = watch;
-    watch->server = server;
-    watch->request = request;
-    watch->open = 2;
-    server->handles += 2;
-    return watch;
-}
-
-void http_request_suspend(struct http_request *request, uint64_t deadline_ms)
-{
-    if (request->watch == NULL)
-        request->watch = watch_create(request);
-    if (request->watch != NULL) {
-        uv_poll_start(&request->watch->poll, UV_DISCONNECT, on_hangup);
-        if (deadline_ms > 0)
-            uv_timer_start(&request->watch->deadline, on_deadline, deadline_ms, 0);
-    }
-    request->suspended = true;
-    MHD_suspend_connection(request->connection);
-}
-
-void http_request_resume(struct http_request *request)
-{
-    if (!request->suspended)
-        return;
-    request->suspended = false;
-    if (request->watch != NULL) {
-        uv_poll_stop(&request->watch->poll);
-        uv_timer_stop(&request->watch->deadline);
-    }
-    MHD_resume_connection(request->connection);
-    http_server_wake(request->server);
-}
-
 /* --- the way of a request --- */
 
 void *http_request_on_target(void *data, const char *target, struct MHD_Connection *connection)
 {
     struct http_server *server = data;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct http_request *request = xcalloc(1, sizeof *request);
     request->server = server;
     request->connection = connection;
+    request->client = info->socket_context;
     request->raw_target = xstrdup(target);
     request->answer.descriptor = -1;
     if (server->on_finished != NULL)
@@ -420,8 +330,8 @@ static int feed(struct http_request *request, const void *bytes, size_t length)
 
 static int check_certificate(struct http_request *request)
 {
-    struct http_connection *connection = connection_of(request);
-    if (connection == NULL || connection->identity == NULL ||
+    struct http_connection *connection = request->client;
+    if (connection->identity == NULL ||
         http_connection_check_certificate(connection, request->connection))
         return 0;
     http_request_refuse(request, 0, ERROR_DENIED, connection->problem);
@@ -438,6 +348,14 @@ static int admit(struct http_request *request)
     return -1;
 }
 
+static int refuse_connection(struct http_request *request)
+{
+    http_request_add_header(request, "Retry-After", "1");
+    http_request_refuse(request, 0, ERROR_UNAVAILABLE,
+                        "this address has too many connections: use fewer at once");
+    return -1;
+}
+
 /* All that can be said before the body; -1: it was said. */
 static int prepare(struct http_request *request)
 {
@@ -446,6 +364,8 @@ static int prepare(struct http_request *request)
         http_request_refuse(request, 0, ERROR_UNAVAILABLE, "the server is stopping");
         return -1;
     }
+    if (request->client->is_refused)
+        return refuse_connection(request);
     if (http_target_parse(request->raw_target, &request->target, &error) < 0) {
         http_request_refuse(request, 0, error.code, error.message);
         return -1;
@@ -528,6 +448,27 @@ static enum MHD_Result finish(struct http_request *request)
     return MHD_YES;
 }
 
+static enum MHD_Result step(struct http_request *request, const char *method, const char *bytes,
+                            size_t *length)
+{
+    if (!request->begun)
+        return begin(request, method);
+    if (*length == 0)
+        return finish(request);
+    size_t count = *length;
+    *length = 0;
+    return receive(request, bytes, count);
+}
+
+static enum http_phase phase_of(const struct http_request *request)
+{
+    if (request->queued)
+        return HTTP_PHASE_SENDING;
+    if (request->suspended)
+        return HTTP_PHASE_WORKING;
+    return request->sent_at_once ? HTTP_PHASE_DROPPING : HTTP_PHASE_RECEIVING;
+}
+
 enum MHD_Result http_request_on_step(void *data, struct MHD_Connection *connection, const char *url,
                                      const char *method, const char *version, const char *bytes,
                                      size_t *length, void **state)
@@ -537,13 +478,11 @@ enum MHD_Result http_request_on_step(void *data, struct MHD_Connection *connecti
     (void)url;
     (void)version;
     struct http_request *request = *state;
-    if (!request->begun)
-        return begin(request, method);
-    if (*length == 0)
-        return finish(request);
-    size_t count = *length;
-    *length = 0;
-    return receive(request, bytes, count);
+    if (!http_connection_enter(request->client, HTTP_PHASE_WORKING))
+        return MHD_NO;
+    enum MHD_Result result = step(request, method, bytes, length);
+    http_connection_enter(request->client, phase_of(request));
+    return result;
 }
 
 static uint64_t microseconds_since(const struct timespec *then)
@@ -567,11 +506,12 @@ static void report(struct http_request *request, enum MHD_RequestTerminationCode
     if (server->on_finished == NULL || request->method == NULL)
         return;
     bool answered = request->queued || request->sent_at_once;
+    int status = http_connection_is_cut(request->client) ? MHD_HTTP_REQUEST_TIMEOUT : 0;
     struct http_summary summary = {
         .method = request->method,
         .path = request->target.path != NULL ? request->target.path : "",
         .route = request->route,
-        .status = answered ? request->answer.status : 0,
+        .status = answered ? request->answer.status : status,
         .bytes_in = request->received + request->dropped,
         .bytes_out = sent_bytes(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK),
         .microseconds = microseconds_since(&request->started),
@@ -592,14 +532,16 @@ void http_request_on_completed(void *data, struct MHD_Connection *connection, vo
     *state = NULL;
     http_answer_sent(request);
     report(request, code);
+    atomic_fetch_add(&request->client->requests, 1);
+    http_connection_enter(request->client, HTTP_PHASE_HEAD);
     request->gone = true;
-    watch_close(request->watch);
-    request->watch = NULL;
+    http_request_stop_watching(request);
     http_request_abandon(request);
     if (server->mode == HTTP_SERVER_LOOP)
         LIST_REMOVE(request, link);
     request->server = NULL;
     request->connection = NULL;
+    request->client = NULL;
     if (!request->held)
         request_free(request);
     atomic_fetch_sub(&server->active, 1);

@@ -66,6 +66,28 @@ buckets_ascend() {
 }
 check buckets_are_cumulative buckets_ascend
 
+# --- slow clients, and too many connections ---
+cat >slow.json <<JSON
+{"limits": {"connections_per_address": 2, "slow_window": "1s"}, "log": {"access": "$work/slow.log"}}
+JSON
+start_registry slow "$work/slow" --config slow.json
+place=/dev/tcp/127.0.0.1/${url##*:}
+stalled_push() {
+    exec 3<>"$place"
+    printf 'POST /v2/slow/blobs/uploads/?digest=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe' \
+        "$(digest_of hello)" >&3
+    timeout 20 grep -m 1 ' 408 ' <&3
+}
+check a_push_that_stalls_is_given_up_by_408 stalled_push
+is_logged_as_slow() { grep -q 'method=POST .* status=408 in=2 out=0' slow.log; }
+check and_the_log_says_so wait_for 5 is_logged_as_slow
+exec 3<>"$place" 4<>"$place" # they only sit there
+third_is_refused() { http 503 "$url/v2/"; }
+check an_address_has_as_many_connections_as_it_may wait_for 5 third_is_refused
+exec 3>&- 4>&-
+check and_is_served_again_when_it_closes_some wait_for 5 http 200 "$url/v2/"
+kill_registry TERM
+
 # --- TLS ---
 make_certificate() { # NAME: an authority of its own, NAME.ca, and what it signs
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" \
