@@ -142,7 +142,7 @@ static int begin_transfer(struct http_request *request, struct registry *registr
     transfer->temporary = needs_digest;
     transfer->algorithm = algorithm;
     if (needs_digest &&
-        blob_upload_create(registry->blobs, algorithm, &transfer->upload, &error) < 0) {
+        blob_upload_create_temporary(registry->blobs, algorithm, &transfer->upload, &error) < 0) {
         oci_error_respond_failure(request, &error);
         return -1;
     }

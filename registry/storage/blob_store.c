@@ -1,12 +1,12 @@
 #include "registry/storage/blob_store.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 #include "registry/storage/blob_backend.h"
 #include "registry/storage/blob_store_internal.h"
@@ -16,8 +16,8 @@ int blob_store_open(const char *folder, struct blob_backend *backend, struct blo
 {
     struct blob_store *store = xcalloc(1, sizeof *store);
     store->backend = backend;
-    for (size_t i = 0; i < DIGEST_LOCKS; i++)
-        pthread_mutex_init(&store->digest_locks[i], NULL);
+    pthread_mutex_init(&store->held_lock, NULL);
+    pthread_cond_init(&store->held_changed, NULL);
     pthread_mutex_init(&store->streams_lock, NULL);
     if (blob_uploads_open(store, folder, error) < 0) {
         blob_store_close(store);
@@ -32,8 +32,8 @@ void blob_store_close(struct blob_store *store)
     if (store == NULL)
         return;
     blob_uploads_close(store);
-    for (size_t i = 0; i < DIGEST_LOCKS; i++)
-        pthread_mutex_destroy(&store->digest_locks[i]);
+    pthread_cond_destroy(&store->held_changed);
+    pthread_mutex_destroy(&store->held_lock);
     pthread_mutex_destroy(&store->streams_lock);
     store->backend->operations->close(store->backend);
     free(store);
@@ -139,19 +139,42 @@ int blob_store_verify(struct blob_store *store, const char *digest, bool *ret_wh
 
 /* --- one digest at a time --- */
 
-static pthread_mutex_t *lock_of(struct blob_store *store, const char *digest)
+/* A list of the digests that are held, and no mutexes that digests share: who publishes to a far
+ * place holds one for minutes, and others must not wait for that. */
+struct held_digest {
+    struct held_digest *next;
+    char digest[DIGEST_ANY_MAX];
+};
+
+/* Where the digest is in the list, or the list's end. */
+static struct held_digest **find_held(struct blob_store *store, const char *digest)
 {
-    unsigned char first = 0;
-    sscanf(digest_hex(digest), "%2hhx", &first);
-    return &store->digest_locks[first % DIGEST_LOCKS];
+    struct held_digest **place = &store->held;
+    while (*place != NULL && strcmp((*place)->digest, digest) != 0)
+        place = &(*place)->next;
+    return place;
 }
 
 void blob_store_lock_digest(struct blob_store *store, const char *digest)
 {
-    pthread_mutex_lock(lock_of(store, digest));
+    struct held_digest *held = xcalloc(1, sizeof *held);
+    text_copy(held->digest, sizeof held->digest, digest);
+    pthread_mutex_lock(&store->held_lock);
+    while (*find_held(store, digest) != NULL)
+        pthread_cond_wait(&store->held_changed, &store->held_lock);
+    held->next = store->held;
+    store->held = held;
+    pthread_mutex_unlock(&store->held_lock);
 }
 
 void blob_store_unlock_digest(struct blob_store *store, const char *digest)
 {
-    pthread_mutex_unlock(lock_of(store, digest));
+    pthread_mutex_lock(&store->held_lock);
+    struct held_digest **place = find_held(store, digest);
+    struct held_digest *held = *place;
+    if (held != NULL)
+        *place = held->next;
+    pthread_cond_broadcast(&store->held_changed);
+    pthread_mutex_unlock(&store->held_lock);
+    free(held);
 }

@@ -82,6 +82,10 @@ void blob_store_unlock_digest(struct blob_store *store, const char *digest);
  * its digest will be of. */
 int blob_upload_create(struct blob_store *store, enum digest_algorithm algorithm,
                        struct blob_upload **ret_upload, struct error *error);
+/* One that nobody comes back to: it is not listed, cannot be opened again, and goes when the folder
+ * is next opened, should the process die. The caller removes or publishes it. */
+int blob_upload_create_temporary(struct blob_store *store, enum digest_algorithm algorithm,
+                                 struct blob_upload **ret_upload, struct error *error);
 /* ERROR_NOT_FOUND: no such upload; ERROR_CONFLICT: another request is at it, and has been for some
  * seconds. */
 int blob_upload_open(struct blob_store *store, const char *id, struct blob_upload **ret_upload,

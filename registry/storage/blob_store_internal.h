@@ -5,15 +5,18 @@
 
 #include "registry/storage/blob_store.h"
 
-#define DIGEST_LOCKS 64
 /* Uploads whose hash is kept between two of their requests; the others are read again at their
  * end. */
 #define STREAMS_MAX 256
 
+struct held_digest;
+
 struct blob_store {
     struct blob_backend *backend;
-    pthread_mutex_t digest_locks[DIGEST_LOCKS];
-    char *uploads; /* ".../uploads" */
+    pthread_mutex_t held_lock;
+    pthread_cond_t held_changed;
+    struct held_digest *held; /* digests that a thread has locked */
+    char *uploads;            /* ".../uploads" */
     pthread_mutex_t streams_lock;
     struct kept_stream {
         char id[UPLOAD_ID_MAX];

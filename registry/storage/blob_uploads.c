@@ -21,6 +21,8 @@
 #define LOCK_PATIENCE_MS 2000
 /* So many bytes are handed to the disk at once, while more arrive. */
 #define WRITE_BACK_STEP ((uint64_t)2 << 20)
+/* Behind the id in the name of an upload that nobody comes back to. */
+#define TEMPORARY ".temporary"
 
 struct blob_upload {
     struct blob_store *store;
@@ -28,6 +30,7 @@ struct blob_upload {
     char *path;
     int descriptor;
     uint64_t size;
+    bool temporary;
     /* Over the first `hashed` bytes. NULL: nobody has hashed them. */
     struct digest_stream *stream;
     uint64_t hashed;
@@ -40,10 +43,38 @@ static int set_error(struct error *error, int number, const char *what, const ch
     return error_set_errno(error, number, "%s %s", what, path);
 }
 
+static bool is_temporary(const char *name)
+{
+    const size_t id_length = UPLOAD_ID_MAX - 1;
+    return strlen(name) > id_length && strcmp(name + id_length, TEMPORARY) == 0;
+}
+
+/* What a process that died was receiving. One that is locked belongs to a process that lives. */
+static void remove_temporary(int folder, const char *name)
+{
+    AUTO_CLOSE int descriptor = openat(folder, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (descriptor >= 0 && flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+        unlinkat(folder, name, 0);
+}
+
+static int remove_temporaries(struct blob_store *store, struct error *error)
+{
+    DIR *folder = opendir(store->uploads);
+    if (folder == NULL)
+        return error_set_errno(error, errno, "list %s", store->uploads);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        if (is_temporary(entry->d_name))
+            remove_temporary(dirfd(folder), entry->d_name);
+    }
+    closedir(folder);
+    return 0;
+}
+
 int blob_uploads_open(struct blob_store *store, const char *folder, struct error *error)
 {
     store->uploads = xasprintf("%s/uploads", folder);
-    if (file_make_directory(store->uploads, 0700, error) < 0)
+    if (file_make_directory(store->uploads, 0700, error) < 0 ||
+        remove_temporaries(store, error) < 0)
         return -1;
     return file_sync_directory(folder, error);
 }
@@ -119,10 +150,10 @@ static bool lock(int descriptor)
     return true;
 }
 
-static int open_upload(struct blob_store *store, const char *id, int flags,
+static int open_upload(struct blob_store *store, const char *id, const char *suffix, int flags,
                        struct blob_upload **ret_upload, struct error *error)
 {
-    AUTO_FREE char *path = xasprintf("%s/%s", store->uploads, id);
+    AUTO_FREE char *path = xasprintf("%s/%s%s", store->uploads, id, suffix);
     AUTO_CLOSE int descriptor =
         open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
     struct stat status;
@@ -143,16 +174,31 @@ static int open_upload(struct blob_store *store, const char *id, int flags,
     return 0;
 }
 
-int blob_upload_create(struct blob_store *store, enum digest_algorithm algorithm,
-                       struct blob_upload **ret_upload, struct error *error)
+static int create_upload(struct blob_store *store, enum digest_algorithm algorithm,
+                         const char *suffix, struct blob_upload **ret_upload, struct error *error)
 {
     unsigned char bytes[(UPLOAD_ID_MAX - 1) / 2];
     char id[UPLOAD_ID_MAX];
     random_bytes(bytes, sizeof bytes);
     text_format_hex(bytes, sizeof bytes, id);
-    if (open_upload(store, id, O_CREAT | O_EXCL, ret_upload, error) < 0)
+    if (open_upload(store, id, suffix, O_CREAT | O_EXCL, ret_upload, error) < 0)
         return -1;
     (*ret_upload)->stream = digest_stream_create_as(algorithm);
+    return 0;
+}
+
+int blob_upload_create(struct blob_store *store, enum digest_algorithm algorithm,
+                       struct blob_upload **ret_upload, struct error *error)
+{
+    return create_upload(store, algorithm, "", ret_upload, error);
+}
+
+int blob_upload_create_temporary(struct blob_store *store, enum digest_algorithm algorithm,
+                                 struct blob_upload **ret_upload, struct error *error)
+{
+    if (create_upload(store, algorithm, TEMPORARY, ret_upload, error) < 0)
+        return -1;
+    (*ret_upload)->temporary = true;
     return 0;
 }
 
@@ -162,7 +208,7 @@ int blob_upload_open(struct blob_store *store, const char *id, struct blob_uploa
     if (!id_is_valid(id))
         return error_set(error, ERROR_NOT_FOUND, "there is no upload \"%.40s\"", id);
     struct blob_upload *upload;
-    if (open_upload(store, id, 0, &upload, error) < 0)
+    if (open_upload(store, id, "", 0, &upload, error) < 0)
         return -1;
     upload->stream = take_stream(store, id, &upload->hashed);
     if (upload->stream != NULL && upload->hashed != upload->size)
@@ -295,6 +341,8 @@ void blob_upload_close(struct blob_upload *upload)
 {
     if (upload == NULL)
         return;
+    if (upload->temporary)
+        drop_stream(upload);
     if (upload->stream != NULL)
         keep_stream(upload->store, upload->id, upload->stream, upload->hashed);
     close(upload->descriptor);
