@@ -4,8 +4,15 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
-#include "lib/text.h"
 #include "lib/xalloc.h"
+
+static int hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    char lower = (char)(digit | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
 
 /* In place. */
 static bool decode(char *text)
@@ -16,9 +23,10 @@ static bool decode(char *text)
         if (*from == '+') {
             byte = ' ';
         } else if (*from == '%') {
-            char digits[3] = {from[1], from[1] != '\0' ? from[2] : '\0', '\0'};
-            if (!text_parse_hex(digits, &byte, 1) || byte == 0)
+            int high = hex_value(from[1]), low = high >= 0 ? hex_value(from[2]) : -1;
+            if (low < 0 || (high | low) == 0)
                 return false;
+            byte = (unsigned char)(high << 4 | low);
             from += 2;
         }
         *to++ = (char)byte;
