@@ -320,6 +320,7 @@ start_servers
 make_image
 sleep 0.5
 remember_memory VmRSS 'memory at rest'
+remember_memory RssAnon 'memory at rest, without pages of files'
 for name in ${servers/nginx/}; do upload_image "$name"; done
 [ "$servers" = ours ] || link_files
 for name in $servers; do check_pulls "$name"; done

@@ -16,7 +16,7 @@ cp "$result" "$work/result.json"
 [ ! -e "$kept" ] || cp "$kept" "$result"
 form='all(.[]; has("name") and has("unit") and has("ours") and has("peer") and has("peer_name")
     and has("ratio") and has("goal") and has("met"))'
-check bench_writes_its_result jq -e "length == 24 and $form" "$work/result.json"
+check bench_writes_its_result jq -e "length == 25 and $form" "$work/result.json"
 check bench_measured_ours jq -e 'all(.[]; .ours > 0)' "$work/result.json"
 if [ -e "$BUILD/bench/peers/.complete" ]; then
     check bench_measured_the_peers jq -e 'all(.[]; .peer > 0 and .ratio > 0 and .met != null)' \
