@@ -40,9 +40,7 @@ enum byte_range byte_range_parse(const char *header, uint64_t size, uint64_t *re
         *ret_offset = size - *ret_length;
         return BYTE_RANGE_PART;
     }
-    if (has_last && last < first)
-        return BYTE_RANGE_WHOLE;
-    if (first >= size)
+    if (first >= size || (has_last && last < first))
         return BYTE_RANGE_UNSATISFIABLE;
     if (!has_last || last >= size)
         last = size - 1;

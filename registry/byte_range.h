@@ -7,7 +7,7 @@
 enum byte_range {
     BYTE_RANGE_WHOLE,         /* none asked, or none that is understood: serve the whole */
     BYTE_RANGE_PART,          /* serve ret_offset and ret_length */
-    BYTE_RANGE_UNSATISFIABLE, /* nothing of it is there: 416 */
+    BYTE_RANGE_UNSATISFIABLE, /* nothing of it is there, or it ends before it begins: 416 */
 };
 
 /* A request's Range header (RFC 9110, 14.2), one range of bytes, for a body of `size` bytes. */

@@ -7,6 +7,8 @@
 
 #define MEDIA_TYPE_MAX 255
 #define REFERENCES_MAX 4096
+/* Proposed for the image spec 1.1 and withdrawn; what was made of it has no schemaVersion. */
+#define ARTIFACT_TYPE "application/vnd.oci.artifact.manifest.v1+json"
 
 /* NULL also for a text with a NUL in it: what is behind would count for others, not for us. */
 static const char *text_of(struct json_object *object, const char *key)
@@ -30,10 +32,19 @@ static const char *digest_of(struct json_object *object, struct error *error)
     return NULL;
 }
 
-/* A layer with URLs of its own (a "foreign" one) does not have to be here. */
+/* A layer that must not be given away, or one with URLs of its own, does not have to be here. */
 static bool is_elsewhere(struct json_object *descriptor)
 {
+    static const char *const kept_away[] = {
+        "application/vnd.oci.image.layer.nondistributable.",
+        "application/vnd.docker.image.rootfs.foreign.",
+    };
     struct json_object *urls;
+    const char *type = text_of(descriptor, "mediaType");
+    for (size_t i = 0; type != NULL && i < ARRAY_LENGTH(kept_away); i++) {
+        if (strncmp(type, kept_away[i], strlen(kept_away[i])) == 0)
+            return true;
+    }
     return json_object_object_get_ex(descriptor, "urls", &urls) &&
            json_object_is_type(urls, json_type_array) && json_object_array_length(urls) > 0;
 }
@@ -87,15 +98,16 @@ static bool is_printable(const char *text)
     return true;
 }
 
-/* The Content-Type is how it was called, and how it will be given back. */
+/* The Content-Type is how it was called, and how it will be given back. A client that says none
+ * means what the manifest says. */
 static int read_media_type(struct json_object *document, const char *content_type,
                            struct metadata_manifest *manifest, struct error *error)
 {
     const char *inside = text_of(document, "mediaType");
-    AUTO_FREE char *outside =
-        content_type != NULL ? xstrndup(content_type, strcspn(content_type, "; \t")) : NULL;
+    const char *called = content_type != NULL && content_type[0] != '\0' ? content_type : inside;
+    AUTO_FREE char *outside = called != NULL ? xstrndup(called, strcspn(called, "; \t")) : NULL;
     if (outside == NULL || outside[0] == '\0')
-        return error_set(error, ERROR_INVALID, "a manifest needs a Content-Type");
+        return error_set(error, ERROR_INVALID, "a manifest needs a mediaType or a Content-Type");
     if (!is_printable(outside))
         return error_set(error, ERROR_INVALID, "the Content-Type \"%.200s\" is no media type",
                          outside);
@@ -123,14 +135,21 @@ static void read_referrer(struct json_object *document, struct metadata_manifest
         manifest->annotations = json_text(annotations);
 }
 
+static bool has_version(struct json_object *document)
+{
+    struct json_object *version;
+    const char *type = text_of(document, "mediaType");
+    if (!json_object_object_get_ex(document, "schemaVersion", &version))
+        return type != NULL && strcmp(type, ARTIFACT_TYPE) == 0;
+    return json_object_is_type(version, json_type_int) && json_object_get_int64(version) == 2;
+}
+
 static int read_document(struct json_object *document, const char *content_type,
                          struct metadata_manifest *manifest, struct metadata_references *references,
                          struct error *error)
 {
-    struct json_object *version, *subject;
-    if (!json_object_is_type(document, json_type_object) ||
-        !json_object_object_get_ex(document, "schemaVersion", &version) ||
-        !json_object_is_type(version, json_type_int) || json_object_get_int64(version) != 2)
+    struct json_object *subject;
+    if (!json_object_is_type(document, json_type_object) || !has_version(document))
         return error_set(error, ERROR_INVALID, "it is no object with \"schemaVersion\": 2");
     if (read_media_type(document, content_type, manifest, error) < 0 ||
         collect_references(document, references, error) < 0)

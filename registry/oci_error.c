@@ -28,12 +28,16 @@ static const struct {
     [OCI_UNKNOWN] = {"UNKNOWN", 500},
 };
 
-static void respond(struct http_request *request, enum oci_error code, int status, char *message)
+/* Takes the detail, which may be NULL. */
+static void respond(struct http_request *request, enum oci_error code, int status, char *message,
+                    struct json_object *detail)
 {
     text_make_printable(message); /* parts of it are the client's */
     struct json_object *entry = json_object_new_object();
     json_object_object_add(entry, "code", json_object_new_string(codes[code].name));
     json_object_object_add(entry, "message", json_object_new_string(message));
+    if (detail != NULL)
+        json_object_object_add(entry, "detail", detail);
     struct json_object *errors = json_object_new_array();
     json_object_array_add(errors, entry);
     struct json_object *body = json_object_new_object();
@@ -47,7 +51,7 @@ void oci_error_respond(struct http_request *request, enum oci_error code, const 
     va_start(arguments, format);
     AUTO_FREE char *message = xvasprintf(format, arguments);
     va_end(arguments);
-    respond(request, code, codes[code].status, message);
+    respond(request, code, codes[code].status, message, NULL);
 }
 
 void oci_error_respond_status(struct http_request *request, enum oci_error code, int status,
@@ -57,7 +61,21 @@ void oci_error_respond_status(struct http_request *request, enum oci_error code,
     va_start(arguments, format);
     AUTO_FREE char *message = xvasprintf(format, arguments);
     va_end(arguments);
-    respond(request, code, status, message);
+    respond(request, code, status, message, NULL);
+}
+
+void oci_error_respond_detail(struct http_request *request, enum oci_error code, int status,
+                              const char *key, const char *value, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    AUTO_FREE char *message = xvasprintf(format, arguments);
+    va_end(arguments);
+    AUTO_FREE char *printable = xstrdup(value);
+    text_make_printable(printable);
+    struct json_object *detail = json_object_new_object();
+    json_object_object_add(detail, key, json_object_new_string(printable));
+    respond(request, code, status, message, detail);
 }
 
 void oci_error_respond_failure(struct http_request *request, const struct error *error)

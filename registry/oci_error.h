@@ -1,5 +1,5 @@
-/* The error bodies of the OCI distribution spec 1.1: {"errors": [{"code", "message"}]}.
- * Any thread. */
+/* The error bodies of the OCI distribution spec 1.1, "Error Codes":
+ * {"errors": [{"code", "message", "detail"}]}. Any thread. */
 #pragma once
 
 #include "lib/http_server.h"
@@ -28,6 +28,10 @@ void oci_error_respond(struct http_request *request, enum oci_error code, const 
 /* Answers with another status. */
 void oci_error_respond_status(struct http_request *request, enum oci_error code, int status,
                               const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Answers with {"<key>": "<value>"} as the error's detail, for programs. */
+void oci_error_respond_detail(struct http_request *request, enum oci_error code, int status,
+                              const char *key, const char *value, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
 /* Answers for something that failed here: 507 when the disk is full, else 500, and logs it. */
 void oci_error_respond_failure(struct http_request *request, const struct error *error);
 /* The form for errors that the HTTP server finds itself (http_server_options.respond_error). */

@@ -16,6 +16,16 @@ const char *route_repository(struct http_request *request);
 const char *route_digest(struct http_request *request);
 /* Answers DIGEST_INVALID; `digest` may be NULL. */
 void route_refuse_digest(struct http_request *request, const char *digest);
+/* What the policies say of the repository, for metadata to go by. They stay as they are until
+ * route_rules_give on the same thread, which must come soon. */
+void route_rules_take(struct registry *registry, const char *repository,
+                      struct metadata_rules *ret_rules);
+void route_rules_give(struct registry *registry);
+/* Before bytes are taken: -1 after answering that the repository has no room for what the request
+ * brings. What it says about its length may be wrong, so that metadata looks again at the end. */
+int route_check_quota(struct http_request *request, struct registry *registry,
+                      const char *repository);
+void route_respond_over_quota(struct http_request *request, const char *repository);
 void route_add_header(struct http_request *request, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -2,6 +2,7 @@
 
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 #include "registry/oci_error.h"
 #include "registry/routes.h"
@@ -33,6 +34,56 @@ void route_refuse_digest(struct http_request *request, const char *digest)
                       "\"%.200s\" is no digest of the form sha256:<64 lower-case hex digits> or "
                       "sha512:<128>",
                       digest != NULL ? digest : "");
+}
+
+static bool tag_is_immutable(const char *repository, const char *tag, void *data)
+{
+    return policies_tag_is_immutable(data, repository, tag);
+}
+
+void route_rules_take(struct registry *registry, const char *repository,
+                      struct metadata_rules *ret_rules)
+{
+    pthread_rwlock_rdlock(&registry->policies_lock);
+    *ret_rules = (struct metadata_rules){
+        .quota = UINT64_MAX, .is_immutable = tag_is_immutable, .data = &registry->policies};
+    policies_quota(&registry->policies, repository, &ret_rules->quota);
+}
+
+void route_rules_give(struct registry *registry)
+{
+    pthread_rwlock_unlock(&registry->policies_lock);
+}
+
+void route_respond_over_quota(struct http_request *request, const char *repository)
+{
+    oci_error_respond_detail(request, OCI_DENIED, 403, "repository", repository,
+                             "repository %s would be over its quota: delete something there, or "
+                             "have the quota raised",
+                             repository);
+}
+
+int route_check_quota(struct http_request *request, struct registry *registry,
+                      const char *repository)
+{
+    struct metadata_rules rules;
+    struct error error = ERROR_INIT;
+    const char *header = http_request_header(request, "Content-Length");
+    uint64_t used = 0, length = 0;
+    route_rules_take(registry, repository, &rules);
+    route_rules_give(registry);
+    if (rules.quota == UINT64_MAX)
+        return 0;
+    if (metadata_get_used(registry->metadata, repository, &used, &error) < 0) {
+        oci_error_respond_failure(request, &error);
+        return -1;
+    }
+    if (header != NULL)
+        text_parse_u64(header, INT64_MAX, &length);
+    if (used <= rules.quota && length <= rules.quota - used)
+        return 0;
+    route_respond_over_quota(request, repository);
+    return -1;
 }
 
 void route_add_header(struct http_request *request, const char *name, const char *format, ...)

@@ -161,7 +161,8 @@ void route_referrers(struct http_request *request, void *data)
                                  text_of_last);
         return;
     }
-    struct referrers referrers = {.wanted_type = http_request_query(request, "artifactType"),
+    const char *type = http_request_query(request, "artifactType");
+    struct referrers referrers = {.wanted_type = type != NULL && type[0] != '\0' ? type : NULL,
                                   .list = json_object_new_array()};
     AUTO_JSON struct json_object *index = json_object_new_object();
     json_object_object_add(index, "schemaVersion", json_object_new_int(2));

@@ -4,6 +4,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/log.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 #include "registry/byte_range.h"
 #include "registry/oci_error.h"
@@ -83,9 +84,10 @@ static int check_chunk(struct http_request *request, struct transfer *transfer,
     if (range == NULL)
         return 0;
     if (!byte_range_parse_chunk(range, &start, &transfer->end)) {
+        add_upload_headers(request, repository, blob_upload_id(transfer->upload), size);
         transfer_release(transfer);
-        oci_error_respond(request, OCI_BLOB_UPLOAD_INVALID,
-                          "\"%.60s\" is no Content-Range of the form <first>-<last>", range);
+        oci_error_respond_status(request, OCI_BLOB_UPLOAD_INVALID, 416,
+                                 "\"%.60s\" is no Content-Range of the form <first>-<last>", range);
         return -1;
     }
     if (start != size) {
@@ -125,7 +127,7 @@ static int begin_transfer(struct http_request *request, struct registry *registr
     const char *repository = route_repository(request);
     bool is_post = strcmp(method, "POST") == 0;
     struct error error = ERROR_INIT;
-    if (repository == NULL)
+    if (repository == NULL || route_check_quota(request, registry, repository) < 0)
         return -1;
     bool needs_digest =
         is_post ? http_request_query(request, "digest") != NULL : strcmp(method, "PUT") == 0;
@@ -190,6 +192,21 @@ static int check_chunk_end(struct http_request *request, struct transfer *transf
 
 /* --- the end: the blob --- */
 
+/* Over the quota: ERROR_DENIED, and what was published for nobody goes. */
+static int list_blob(struct registry *registry, const char *repository, const char *digest,
+                     uint64_t size, struct error *error)
+{
+    struct metadata_rules rules;
+    route_rules_take(registry, repository, &rules);
+    int added = metadata_add_blob(registry->metadata, repository, digest, size, &rules, error);
+    route_rules_give(registry);
+    if (added != 0)
+        return added < 0 ? -1 : 0;
+    if (metadata_holds_digest(registry->metadata, digest, error) == 0)
+        blob_store_remove_blob(registry->blobs, digest, NULL);
+    return error_set(error, ERROR_DENIED, "over the quota");
+}
+
 static int publish(struct registry *registry, struct blob_upload *upload, const char *repository,
                    const char *digest, struct error *error)
 {
@@ -198,9 +215,7 @@ static int publish(struct registry *registry, struct blob_upload *upload, const 
     blob_store_lock_digest(registry->blobs, digest);
     int result = blob_upload_publish(upload, digest, error);
     if (result == 0)
-        result = metadata_add_blob(registry->metadata, repository, digest, size, NULL, error) < 0
-                     ? -1
-                     : 0;
+        result = list_blob(registry, repository, digest, size, error);
     blob_store_unlock_digest(registry->blobs, digest);
     return result;
 }
@@ -230,7 +245,7 @@ static int finish_upload(struct transfer *transfer, const char *repository, cons
     int result = blob_upload_seal(transfer->upload, digest, error);
     if (result == 0)
         result = publish(registry, transfer->upload, repository, digest, error);
-    bool is_refused = result < 0 && error->code == ERROR_SIGNATURE;
+    bool is_refused = result < 0 && (error->code == ERROR_SIGNATURE || error->code == ERROR_DENIED);
     if (is_refused)
         blob_upload_remove(transfer->upload, NULL);
     if (!transfer->temporary && (result == 0 || is_refused))
@@ -254,7 +269,11 @@ static void complete(struct http_request *request, struct transfer *transfer,
         respond_created(request, repository, digest);
     } else if (error.code == ERROR_SIGNATURE) {
         registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
-        oci_error_respond(request, OCI_DIGEST_INVALID, "%s", error.message);
+        oci_error_respond_detail(request, OCI_DIGEST_INVALID, 400, "digest", digest, "%s",
+                                 error.message);
+    } else if (error.code == ERROR_DENIED) {
+        registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
+        route_respond_over_quota(request, repository);
     } else {
         oci_error_respond_failure(request, &error);
     }
@@ -284,26 +303,73 @@ static void start_upload(struct http_request *request, struct registry *registry
         http_request_respond(request, 202, NULL, NULL, 0);
 }
 
+/* A repository that a blob is to be mounted from. */
+struct mount_source {
+    struct http_request *request;
+    struct registry *registry;
+    char name[REPOSITORY_MAX]; /* "": none found */
+};
+
+/* Who may not see the other repository gets what he gets when nothing is there. */
+static bool take_source(const char *repository, void *data)
+{
+    struct mount_source *source = data;
+    if (!access_allows(source->request, source->registry->access, repository, ACCESS_PULL))
+        return true;
+    text_copy(source->name, sizeof source->name, repository);
+    return false;
+}
+
+/* The repository that the client names, or, when it names none, any that holds the blob
+ * (distribution spec, "Mounting a blob from another repository"). */
+static int find_source(struct mount_source *source, const char *digest, struct error *error)
+{
+    const char *from = http_request_query(source->request, "from");
+    if (from == NULL)
+        return metadata_each_holder(source->registry->metadata, digest, take_source, source, error);
+    if (repository_is_valid(from))
+        take_source(from, source);
+    return 0;
+}
+
+/* 1; 0: it cannot be mounted. A blob that is listed and lost is none to mount. */
+static int mount_blob(struct http_request *request, struct registry *registry,
+                      const char *repository, const char *digest, struct error *error)
+{
+    struct mount_source source = {.request = request, .registry = registry};
+    struct metadata_rules rules;
+    uint64_t size;
+    leases_take(registry->leases, repository, digest);
+    if (find_source(&source, digest, error) < 0)
+        return -1;
+    if (source.name[0] == '\0')
+        return 0;
+    if (blob_store_stat(registry->blobs, digest, &size, error) < 0)
+        return error->code == ERROR_NOT_FOUND ? 0 : -1;
+    route_rules_take(registry, repository, &rules);
+    int mounted =
+        metadata_mount_blob(registry->metadata, source.name, repository, digest, &rules, error);
+    route_rules_give(registry);
+    return mounted;
+}
+
 void route_upload_post(struct http_request *request, void *data)
 {
     struct registry *registry = data;
     struct transfer *transfer = http_request_state(request);
     const char *repository = http_request_parameter(request, "name");
     const char *mount = http_request_query(request, "mount");
-    const char *from = http_request_query(request, "from");
     struct error error = ERROR_INIT;
     if (transfer->temporary) {
         complete(request, transfer, repository);
         return;
     }
-    /* What cannot be mounted is uploaded: the spec's fallback, and what a client gets that may not
-     * see the other repository, whatever is there. */
-    int mounted = 0;
-    if (mount != NULL && digest_is_any(mount) && from != NULL && repository_is_valid(from) &&
-        access_allows(request, registry->access, from, ACCESS_PULL)) {
-        leases_take(registry->leases, repository, mount);
-        mounted = metadata_mount_blob(registry->metadata, from, repository, mount, NULL, &error);
+    if (mount != NULL && !digest_is_any(mount)) {
+        route_refuse_digest(request, mount);
+        return;
     }
+    /* What cannot be mounted is uploaded: the spec's fallback. */
+    int mounted = mount != NULL ? mount_blob(request, registry, repository, mount, &error) : 0;
     if (mounted < 0)
         oci_error_respond_failure(request, &error);
     else if (mounted == 1)

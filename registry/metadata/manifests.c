@@ -48,13 +48,30 @@ struct put {
     struct metadata_refusal refusal;
 };
 
-static int check_present(struct connection *connection, struct put *put, enum statement which,
-                         const struct json_strings *digests, struct error *error)
+static int check_blobs(struct connection *connection, struct put *put, struct error *error)
 {
+    const struct json_strings *digests = &put->references->blobs;
     for (size_t i = 0; i < digests->count; i++) {
-        int found = connection_look(connection, which, put->repository, digests->items[i], error);
+        int found =
+            connection_look(connection, HAS_BLOB, put->repository, digests->items[i], error);
         if (found == 0)
             return refuse(&put->refusal, METADATA_MISSING, digests->items[i]);
+        if (found < 0)
+            return -1;
+    }
+    return 1;
+}
+
+static int check_listed(struct connection *connection, struct put *put, struct error *error)
+{
+    const struct json_strings *digests = &put->references->manifests;
+    for (size_t i = 0; i < digests->count; i++) {
+        const char *digest = digests->items[i];
+        int found = connection_look(connection, HAS_MANIFEST, put->repository, digest, error);
+        if (found == 0)
+            found = connection_look(connection, HAS_BLOB, put->repository, digest, error);
+        if (found == 0)
+            return refuse(&put->refusal, METADATA_MISSING, digest);
         if (found < 0)
             return -1;
     }
@@ -122,6 +139,21 @@ static int store_references(struct connection *connection, int64_t id, enum refe
     return 0;
 }
 
+/* What an index lists and is a blob here counts as one, too. */
+static int store_listed_blobs(struct connection *connection, const struct put *put, int64_t id,
+                              struct error *error)
+{
+    const struct json_strings *listed = &put->references->manifests;
+    for (size_t i = 0; i < listed->count; i++) {
+        const struct json_strings one = {.items = &listed->items[i], .count = 1};
+        int found = connection_look(connection, HAS_BLOB, put->repository, listed->items[i], error);
+        if (found < 0 ||
+            (found == 1 && store_references(connection, id, REFERENCE_BLOB, &one, error) < 0))
+            return -1;
+    }
+    return 0;
+}
+
 static int store_tags(struct connection *connection, const struct put *put, int64_t id,
                       struct error *error)
 {
@@ -149,6 +181,7 @@ static int store(struct connection *connection, struct put *put, struct error *e
         store_references(connection, id, REFERENCE_BLOB, &references->blobs, error) < 0 ||
         store_references(connection, id, REFERENCE_BLOB, &references->elsewhere, error) < 0 ||
         store_references(connection, id, REFERENCE_MANIFEST, &references->manifests, error) < 0 ||
+        store_listed_blobs(connection, put, id, error) < 0 ||
         store_tags(connection, put, id, error) < 0)
         return -1;
     int fits = metadata_check_quota(connection, put->repository, before, put->rules, error);
@@ -159,9 +192,9 @@ static int run_put(struct connection *connection, void *data, struct error *erro
 {
     struct put *put = data;
     put->refusal.reason = METADATA_NOT_REFUSED;
-    int result = check_present(connection, put, HAS_BLOB, &put->references->blobs, error);
+    int result = check_blobs(connection, put, error);
     if (result == 1)
-        result = check_present(connection, put, HAS_MANIFEST, &put->references->manifests, error);
+        result = check_listed(connection, put, error);
     if (result == 1)
         result = check_tags(connection, put, error);
     return result == 1 ? store(connection, put, error) : result;

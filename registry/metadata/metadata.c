@@ -126,6 +126,33 @@ int metadata_holds_digest(struct metadata *metadata, const char *digest, struct 
     return metadata_look(metadata, HAS_DIGEST, digest, NULL, error);
 }
 
+static int each_holder(struct database_statement *rows,
+                       bool (*each)(const char *repository, void *data), void *data,
+                       struct error *error)
+{
+    int result;
+    while ((result = database_step(rows, error)) == 1) {
+        if (each(database_column_text(rows, 0), data))
+            continue;
+        database_reset(rows);
+        return 0;
+    }
+    return result;
+}
+
+int metadata_each_holder(struct metadata *metadata, const char *digest,
+                         bool (*each)(const char *repository, void *data), void *data,
+                         struct error *error)
+{
+    struct connection *connection = readers_take(metadata->readers, error);
+    if (connection == NULL)
+        return -1;
+    struct database_statement *rows = connection_bind(connection, EACH_HOLDER, digest, NULL, error);
+    int result = rows == NULL ? -1 : each_holder(rows, each, data, error);
+    readers_give(metadata->readers, connection);
+    return result;
+}
+
 static int run_add_blob(struct connection *connection, void *data, struct error *error)
 {
     const struct blob_operation *add = data;

@@ -62,6 +62,11 @@ int metadata_remove_blob(struct metadata *metadata, const char *repository, cons
                          bool *ret_last, struct error *error);
 /* Whether any repository holds it. */
 int metadata_holds_digest(struct metadata *metadata, const char *digest, struct error *error);
+/* Calls `each` for the repositories that hold it, in any order, until it returns false. It must not
+ * change any of them. */
+int metadata_each_holder(struct metadata *metadata, const char *digest,
+                         bool (*each)(const char *repository, void *data), void *data,
+                         struct error *error);
 
 /* --- manifests --- */
 
@@ -78,7 +83,8 @@ struct metadata_manifest {
 
 void metadata_manifest_finish(struct metadata_manifest *manifest);
 
-/* What a manifest refers to. The first two must be there before it. */
+/* What a manifest refers to. The first two must be there before it; what an index lists may be a
+ * blob, as in the caches that builders push. */
 struct metadata_references {
     struct json_strings blobs;
     struct json_strings manifests;

@@ -113,6 +113,8 @@ const char *const schema_statements[STATEMENT_COUNT] = {
                    " AND digest = ?2 ON CONFLICT DO UPDATE SET added = ?4",
     [REMOVE_BLOB] = "DELETE FROM blobs WHERE repository = " REPOSITORY_ID " AND digest = ?2",
     [HAS_DIGEST] = "SELECT 1 FROM blobs WHERE digest = ?1 LIMIT 1",
+    [EACH_HOLDER] = "SELECT name FROM blobs JOIN repositories ON repositories.id = blobs.repository"
+                    " WHERE digest = ?1",
     [NEXT_UNSIZED] = "SELECT digest FROM blobs WHERE size IS NULL LIMIT 1",
     [SIZE_BLOBS] = "UPDATE blobs SET size = ?2 WHERE digest = ?1",
     [HAS_MANIFEST] = "SELECT 1 FROM manifests WHERE repository = " REPOSITORY_ID " AND digest = ?2",

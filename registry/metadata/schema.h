@@ -24,6 +24,7 @@ enum statement {
     MOUNT_BLOB,
     REMOVE_BLOB,
     HAS_DIGEST,
+    EACH_HOLDER,
     NEXT_UNSIZED,
     SIZE_BLOBS,
     HAS_MANIFEST,

@@ -94,6 +94,18 @@ write_manifest() {
         "$unikernel_type" "$(digest_of "$3")" "$(size_of "$3")" "${4:+, $4}" >>"$1"
 }
 
+# Makes in the working folder what most tests push: the blobs config, kernel and hello, and the
+# manifest of the first two. Sets kernel, its digest, and absent, one of nothing.
+# shellcheck disable=SC2034 # used by those that source this
+make_pieces() {
+    printf '{"architecture": "amd64"}\n' >config
+    head -c 300000 /dev/urandom >kernel
+    printf 'hello' >hello
+    write_manifest manifest config kernel
+    kernel=$(digest_of kernel)
+    absent=sha256:$(printf '%064d' 0)
+}
+
 put_manifest() { # STATUS REPOSITORY REFERENCE FILE [TYPE]
     http "$1" -X PUT -H "Content-Type: ${5:-$manifest_type}" --data-binary "@$4" \
         "$url/v2/$2/manifests/$3"

@@ -93,6 +93,47 @@ static void a_layer_with_urls_may_be_elsewhere(void **state)
     reading_finish(&reading);
 }
 
+static void a_layer_that_must_not_be_distributed_may_be_elsewhere(void **state)
+{
+    (void)state;
+    struct reading reading = read_text(
+        "{\"schemaVersion\": 2, \"layers\": ["
+        "{\"mediaType\": \"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip\","
+        " \"digest\": \"" A "\"},"
+        "{\"mediaType\": \"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip\","
+        " \"digest\": \"" B "\"},"
+        "{\"mediaType\": \"application/vnd.oci.image.layer.v1.tar\", \"digest\": \"" C "\"}]}",
+        OCI_MANIFEST_TYPE);
+    assert_int_equal(reading.result, 0);
+    assert_int_equal(reading.references.elsewhere.count, 2);
+    assert_int_equal(reading.references.blobs.count, 1);
+    assert_string_equal(reading.references.blobs.items[0], C);
+    reading_finish(&reading);
+}
+
+static void without_a_content_type_it_is_what_it_says(void **state)
+{
+    (void)state;
+    struct reading reading =
+        read_text("{\"schemaVersion\": 2, \"mediaType\": \"" OCI_INDEX_TYPE "\"}", NULL);
+    assert_int_equal(reading.result, 0);
+    assert_string_equal(reading.manifest.media_type, OCI_INDEX_TYPE);
+    reading_finish(&reading);
+}
+
+static void only_the_withdrawn_artifact_has_no_version(void **state)
+{
+    (void)state;
+    const char *text = "{\"mediaType\": \"application/vnd.oci.artifact.manifest.v1+json\","
+                       " \"artifactType\": \"type/own\", \"blobs\": [{\"digest\": \"" A "\"}]}";
+    struct reading reading = read_text(text, "application/vnd.oci.artifact.manifest.v1+json");
+    assert_int_equal(reading.result, 0);
+    assert_int_equal(reading.references.blobs.count, 1);
+    reading_finish(&reading);
+    expect_refused("{\"mediaType\": \"" OCI_MANIFEST_TYPE "\"}", OCI_MANIFEST_TYPE,
+                   "schemaVersion");
+}
+
 static void what_is_no_manifest_is_refused_with_a_reason(void **state)
 {
     (void)state;
@@ -147,6 +188,9 @@ int main(void)
         cmocka_unit_test(config_and_layers_are_needed_a_subject_is_not),
         cmocka_unit_test(an_index_needs_its_manifests),
         cmocka_unit_test(a_layer_with_urls_may_be_elsewhere),
+        cmocka_unit_test(a_layer_that_must_not_be_distributed_may_be_elsewhere),
+        cmocka_unit_test(without_a_content_type_it_is_what_it_says),
+        cmocka_unit_test(only_the_withdrawn_artifact_has_no_version),
         cmocka_unit_test(what_is_no_manifest_is_refused_with_a_reason),
         cmocka_unit_test(the_type_of_an_artifact_is_its_own_or_its_configs),
     };
