@@ -47,7 +47,7 @@ enum access_verdict access_identify(struct access *access, const char *header, u
 /* `repository` counts for pull, push and delete. */
 enum access_verdict access_decide(struct access *access, const struct access_identity *identity,
                                   enum access_action action, const char *repository);
-/* GOOD sets nothing; the name and password of a form. */
+/* ALLOWED, WRONG_PASSWORD, BUSY or FAILED (with an error). */
 enum access_verdict access_check_password(struct access *access, const char *name,
                                           const char *password, struct error *error);
 /* A token for what is asked and allowed; `scopes` becomes what it grants. The caller frees it. */

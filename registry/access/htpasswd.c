@@ -145,7 +145,7 @@ void htpasswd_release(struct htpasswd *htpasswd)
 
 const struct htpasswd_user *htpasswd_find(const struct htpasswd *htpasswd, const char *name)
 {
-    struct htpasswd_user wanted;
+    struct htpasswd_user wanted = {0};
     if (htpasswd->count == 0 || !text_copy(wanted.name, sizeof wanted.name, name))
         return NULL;
     return bsearch(&wanted, htpasswd->users, htpasswd->count, sizeof wanted, compare_users);

@@ -18,7 +18,7 @@ enum { KEY_FILE_MAX = 16384, LEEWAY_S = 60, ID_LENGTH = 16, SERVICE_MAX = 256 };
 struct token_key {
     struct private_key *private_half;
     struct public_key *public_half;
-    char id[KEY_ID_MAX];
+    char *header; /* the first part of each token */
 };
 
 static int make_key(const char *path, struct error *error)
@@ -34,6 +34,14 @@ static int make_key(const char *path, struct error *error)
     if (pem != NULL)
         explicit_bzero(pem, strlen(pem));
     return result;
+}
+
+static char *make_header(const struct public_key *key)
+{
+    char id[KEY_ID_MAX];
+    public_key_id(key, id);
+    AUTO_FREE char *text = xasprintf("{\"alg\":\"ES256\",\"typ\":\"JWT\",\"kid\":\"%s\"}", id);
+    return base64url_encode(text, strlen(text));
 }
 
 int token_key_load(const char *path, bool make, struct token_key **ret_key, struct error *error)
@@ -53,7 +61,7 @@ int token_key_load(const char *path, bool make, struct token_key **ret_key, stru
     struct token_key *key = xcalloc(1, sizeof *key);
     key->private_half = private_half;
     key->public_half = private_key_public(private_half);
-    public_key_id(key->public_half, key->id);
+    key->header = make_header(key->public_half);
     *ret_key = key;
     return 0;
 }
@@ -64,24 +72,11 @@ void token_key_destroy(struct token_key *key)
         return;
     private_key_destroy(key->private_half);
     public_key_destroy(key->public_half);
+    free(key->header);
     free(key);
 }
 
-/* --- the two documents of a token --- */
-
-struct token_header {
-    char algorithm[16];
-    char type[16];
-    char key[KEY_ID_MAX];
-};
-
-static const struct json_field header_fields[] = {
-    JSON_FIELD(struct token_header, algorithm, "alg", JSON_STRING, .flags = JSON_REQUIRED),
-    JSON_FIELD(struct token_header, type, "typ", JSON_STRING, .flags = JSON_REQUIRED),
-    JSON_FIELD(struct token_header, key, "kid", JSON_STRING, .flags = JSON_REQUIRED),
-    JSON_FIELD_END,
-};
-static const struct json_record header_record = {sizeof(struct token_header), header_fields};
+/* --- the claims --- */
 
 struct token_access {
     char type[16];
@@ -143,31 +138,23 @@ static void write_access(const struct access_scopes *grants, struct token_body *
     }
 }
 
-static char *encode_record(const struct json_record *record, const void *value)
-{
-    AUTO_FREE char *text = json_record_text(record, value);
-    return base64url_encode(text, strlen(text));
-}
-
 int token_create(const struct token_key *key, const char *service,
                  const struct token_claims *claims, uint64_t now_s, uint64_t lifetime_s,
                  char **ret_token, struct error *error)
 {
-    struct token_header header = {"ES256", "JWT", ""};
     struct token_body body = {.expires = now_s + lifetime_s, .not_before = now_s, .issued = now_s};
     unsigned char id[ID_LENGTH], signature[ES256_SIGNATURE_LENGTH];
     random_bytes(id, sizeof id);
     text_format_hex(id, sizeof id, body.id);
-    text_copy(header.key, sizeof header.key, key->id);
     text_copy(body.subject, sizeof body.subject, claims->user);
     if (!text_copy(body.issuer, sizeof body.issuer, service) ||
         !text_copy(body.audience, sizeof body.audience, service))
         return error_set(error, ERROR_INVALID, "the name of the service is too long");
     write_access(&claims->grants, &body);
-    AUTO_FREE char *first = encode_record(&header_record, &header);
-    AUTO_FREE char *second = encode_record(&body_record, &body);
+    AUTO_FREE char *plain = json_record_text(&body_record, &body);
+    AUTO_FREE char *second = base64url_encode(plain, strlen(plain));
     json_record_release(&body_record, &body);
-    AUTO_FREE char *text = xasprintf("%s.%s", first, second);
+    AUTO_FREE char *text = xasprintf("%s.%s", key->header, second);
     if (signature_create_es256(key->private_half, text, strlen(text), signature, error) < 0)
         return error_wrap(error, "sign a token");
     AUTO_FREE char *third = base64url_encode(signature, sizeof signature);
@@ -182,22 +169,19 @@ static int deny(struct error *error, const char *why)
     return error_set(error, ERROR_DENIED, "the token is not valid: %s", why);
 }
 
-static int decode_record(const struct json_record *record, const char *text, size_t length,
-                         void *ret_value)
+static int decode_body(const char *text, size_t length, struct token_body *ret_body)
 {
     AUTO_FREE unsigned char *bytes = NULL;
     size_t byte_count;
     if (!base64url_decode(text, length, &bytes, &byte_count))
         return -1;
-    return json_parse_record(record, (char *)bytes, byte_count, JSON_STRICT, ret_value, NULL);
+    return json_parse_record(&body_record, (char *)bytes, byte_count, JSON_STRICT, ret_body, NULL);
 }
 
+/* There is one header that this key's tokens have: no other is looked into. */
 static bool header_is_ours(const struct token_key *key, const char *text, size_t length)
 {
-    struct token_header header = {0};
-    return decode_record(&header_record, text, length, &header) == 0 &&
-           strcmp(header.algorithm, "ES256") == 0 && strcmp(header.type, "JWT") == 0 &&
-           strcmp(header.key, key->id) == 0;
+    return length == strlen(key->header) && memcmp(text, key->header, length) == 0;
 }
 
 static bool signature_holds(const struct token_key *key, const char *token, size_t signed_length,
@@ -271,7 +255,7 @@ int token_verify(const struct token_key *key, const char *service, const char *t
     if (!is_signed(key, token, length, (size_t)(second - token), known))
         return deny(error, "its signature does not hold");
     struct token_body body = {0};
-    if (decode_record(&body_record, first + 1, (size_t)(second - first - 1), &body) < 0)
+    if (decode_body(first + 1, (size_t)(second - first - 1), &body) < 0)
         return deny(error, "it has not the form of one");
     struct token_claims claims = {0};
     int result = check_body(&body, service, now_s, error);

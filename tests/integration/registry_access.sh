@@ -120,6 +120,7 @@ check ann_pushes_anywhere push_secret
 mount="mount=$(digest_of hello)"
 check a_mount_from_what_one_may_not_see_is_an_upload http 202 "${as_ci[@]}" -X POST "$url/v2/team/web/blobs/uploads/?$mount&from=private"
 check as_from_what_is_not_there http 202 "${as_ci[@]}" -X POST "$url/v2/team/web/blobs/uploads/?$mount&from=nowhere"
+check and_from_anywhere_where_nothing_may_be_seen http 202 "${as_ci[@]}" -X POST "$url/v2/team/web/blobs/uploads/?$mount"
 check who_may_see_it_mounts_it http 201 "${as_ann[@]}" -X POST "$url/v2/team/web/blobs/uploads/?$mount&from=private"
 
 # --- the log has the user ---
@@ -162,6 +163,21 @@ skopeo_checks() {
     check skopeo_logs_out skopeo logout "${url#http://}"
 }
 if command -v skopeo >/dev/null; then skopeo_checks; else skip skopeo "skopeo is not installed"; fi
+
+# shoal uses the same file of logins.
+auth_file() { # NAME PASSWORD
+    printf '{"auths": {"%s": {"auth": "%s"}}}' "${url#http://}" "$(printf '%s:%s' "$1" "$2" | base64)" >auth.json
+}
+export SHOAL_REGISTRY=${url#http://} XDG_CONFIG_HOME=$work/config
+check shoal_builds shoal build "$BUILD/examples/hello/v1" -t hello:1.0
+rm -f auth.json
+expect shoal_does_not_push_without_login 1 'login|log in|unauthorized' shoal push hello:1.0
+auth_file ci ci-secret
+expect a_user_who_may_not_does_not_push_with_it 1 'HTTP status 403|may not' shoal push hello:1.0
+auth_file ann ann-secret
+check shoal_pushes_with_a_login shoal push hello:1.0
+pull_again() { shoal image rm hello:1.0 && shoal image pull hello:1.0; }
+check and_pulls pull_again
 
 # --- while it runs ---
 reload() { kill -HUP "$registry_pid"; }
