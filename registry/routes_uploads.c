@@ -192,30 +192,45 @@ static int check_chunk_end(struct http_request *request, struct transfer *transf
 
 /* --- the end: the blob --- */
 
-/* Over the quota: ERROR_DENIED, and what was published for nobody goes. */
-static int list_blob(struct registry *registry, const char *repository, const char *digest,
-                     uint64_t size, struct error *error)
+/* 1; 0: over the quota. */
+static int add_blob(const struct transfer *transfer, const char *repository, const char *digest,
+                    struct error *error)
 {
+    struct registry *registry = transfer->registry;
+    uint64_t size = blob_upload_size(transfer->upload);
     struct metadata_rules rules;
     route_rules_take(registry, repository, &rules);
-    int added = metadata_add_blob(registry->metadata, repository, digest, size, &rules, error);
+    int added = transfer->temporary
+                    ? metadata_add_blob(registry->metadata, repository, digest, size, &rules, error)
+                    : metadata_end_upload(registry->metadata, blob_upload_id(transfer->upload),
+                                          repository, digest, size, &rules, error);
     route_rules_give(registry);
-    if (added != 0)
-        return added < 0 ? -1 : 0;
-    if (metadata_holds_digest(registry->metadata, digest, error) == 0)
-        blob_store_remove_blob(registry->blobs, digest, NULL);
-    return error_set(error, ERROR_DENIED, "over the quota");
+    return added;
 }
 
-static int publish(struct registry *registry, struct blob_upload *upload, const char *repository,
-                   const char *digest, struct error *error)
+/* ERROR_DENIED: over the quota. What was published for nobody goes: on a full disk it makes room.
+ */
+static int list_blob(const struct transfer *transfer, const char *repository, const char *digest,
+                     struct error *error)
 {
-    uint64_t size = blob_upload_size(upload);
+    struct registry *registry = transfer->registry;
+    int added = add_blob(transfer, repository, digest, error);
+    if (added == 1)
+        return 0;
+    if (metadata_holds_digest(registry->metadata, digest, NULL) == 0)
+        blob_store_remove_blob(registry->blobs, digest, NULL);
+    return added < 0 ? -1 : error_set(error, ERROR_DENIED, "over the quota");
+}
+
+static int publish(const struct transfer *transfer, const char *repository, const char *digest,
+                   struct error *error)
+{
+    struct registry *registry = transfer->registry;
     leases_take(registry->leases, repository, digest);
     blob_store_lock_digest(registry->blobs, digest);
-    int result = blob_upload_publish(upload, digest, error);
+    int result = blob_upload_publish(transfer->upload, digest, error);
     if (result == 0)
-        result = list_blob(registry, repository, digest, size, error);
+        result = list_blob(transfer, repository, digest, error);
     blob_store_unlock_digest(registry->blobs, digest);
     return result;
 }
@@ -244,11 +259,11 @@ static int finish_upload(struct transfer *transfer, const char *repository, cons
     const char *id = blob_upload_id(transfer->upload);
     int result = blob_upload_seal(transfer->upload, digest, error);
     if (result == 0)
-        result = publish(registry, transfer->upload, repository, digest, error);
+        result = publish(transfer, repository, digest, error);
     bool is_refused = result < 0 && (error->code == ERROR_SIGNATURE || error->code == ERROR_DENIED);
     if (is_refused)
         blob_upload_remove(transfer->upload, NULL);
-    if (!transfer->temporary && (result == 0 || is_refused))
+    if (!transfer->temporary && is_refused)
         forget(registry, id);
     return result;
 }

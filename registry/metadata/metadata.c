@@ -100,7 +100,8 @@ int metadata_check_quota(struct connection *connection, const char *repository, 
 /* --- blobs --- */
 
 struct blob_operation {
-    const char *from;
+    const char *from;   /* NULL: nowhere, its bytes were sent */
+    const char *upload; /* which becomes the blob; NULL: none */
     const char *repository;
     const char *digest;
     uint64_t size;
@@ -169,7 +170,9 @@ static int run_add_blob(struct connection *connection, void *data, struct error 
     else
         database_bind_int(insert, 3, (int64_t)add->size);
     database_bind_int(insert, 4, metadata_now());
-    if (database_run(insert, error) < 0)
+    if (database_run(insert, error) < 0 ||
+        (add->upload != NULL &&
+         connection_run(connection, REMOVE_UPLOAD, add->upload, NULL, error) < 0))
         return -1;
     return metadata_check_quota(connection, add->repository, before, add->rules, error);
 }
@@ -179,6 +182,15 @@ int metadata_add_blob(struct metadata *metadata, const char *repository, const c
 {
     struct blob_operation add = {
         .repository = repository, .digest = digest, .size = size, .rules = rules};
+    return writer_run(metadata->writer, run_add_blob, &add, error);
+}
+
+int metadata_end_upload(struct metadata *metadata, const char *id, const char *repository,
+                        const char *digest, uint64_t size, const struct metadata_rules *rules,
+                        struct error *error)
+{
+    struct blob_operation add = {
+        .upload = id, .repository = repository, .digest = digest, .size = size, .rules = rules};
     return writer_run(metadata->writer, run_add_blob, &add, error);
 }
 

@@ -53,6 +53,11 @@ int metadata_has_blob(struct metadata *metadata, const char *repository, const c
 /* 1; 0: over the quota. Again is fine, and makes it young. */
 int metadata_add_blob(struct metadata *metadata, const char *repository, const char *digest,
                       uint64_t size, const struct metadata_rules *rules, struct error *error);
+/* The same for an upload that has become the blob. It is forgotten in the same commit: one less to
+ * wait for. */
+int metadata_end_upload(struct metadata *metadata, const char *id, const char *repository,
+                        const char *digest, uint64_t size, const struct metadata_rules *rules,
+                        struct error *error);
 /* 0: `from` does not hold it, or it is over the quota. */
 int metadata_mount_blob(struct metadata *metadata, const char *from, const char *repository,
                         const char *digest, const struct metadata_rules *rules,

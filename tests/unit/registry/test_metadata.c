@@ -280,6 +280,22 @@ static void all_of_it_outlives_the_process(void **state)
     assert_int_equal(metadata_has_upload(place->metadata, "id1", "r", NULL), 0);
 }
 
+static void an_upload_ends_when_its_blob_is_listed(void **state)
+{
+    struct place *place = *state;
+    struct metadata *metadata = place->metadata;
+    struct metadata_rules rules = {.quota = 150};
+    assert_int_equal(metadata_add_upload(metadata, "id1", "r", NULL), 0);
+    assert_int_equal(metadata_add_upload(metadata, "id2", "r", NULL), 0);
+    assert_int_equal(metadata_end_upload(metadata, "id1", "r", A, 100, &rules, NULL), 1);
+    assert_int_equal(metadata_has_blob(metadata, "r", A, NULL), 1);
+    assert_int_equal(metadata_has_upload(metadata, "id1", "r", NULL), 0);
+    /* Over the quota, both stay as they were. */
+    assert_int_equal(metadata_end_upload(metadata, "id2", "r", B, 51, &rules, NULL), 0);
+    assert_int_equal(metadata_has_blob(metadata, "r", B, NULL), 0);
+    assert_int_equal(metadata_has_upload(metadata, "id2", "r", NULL), 1);
+}
+
 static bool note_referrer(const struct metadata_referrer *referrer, void *data)
 {
     assert_int_equal(referrer->size, 9);
@@ -435,6 +451,7 @@ int main(void)
         TEST(referrers_are_chosen_by_their_artifact_type),
         TEST(a_repository_knows_its_bytes),
         TEST(what_is_over_the_quota_is_not_stored),
+        TEST(an_upload_ends_when_its_blob_is_listed),
         TEST(an_immutable_tag_neither_moves_nor_goes),
         TEST(a_manifest_stays_while_an_index_lists_it),
         TEST(a_reader_sees_what_was_acknowledged),
