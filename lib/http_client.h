@@ -40,6 +40,8 @@ struct http_client_request {
      * http_client_start fails. Used with has_socket. */
     bool has_socket;
     int socket_descriptor;
+    /* A UNIX socket's path to connect to, whatever the URL's host is; NULL: none. */
+    const char *unix_socket;
     /* PEM file of the authorities that an https:// peer must lead to; NULL: the system's. */
     const char *ca_file;
     /* Name and password (or access key and secret); never logged, never part of an error. */

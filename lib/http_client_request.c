@@ -215,6 +215,8 @@ static void set_common(struct http_call *call, const struct http_client_request 
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
     if (request->on_body != NULL)
         curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, STREAM_BUFFER_SIZE);
+    if (request->unix_socket != NULL)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, request->unix_socket);
     if (request->follow_redirects) {
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(easy, CURLOPT_MAXREDIRS, MAX_REDIRECTS);

@@ -8,6 +8,12 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 int command_serve(int argc, char **argv);
 int command_passwd(int argc, char **argv); /* access/command_passwd.c */
+/* Work on the whole store: by the registry that runs on it, else here and now. */
+int command_gc(int argc, char **argv);
+int command_retain(int argc, char **argv);
+int command_scrub(int argc, char **argv);
+int command_backup(int argc, char **argv);
+int command_restore(int argc, char **argv);
 
 /* --- what they share --- */
 

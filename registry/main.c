@@ -11,6 +11,11 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"serve", "answer clients (what runs without a command)", command_serve},
+    {"gc", "remove what no manifest needs, and uploads that nobody ends", command_gc},
+    {"retain", "remove the tags that the policies do not keep", command_retain},
+    {"scrub", "read everything, put away what is damaged", command_scrub},
+    {"backup", "copy all there is to a folder, while the registry goes on", command_backup},
+    {"restore", "make a registry of a backup", command_restore},
     {"passwd", "set the password of a user", command_passwd},
 };
 

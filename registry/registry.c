@@ -14,6 +14,7 @@
 #include "registry/oci_error.h"
 #include "registry/routes.h"
 #include "registry/storage/blob_backend.h"
+#include "registry/upkeep/control.h"
 
 #define BLOB_LIMIT       ((size_t)64 << 30)
 #define TOKEN_FORM_LIMIT ((size_t)16 << 10)
@@ -105,32 +106,78 @@ static int size_of_blob(const char *digest, void *data, uint64_t *ret_size, stru
     return why.code == ERROR_NOT_FOUND ? 0 : error_copy(error, &why);
 }
 
-static int open_state(struct registry *registry, const char *state, struct error *error)
+int registry_open_blobs(const struct registry_settings *settings, struct blob_store **ret_blobs,
+                        struct error *error)
 {
-    AUTO_FREE char *database = xasprintf("%s/metadata.db", state);
     struct blob_backend *backend = NULL;
-    if (file_make_directory(state, 0700, error) < 0 || lock_state(registry, state, error) < 0 ||
-        blob_files_open(state, &backend, error) < 0 ||
-        blob_store_open(state, backend, &registry->blobs, error) < 0)
+    if (file_make_directory(settings->state, 0700, error) < 0 ||
+        blob_files_open(settings->state, &backend, error) < 0)
         return -1;
-    if (metadata_open(database, &registry->metadata, error) < 0)
+    return blob_store_open(settings->state, backend, ret_blobs, error);
+}
+
+static int open_state(struct registry *registry, const struct registry_settings *settings,
+                      struct error *error)
+{
+    AUTO_FREE char *database = xasprintf("%s/metadata.db", settings->state);
+    if (file_make_directory(settings->state, 0700, error) < 0 ||
+        lock_state(registry, settings->state, error) < 0 ||
+        registry_open_blobs(settings, &registry->blobs, error) < 0 ||
+        metadata_open(database, &registry->metadata, error) < 0)
         return -1;
     return metadata_learn_sizes(registry->metadata, size_of_blob, registry->blobs, error);
 }
 
-/* Before the server: no request comes between. */
-static int start_collector(struct registry *registry, const struct registry_settings *settings,
-                           struct error *error)
+static void copy_policies(struct policies *ret_policies, void *data)
 {
-    registry->leases = leases_create(settings->collection.grace, clock_system());
+    struct registry *registry = data;
+    pthread_rwlock_rdlock(&registry->policies_lock);
+    policies_copy(registry->policies.items, registry->policies.count, ret_policies);
+    pthread_rwlock_unlock(&registry->policies_lock);
+}
+
+/* Before each collection that comes by itself. */
+static void apply_retention(void *data)
+{
+    struct registry *registry = data;
+    const struct upkeep_options options = {0};
+    struct error error = ERROR_INIT;
+    struct json_object *report = NULL;
+    if (upkeep_run(registry->upkeep, UPKEEP_RETAIN, &options, &report, &error) < 0)
+        log_warn("retention was not applied", "error", error.message);
+    json_object_put(report);
+}
+
+/* Before the server: no request comes between. Without one nobody is told of anything that would
+ * have to stay, and nothing is collected by itself. */
+static int start_upkeep(struct registry *registry, const struct registry_settings *settings,
+                        bool serves, struct error *error)
+{
+    const struct collector_settings *collection = &settings->collection;
+    registry->leases = leases_create(serves ? collection->grace : 0, clock_system());
     const struct collector_parts parts = {
         .metadata = registry->metadata,
         .blobs = registry->blobs,
         .leases = registry->leases,
         .metrics = &registry->metrics,
         .state = settings->state,
+        .before = apply_retention,
+        .data = registry,
     };
-    return collector_create(&parts, &settings->collection, &registry->collector, error);
+    if (collector_create(&parts, collection, &registry->collector, error) < 0)
+        return -1;
+    const struct upkeep_parts upkeep = {
+        .metadata = registry->metadata,
+        .blobs = registry->blobs,
+        .leases = registry->leases,
+        .collector = registry->collector,
+        .metrics = &registry->metrics,
+        .state = settings->state,
+        .copy_policies = copy_policies,
+        .data = registry,
+    };
+    registry->upkeep = upkeep_create(&upkeep);
+    return serves ? collector_start(registry->collector, error) : 0;
 }
 
 static int take_rate(struct http_request *request, struct registry *registry)
@@ -210,21 +257,55 @@ static int start_server(struct registry *registry, const struct registry_setting
     return http_server_create(&options, &registry->server, error);
 }
 
-int registry_create(const struct registry_settings *settings, struct registry **ret_registry,
-                    struct error *error)
+/* A registry that nobody can give orders still serves. */
+static void start_control(struct registry *registry, const char *state)
+{
+    struct error error = ERROR_INIT;
+    if (control_listen(state, registry->upkeep, &registry->control, &error) < 0)
+        log_warn("commands such as gc and backup must wait until it is stopped", "error",
+                 error.message);
+}
+
+static int open_parts(struct registry *registry, const struct registry_settings *settings,
+                      bool serves, struct error *error)
+{
+    if (open_state(registry, settings, error) < 0)
+        return -1;
+    return start_upkeep(registry, settings, serves, error);
+}
+
+static struct registry *allocate(const struct registry_settings *settings)
 {
     struct registry *registry = xcalloc(1, sizeof *registry);
     registry->lock_descriptor = -1;
     pthread_rwlock_init(&registry->policies_lock, NULL);
     policies_copy(settings->policies, settings->policy_count, &registry->policies);
-    if (open_state(registry, settings->state, error) < 0 ||
-        open_limits_and_log(registry, settings, error) < 0 ||
-        open_access(registry, settings, error) < 0 ||
-        start_collector(registry, settings, error) < 0 ||
-        start_server(registry, settings, error) < 0) {
+    return registry;
+}
+
+int registry_open(const struct registry_settings *settings, struct registry **ret_registry,
+                  struct error *error)
+{
+    struct registry *registry = allocate(settings);
+    if (open_parts(registry, settings, false, error) < 0) {
         registry_destroy(registry);
         return -1;
     }
+    *ret_registry = registry;
+    return 0;
+}
+
+int registry_create(const struct registry_settings *settings, struct registry **ret_registry,
+                    struct error *error)
+{
+    struct registry *registry = allocate(settings);
+    if (open_parts(registry, settings, true, error) < 0 ||
+        open_limits_and_log(registry, settings, error) < 0 ||
+        open_access(registry, settings, error) < 0 || start_server(registry, settings, error) < 0) {
+        registry_destroy(registry);
+        return -1;
+    }
+    start_control(registry, settings->state);
     *ret_registry = registry;
     return 0;
 }
@@ -273,8 +354,13 @@ void registry_destroy(struct registry *registry)
 {
     if (registry == NULL)
         return;
+    upkeep_stop(registry->upkeep);
+    if (registry->collector != NULL)
+        collector_stop(registry->collector);
+    http_server_destroy(registry->control, NULL, NULL);
     http_server_destroy(registry->server, NULL, NULL);
     collector_destroy(registry->collector);
+    upkeep_destroy(registry->upkeep);
     leases_destroy(registry->leases);
     metadata_close(registry->metadata);
     blob_store_close(registry->blobs);

@@ -18,14 +18,16 @@
 #include "registry/rate_limit.h"
 #include "registry/settings.h"
 #include "registry/storage/blob_store.h"
-#include "registry/upkeep/collector.h"
+#include "registry/upkeep/upkeep.h"
 
 struct registry {
     struct blob_store *blobs;
     struct metadata *metadata;
     struct leases *leases;
     struct collector *collector;
-    struct http_server *server;
+    struct upkeep *upkeep;
+    struct http_server *server;  /* NULL while it is only open */
+    struct http_server *control; /* NULL: its path is too long, or it is only open */
     struct metrics metrics;
     struct access *access;         /* NULL: open to everybody */
     struct rate_limit *rate_limit; /* NULL: none */
@@ -35,7 +37,14 @@ struct registry {
     int lock_descriptor;      /* of <state>/lock: one registry a state folder */
 };
 
-/* Opens the state and serves until destroyed. Copies what it needs of the settings. */
+/* Only the blobs of it, with the state folder made where it is missing. The caller closes them. */
+int registry_open_blobs(const struct registry_settings *settings, struct blob_store **ret_blobs,
+                        struct error *error);
+/* Opens the state, for itself alone: for work on it without clients. Copies what it needs of the
+ * settings. ERROR_CONFLICT: another process has it. */
+int registry_open(const struct registry_settings *settings, struct registry **ret_registry,
+                  struct error *error);
+/* Opens the state and serves until destroyed. */
 int registry_create(const struct registry_settings *settings, struct registry **ret_registry,
                     struct error *error);
 /* Takes over what may change while it runs: policies, certificates; opens the access log anew. What

@@ -9,6 +9,7 @@
 
 #include "lib/crypto.h"
 #include "lib/error.h"
+#include "lib/image_reference.h"
 #include "lib/json.h"
 
 struct metadata;
@@ -164,3 +165,20 @@ int metadata_remove_upload(struct metadata *metadata, const char *id, struct err
 /* Up to `limit` ids behind `last` (may be "") of uploads that began before `created`. */
 int metadata_list_uploads(struct metadata *metadata, uint64_t created, const char *last,
                           uint64_t limit, struct json_strings *ret_ids, struct error *error);
+
+/* --- for checks and backups of all there is --- */
+
+/* Up to `limit` digests of blobs, each once, behind `last` (may be ""), in byte order. */
+int metadata_list_digests(struct metadata *metadata, const char *last, uint64_t limit,
+                          struct json_strings *ret_digests, struct error *error);
+/* Whether the first manifest whose row is behind `last` still has the bytes of its digest. 0: there
+ * is none behind it. */
+struct metadata_check {
+    uint64_t id; /* of its row, for the next call */
+    char repository[REPOSITORY_MAX];
+    char digest[DIGEST_ANY_MAX];
+    uint64_t size;
+    bool is_whole;
+};
+int metadata_check_manifest(struct metadata *metadata, uint64_t last,
+                            struct metadata_check *ret_check, struct error *error);

@@ -187,6 +187,31 @@ const char *const schema_statements[STATEMENT_COUNT] = {
     [REMOVE_EMPTY] = "DELETE FROM repositories WHERE name = ?1"
                      " AND NOT EXISTS (SELECT 1 FROM blobs WHERE repository = repositories.id)"
                      " AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = repositories.id)",
+    [FIND_TAGGED] = "SELECT m.id, m.digest FROM tags t JOIN manifests m ON m.id = t.manifest"
+                    " WHERE t.repository = " REPOSITORY_ID " AND t.name = ?2",
+    [HAS_TAGS] = "SELECT 1 FROM tags WHERE manifest = ?1 LIMIT 1",
+    /* What lists it, and what it is about. */
+    [HAS_HOLDER] = "SELECT 1 FROM manifests m JOIN manifest_references r"
+                   " ON r.repository = m.repository AND r.digest = m.digest AND r.kind = 1"
+                   " WHERE m.id = ?1 AND r.manifest <> ?1"
+                   " UNION ALL SELECT 1 FROM manifests m JOIN manifests s"
+                   " ON s.repository = m.repository AND s.digest = m.subject"
+                   " WHERE m.id = ?1 AND s.id <> ?1 LIMIT 1",
+    /* What it lists, what is about it, and what cosign's tags for it point at. */
+    [LIST_HELD] = "SELECT c.id FROM manifest_references r JOIN manifests c"
+                  " ON c.repository = r.repository AND c.digest = r.digest"
+                  " WHERE r.manifest = ?1 AND r.kind = 1"
+                  " UNION SELECT f.id FROM manifests m JOIN manifests f"
+                  " ON f.repository = m.repository AND f.subject = m.digest WHERE m.id = ?1"
+                  " UNION SELECT t.manifest FROM manifests m JOIN tags t"
+                  " ON t.repository = m.repository AND t.companion = m.digest WHERE m.id = ?1",
+    [REMOVE_COMPANIONS] = "DELETE FROM tags WHERE (repository, companion) ="
+                          " (SELECT repository, digest FROM manifests WHERE id = ?1)",
+    [GET_SIZE] = "SELECT coalesce(size, 0), digest FROM manifests WHERE id = ?1",
+    [LIST_DIGESTS] = "SELECT DISTINCT digest FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+    [NEXT_MANIFEST] = "SELECT m.id, n.name, m.digest, m.bytes FROM manifests m"
+                      " JOIN repositories n ON n.id = m.repository WHERE m.id > ?1"
+                      " ORDER BY m.id LIMIT 1",
 };
 
 /* --- from format 1: what stands in the manifests' bytes --- */

@@ -58,6 +58,14 @@ enum statement {
     IS_LEFT,
     LIST_EMPTY,
     REMOVE_EMPTY,
+    FIND_TAGGED,
+    HAS_TAGS,
+    HAS_HOLDER,
+    LIST_HELD,
+    REMOVE_COMPANIONS,
+    GET_SIZE,
+    LIST_DIGESTS,
+    NEXT_MANIFEST,
     STATEMENT_COUNT,
 };
 

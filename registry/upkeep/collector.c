@@ -424,6 +424,8 @@ static void *run_thread(void *data)
             has_looked = true;
             looked = now;
         }
+        if (collector->parts.before != NULL)
+            collector->parts.before(collector->parts.data);
         run_usual(collector, with_orphans);
     }
     return NULL;
@@ -453,14 +455,7 @@ int collector_create(const struct collector_parts *parts, const struct collector
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&collector->stopped, &attributes);
     pthread_condattr_destroy(&attributes);
-    int result = open_lock(collector, error);
-    if (result == 0 && settings->every > 0) {
-        int number = pthread_create(&collector->thread, NULL, run_thread, collector);
-        collector->has_thread = number == 0;
-        if (number != 0)
-            result = error_set_errno(error, number, "start the collector's thread");
-    }
-    if (result < 0) {
+    if (open_lock(collector, error) < 0) {
         collector_destroy(collector);
         return -1;
     }
@@ -468,14 +463,30 @@ int collector_create(const struct collector_parts *parts, const struct collector
     return 0;
 }
 
-void collector_destroy(struct collector *collector)
+int collector_start(struct collector *collector, struct error *error)
 {
-    if (collector == NULL)
-        return;
+    if (collector->settings.every == 0)
+        return 0;
+    int number = pthread_create(&collector->thread, NULL, run_thread, collector);
+    if (number != 0)
+        return error_set_errno(error, number, "start the collector's thread");
+    collector->has_thread = true;
+    return 0;
+}
+
+void collector_stop(struct collector *collector)
+{
     pthread_mutex_lock(&collector->lock);
     atomic_store(&collector->is_stopping, true);
     pthread_cond_signal(&collector->stopped);
     pthread_mutex_unlock(&collector->lock);
+}
+
+void collector_destroy(struct collector *collector)
+{
+    if (collector == NULL)
+        return;
+    collector_stop(collector);
     if (collector->has_thread)
         pthread_join(collector->thread, NULL);
     if (collector->lock_descriptor >= 0)

@@ -40,6 +40,9 @@ struct collector_parts {
     struct leases *leases;
     struct metrics *metrics;
     const char *state; /* the folder of collect.lock */
+    /* Runs before each collection that comes by itself, on the collector's thread; may be NULL. */
+    void (*before)(void *data);
+    void *data;
 };
 
 struct collector_options {
@@ -67,7 +70,11 @@ struct collector;
 
 int collector_create(const struct collector_parts *parts, const struct collector_settings *settings,
                      struct collector **ret_collector, struct error *error);
-/* Ends a collection that is under way at its next batch. NULL is fine. */
+/* Begins to collect by itself, if the settings say so. */
+int collector_start(struct collector *collector, struct error *error);
+/* Tells whoever collects to end at the next batch; nothing is collected from then on. */
+void collector_stop(struct collector *collector);
+/* When nobody else is in collector_run. NULL is fine. */
 void collector_destroy(struct collector *collector);
 /* As the collector's own thread runs it, with a walk of the store. */
 void collector_options_usual(const struct collector *collector,

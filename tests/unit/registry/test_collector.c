@@ -336,6 +336,7 @@ static void its_thread_collects_and_ends(void **state)
     char digest[DIGEST_TEXT_MAX];
     store_push_blob(store, "r", "in nobody's use", false, digest);
     assert_int_equal(collector_create(&parts, &settings, &collector, NULL), 0);
+    assert_int_equal(collector_start(collector, NULL), 0);
     for (unsigned i = 0; i < 4000 && store_has_bytes(store, digest); i++)
         nanosleep(&moment, NULL);
     assert_false(store_has_bytes(store, digest));

@@ -1,0 +1,530 @@
+/* shoal-registry gc, retain, scrub, backup, restore: work on the whole store. A registry that runs
+ * on the state is asked to do it; without one the state is opened here. */
+#include <getopt.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/buffer.h"
+#include "lib/cleanup.h"
+#include "lib/http_client_blocking.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+#include "registry/command.h"
+#include "registry/registry.h"
+#include "registry/storage/blob_backend.h"
+#include "registry/upkeep/backup.h"
+#include "registry/upkeep/control.h"
+
+/* What one of these commands was asked. */
+struct order {
+    enum upkeep_task task;
+    const char *command; /* its name */
+    struct option_values values;
+    struct upkeep_options options;
+    const char *rate;
+    bool json;
+};
+
+/* --- reports for people --- */
+
+static uint64_t number_of(struct json_object *object, const char *key)
+{
+    struct json_object *value;
+    return json_object_object_get_ex(object, key, &value) ? json_object_get_uint64(value) : 0;
+}
+
+static void print_count(struct json_object *report, const char *key, const char *what)
+{
+    struct json_object *count;
+    char bytes[TEXT_SIZE_MAX];
+    if (!json_object_object_get_ex(report, key, &count))
+        return;
+    text_format_size(number_of(count, "bytes"), bytes, sizeof bytes);
+    printf("  %-44s %8llu  %s\n", what, (unsigned long long)number_of(count, "count"), bytes);
+}
+
+static void print_collect(struct json_object *report, bool dry_run)
+{
+    puts(dry_run ? "Would remove:" : "Removed:");
+    print_count(report, "manifests", "manifests that no tag leads to");
+    print_count(report, "blobs", "blobs that no manifest of their repository needs");
+    print_count(report, "files", "of these, held by no repository any more");
+    print_count(report, "orphans", "bytes that no repository ever held");
+    print_count(report, "uploads", "uploads that nobody ended");
+}
+
+static void print_retain(struct json_object *report, bool dry_run)
+{
+    printf("%s %llu tags, kept %llu, in %llu repositories with a rule.\n",
+           dry_run ? "Would remove" : "Removed", (unsigned long long)number_of(report, "tags"),
+           (unsigned long long)number_of(report, "kept"),
+           (unsigned long long)number_of(report, "repositories"));
+    if (!dry_run)
+        print_count(report, "manifests", "manifests that went with them");
+}
+
+/* How many there were. */
+static size_t print_list(struct json_object *report, const char *key, const char *what)
+{
+    struct json_object *list;
+    if (!json_object_object_get_ex(report, key, &list))
+        return 0;
+    size_t count = json_object_array_length(list);
+    if (count > 0)
+        printf("%s:\n", what);
+    for (size_t i = 0; i < count; i++)
+        printf("  %s\n", json_object_get_string(json_object_array_get_idx(list, i)));
+    return count;
+}
+
+static size_t print_scrub(struct json_object *report, bool dry_run)
+{
+    char bytes[TEXT_SIZE_MAX];
+    text_format_size(number_of(report, "bytes"), bytes, sizeof bytes);
+    printf("Read %llu blobs (%s) and %llu manifests.\n",
+           (unsigned long long)number_of(report, "blobs"), bytes,
+           (unsigned long long)number_of(report, "manifests"));
+    size_t bad = print_list(report, "corrupt",
+                            dry_run ? "Damaged (left in place)"
+                                    : "Damaged, now in quarantine: push them again");
+    bad += print_list(report, "missing", "Held by repositories and not in the store: push again");
+    bad += print_list(report, "corrupt_manifests", "Damaged manifests: push them again");
+    if (bad == 0)
+        puts("All is as it should be.");
+    return bad;
+}
+
+static size_t print_copy(struct json_object *report, const char *what)
+{
+    char bytes[TEXT_SIZE_MAX], copied[TEXT_SIZE_MAX];
+    text_format_size(number_of(report, "bytes"), bytes, sizeof bytes);
+    text_format_size(number_of(report, "copied_bytes"), copied, sizeof copied);
+    printf("%s: %llu blobs (%s), of which %llu (%s) were copied now.\n", what,
+           (unsigned long long)number_of(report, "blobs"), bytes,
+           (unsigned long long)number_of(report, "copied"), copied);
+    return print_list(report, "missing", "Not copied, since they are gone or damaged");
+}
+
+/* The exit code: what is damaged or missing is no success. */
+static int print_report(const struct order *order, struct json_object *report)
+{
+    size_t bad = 0;
+    switch (order->task) {
+    case UPKEEP_COLLECT:
+        print_collect(report, order->options.dry_run);
+        break;
+    case UPKEEP_RETAIN:
+        print_retain(report, order->options.dry_run);
+        break;
+    case UPKEEP_SCRUB:
+        bad = print_scrub(report, order->options.dry_run);
+        break;
+    case UPKEEP_BACKUP:
+        bad = print_copy(report, "Backup");
+        break;
+    }
+    return bad > 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int finish(const struct order *order, struct json_object *report)
+{
+    struct json_object *list;
+    static const char *const bad[] = {"corrupt", "missing", "corrupt_manifests"};
+    if (!order->json)
+        return print_report(order, report);
+    puts(json_object_to_json_string_ext(report, JSON_C_TO_STRING_PRETTY));
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+        if (json_object_object_get_ex(report, bad[i], &list) && json_object_array_length(list) > 0)
+            return EXIT_FAILED;
+    }
+    return EXIT_DONE;
+}
+
+/* --- asking the registry that runs --- */
+
+static void add_query(struct buffer *url, const char *key, const char *value)
+{
+    AUTO_FREE char *encoded = http_encode_segment(value);
+    buffer_printf(url, "%c%s=%s", strchr(buffer_text(url), '?') == NULL ? '?' : '&', key, encoded);
+}
+
+static char *task_url(const struct order *order)
+{
+    struct buffer url = {0};
+    buffer_printf(&url, "http://registry/tasks/%s", upkeep_task_names[order->task]);
+    if (order->options.dry_run)
+        add_query(&url, "dry_run", "1");
+    if (order->options.untagged)
+        add_query(&url, "untagged", "1");
+    if (order->rate != NULL)
+        add_query(&url, "rate", order->rate);
+    if (order->options.target != NULL)
+        add_query(&url, "target", order->options.target);
+    return buffer_take(&url);
+}
+
+/* Shows on a terminal how far the registry is, until it is told to end. */
+struct watch {
+    struct http_blocking_client *client;
+    const char *socket;
+    const char *command;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool is_ended;
+    bool has_printed;
+};
+
+static void print_progress(struct watch *watch)
+{
+    struct http_client_request request = {
+        .url = "http://registry/tasks", .unix_socket = watch->socket, .timeout_ms = 2000};
+    const struct http_client_response *response =
+        http_client_perform(watch->client, &request, NULL, NULL);
+    AUTO_JSON struct json_object *status = NULL;
+    char done[TEXT_SIZE_MAX];
+    if (response != NULL && response->status == 200 &&
+        json_parse(response->body, response->body_length, &status, NULL) == 0 &&
+        number_of(status, "done") > 0) {
+        text_format_size(number_of(status, "done"), done, sizeof done);
+        fprintf(stderr, "\r%s: %s\033[K", watch->command, done);
+        watch->has_printed = true;
+    }
+    http_client_release(watch->client, response);
+}
+
+static void *run_watch(void *data)
+{
+    struct watch *watch = data;
+    pthread_mutex_lock(&watch->lock);
+    while (!watch->is_ended) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++;
+        if (pthread_cond_timedwait(&watch->ended, &watch->lock, &until) == 0)
+            continue;
+        pthread_mutex_unlock(&watch->lock);
+        print_progress(watch);
+        pthread_mutex_lock(&watch->lock);
+    }
+    pthread_mutex_unlock(&watch->lock);
+    return NULL;
+}
+
+static void end_watch(struct watch *watch, pthread_t thread)
+{
+    pthread_mutex_lock(&watch->lock);
+    watch->is_ended = true;
+    pthread_cond_signal(&watch->ended);
+    pthread_mutex_unlock(&watch->lock);
+    pthread_join(thread, NULL);
+    if (watch->has_printed)
+        fputs("\r\033[K", stderr);
+}
+
+/* 1: it did it; 0: nobody is there; -1: it failed. */
+static int ask(const struct order *order, const char *state, struct json_object **ret_report,
+               struct error *error)
+{
+    AUTO_FREE char *socket = control_path(state);
+    AUTO_FREE char *url = task_url(order);
+    struct http_blocking_client *client = http_blocking_client_create(2);
+    struct http_client_request request = {
+        .method = "POST", .url = url, .unix_socket = socket, .timeout_ms = HTTP_NO_TIMEOUT};
+    struct watch watch = {.client = client,
+                          .socket = socket,
+                          .command = order->command,
+                          .lock = PTHREAD_MUTEX_INITIALIZER,
+                          .ended = PTHREAD_COND_INITIALIZER};
+    pthread_t thread;
+    bool is_watched =
+        isatty(STDERR_FILENO) && pthread_create(&thread, NULL, run_watch, &watch) == 0;
+    const struct http_client_response *response =
+        http_client_perform(client, &request, NULL, error);
+    if (is_watched)
+        end_watch(&watch, thread);
+    int result = -1;
+    if (response != NULL && response->failed && response->error.code == ERROR_UNAVAILABLE)
+        result = 0;
+    else if (response != NULL && http_response_check(response, error) == 0)
+        result = json_parse(response->body, response->body_length, ret_report, error) < 0 ? -1 : 1;
+    http_client_release(client, response);
+    http_blocking_client_destroy(client);
+    return result;
+}
+
+/* --- doing it here --- */
+
+static int do_here(const struct order *order, const struct registry_settings *settings,
+                   struct json_object **ret_report, struct error *error)
+{
+    struct registry *registry = NULL;
+    if (registry_open(settings, &registry, error) < 0)
+        return -1;
+    int result = upkeep_run(registry->upkeep, order->task, &order->options, ret_report, error);
+    registry_destroy(registry);
+    return result;
+}
+
+static int refuse_missing_state(const char *state, struct error *error)
+{
+    AUTO_FREE char *database = xasprintf("%s/metadata.db", state);
+    if (access(database, F_OK) == 0)
+        return 0;
+    return error_set(error, ERROR_NOT_FOUND,
+                     "%s holds no registry: name its folder by --state or --config", state);
+}
+
+static int carry_out(struct order *order)
+{
+    struct registry_settings settings;
+    struct error error = ERROR_INIT;
+    AUTO_JSON struct json_object *report = NULL;
+    log_open("shoal-registry", LOG_LEVEL_WARN);
+    if (command_settings(&order->values, &settings, &error) < 0)
+        return command_refuse(order->command, "%s", error.message);
+    int result = refuse_missing_state(settings.state, &error);
+    if (result == 0)
+        result = ask(order, settings.state, &report, &error);
+    if (result == 0 && report == NULL)
+        result = do_here(order, &settings, &report, &error);
+    registry_settings_release(&settings);
+    if (result < 0) {
+        fprintf(stderr, "shoal-registry: %s: %s\n", order->command, error.message);
+        return EXIT_FAILED;
+    }
+    return finish(order, report);
+}
+
+/* --- options --- */
+
+enum {
+    OPTION_CONFIG = 'c',
+    OPTION_STATE = 's',
+    OPTION_DRY_RUN = 'n',
+    OPTION_UNTAGGED = 'u',
+    OPTION_RATE = 'r',
+    OPTION_TO = 't',
+    OPTION_FROM = 'f',
+    OPTION_OUTPUT = 'o',
+    OPTION_HELP = 'h',
+};
+
+#define COMMON_OPTIONS                                                                             \
+    {"config", required_argument, NULL, OPTION_CONFIG},                                            \
+        {"state", required_argument, NULL, OPTION_STATE},                                          \
+        {"output", required_argument, NULL, OPTION_OUTPUT},                                        \
+    {                                                                                              \
+        "help", no_argument, NULL, OPTION_HELP                                                     \
+    }
+#define COMMON_USAGE                                                                               \
+    "  --config FILE   the registry's settings\n"                                                  \
+    "  --state DIR     its state (/var/lib/shoal/registry)\n"                                      \
+    "  -o json         the report as JSON\n"
+
+/* 0: go on; else the exit code plus one. */
+static int read_option(int option, struct order *order, const char *usage)
+{
+    switch (option) {
+    case OPTION_CONFIG:
+        order->values.config = optarg;
+        return 0;
+    case OPTION_STATE:
+        order->values.state = optarg;
+        return 0;
+    case OPTION_DRY_RUN:
+        order->options.dry_run = true;
+        return 0;
+    case OPTION_UNTAGGED:
+        order->options.untagged = true;
+        return 0;
+    case OPTION_TO:
+    case OPTION_FROM:
+        order->options.target = optarg;
+        return 0;
+    case OPTION_RATE:
+        order->rate = optarg;
+        if (text_parse_size(optarg, &order->options.rate))
+            return 0;
+        return command_refuse(order->command, "--rate %s is no size such as 50Mi", optarg) + 1;
+    case OPTION_OUTPUT:
+        order->json = strcmp(optarg, "json") == 0;
+        if (order->json)
+            return 0;
+        return command_refuse(order->command, "-o %s is not known: json is", optarg) + 1;
+    case OPTION_HELP:
+        fputs(usage, stdout);
+        return EXIT_DONE + 1;
+    default:
+        fprintf(stderr, "Try shoal-registry %s --help.\n", order->command);
+        return EXIT_USAGE + 1;
+    }
+}
+
+static int read_options(int argc, char **argv, const struct option *options, const char *usage,
+                        struct order *order)
+{
+    order->command = argv[0];
+    for (int option; (option = getopt_long(argc, argv, "o:", options, NULL)) != -1;) {
+        int end = read_option(option, order, usage);
+        if (end != 0)
+            return end;
+    }
+    if (optind < argc)
+        return command_refuse(order->command, "unexpected argument \"%s\"", argv[optind]) + 1;
+    return 0;
+}
+
+int command_gc(int argc, char **argv)
+{
+    static const char usage[] =
+        "usage: shoal-registry gc [OPTION]...\n"
+        "\n"
+        "Removes blobs that no manifest of their repository needs, and uploads that nobody ends.\n"
+        "A registry that runs on the state does it, while it serves; it also does so by itself.\n"
+        "What was pushed or asked for within the grace (1h) stays; so does everything for so long\n"
+        "after its start.\n"
+        "\n"
+        "  --dry-run       say what would go, remove nothing\n"
+        "  --untagged      manifests that no tag leads to, too (deployments may pin "
+        "them)\n" COMMON_USAGE;
+    static const struct option options[] = {{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+                                            {"untagged", no_argument, NULL, OPTION_UNTAGGED},
+                                            COMMON_OPTIONS,
+                                            {NULL, 0, NULL, 0}};
+    struct order order = {.task = UPKEEP_COLLECT};
+    int end = read_options(argc, argv, options, usage, &order);
+    return end != 0 ? end - 1 : carry_out(&order);
+}
+
+int command_retain(int argc, char **argv)
+{
+    static const char usage[] =
+        "usage: shoal-registry retain [OPTION]...\n"
+        "\n"
+        "Removes the tags that the policies' retention does not keep, and the manifests that\n"
+        "nothing else keeps. A registry that runs also does so before each collection.\n"
+        "\n"
+        "  --dry-run       count what would go (the log names it), remove nothing\n" COMMON_USAGE;
+    static const struct option options[] = {
+        {"dry-run", no_argument, NULL, OPTION_DRY_RUN}, COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+    struct order order = {.task = UPKEEP_RETAIN};
+    int end = read_options(argc, argv, options, usage, &order);
+    return end != 0 ? end - 1 : carry_out(&order);
+}
+
+int command_scrub(int argc, char **argv)
+{
+    static const char usage[] =
+        "usage: shoal-registry scrub [OPTION]...\n"
+        "\n"
+        "Reads every blob and manifest and compares it with its digest. A damaged blob is put in\n"
+        "quarantine; whoever pushes it again mends it. Exit code 1 when something was found.\n"
+        "\n"
+        "  --dry-run       put nothing in quarantine\n"
+        "  --rate SIZE     read so much a second at most, \"50Mi\"\n" COMMON_USAGE;
+    static const struct option options[] = {{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+                                            {"rate", required_argument, NULL, OPTION_RATE},
+                                            COMMON_OPTIONS,
+                                            {NULL, 0, NULL, 0}};
+    struct order order = {.task = UPKEEP_SCRUB};
+    int end = read_options(argc, argv, options, usage, &order);
+    return end != 0 ? end - 1 : carry_out(&order);
+}
+
+/* The registry's working folder is not this one. */
+static char *make_absolute(const char *path)
+{
+    AUTO_FREE char *here = getcwd(NULL, 0);
+    return path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", here != NULL ? here : "", path);
+}
+
+int command_backup(int argc, char **argv)
+{
+    static const char usage[] =
+        "usage: shoal-registry backup --to DIR [OPTION]...\n"
+        "\n"
+        "Copies metadata and blobs to a folder while the registry goes on; garbage collection\n"
+        "waits. A folder that holds an older backup gets what is new. Every byte is checked\n"
+        "against its digest; exit code 1 when something could not be copied.\n"
+        "\n"
+        "  --to DIR        where to; as the registry's user sees it\n" COMMON_USAGE;
+    static const struct option options[] = {
+        {"to", required_argument, NULL, OPTION_TO}, COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+    struct order order = {.task = UPKEEP_BACKUP};
+    int end = read_options(argc, argv, options, usage, &order);
+    if (end != 0)
+        return end - 1;
+    if (order.options.target == NULL)
+        return command_refuse("backup", "--to DIR is needed: where the backup goes");
+    AUTO_FREE char *target = make_absolute(order.options.target);
+    order.options.target = target;
+    return carry_out(&order);
+}
+
+/* --- restore --- */
+
+static int check_empty(const char *state, struct error *error)
+{
+    AUTO_FREE char *database = xasprintf("%s/metadata.db", state);
+    if (access(database, F_OK) != 0)
+        return 0;
+    return error_set(error, ERROR_CONFLICT,
+                     "%s holds a registry already: move it away, or name another folder by --state",
+                     state);
+}
+
+static int restore(const struct order *order, const struct registry_settings *settings,
+                   struct json_object **ret_report, struct error *error)
+{
+    AUTO_FREE char *source = make_absolute(order->options.target);
+    AUTO_FREE char *database = xasprintf("%s/metadata.db", settings->state);
+    struct blob_store *blobs = NULL;
+    struct backup_report report = {0};
+    if (check_empty(settings->state, error) < 0 || registry_open_blobs(settings, &blobs, error) < 0)
+        return -1;
+    int result = backup_restore(source, blobs, database, NULL, &report, error);
+    if (result == 0)
+        *ret_report = json_encode(&backup_report_record, &report);
+    json_record_release(&backup_report_record, &report);
+    blob_store_close(blobs);
+    return result;
+}
+
+int command_restore(int argc, char **argv)
+{
+    static const char usage[] =
+        "usage: shoal-registry restore --from DIR [OPTION]...\n"
+        "\n"
+        "Makes a registry of a backup, in a state folder (or bucket) that holds none yet. Every\n"
+        "byte is checked against its digest. Interrupted, it goes on where it was.\n"
+        "\n"
+        "  --from DIR      the backup\n" COMMON_USAGE;
+    static const struct option options[] = {
+        {"from", required_argument, NULL, OPTION_FROM}, COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+    struct order order = {.task = UPKEEP_BACKUP};
+    struct registry_settings settings;
+    struct error error = ERROR_INIT;
+    AUTO_JSON struct json_object *report = NULL;
+    int end = read_options(argc, argv, options, usage, &order);
+    if (end != 0)
+        return end - 1;
+    if (order.options.target == NULL)
+        return command_refuse("restore", "--from DIR is needed: where the backup is");
+    log_open("shoal-registry", LOG_LEVEL_WARN);
+    if (command_settings(&order.values, &settings, &error) < 0)
+        return command_refuse("restore", "%s", error.message);
+    int result = restore(&order, &settings, &report, &error);
+    registry_settings_release(&settings);
+    if (result < 0) {
+        fprintf(stderr, "shoal-registry: restore: %s\n", error.message);
+        return EXIT_FAILED;
+    }
+    if (order.json)
+        return finish(&order, report);
+    return print_copy(report, "Restored") > 0 ? EXIT_FAILED : EXIT_DONE;
+}

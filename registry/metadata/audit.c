@@ -1,0 +1,62 @@
+/* All there is, for checks and backups. */
+#include <string.h>
+
+#include "lib/text.h"
+#include "registry/metadata/metadata_internal.h"
+
+int metadata_list_digests(struct metadata *metadata, const char *last, uint64_t limit,
+                          struct json_strings *ret_digests, struct error *error)
+{
+    struct json_strings digests = {0};
+    struct connection *connection = readers_take(metadata->readers, error);
+    if (connection == NULL)
+        return -1;
+    int found = -1;
+    struct database_statement *list = connection_bind(connection, LIST_DIGESTS, last, NULL, error);
+    if (list != NULL) {
+        database_bind_int(list, 2, (int64_t)limit);
+        while ((found = database_step(list, error)) == 1)
+            json_strings_add(&digests, database_column_text(list, 0));
+    }
+    readers_give(metadata->readers, connection);
+    if (found < 0)
+        json_strings_release(&digests);
+    else
+        *ret_digests = digests;
+    return found;
+}
+
+static void check_row(struct database_statement *row, struct metadata_check *ret_check)
+{
+    enum digest_algorithm algorithm;
+    char actual[DIGEST_ANY_MAX] = "";
+    size_t length;
+    const void *bytes = database_column_blob(row, 3, &length);
+    ret_check->id = (uint64_t)database_column_int(row, 0);
+    text_copy(ret_check->repository, sizeof ret_check->repository, database_column_text(row, 1));
+    text_copy(ret_check->digest, sizeof ret_check->digest, database_column_text(row, 2));
+    ret_check->size = length;
+    if (digest_parse(ret_check->digest, &algorithm))
+        digest_of_bytes_as(algorithm, bytes != NULL ? bytes : "", length, actual);
+    ret_check->is_whole = strcmp(actual, ret_check->digest) == 0;
+}
+
+int metadata_check_manifest(struct metadata *metadata, uint64_t last,
+                            struct metadata_check *ret_check, struct error *error)
+{
+    struct connection *connection = readers_take(metadata->readers, error);
+    if (connection == NULL)
+        return -1;
+    int found = -1;
+    struct database_statement *next = connection_prepare(connection, NEXT_MANIFEST, error);
+    if (next != NULL) {
+        database_bind_int(next, 1, (int64_t)last);
+        found = database_step(next, error);
+        if (found == 1) {
+            check_row(next, ret_check);
+            database_reset(next);
+        }
+    }
+    readers_give(metadata->readers, connection);
+    return found;
+}

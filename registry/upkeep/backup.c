@@ -1,0 +1,292 @@
+#include "registry/upkeep/backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+#include "registry/storage/blob_backend.h"
+
+#define PAGE      512
+#define CHUNK     ((size_t)1 << 20)
+#define MARK      "backup.json"
+#define MARK_TEXT "{\"format\": 1, \"version\": \"" SHOAL_VERSION "\"}\n"
+
+static const struct json_field report_fields[] = {
+    JSON_FIELD(struct backup_report, blobs, "blobs", JSON_UINT, .flags = 0),
+    JSON_FIELD(struct backup_report, bytes, "bytes", JSON_UINT, .flags = 0),
+    JSON_FIELD(struct backup_report, copied, "copied", JSON_UINT, .flags = 0),
+    JSON_FIELD(struct backup_report, copied_bytes, "copied_bytes", JSON_UINT, .flags = 0),
+    JSON_FIELD(struct backup_report, missing, "missing", JSON_STRINGS, .flags = 0),
+    JSON_FIELD(struct backup_report, duration, "duration", JSON_DURATION, .flags = 0),
+    JSON_FIELD_END,
+};
+const struct json_record backup_report_record = {sizeof(struct backup_report), report_fields};
+
+struct copy {
+    struct blob_store *from, *to;
+    struct task_progress *progress;
+    struct backup_report *report;
+    struct error *error;
+};
+
+/* --- one blob --- */
+
+static int read_some(struct blob_source *source, uint64_t offset, void *ret_bytes,
+                     struct error *error)
+{
+    uint64_t left = source->size - offset;
+    size_t wanted = left < CHUNK ? (size_t)left : CHUNK;
+    ssize_t got;
+    if (source->kind == BLOB_SOURCE_FILE) {
+        do {
+            got = pread(source->descriptor, ret_bytes, wanted, (off_t)offset);
+        } while (got < 0 && errno == EINTR);
+    } else {
+        got = source->read(source->data, offset, ret_bytes, wanted);
+    }
+    if (got <= 0)
+        return error_set(error, ERROR_IO, "its bytes end at %llu of %llu",
+                         (unsigned long long)offset, (unsigned long long)source->size);
+    return (int)got;
+}
+
+static int copy_bytes(struct copy *copy, struct blob_source *source, struct blob_upload *upload,
+                      struct error *error)
+{
+    AUTO_FREE char *chunk = xmalloc(CHUNK);
+    for (uint64_t offset = 0; offset < source->size;) {
+        if (task_check(copy->progress, error) < 0)
+            return -1;
+        int got = read_some(source, offset, chunk, error);
+        if (got < 0 || blob_upload_write(upload, chunk, (size_t)got, error) < 0)
+            return -1;
+        offset += (uint64_t)got;
+        task_advance(copy->progress, (uint64_t)got);
+    }
+    return 0;
+}
+
+/* Through an upload of the other store's, which hashes, syncs and appears whole. */
+static int copy_source(struct copy *copy, const char *digest, struct blob_source *source,
+                       struct error *error)
+{
+    struct blob_upload *upload = NULL;
+    enum digest_algorithm algorithm;
+    digest_parse(digest, &algorithm);
+    if (blob_upload_create(copy->to, algorithm, &upload, error) < 0)
+        return -1;
+    int result = copy_bytes(copy, source, upload, error);
+    if (result == 0)
+        result = blob_upload_seal(upload, digest, error);
+    if (result == 0)
+        result = blob_upload_publish(upload, digest, error);
+    if (result < 0)
+        blob_upload_remove(upload, NULL);
+    blob_upload_close(upload);
+    return result;
+}
+
+/* Whether a failure is this blob's alone: then the others go on without it. */
+static bool is_of_the_blob(const struct error *error)
+{
+    return error->code == ERROR_NOT_FOUND || error->code == ERROR_SIGNATURE;
+}
+
+static int copy_blob(struct copy *copy, const char *digest)
+{
+    struct blob_source source = {.descriptor = -1};
+    struct error why = ERROR_INIT;
+    uint64_t size = 0, there;
+    int result = blob_store_fetch(copy->from, digest, BLOB_FETCH_READ, &source, &why);
+    if (result == 0) {
+        size = source.size;
+        bool is_there = blob_store_stat(copy->to, digest, &there, NULL) == 0 && there == size;
+        if (!is_there) {
+            result = copy_source(copy, digest, &source, &why);
+            copy->report->copied += result == 0;
+            copy->report->copied_bytes += result == 0 ? size : 0;
+        }
+        blob_source_release(&source);
+    }
+    if (result == 0) {
+        copy->report->blobs++;
+        copy->report->bytes += size;
+        return 0;
+    }
+    if (!is_of_the_blob(&why)) {
+        error_copy(copy->error, &why);
+        return error_wrap(copy->error, "blob %s", digest);
+    }
+    log_error("a blob could not be copied", "digest", digest, "error", why.message);
+    json_strings_add(&copy->report->missing, digest);
+    return 0;
+}
+
+/* Every blob that the metadata names. */
+static int copy_blobs(struct copy *copy, struct metadata *metadata)
+{
+    char last[DIGEST_ANY_MAX] = "";
+    size_t count;
+    int result;
+    do {
+        struct json_strings digests = {0};
+        result = metadata_list_digests(metadata, last, PAGE, &digests, copy->error);
+        for (size_t i = 0; result == 0 && i < digests.count; i++) {
+            result = task_check(copy->progress, copy->error);
+            if (result == 0)
+                result = copy_blob(copy, digests.items[i]);
+        }
+        count = digests.count;
+        if (count > 0)
+            memcpy(last, digests.items[count - 1], strlen(digests.items[count - 1]) + 1);
+        json_strings_release(&digests);
+    } while (result == 0 && count == PAGE);
+    return result;
+}
+
+/* --- there --- */
+
+static int open_target(const char *target, struct blob_store **ret_store, struct error *error)
+{
+    struct blob_backend *backend = NULL;
+    if (file_make_directory(target, 0700, error) < 0 ||
+        blob_files_open(target, &backend, error) < 0)
+        return -1;
+    return blob_store_open(target, backend, ret_store, error);
+}
+
+/* Keeps garbage collection away until it is closed. */
+static int hold_collections(const char *state, int *ret_descriptor, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/collect.lock", state);
+    AUTO_CLOSE int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (descriptor < 0)
+        return error_set_errno(error, errno, "open %s", path);
+    /* A collection holds it for a short while only. */
+    while (flock(descriptor, LOCK_SH) < 0) {
+        if (errno != EINTR)
+            return error_set_errno(error, errno, "lock %s", path);
+    }
+    *ret_descriptor = TAKE_DESCRIPTOR(descriptor);
+    return 0;
+}
+
+static int remove_mark(const char *mark, struct error *error)
+{
+    if (unlink(mark) < 0 && errno != ENOENT)
+        return error_set_errno(error, errno, "remove %s", mark);
+    return 0;
+}
+
+/* The snapshot first: what it names is there for as long as collections are held. What a client
+ * deletes meanwhile is missed, and said. */
+static int back_up_into(const struct backup_parts *parts, const char *target, struct copy *copy)
+{
+    AUTO_FREE char *database = xasprintf("%s/metadata.db", target);
+    AUTO_FREE char *mark = xasprintf("%s/" MARK, target);
+    if (remove_mark(mark, copy->error) < 0 ||
+        metadata_back_up(parts->metadata, database, copy->error) < 0 ||
+        copy_blobs(copy, parts->metadata) < 0)
+        return -1;
+    return file_write(mark, MARK_TEXT, strlen(MARK_TEXT), 0600, copy->error);
+}
+
+int backup_run(const struct backup_parts *parts, const char *target, struct task_progress *progress,
+               struct backup_report *ret_report, struct error *error)
+{
+    uint64_t started = clock_monotonic_ms(clock_system());
+    AUTO_CLOSE int lock = -1;
+    struct blob_store *store = NULL;
+    *ret_report = (struct backup_report){0};
+    if (target[0] != '/')
+        return error_set(error, ERROR_INVALID, "\"%s\" is no absolute path", target);
+    if (hold_collections(parts->state, &lock, error) < 0 || open_target(target, &store, error) < 0)
+        return -1;
+    struct copy copy = {parts->blobs, store, progress, ret_report, error};
+    int result = back_up_into(parts, target, &copy);
+    blob_store_close(store);
+    ret_report->duration = clock_monotonic_ms(clock_system()) - started;
+    return result;
+}
+
+/* --- and back --- */
+
+static int check_source(const char *source, struct error *error)
+{
+    AUTO_FREE char *mark = xasprintf("%s/" MARK, source);
+    if (access(mark, R_OK) == 0)
+        return 0;
+    return error_set(error, ERROR_NOT_FOUND, "%s holds no complete backup: %s is not there", source,
+                     mark);
+}
+
+/* The metadata's own copy, so that opening it changes nothing in the backup. */
+static int copy_file(const char *from, const char *to, struct error *error)
+{
+    AUTO_CLOSE int source = open(from, O_RDONLY | O_CLOEXEC);
+    AUTO_CLOSE int target = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    AUTO_FREE char *chunk = xmalloc(CHUNK);
+    if (source < 0 || target < 0)
+        return error_set_errno(error, errno, "copy %s to %s", from, to);
+    for (;;) {
+        ssize_t got = read(source, chunk, CHUNK);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set_errno(error, errno, "read %s", from);
+        if (got == 0)
+            break;
+        if (file_write_all(target, chunk, (size_t)got, error) < 0)
+            return -1;
+    }
+    return fsync(target) < 0 ? error_set_errno(error, errno, "sync %s", to) : 0;
+}
+
+static int publish_database(const char *partial, const char *database, struct error *error)
+{
+    if (rename(partial, database) < 0)
+        return error_set_errno(error, errno, "rename %s to %s", partial, database);
+    AUTO_FREE char *folder = xstrndup(database, (size_t)(strrchr(database, '/') - database));
+    return file_sync_directory(folder, error);
+}
+
+static int restore_blobs(const char *partial, struct copy *copy)
+{
+    struct metadata *metadata = NULL;
+    if (metadata_open(partial, &metadata, copy->error) < 0)
+        return -1;
+    int result = copy_blobs(copy, metadata);
+    metadata_close(metadata); /* its write-ahead log goes into the file */
+    return result;
+}
+
+int backup_restore(const char *source, struct blob_store *blobs, const char *database,
+                   struct task_progress *progress, struct backup_report *ret_report,
+                   struct error *error)
+{
+    uint64_t started = clock_monotonic_ms(clock_system());
+    AUTO_FREE char *from = xasprintf("%s/metadata.db", source);
+    AUTO_FREE char *partial = xasprintf("%s.restored", database);
+    struct blob_store *store = NULL;
+    *ret_report = (struct backup_report){0};
+    if (check_source(source, error) < 0 || open_target(source, &store, error) < 0)
+        return -1;
+    struct copy copy = {store, blobs, progress, ret_report, error};
+    int result = copy_file(from, partial, error);
+    if (result == 0)
+        result = restore_blobs(partial, &copy);
+    if (result == 0)
+        result = publish_database(partial, database, error);
+    blob_store_close(store);
+    ret_report->duration = clock_monotonic_ms(clock_system()) - started;
+    return result;
+}

@@ -1,0 +1,17 @@
+/* How the commands of shoal-registry reach one that runs: HTTP on <state>/control.sock, which only
+ * the registry's own user may open.
+ *
+ *   POST /tasks/TASK?dry_run=1&untagged=1&rate=BYTES&target=DIR   runs it, answers with its report
+ *   GET  /tasks                                                  what is under way
+ *
+ * Errors have the project's form. */
+#pragma once
+
+#include "lib/http_server.h"
+#include "registry/upkeep/upkeep.h"
+
+/* "<state>/control.sock"; the caller frees it. */
+char *control_path(const char *state);
+/* The upkeep outlives the server. */
+int control_listen(const char *state, struct upkeep *upkeep, struct http_server **ret_server,
+                   struct error *error);

@@ -1,0 +1,157 @@
+#!/bin/bash
+# What keeps a registry in order over the years: garbage collection, retention, scrub, backup,
+# restore; by the registry that runs, and without one.
+here=$(dirname "$0")
+# shellcheck source=tests/integration/lib.sh
+. "$here/lib.sh"
+# shellcheck source=tests/integration/registry_functions.bash
+. "$here/registry_functions.bash"
+cd "$work" || exit 1
+registry=$BUILD/bin/shoal-registry
+printf '{}' >config
+head -c 100000 /dev/urandom >kernel
+write_manifest manifest config kernel
+
+push_image() { # REPOSITORY TAG SEED: an image of its own
+    printf '{"n": "%s"}' "$3" >"config.$3" && head -c 20000 /dev/urandom >"kernel.$3" &&
+        write_manifest "manifest.$3" "config.$3" "kernel.$3" && push_blob "$1" "config.$3" &&
+        push_blob "$1" "kernel.$3" && put_manifest 201 "$1" "$2" "manifest.$3"
+}
+
+# --- retention ---
+cat >settings.json <<JSON
+{"collection": {"grace": "1ms", "every": "0s"},
+ "policies": [{"repositories": ["kept/**"], "immutable": ["v*"], "retention": {"keep_last": 1}},
+              {"repositories": ["small"], "quota": "50Ki"}]}
+JSON
+start_registry registry "$work/registry" --config settings.json
+tags_of() { http 200 "$url/v2/$1/tags/list" && jq -c .tags body; }
+retain() {
+    push_image kept/app old 1 && push_image kept/app v1 2 && push_image kept/app mid 3 &&
+        push_image kept/app new 4 && push_image other/app old 5 &&
+        "$registry" retain --state registry --dry-run && [ "$(tags_of kept/app)" = '["mid","new","old","v1"]' ] &&
+        "$registry" retain --state registry -o json >report &&
+        jq -e '.tags == 2 and .kept == 2 and .manifests.count == 2' report &&
+        [ "$(tags_of kept/app)" = '["new","v1"]' ] && [ "$(tags_of other/app)" = '["old"]' ] &&
+        http 404 "$url/v2/kept/app/manifests/$(digest_of manifest.1)"
+}
+check retention_keeps_the_last_and_the_immutable retain
+
+signed() { # an image with a signature by tag and one by subject, which go with it
+    local digest
+    digest=$(digest_of manifest.6)
+    write_manifest by-subject config.6 kernel.6 \
+        "\"subject\": {\"mediaType\": \"$manifest_type\", \"digest\": \"$digest\", \"size\": 1}"
+    write_manifest by-tag config.6 kernel.6 '"annotations": {"by": "tag"}'
+    put_manifest 201 kept/signed "$(digest_of by-subject)" by-subject &&
+        put_manifest 201 kept/signed "${digest/:/-}.sig" by-tag
+}
+retain_signed() {
+    push_image kept/signed one 6 && signed && push_image kept/signed two 7 &&
+        "$registry" retain --state registry &&
+        [ "$(tags_of kept/signed)" = '["two"]' ] &&
+        http 404 "$url/v2/kept/signed/manifests/$(digest_of manifest.6)" &&
+        http 404 "$url/v2/kept/signed/manifests/$(digest_of by-subject)" &&
+        http 404 "$url/v2/kept/signed/manifests/$(digest_of by-tag)"
+}
+check signatures_go_with_what_they_sign retain_signed
+
+# --- garbage collection by command ---
+collect() {
+    sleep 0.1
+    "$registry" gc --state registry --dry-run -o json >report &&
+        jq -e '.dry_run and .blobs.count >= 6' report &&
+        http 200 "$url/v2/kept/app/blobs/$(digest_of kernel.1)" &&
+        sleep 0.1 && "$registry" gc --state registry >text && grep -q 'blobs that no manifest' text &&
+        http 404 "$url/v2/kept/app/blobs/$(digest_of kernel.1)" &&
+        [ ! -e "registry/blobs/sha256/$(sha256sum kernel.1 | cut -c1-2)/$(sha256sum kernel.1 | cut -d' ' -f1)" ] &&
+        http 200 "$url/v2/kept/app/blobs/$(digest_of kernel.4)"
+}
+check garbage_is_collected_when_told collect
+
+# --- scrub ---
+path_of_blob() { # FILE [STATE]
+    local hex
+    hex=$(sha256sum "$1" | cut -d' ' -f1)
+    echo "${2:-registry}/blobs/sha256/${hex:0:2}/$hex"
+}
+scrub_clean() { "$registry" scrub --state registry --rate 100Mi >text && grep -q 'All is as it should be' text; }
+check a_sound_store_is_said_to_be scrub_clean
+damage() {
+    printf 'X' | dd of="$(path_of_blob kernel.4)" bs=1 seek=100 conv=notrunc 2>/dev/null
+    rm "$(path_of_blob kernel.5)"
+    expect a_dry_scrub_finds_the_damage 1 'left in place' "$registry" scrub --state registry --dry-run
+    expect a_scrub_finds_the_damage 1 "$(digest_of kernel.4)" "$registry" scrub --state registry
+    ls registry/quarantine/"sha256-$(sha256sum kernel.4 | cut -d' ' -f1)".*
+}
+check what_is_damaged_is_put_away damage
+missing() { "$registry" scrub --state registry -o json >report; jq -e ".missing | index(\"$(digest_of kernel.5)\")" report; }
+check what_is_missing_is_named missing
+mended() {
+    http 404 "$url/v2/kept/app/blobs/$(digest_of kernel.4)" && push_blob kept/app kernel.4 &&
+        push_blob other/app kernel.5 && http 200 "$url/v2/kept/app/blobs/$(digest_of kernel.4)" &&
+        body_is kernel.4 && "$registry" scrub --state registry
+}
+check pushing_again_mends mended
+
+# --- backup and restore ---
+back_up() {
+    "$registry" backup --state registry --to copy >text && grep -q '^Backup: ' text &&
+        [ -f copy/backup.json ] && push_image other/app second 8 &&
+        "$registry" backup --state registry --to copy -o json >report &&
+        jq -e '.copied == 2 and (.missing | length) == 0' report
+}
+check a_backup_of_a_running_registry_grows back_up
+push_apart() { # NUMBER: with answers in a folder of its own
+    local work=$work/b$1
+    mkdir "$work" && cd "$work" && push_image busy "t$1" "$1"
+}
+backup_during_push() { # pushes that run meanwhile are whole in it, or not there
+    local i pids=''
+    for i in 20 21 22 23; do
+        push_apart "$i" >/dev/null &
+        pids="$pids $!"
+    done
+    "$registry" backup --state registry --to "$work/busy" || return 1
+    for i in $pids; do wait "$i" || return 1; done
+    "$registry" restore --from busy --state "$work/busy-restored" &&
+        "$registry" scrub --state "$work/busy-restored"
+}
+check a_backup_under_pushes_is_sound backup_during_push
+kill_registry TERM
+expect a_restore_over_a_registry_is_refused 1 'holds a registry already' \
+    "$registry" restore --from copy --state registry
+expect a_folder_that_is_no_backup_is_refused 1 'no complete backup' \
+    "$registry" restore --from registry --state nowhere
+printf 'Y' | dd of="$(path_of_blob config.8 copy)" bs=1 conv=notrunc 2>/dev/null
+expect a_damaged_backup_is_said 1 'gone or damaged' "$registry" restore --from copy --state damaged
+cp config.8 "$(path_of_blob config.8 copy)"
+restore() {
+    "$registry" restore --from copy --state restored && start_registry restored &&
+        [ "$(tags_of kept/app)" = '["new","v1"]' ] && http 200 "$url/v2/kept/app/manifests/new" &&
+        body_is manifest.4 && http 200 "$url/v2/kept/app/blobs/$(digest_of kernel.4)" &&
+        body_is kernel.4 && http 200 "$url/v2/other/app/manifests/second" && body_is manifest.8
+}
+check a_restored_registry_has_it_all restore
+kill_registry TERM
+
+# --- without a registry that runs ---
+without() {
+    "$registry" gc --state restored --config settings.json -o json >report &&
+        "$registry" scrub --state restored && "$registry" retain --state restored --config settings.json &&
+        "$registry" backup --state restored --to "$work/offline" && [ -f offline/backup.json ]
+}
+check all_of_it_works_without_a_running_registry without
+expect a_state_that_is_none_is_refused 1 'holds no registry' "$registry" gc --state /tmp/none
+expect a_backup_needs_a_target 2 '\-\-to DIR' "$registry" backup --state restored
+expect a_wrong_rate_is_2 2 'no size' "$registry" scrub --rate fast
+expect an_unknown_command_is_2 2 'no command "clean"' "$registry" clean
+help_of_all() {
+    local command
+    for command in serve gc retain scrub backup restore; do
+        "$registry" $command --help | grep -q "^usage: shoal-registry" || return 1
+    done
+}
+check every_command_explains_itself help_of_all
+no_socket_left() { [ ! -e restored/control.sock ] && [ ! -e registry/control.sock ]; }
+check no_socket_is_left no_socket_left
