@@ -109,3 +109,27 @@ listed_tags() {
 check podman_lists_the_tags listed_tags
 found() { pod search --tls-verify=false --format '{{.Name}}' "$host/mul" | grep -x "$host/default/multi"; }
 check podman_finds_a_repository found
+
+# --- a registry that asks who is there, over TLS ---
+kill_registry TERM
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem \
+    -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>/dev/null
+printf 'secret' | "$BUILD/bin/shoal-registry" passwd --file users --cost 4 alice >passwd.out 2>&1
+start_registry closed "$work/closed" --htpasswd "$work/users" --tls-cert "$work/cert.pem" --tls-key "$work/key.pem"
+host=${url#https://}
+mkdir -p "trusted/$host" && cp cert.pem "trusted/$host/ca.crt"
+echo '{}' >auth.json
+auth=(--cert-dir "$work/trusted/$host" --authfile "$work/auth.json")
+log_in() { printf '%s' "$1" | pod login "${auth[@]}" --username alice --password-stdin "$host"; }
+pod tag "$(pod images -q --no-trunc | head -n 1)" "$host/default/secret:1"
+expect a_push_without_a_login_is_refused 125 'unauthorized|authentication required' \
+    pod push -q "${auth[@]}" "$host/default/secret:1"
+expect a_wrong_password_is_no_login 125 'invalid username/password|unauthorized' log_in wrong
+expect the_right_one_is 0 'Login Succeeded' log_in secret
+check a_push_after_the_login pod push -q "${auth[@]}" "$host/default/secret:1"
+pull_logged_in() { forget_all && pod pull -q "${auth[@]}" "$host/default/secret:1"; }
+check a_pull_after_the_login pull_logged_in
+check logout pod logout --authfile "$work/auth.json" "$host"
+forget_all
+expect a_pull_after_the_logout_is_refused 125 'unauthorized|authentication required' \
+    pod pull -q "${auth[@]}" "$host/default/secret:1"
