@@ -122,7 +122,7 @@ echo '{}' >auth.json
 auth=(--cert-dir "$work/trusted/$host" --authfile "$work/auth.json")
 log_in() { printf '%s' "$1" | pod login "${auth[@]}" --username alice --password-stdin "$host"; }
 pod tag "$(pod images -q --no-trunc | head -n 1)" "$host/default/secret:1"
-expect a_push_without_a_login_is_refused 125 'unauthorized|authentication required' \
+expect a_push_without_a_login_is_refused 125 'denied|unauthorized|authentication required' \
     pod push -q "${auth[@]}" "$host/default/secret:1"
 expect a_wrong_password_is_no_login 125 'invalid username/password|unauthorized' log_in wrong
 expect the_right_one_is 0 'Login Succeeded' log_in secret
