@@ -131,7 +131,7 @@ const char *http_request_header(const struct http_request *request, const char *
 /* The tag of its route. */
 int http_request_tag(const struct http_request *request);
 /* Who sent it: a numeric address, "" on a UNIX socket. */
-const char *http_request_peer(struct http_request *request);
+const char *http_request_peer(const struct http_request *request);
 /* The common name of the client's certificate, verified; NULL: it showed none. */
 const char *http_request_certificate_name(const struct http_request *request);
 /* Who it turned out to be; copied. Before that NULL. */

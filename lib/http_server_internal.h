@@ -26,9 +26,12 @@ struct text_pairs {
     struct text_pair {
         char *name;
         char *value; /* in the name's memory, behind it */
+        bool is_own; /* the name's memory; else it is in `first` */
     } * items;
     size_t count;
     size_t capacity;
+    char *first; /* memory for the first pairs and their texts */
+    size_t used; /* of it */
 };
 
 void text_pairs_add(struct text_pairs *pairs, const char *name, const char *value);
@@ -41,8 +44,8 @@ void text_pairs_finish(struct text_pairs *pairs);
 #define TARGET_QUERY_MAX    64
 
 struct http_target {
-    char *path; /* decoded */
-    char *segment_bytes;
+    char *path;                          /* decoded */
+    char *segment_bytes;                 /* in path's memory, behind it */
     char *segments[TARGET_SEGMENTS_MAX]; /* in segment_bytes, where path has them */
     size_t segment_count;
     struct text_pairs query;
@@ -109,6 +112,7 @@ struct http_connection {
     char problem[256]; /* why the certificate is not good */
     int descriptor;
     struct http_address address;
+    char peer[INET6_ADDRSTRLEN];   /* numeric; "" on a UNIX socket */
     bool is_refused;               /* its address has too many: every request is answered 503 */
     atomic_int phase;              /* enum http_phase */
     atomic_uint requests;          /* that ended */
@@ -244,7 +248,8 @@ struct http_request {
     struct http_server *server;        /* NULL once libmicrohttpd is through with it */
     struct MHD_Connection *connection; /* likewise */
     struct http_connection *client;    /* likewise */
-    const struct http_route *route;    /* NULL when none matched */
+    char peer[INET6_ADDRSTRLEN];
+    const struct http_route *route; /* NULL when none matched */
     char *raw_target;
     char *method;
     struct http_target target;
@@ -257,8 +262,6 @@ struct http_request {
     uint64_t received;
     uint64_t streamed; /* of an ANSWER_STREAM */
     struct timespec started;
-    char peer[INET6_ADDRSTRLEN];
-    bool has_peer;
     char *user;
     uint64_t dropped; /* of a body that nobody wants, after the answer went out */
     struct buffer body;

@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
@@ -50,19 +49,8 @@ int http_request_tag(const struct http_request *request)
     return request->route->tag;
 }
 
-const char *http_request_peer(struct http_request *request)
+const char *http_request_peer(const struct http_request *request)
 {
-    if (request->has_peer || request->connection == NULL)
-        return request->peer;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    if (info != NULL && info->client_addr->sa_family == AF_INET)
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)info->client_addr)->sin_addr,
-                  request->peer, sizeof request->peer);
-    else if (info != NULL && info->client_addr->sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr,
-                  request->peer, sizeof request->peer);
-    request->has_peer = true;
     return request->peer;
 }
 
@@ -169,6 +157,7 @@ void *http_request_on_target(void *data, const char *target, struct MHD_Connecti
     request->server = server;
     request->connection = connection;
     request->client = info->socket_context;
+    memcpy(request->peer, request->client->peer, sizeof request->peer);
     request->raw_target = xstrdup(target);
     request->answer.descriptor = -1;
     if (server->on_finished != NULL)

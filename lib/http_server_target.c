@@ -5,17 +5,48 @@
 #include "lib/http_server_internal.h"
 #include "lib/xalloc.h"
 
-void text_pairs_add(struct text_pairs *pairs, const char *name, const char *value)
+#define FIRST_PAIRS ((size_t)8)
+#define FIRST_BYTES ((size_t)512)
+
+/* Most requests have all they say of one kind in one allocation: the first pairs, and behind them
+ * the first texts. More get their own. */
+static void make_place(struct text_pairs *pairs)
 {
-    if (pairs->count == pairs->capacity) {
-        pairs->capacity = pairs->capacity > 0 ? pairs->capacity * 2 : 8;
+    if (pairs->first == NULL) {
+        pairs->first = xmalloc(FIRST_PAIRS * sizeof *pairs->items + FIRST_BYTES);
+        pairs->items = (struct text_pair *)(void *)pairs->first;
+        pairs->capacity = FIRST_PAIRS;
+        pairs->used = FIRST_PAIRS * sizeof *pairs->items;
+    } else if (pairs->count == FIRST_PAIRS && pairs->capacity == FIRST_PAIRS) {
+        struct text_pair *items = xreallocarray(NULL, FIRST_PAIRS * 4, sizeof *items);
+        memcpy(items, pairs->items, FIRST_PAIRS * sizeof *items);
+        pairs->items = items;
+        pairs->capacity = FIRST_PAIRS * 4;
+    } else if (pairs->count == pairs->capacity) {
+        pairs->capacity *= 2;
         pairs->items = xreallocarray(pairs->items, pairs->capacity, sizeof *pairs->items);
     }
-    size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
-    char *both = xmalloc(name_size + value_size);
-    memcpy(both, name, name_size);
-    memcpy(both + name_size, value, value_size);
-    pairs->items[pairs->count++] = (struct text_pair){both, both + name_size};
+}
+
+static void add(struct text_pairs *pairs, const char *name, size_t name_length, const char *value,
+                size_t value_length)
+{
+    make_place(pairs);
+    size_t size = name_length + 1 + value_length + 1;
+    bool fits = size <= FIRST_PAIRS * sizeof *pairs->items + FIRST_BYTES - pairs->used;
+    char *both = fits ? pairs->first + pairs->used : xmalloc(size);
+    if (fits)
+        pairs->used += size;
+    memcpy(both, name, name_length);
+    both[name_length] = '\0';
+    memcpy(both + name_length + 1, value, value_length);
+    both[size - 1] = '\0';
+    pairs->items[pairs->count++] = (struct text_pair){both, both + name_length + 1, !fits};
+}
+
+void text_pairs_add(struct text_pairs *pairs, const char *name, const char *value)
+{
+    add(pairs, name, strlen(name), value, strlen(value));
 }
 
 const char *text_pairs_get(const struct text_pairs *pairs, const char *name)
@@ -38,9 +69,13 @@ const char *text_pairs_get_caseless(const struct text_pairs *pairs, const char *
 
 void text_pairs_finish(struct text_pairs *pairs)
 {
-    for (size_t i = 0; i < pairs->count; i++)
-        free(pairs->items[i].name); /* and the value behind it */
-    free(pairs->items);
+    for (size_t i = 0; i < pairs->count; i++) {
+        if (pairs->items[i].is_own)
+            free(pairs->items[i].name); /* and the value behind it */
+    }
+    if (pairs->capacity > FIRST_PAIRS)
+        free(pairs->items);
+    free(pairs->first);
     *pairs = (struct text_pairs){0};
 }
 
@@ -106,7 +141,7 @@ static int parse_path(const char *raw, size_t length, struct http_target *target
                       struct error *error)
 {
     const char *end = raw + length;
-    char *to = target->path = xmalloc(length + 1);
+    char *to = target->path = xmalloc(2 * (length + 1));
     for (const char *from = raw; from < end;) {
         const char *segment = from + 1;
         from = memchr(segment, '/', (size_t)(end - segment));
@@ -124,7 +159,7 @@ static int parse_path(const char *raw, size_t length, struct http_target *target
     }
     *to++ = '\0';
     /* The segments are the path's bytes once more, ended by NULs instead of slashes. */
-    target->segment_bytes = xmemdup(target->path, (size_t)(to - target->path));
+    target->segment_bytes = memcpy(to, target->path, (size_t)(to - target->path));
     for (size_t i = 0; i < target->segment_count; i++) {
         target->segments[i] = target->segment_bytes + (target->segments[i] - target->path);
         target->segments[i][-1] = '\0';
@@ -164,7 +199,6 @@ int http_target_parse(const char *raw, struct http_target *ret_target, struct er
 
 void http_target_finish(struct http_target *target)
 {
-    free(target->segment_bytes);
     free(target->path);
     text_pairs_finish(&target->query);
     *target = (struct http_target){0};
@@ -230,9 +264,8 @@ bool http_target_matches(const struct http_target *target, const struct http_pat
             size_t first = (size_t)(target->segments[at] - target->segment_bytes);
             const char *last = target->segments[end - 1];
             size_t behind = (size_t)(last - target->segment_bytes) + strlen(last);
-            AUTO_FREE char *name = xstrndup(segment->text, segment->length);
-            AUTO_FREE char *value = xstrndup(target->path + first, behind - first);
-            text_pairs_add(ret_parameters, name, value);
+            add(ret_parameters, segment->text, segment->length, target->path + first,
+                behind - first);
         }
         at = end;
     }

@@ -27,13 +27,21 @@
 static void read_address(const struct sockaddr *address, struct http_address *ret_address)
 {
     *ret_address = (struct http_address){0};
-    if (address == NULL)
-        return;
     ret_address->family = address->sa_family;
     if (address->sa_family == AF_INET)
         memcpy(ret_address->bytes, &((const struct sockaddr_in *)address)->sin_addr, 4);
     else if (address->sa_family == AF_INET6)
         memcpy(ret_address->bytes, &((const struct sockaddr_in6 *)address)->sin6_addr, 8);
+}
+
+static void write_peer(const struct sockaddr *address, char *ret_peer)
+{
+    if (address->sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, ret_peer,
+                  INET6_ADDRSTRLEN);
+    else if (address->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, ret_peer,
+                  INET6_ADDRSTRLEN);
 }
 
 /* Locked. */
@@ -73,9 +81,12 @@ void http_watch_add(struct http_watch *watch, struct http_connection *connection
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     connection->descriptor = info != NULL ? info->connect_fd : -1;
     info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    read_address(info != NULL ? info->client_addr : NULL, &connection->address);
+    if (info != NULL && info->client_addr != NULL) {
+        read_address(info->client_addr, &connection->address);
+        write_peer(info->client_addr, connection->peer);
+    }
     pthread_mutex_lock(&watch->lock);
-    connection->is_refused = watch->per_address > 0 && connection->address.family != AF_UNIX &&
+    connection->is_refused = watch->per_address > 0 && connection->peer[0] != '\0' &&
                              count_connections(watch, &connection->address) >= watch->per_address;
     LIST_INSERT_HEAD(&watch->connections, connection, link);
     pthread_mutex_unlock(&watch->lock);

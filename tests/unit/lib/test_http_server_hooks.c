@@ -166,6 +166,27 @@ static void each_request_is_reported(void **state)
     harness_close(&harness);
 }
 
+static void all_values_of_a_long_query_are_seen(void **state)
+{
+    (void)state;
+    struct harness harness;
+    struct notes notes;
+    struct result result = {0};
+    open_server(&harness, &notes);
+    AUTO_FREE char *path = xasprintf("/plain/a?long=%0600d", 0);
+    char expected[128] = "";
+    for (int i = 0; i < 20; i++) {
+        AUTO_FREE char *before = path;
+        path = xasprintf("%s&tag=%d", before, i);
+        snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%d;", i);
+    }
+    harness_fetch(&harness, (struct http_client_request){0}, path, &result);
+    assert_int_equal(result.status, 200);
+    assert_string_equal(notes.values, expected);
+    result_clear(&result);
+    harness_close(&harness);
+}
+
 static void who_is_not_admitted_is_not_heard(void **state)
 {
     (void)state;
@@ -322,6 +343,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_request_is_reported),
+        cmocka_unit_test(all_values_of_a_long_query_are_seen),
         cmocka_unit_test(who_is_not_admitted_is_not_heard),
         cmocka_unit_test(shared_bytes_are_released_once),
         cmocka_unit_test(a_reader_gives_a_body_of_known_length),
