@@ -1,6 +1,6 @@
 /* shoal-registry passwd: users of the htpasswd file. */
-#include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -75,24 +75,37 @@ static int read_options(int argc, char **argv, struct passwd_options *values)
     return 0;
 }
 
+static void be_interrupted(int number)
+{
+    (void)number;
+}
+
+/* Ctrl-C ends the reading, not the process while the terminal shows nothing. */
+static char *read_unseen(char *ret_line, size_t size)
+{
+    struct termios before, quiet;
+    struct sigaction interrupted = {.sa_handler = be_interrupted}, as_it_was;
+    tcgetattr(STDIN_FILENO, &before);
+    quiet = before;
+    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    sigaction(SIGINT, &interrupted, &as_it_was);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+    char *line = fgets(ret_line, (int)size, stdin);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+    sigaction(SIGINT, &as_it_was, NULL);
+    fputc('\n', stderr);
+    return line;
+}
+
 /* Without its line end; the caller wipes it. */
 static int read_line(const char *prompt, char *ret_line, size_t size, struct error *error)
 {
-    struct termios before, quiet;
-    bool is_terminal = tcgetattr(STDIN_FILENO, &before) == 0;
-    if (is_terminal) {
+    bool is_terminal = isatty(STDIN_FILENO);
+    if (is_terminal)
         fputs(prompt, stderr);
-        quiet = before;
-        quiet.c_lflag &= ~(tcflag_t)ECHO;
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-    }
-    char *line = fgets(ret_line, (int)size, stdin);
-    if (is_terminal) {
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-        fputc('\n', stderr);
-    }
+    char *line = is_terminal ? read_unseen(ret_line, size) : fgets(ret_line, (int)size, stdin);
     if (line == NULL)
-        return error_set(error, ERROR_INVALID, "no password on the standard input");
+        return error_set(error, ERROR_INVALID, "no password was given: nothing was changed");
     ret_line[strcspn(ret_line, "\r\n")] = '\0';
     return 0;
 }

@@ -229,3 +229,15 @@ kill_registry TERM
 start_registry simple "$work/simple" --htpasswd users
 check users_may_everything http 202 "${as_ann[@]}" -X POST "$url/v2/x/blobs/uploads/"
 check others_nothing http 401 "$url/v2/x/tags/list"
+kill_registry TERM
+
+# --- by TLS the challenge leads there by TLS ---
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+    -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout tls.key -out tls.crt 2>/dev/null
+start_registry secure "$work/secure" --htpasswd users --tls-cert tls.crt --tls-key tls.key
+url=https://${url#*://}
+check the_challenge_has_https challenged '' --cacert tls.crt "$url/v2/"
+login_by_tls() {
+    mkdir -p certs && cp tls.crt certs/ca.crt && skopeo login --cert-dir certs -u ann -p ann-secret "${url#https://}"
+}
+if command -v skopeo >/dev/null; then check skopeo_logs_in_by_tls login_by_tls; fi

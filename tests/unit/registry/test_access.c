@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -400,6 +402,44 @@ static void a_reload_that_fails_changes_nothing(void **state)
     access_destroy(access);
 }
 
+enum { ROUNDS = 300 };
+
+/* Known good all the time, whatever is read again meanwhile. */
+static void *ask_often(void *data)
+{
+    struct access *access = data;
+    size_t wrong = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        wrong += judge(access, basic("ci", "ci!"), ACCESS_PUSH, "team/web") != ACCESS_ALLOWED;
+        wrong += judge(access, bearer(access, "ann", "repository:a:push"), ACCESS_PUSH, "a") !=
+                 ACCESS_ALLOWED;
+        wrong += judge(access, NULL, ACCESS_PULL, "public/a") != ACCESS_ALLOWED;
+    }
+    return (void *)wrong;
+}
+
+static void many_threads_ask_while_it_is_read_again(void **state)
+{
+    (void)state;
+    struct access *access = open_with_rules();
+    struct access_settings settings;
+    AUTO_FREE char *json =
+        xasprintf("{\"htpasswd\": \"%s\", %s", access->users_path, some_rules + 1);
+    pthread_t threads[4];
+    void *wrong;
+    decode_settings(json, &settings);
+    for (size_t i = 0; i < ARRAY_LENGTH(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_often, access), 0);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(access_reload(access, &settings, NULL), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(threads); i++) {
+        pthread_join(threads[i], &wrong);
+        assert_null(wrong);
+    }
+    json_record_release(&access_settings_record, &settings);
+    access_destroy(access);
+}
+
 static void a_challenge_says_where_and_what(void **state)
 {
     (void)state;
@@ -477,6 +517,7 @@ int main(void)
         cmocka_unit_test(a_token_opens_what_it_grants_while_the_rules_allow_it),
         cmocka_unit_test(a_name_that_no_repository_has_is_for_the_route),
         cmocka_unit_test(a_reload_that_fails_changes_nothing),
+        cmocka_unit_test(many_threads_ask_while_it_is_read_again),
         cmocka_unit_test(a_challenge_says_where_and_what),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
