@@ -153,7 +153,12 @@ static bool verify(struct http_connection *connection, gnutls_session_t session,
 {
     unsigned status = 0;
     gnutls_datum_t text = {0};
-    int result = gnutls_certificate_verify_peers2(session, &status);
+    /* The same authority may have signed servers' certificates, which name nobody as a client. */
+    gnutls_typed_vdata_st purpose = {
+        .type = GNUTLS_DT_KEY_PURPOSE_OID,
+        .data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT,
+    };
+    int result = gnutls_certificate_verify_peers(session, &purpose, 1, &status);
     if (result == 0 && status == 0) {
         if (read_name(certificate, connection->name, sizeof connection->name))
             return true;

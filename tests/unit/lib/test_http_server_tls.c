@@ -29,14 +29,14 @@ static void make_authority(const char *name)
         name, name, name);
 }
 
-static void make_certificate(const char *name, const char *authority)
+static void make_certificate(const char *name, const char *authority, const char *purpose)
 {
     run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=%s"
         " -keyout %s.key -out %s.csr &&"
-        " printf 'subjectAltName=IP:127.0.0.1' >%s.ext &&"
+        " printf 'subjectAltName=IP:127.0.0.1\\n%s' >%s.ext &&"
         " openssl x509 -req -in %s.csr -CA %s.crt -CAkey %s.key -CAcreateserial -days 2"
         " -extfile %s.ext -out %s.crt",
-        name, name, name, name, name, authority, authority, name, name);
+        name, name, name, purpose, name, name, authority, authority, name, name);
 }
 
 static char *path_of(const char *name)
@@ -166,6 +166,8 @@ static void a_required_certificate_must_be_there_and_good(void **state)
     curl(&fixture, "--cert mallory.crt --key mallory.key", "403");
     curl(&fixture, "--cert mallory.crt --key mallory.key", "NOT trusted");
     curl(&fixture, "-X PUT --data-binary @large", "403");
+    curl(&fixture, "--cert robot.crt --key robot.key", "hello robot 200");
+    curl(&fixture, "--cert shop.crt --key shop.key", "403"); /* it is a server's */
     stop(&fixture);
 }
 
@@ -265,10 +267,12 @@ static int make_certificates(void **state)
         return -1;
     make_authority("ca");
     make_authority("other");
-    make_certificate("server", "ca");
-    make_certificate("alice", "ca");
-    make_certificate("mallory", "other");
-    make_certificate("second", "other");
+    make_certificate("server", "ca", "");
+    make_certificate("alice", "ca", "");
+    make_certificate("robot", "ca", "extendedKeyUsage=clientAuth");
+    make_certificate("shop", "ca", "extendedKeyUsage=serverAuth");
+    make_certificate("mallory", "other", "");
+    make_certificate("second", "other", "");
     return 0;
 }
 
