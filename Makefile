@@ -23,14 +23,18 @@ BUILD   ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 PREFIX  ?= /usr/local
 
 PACKAGES := libuv libmicrohttpd gnutls sqlite3 json-c libcurl yaml-0.1 libcrypto libcrypt
+REGISTRY_PACKAGES := libxml-2.0
 HOST_PACKAGES := libvirt libvirt-qemu libnl-route-3.0 libnftables
 
 DEBIAN_PACKAGES := \
 	build-essential clang clang-format cppcheck shellcheck pkg-config dpkg-dev libclang-rt-14-dev \
 	libuv1-dev libmicrohttpd-dev libgnutls28-dev libsqlite3-dev libjson-c-dev libcurl4-openssl-dev libyaml-dev \
 	libssl-dev libcrypt-dev libvirt-dev libvirt-daemon libvirt-daemon-driver-qemu \
+	libxml2-dev \
 	libnl-3-dev libnl-route-3-dev libnftables-dev libcmocka-dev \
 	qemu-system-x86 haproxy skopeo podman iproute2 procps curl jq socat openssl ca-certificates git
+# For the tests' S3 server; only where no Node.js from elsewhere is there.
+NODE_PACKAGES := nodejs npm
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wformat=2 -Wvla -Wundef -Wwrite-strings -Wpointer-arith \
@@ -47,8 +51,9 @@ CFLAGS_ALL = -std=c17 $(WARNINGS) $(OPTIMIZE) $(HARDENING) $(CFLAGS)
 LINK = $(CC) -pie $(LDFLAGS) -Wl,-z,relro,-z,now
 
 # pkg-config is asked once, and only by targets that compile.
-PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) $(HOST_PACKAGES)))$(PKG_CFLAGS)
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) $(REGISTRY_PACKAGES) $(HOST_PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)) -lpthread)$(PKG_LIBS)
+REGISTRY_LIBS = $(eval REGISTRY_LIBS := $(shell pkg-config --libs $(REGISTRY_PACKAGES)))$(REGISTRY_LIBS)
 HOST_LIBS  = $(eval HOST_LIBS := $(shell pkg-config --libs $(HOST_PACKAGES)))$(HOST_LIBS)
 
 sources = $(sort $(wildcard $(addsuffix /*.c,$(1))))
@@ -84,6 +89,7 @@ $(BUILD)/bin/shoal-registry: $(call objects,registry/main.c $(REGISTRY_SOURCES))
 $(BUILD)/bin/shoal-scheduler: $(call objects,scheduler/main.c $(SCHEDULER_SOURCES)) $(BUILD)/libshoal.a
 $(BUILD)/bin/shoal-agent: $(call objects,agent/main.c $(AGENT_SOURCES)) $(BUILD)/libshoal.a
 $(BUILD)/bin/shoal: $(call objects,cli/main.c $(CLI_SOURCES)) $(BUILD)/libshoal.a
+$(BUILD)/bin/shoal-registry: EXTRA_LIBS = $(REGISTRY_LIBS)
 $(BUILD)/bin/shoal-agent: EXTRA_LIBS = $(HOST_LIBS)
 $(PROGRAMS):
 	@mkdir -p $(@D)
@@ -98,7 +104,7 @@ define unit_rule
 $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(1)): $(call objects,$(1)) $(call room_objects,$(call unit_room,$(1))) $(BUILD)/libshoal.a
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(LINK) -o $$@ $$^ $$(PKG_LIBS) $(if $(filter agent,$(call unit_room,$(1))),$$(HOST_LIBS)) -lcmocka
+	$$(Q)$$(LINK) -o $$@ $$^ $$(PKG_LIBS) $(if $(filter agent,$(call unit_room,$(1))),$$(HOST_LIBS)) $(if $(filter registry,$(call unit_room,$(1))),$$(REGISTRY_LIBS)) -lcmocka
 endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 unit: $(UNIT_PROGRAMS) ## build the unit tests
@@ -127,11 +133,20 @@ $(REGISTRY_DRIVERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/integration/%.o $(call
 soak-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_DRIVERS) ## kill the registry under load (ROUNDS=200 SEED=N)
 	$(Q)BUILD=$(BUILD) ROUNDS=$(or $(ROUNDS),200) $(if $(SEED),SEED=$(SEED)) bash tests/integration/registry_kill.sh
 
+# What tests/tools/s3/server.js is made of. Where npm cannot fetch it, the test that needs it is
+# skipped and says so.
+S3_SERVER := build/tools/s3/fetched
+$(S3_SERVER): tests/tools/s3/package.json tests/tools/s3/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+	$(call say,NPM,$(@D))
+	$(Q)cd $(@D) && if npm ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1; then touch fetched; \
+		else echo "  npm could not fetch the tests' S3 server: see $(@D)/npm.log"; fi
+
 .PHONY: bench-registry
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
 	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
 
-check: all unit $(if $(SAN),,fuzz-build) $(HOST_DRIVER) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
+check: all unit $(if $(SAN),,fuzz-build) $(S3_SERVER) $(HOST_DRIVER) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test
@@ -187,7 +202,8 @@ deps-user:
 			--home-dir /nonexistent --shell /usr/sbin/nologin libvirt-qemu; }
 
 deps-packages:
-	@missing=$$(for p in $(DEBIAN_PACKAGES); do \
+	@node=$$(command -v node >/dev/null && command -v npm >/dev/null || echo $(NODE_PACKAGES)); \
+	missing=$$(for p in $(DEBIAN_PACKAGES) $$node; do \
 		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -z "$$missing" ]; then echo "deps: nothing missing"; exit 0; fi; \
 	echo "deps: installing" $$missing; \

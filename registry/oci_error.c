@@ -85,6 +85,9 @@ void oci_error_respond_failure(struct http_request *request, const struct error 
     /* Paths of this machine are for the log, not for clients. */
     if (error->code == ERROR_STORAGE_FULL)
         oci_error_respond_status(request, OCI_UNKNOWN, 507, "the registry's disk is full");
+    else if (error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT)
+        oci_error_respond_status(request, OCI_UNKNOWN, 503,
+                                 "the registry's storage cannot be reached now: try again");
     else
         oci_error_respond_status(request, OCI_UNKNOWN, 500,
                                  "the registry failed; its log says why");

@@ -14,6 +14,7 @@
 #include "registry/oci_error.h"
 #include "registry/routes.h"
 #include "registry/storage/blob_backend.h"
+#include "registry/storage/blob_s3.h"
 #include "registry/upkeep/control.h"
 
 #define BLOB_LIMIT       ((size_t)64 << 30)
@@ -106,12 +107,20 @@ static int size_of_blob(const char *digest, void *data, uint64_t *ret_size, stru
     return why.code == ERROR_NOT_FOUND ? 0 : error_copy(error, &why);
 }
 
+static int open_backend(const struct registry_settings *settings, struct blob_backend **ret_backend,
+                        struct error *error)
+{
+    if (settings->storage.backend == STORAGE_S3)
+        return blob_s3_open(&settings->storage.s3, ret_backend, error);
+    return blob_files_open(settings->state, ret_backend, error);
+}
+
 int registry_open_blobs(const struct registry_settings *settings, struct blob_store **ret_blobs,
                         struct error *error)
 {
     struct blob_backend *backend = NULL;
     if (file_make_directory(settings->state, 0700, error) < 0 ||
-        blob_files_open(settings->state, &backend, error) < 0)
+        open_backend(settings, &backend, error) < 0)
         return -1;
     return blob_store_open(settings->state, backend, ret_blobs, error);
 }

@@ -9,6 +9,7 @@
 #define POLICIES_MAX 1000
 
 static const char *const client_certificates_names[] = {"off", "optional", "required", NULL};
+static const char *const backend_names[] = {"files", "s3", NULL};
 static const char *const level_names[] = {"debug", "info", "warn", "error", NULL};
 
 static const struct json_field listen_fields[] = {
@@ -50,6 +51,13 @@ static const struct json_field log_fields[] = {
 };
 static const struct json_record log_record = {sizeof(struct log_settings), log_fields};
 
+static const struct json_field storage_fields[] = {
+    JSON_FIELD(struct storage_settings, backend, "backend", JSON_ENUM, .names = backend_names),
+    JSON_FIELD(struct storage_settings, s3, "s3", JSON_OBJECT, .record = &s3_settings_record),
+    JSON_FIELD_END,
+};
+static const struct json_record storage_record = {sizeof(struct storage_settings), storage_fields};
+
 static const struct json_field settings_fields[] = {
     JSON_FIELD(struct registry_settings, state, "state", JSON_TEXT, .flags = 0),
     JSON_FIELD(struct registry_settings, listen, "listen", JSON_OBJECT, .record = &listen_record),
@@ -60,6 +68,8 @@ static const struct json_field settings_fields[] = {
     JSON_FIELD(struct registry_settings, log, "log", JSON_OBJECT, .record = &log_record),
     JSON_FIELD(struct registry_settings, collection, "collection", JSON_OBJECT,
                .record = &collector_settings_record),
+    JSON_FIELD(struct registry_settings, storage, "storage", JSON_OBJECT,
+               .record = &storage_record),
     JSON_FIELD_LIST(struct registry_settings, policies, policy_count, "policies",
                     &policy_settings_record, .max = POLICIES_MAX),
     JSON_FIELD_END,
@@ -120,6 +130,19 @@ static int check_tls(const struct tls_settings *tls, struct error *error)
     return 0;
 }
 
+static int check_storage(const struct storage_settings *storage, struct error *error)
+{
+    if (storage->backend == STORAGE_S3 && storage->s3.endpoint == NULL)
+        return error_set(error, ERROR_INVALID,
+                         "storage: the backend \"s3\" needs \"s3\" with an endpoint and a bucket");
+    if (storage->backend == STORAGE_FILES && storage->s3.endpoint != NULL)
+        return error_set(error, ERROR_INVALID,
+                         "storage: \"s3\" means nothing unless \"backend\" is \"s3\"");
+    if (storage->backend == STORAGE_S3 && s3_settings_check(&storage->s3, error) < 0)
+        return error_wrap(error, "storage: s3");
+    return 0;
+}
+
 int registry_settings_check(const struct registry_settings *settings, struct error *error)
 {
     if (settings->state == NULL || settings->state[0] == '\0')
@@ -127,6 +150,8 @@ int registry_settings_check(const struct registry_settings *settings, struct err
     if (settings->limits.burst > 0 && settings->limits.requests_per_second == 0)
         return error_set(error, ERROR_INVALID,
                          "limits: \"burst\" means nothing without \"requests_per_second\"");
+    if (check_storage(&settings->storage, error) < 0)
+        return -1;
     return check_tls(&settings->tls, error);
 }
 

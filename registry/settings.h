@@ -8,6 +8,7 @@
 #include "lib/http_server.h"
 #include "lib/json.h"
 #include "registry/access/access.h"
+#include "registry/storage/s3_settings.h"
 #include "registry/upkeep/collector.h"
 #include "registry/upkeep/policies.h"
 
@@ -37,6 +38,16 @@ struct log_settings {
     int level;    /* enum log_level */
 };
 
+enum storage_backend {
+    STORAGE_FILES, /* below the state folder */
+    STORAGE_S3,
+};
+
+struct storage_settings {
+    int backend; /* enum storage_backend */
+    struct s3_settings s3;
+};
+
 struct registry_settings {
     char *state; /* folder of metadata, uploads and, with the files backend, blobs */
     struct listen_settings listen;
@@ -44,6 +55,7 @@ struct registry_settings {
     struct access_settings access;
     struct limit_settings limits;
     struct log_settings log;
+    struct storage_settings storage;
     struct collector_settings collection;
     struct policy *policies;
     size_t policy_count;
