@@ -7,7 +7,7 @@
 static void expect_digests(const struct json_strings *digests)
 {
     for (size_t i = 0; i < digests->count; i++)
-        EXPECT(digest_is_valid(digests->items[i]));
+        EXPECT(digest_is_any(digests->items[i]));
 }
 
 static void expect_same_strings(const struct json_strings *one, const struct json_strings *other)
@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     EXPECT(strcmp(manifest.digest, digest) == 0);
     EXPECT(manifest.length == length && memcmp(manifest.bytes, bytes, length) == 0);
     EXPECT(fuzz_matches(&media_type, "^([!-:<-~]+)$", manifest.media_type));
-    EXPECT(manifest.subject == NULL || digest_is_valid(manifest.subject));
+    EXPECT(manifest.subject == NULL || digest_is_any(manifest.subject));
     expect_digests(&references.blobs);
     expect_digests(&references.manifests);
     read_again(&manifest, &references);
