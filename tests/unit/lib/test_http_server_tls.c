@@ -1,6 +1,7 @@
 /* TLS: real certificates, made by openssl for the test, and curl as the client. */
 #include "tests/unit/lib/http_harness.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -232,6 +233,32 @@ static void files_that_are_wrong_are_named_at_the_start(void **state)
     assert_non_null(strstr(error.message, "empty"));
 }
 
+static void who_never_ends_the_handshake_is_cut_off(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct http_server *server = NULL;
+    struct error error = ERROR_INIT;
+    start(&fixture, HTTP_SERVER_THREADS, NULL, HTTP_CLIENT_CERTIFICATES_OFF);
+    const struct http_server_tls tls = {.certificate = fixture.certificate, .key = fixture.key};
+    const struct http_server_options options = {.mode = HTTP_SERVER_THREADS,
+                                                .address = "127.0.0.1",
+                                                .tls = &tls,
+                                                .routes = routes,
+                                                .route_count = ARRAY_LENGTH(routes),
+                                                .slow_window_ms = 300};
+    assert_int_equal(http_server_create(&options, &server, &error), 0);
+    AUTO_CLOSE int descriptor = harness_connect(http_server_port(server));
+    const struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    char byte = 0x16; /* the first of a ClientHello; the others never come */
+    assert_int_equal(send(descriptor, &byte, 1, MSG_NOSIGNAL), 1);
+    ssize_t count = recv(descriptor, &byte, 1, 0);
+    assert_true(count == 0 || (count < 0 && errno == ECONNRESET)); /* and no plain text */
+    http_server_destroy(server, NULL, NULL);
+    stop(&fixture);
+}
+
 /* --- on a loop --- */
 
 static void a_loop_speaks_tls_as_well(void **state)
@@ -292,6 +319,7 @@ int main(void)
         cmocka_unit_test(an_optional_certificate_must_be_good),
         cmocka_unit_test(a_new_certificate_needs_no_new_server),
         cmocka_unit_test(files_that_are_wrong_are_named_at_the_start),
+        cmocka_unit_test(who_never_ends_the_handshake_is_cut_off),
         cmocka_unit_test(a_loop_speaks_tls_as_well),
     };
     return cmocka_run_group_tests(tests, make_certificates, remove_folder);
