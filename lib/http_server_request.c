@@ -356,7 +356,8 @@ static int prepare(struct http_request *request)
     if (request->client->is_refused)
         return refuse_connection(request);
     if (http_target_parse(request->raw_target, &request->target, &error) < 0) {
-        http_request_refuse(request, 0, error.code, error.message);
+        http_request_refuse(request, error.code == ERROR_TOO_LARGE ? 414 : 0, error.code,
+                            error.message);
         return -1;
     }
     if (check_certificate(request) < 0 || check_framing(request) < 0 ||

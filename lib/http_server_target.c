@@ -126,7 +126,7 @@ static int parse_query(char *text, struct text_pairs *query, struct error *error
         if (value != NULL)
             *value++ = '\0';
         if (query->count == TARGET_QUERY_MAX)
-            return error_set(error, ERROR_INVALID, "the query has more than %d values",
+            return error_set(error, ERROR_TOO_LARGE, "the query has more than %d values",
                              TARGET_QUERY_MAX);
         if (!decode_word(item) || (value != NULL && !decode_word(value)))
             return error_set(error, ERROR_INVALID, "the query has a bad %%-escape");

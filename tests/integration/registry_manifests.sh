@@ -185,6 +185,7 @@ how_many_tags() {
     put_tags 201 a/b "$(printf 'tag=n%s&' {1..32})" manifest &&
         [ "$(grep -ci '^OCI-Tag:' headers)" = 32 ] &&
         put_tags 414 a/b "$(printf 'tag=m%s&' {1..33})" manifest && error_is UNSUPPORTED &&
+        put_tags 414 a/b "$(printf 'tag=m%s&' {1..70})" manifest &&
         http 404 "$url/v2/a/b/manifests/m1"
 }
 check more_than_32_are_414 how_many_tags
