@@ -161,8 +161,9 @@ static int parse_path(const char *raw, size_t length, struct http_target *target
     /* The segments are the path's bytes once more, ended by NULs instead of slashes. */
     target->segment_bytes = memcpy(to, target->path, (size_t)(to - target->path));
     for (size_t i = 0; i < target->segment_count; i++) {
-        target->segments[i] = target->segment_bytes + (target->segments[i] - target->path);
-        target->segments[i][-1] = '\0';
+        char *segment = target->segment_bytes + (target->segments[i] - target->path);
+        *(segment - 1) = '\0'; /* the slash in front of it */
+        target->segments[i] = segment;
     }
     return 0;
 }

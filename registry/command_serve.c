@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "lib/log.h"
 #include "registry/command.h"
@@ -111,11 +112,22 @@ static void reload(struct registry *registry, const struct option_values *values
     registry_settings_release(&settings);
 }
 
+/* Each connection has a socket and may have a blob open: more than the usual 1024 descriptors. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static int serve(const struct registry_settings *settings, const struct option_values *values)
 {
     struct registry *registry = NULL;
     struct error error = ERROR_INIT;
     log_open("shoal-registry", (enum log_level)settings->log.level);
+    raise_descriptor_limit();
     /* Blocked before there are threads, so that only sigwait sees them. */
     sigset_t signals;
     sigemptyset(&signals);

@@ -285,6 +285,8 @@ int writer_run(struct writer *writer,
     pthread_cond_init(&operation.changed, NULL);
     pthread_mutex_lock(&writer->lock);
     *writer->last = &operation;
+    /* It is off the queue before this function returns. */
+    /* cppcheck-suppress autoVariables */
     writer->last = &operation.next;
     while (!operation.is_done) {
         /* Only the first of the queue leads, so that a leader's own is always in its group. */
