@@ -150,7 +150,8 @@ int registry_settings_check(const struct registry_settings *settings, struct err
     if (settings->limits.burst > 0 && settings->limits.requests_per_second == 0)
         return error_set(error, ERROR_INVALID,
                          "limits: \"burst\" means nothing without \"requests_per_second\"");
-    if (check_storage(&settings->storage, error) < 0)
+    if (check_storage(&settings->storage, error) < 0 ||
+        access_settings_check(&settings->access, error) < 0)
         return -1;
     return check_tls(&settings->tls, error);
 }

@@ -6,6 +6,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/log.h"
 #include "lib/xalloc.h"
 #include "registry/access/access_internal.h"
 #include "registry/oci_error.h"
@@ -56,6 +57,31 @@ bool access_settings_are_used(const struct access_settings *settings)
     return settings->htpasswd != NULL || settings->rule_count > 0;
 }
 
+int access_settings_check(const struct access_settings *settings, struct error *error)
+{
+    bool has_more =
+        settings->service != NULL || settings->realm != NULL || settings->token_key != NULL;
+    if (has_more && !access_settings_are_used(settings))
+        return error_set(error, ERROR_INVALID,
+                         "access: without \"htpasswd\" or \"rules\" the registry would be open to "
+                         "everybody: give one, or leave all of \"access\" out");
+    return 0;
+}
+
+/* A misspelt name allows nobody anything, which is safe and hard to see. */
+static void warn_of_strangers(struct access *access, const struct access_settings *settings)
+{
+    for (size_t i = 0; i < settings->rule_count; i++) {
+        const struct json_strings *names = &settings->rules[i].users;
+        for (size_t j = 0; j < names->count; j++) {
+            bool is_name = user_name_is_valid(names->items[j]);
+            if (is_name && (access->users == NULL || !users_has(access->users, names->items[j])))
+                log_warn("a rule names a user who is not in the file of users", "user",
+                         names->items[j]);
+        }
+    }
+}
+
 static int open_parts(struct access *access, const struct access_settings *settings,
                       const char *state, struct error *error)
 {
@@ -84,6 +110,7 @@ int access_create(const struct access_settings *settings, const char *state, boo
         access_destroy(access);
         return -1;
     }
+    warn_of_strangers(access, settings);
     *ret_access = access;
     return 0;
 }
@@ -104,6 +131,7 @@ int access_reload(struct access *access, const struct access_settings *settings,
     access->rules = rules;
     pthread_rwlock_unlock(&access->lock);
     access_rules_release(&before);
+    warn_of_strangers(access, settings);
     return 0;
 }
 

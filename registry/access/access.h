@@ -24,6 +24,8 @@ extern const struct json_record access_settings_record;
 void access_settings_set_defaults(struct access_settings *settings);
 /* Whether they ask for anything: else there is no struct access. */
 bool access_settings_are_used(const struct access_settings *settings);
+/* What only makes sense together. */
+int access_settings_check(const struct access_settings *settings, struct error *error);
 
 /* `is_tls`: clients come by https. Copies what it needs. */
 int access_create(const struct access_settings *settings, const char *state, bool is_tls,

@@ -25,17 +25,23 @@ printf 'ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n' >weak
 expect other_hashes_stop_the_start 1 'weak:1: not a bcrypt hash' \
     timeout 20 "$registry" --port 0 --state "$work/weak.state" --htpasswd weak
 
+expect what_would_leave_it_open_is_refused 2 'would be open to everybody' \
+    "$registry" serve --config <(echo '{"access": {"realm": "https://registry.example/token"}}')
+
 # --- one rule a kind ---
 cat >settings.json <<JSON
 {"access": {"htpasswd": "$work/users", "rules": [
   {"users": ["ann"], "repositories": ["**"], "actions": ["*", "catalog"]},
-  {"users": ["ci"], "repositories": ["team/**"], "actions": ["push"]},
+  {"users": ["ci", "cy"], "repositories": ["team/**"], "actions": ["push"]},
   {"users": ["anonymous"], "repositories": ["public/**"], "actions": ["pull"]}]},
  "log": {"access": "$work/access.log"}}
 JSON
 start_registry registry "$work/registry" --config settings.json
 as_ann=(-u ann:ann-secret)
 as_ci=(-u ci:ci-secret)
+
+stranger() { grep -q 'a rule names a user who is not in the file of users.*user=cy' registry.log && ! grep -q 'user=ci' registry.log; }
+check a_rules_unknown_user_is_warned_of stranger
 
 challenged() { # SCOPE CURL-ARGUMENTS...: a 401 whose challenge has it
     local scope=$1
@@ -163,6 +169,14 @@ skopeo_checks() {
     check skopeo_logs_out skopeo logout "${url#http://}"
 }
 if command -v skopeo >/dev/null; then skopeo_checks; else skip skopeo "skopeo is not installed"; fi
+
+podman_checks() {
+    expect podman_is_not_logged_in_with_a_wrong_password 125 'invalid username/password|unauthorized' \
+        podman login --tls-verify=false -u ann -p wrong "${url#http://}"
+    check podman_logs_in podman login --tls-verify=false -u ann -p ann-secret "${url#http://}"
+    check podman_logs_out podman logout "${url#http://}"
+}
+if command -v podman >/dev/null; then podman_checks; else skip podman "podman is not installed"; fi
 
 # shoal uses the same file of logins.
 auth_file() { # NAME PASSWORD
