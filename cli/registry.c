@@ -90,6 +90,12 @@ static int finish(struct call *call, struct error *error)
                          "Start one on this machine with `shoal up`, or name another with "
                          "--registry or SHOAL_REGISTRY.",
                          registry->url, reason_of(&call->error, registry->url));
+    if (call->error.code == ERROR_DENIED)
+        return error_set(
+            error, ERROR_DENIED,
+            "%s\n"
+            "Log in with `skopeo login %s`, podman or docker: shoal uses their logins.",
+            call->error.message, strstr(registry->url, "://") + 3);
     return error_copy(error, &call->error);
 }
 
