@@ -89,13 +89,15 @@ const char *const schema_migrations[] = {format_1, format_2, NULL};
     " SELECT id, digest FROM manifests WHERE repository = " REPOSITORY_ID " AND (pushed >= ?2"     \
     "  OR id IN (SELECT manifest FROM temp.kept)"                                                  \
     "  OR EXISTS (SELECT 1 FROM tags WHERE manifest = manifests.id AND companion IS NULL))"        \
-    " UNION SELECT m.id, m.digest FROM live JOIN manifest_references r ON r.manifest = live.id"    \
-    "  JOIN manifests m ON m.repository = " REPOSITORY_ID " AND m.digest = r.digest"               \
+    " UNION SELECT m.id, m.digest FROM live CROSS JOIN manifest_references r ON r.manifest = "     \
+    "live.id"                                                                                      \
+    "  CROSS JOIN manifests m ON m.repository = " REPOSITORY_ID " AND m.digest = r.digest"         \
     " UNION SELECT m.id, m.digest FROM live"                                                       \
-    "  JOIN manifests m ON m.repository = " REPOSITORY_ID " AND m.subject = live.digest"           \
+    "  CROSS JOIN manifests m ON m.repository = " REPOSITORY_ID " AND m.subject = live.digest"     \
     " UNION SELECT m.id, m.digest FROM live"                                                       \
-    "  JOIN tags t ON t.repository = " REPOSITORY_ID " AND t.companion = live.digest"              \
-    "  JOIN manifests m ON m.id = t.manifest)"                                                     \
+    "  CROSS JOIN tags t INDEXED BY tags_by_companion ON t.repository = " REPOSITORY_ID            \
+    " AND t.companion = live.digest"                                                               \
+    "  CROSS JOIN manifests m ON m.id = t.manifest)"                                               \
     " SELECT id, digest, size FROM manifests WHERE repository = " REPOSITORY_ID                    \
     " AND id NOT IN (SELECT id FROM live)"
 
