@@ -171,6 +171,23 @@ forged_url() {
 check a_url_is_for_its_object_and_time_only forged_url
 kill_registry
 
+# --- garbage and damage ---
+write_settings upkeep.json
+scrub_store() { "$BUILD/bin/shoal-registry" scrub --state "$work/state" --config "$work/upkeep.json"; }
+scrub_sound() { scrub_store >scrub.text && grep -q 'All is as it should be' scrub.text; }
+check a_sound_bucket_is_said_to_be scrub_sound
+scrub_damaged() {
+    printf 'x' | dd of="$(object_of "$small")" bs=1 seek=1000 conv=notrunc 2>/dev/null
+    ! scrub_store >scrub.text && grep -q "$small" scrub.text && [ ! -e "$(object_of "$small")" ] &&
+        [ "$(find "$work/s3/$bucket/registry/quarantine" -name "sha256-${small:7}.*_object" | wc -l)" -eq 1 ]
+}
+check a_damaged_object_goes_to_quarantine scrub_damaged
+mended() {
+    start_registry mending "$work/state" --config "$work/proxy.json" && http 404 "$url/v2/s3/a/blobs/$small" &&
+        push_blob s3/a small && http 200 "$url/v2/s3/c/blobs/$small" && body_is small && kill_registry && scrub_sound
+}
+check who_pushes_it_again_mends_it mended
+
 # --- refusals at the start ---
 write_credentials wrong "another"
 write_settings wrong.json ".credentials = \"$work/wrong\""

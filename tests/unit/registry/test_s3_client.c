@@ -48,9 +48,23 @@ static bool is_busy(struct http_request *request, struct endpoint *endpoint)
     return true;
 }
 
+/* Of "pages/": a page that says there is another, then that one. */
 static void answer_list(struct http_request *request, void *data)
 {
     (void)data;
+    static const char first[] =
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>a+b/c=&amp;"
+        "</NextContinuationToken><Contents><Key>pages/1</Key><Size>1</Size>"
+        "<LastModified>2009-10-12T17:50:30.000Z</LastModified></Contents></ListBucketResult>";
+    const char *after = http_request_query(request, "continuation-token");
+    if (strcmp(http_request_query(request, "prefix"), "pages/") == 0 && after == NULL) {
+        http_request_respond(request, 200, "application/xml", first, strlen(first));
+        return;
+    }
+    if (after != NULL && strcmp(after, "a+b/c=&") != 0) {
+        http_request_respond(request, 400, NULL, NULL, 0);
+        return;
+    }
     http_request_respond(request, 200, "application/xml", EMPTY_LIST, strlen(EMPTY_LIST));
 }
 
@@ -261,6 +275,22 @@ static void an_object_of_another_size_is_not_believed(void **state)
     assert_int_equal(error.code, ERROR_INTERNAL);
 }
 
+static void a_listing_goes_on_with_the_token_it_was_given(void **state)
+{
+    struct endpoint *endpoint = *state;
+    struct error error = ERROR_INIT;
+    struct s3_page page, last;
+    if (s3_list(endpoint->client, "pages/", NULL, &page, &error) < 0 ||
+        s3_list(endpoint->client, "pages/", page.next, &last, &error) < 0)
+        fail_msg("%s", error.message);
+    assert_int_equal(page.count, 1);
+    assert_string_equal(page.objects[0].key, "pages/1");
+    assert_int_equal(last.count, 0);
+    assert_null(last.next);
+    s3_page_release(&page);
+    s3_page_release(&last);
+}
+
 static void a_failed_part_takes_the_others_back(void **state)
 {
     struct endpoint *endpoint = *state;
@@ -284,6 +314,7 @@ int main(void)
         TEST(an_error_behind_a_200_is_one),
         TEST(a_lost_answer_is_made_up_for_by_looking),
         TEST(an_object_of_another_size_is_not_believed),
+        TEST(a_listing_goes_on_with_the_token_it_was_given),
         TEST(a_failed_part_takes_the_others_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
