@@ -133,6 +133,8 @@ static void on_connection(void *data, struct MHD_Connection *mhd, void **context
         *context = connection;
     } else if (*context != NULL) {
         struct http_connection *connection = *context;
+        if (connection->request != NULL)
+            http_request_end(connection->request, MHD_REQUEST_TERMINATED_WITH_ERROR);
         http_watch_remove(&server->watch, connection);
         http_identity_release(connection->identity);
         free(connection);

@@ -117,6 +117,7 @@ struct http_connection {
     atomic_int phase;              /* enum http_phase */
     atomic_uint requests;          /* that ended */
     struct http_progress progress; /* the watching thread's alone */
+    struct http_request *request;  /* that libmicrohttpd holds */
     LIST_ENTRY(http_connection) link;
 };
 
@@ -287,6 +288,9 @@ void *http_request_on_target(void *server, const char *target, struct MHD_Connec
 enum MHD_Result http_request_on_step(void *server, struct MHD_Connection *connection,
                                      const char *url, const char *method, const char *version,
                                      const char *bytes, size_t *length, void **request);
+/* libmicrohttpd is through with it. It does not say so of every request: one whose head does not
+ * fit into its memory is dropped with the connection. */
+void http_request_end(struct http_request *request, enum MHD_RequestTerminationCode code);
 void http_request_on_completed(void *server, struct MHD_Connection *connection, void **request,
                                enum MHD_RequestTerminationCode code);
 

@@ -153,10 +153,14 @@ void *http_request_on_target(void *data, const char *target, struct MHD_Connecti
     struct http_server *server = data;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_connection *client = info->socket_context;
+    if (client->request != NULL)
+        http_request_end(client->request, MHD_REQUEST_TERMINATED_WITH_ERROR);
     struct http_request *request = xcalloc(1, sizeof *request);
     request->server = server;
     request->connection = connection;
-    request->client = info->socket_context;
+    request->client = client;
+    client->request = request;
     memcpy(request->peer, request->client->peer, sizeof request->peer);
     request->raw_target = xstrdup(target);
     request->answer.descriptor = -1;
@@ -511,15 +515,9 @@ static void report(struct http_request *request, enum MHD_RequestTerminationCode
     server->on_finished(&summary, server->data);
 }
 
-void http_request_on_completed(void *data, struct MHD_Connection *connection, void **state,
-                               enum MHD_RequestTerminationCode code)
+void http_request_end(struct http_request *request, enum MHD_RequestTerminationCode code)
 {
-    (void)connection;
-    struct http_server *server = data;
-    struct http_request *request = *state;
-    if (request == NULL)
-        return;
-    *state = NULL;
+    struct http_server *server = request->server;
     http_answer_sent(request);
     report(request, code);
     atomic_fetch_add(&request->client->requests, 1);
@@ -531,8 +529,19 @@ void http_request_on_completed(void *data, struct MHD_Connection *connection, vo
         LIST_REMOVE(request, link);
     request->server = NULL;
     request->connection = NULL;
+    request->client->request = NULL;
     request->client = NULL;
     if (!request->held)
         request_free(request);
     atomic_fetch_sub(&server->active, 1);
+}
+
+void http_request_on_completed(void *data, struct MHD_Connection *connection, void **state,
+                               enum MHD_RequestTerminationCode code)
+{
+    (void)data;
+    (void)connection;
+    if (*state != NULL)
+        http_request_end(*state, code);
+    *state = NULL;
 }
