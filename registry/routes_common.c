@@ -124,8 +124,21 @@ void route_version(struct http_request *request, void *data)
 void route_metrics(struct http_request *request, void *data)
 {
     struct registry *registry = data;
+    struct metadata_totals totals;
+    struct error error = ERROR_INIT;
     struct buffer text = {0};
+    if (metadata_read_totals(registry->metadata, &totals, &error) < 0) {
+        oci_error_respond_failure(request, &error);
+        return;
+    }
     metrics_print(&registry->metrics, &text);
+    metrics_print_gauge(&text, "repositories", "Repositories that hold something.",
+                        totals.repositories);
+    metrics_print_gauge(&text, "used_bytes",
+                        "Bytes of all repositories; a blob counts in each that holds it.",
+                        totals.used);
+    metrics_print_gauge(&text, "uploads", "Uploads that are under way or were left.",
+                        totals.uploads);
     http_request_respond(request, 200, "text/plain; version=0.0.4", buffer_text(&text),
                          text.length);
     buffer_finish(&text);

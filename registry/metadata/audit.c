@@ -4,6 +4,26 @@
 #include "lib/text.h"
 #include "registry/metadata/metadata_internal.h"
 
+int metadata_read_totals(struct metadata *metadata, struct metadata_totals *ret_totals,
+                         struct error *error)
+{
+    struct connection *connection = readers_take(metadata->readers, error);
+    if (connection == NULL)
+        return -1;
+    int found = -1;
+    struct database_statement *read = connection_prepare(connection, TOTALS, error);
+    if (read != NULL && (found = database_step(read, error)) == 1) {
+        *ret_totals = (struct metadata_totals){
+            .repositories = (uint64_t)database_column_int(read, 0),
+            .used = (uint64_t)database_column_int(read, 1),
+            .uploads = (uint64_t)database_column_int(read, 2),
+        };
+        database_reset(read);
+    }
+    readers_give(metadata->readers, connection);
+    return found == 1 ? 0 : -1;
+}
+
 int metadata_list_digests(struct metadata *metadata, const char *last, uint64_t limit,
                           struct json_strings *ret_digests, struct error *error)
 {

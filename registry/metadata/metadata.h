@@ -166,7 +166,15 @@ int metadata_remove_upload(struct metadata *metadata, const char *id, struct err
 int metadata_list_uploads(struct metadata *metadata, uint64_t created, const char *last,
                           uint64_t limit, struct json_strings *ret_ids, struct error *error);
 
-/* --- for checks and backups of all there is --- */
+/* --- for metrics, checks and backups of all there is --- */
+
+struct metadata_totals {
+    uint64_t repositories;
+    uint64_t used; /* of all repositories; a blob counts in each that holds it */
+    uint64_t uploads;
+};
+int metadata_read_totals(struct metadata *metadata, struct metadata_totals *ret_totals,
+                         struct error *error);
 
 /* Up to `limit` digests of blobs, each once, behind `last` (may be ""), in byte order. */
 int metadata_list_digests(struct metadata *metadata, const char *last, uint64_t limit,

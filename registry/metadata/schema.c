@@ -214,6 +214,8 @@ const char *const schema_statements[STATEMENT_COUNT] = {
     [NEXT_MANIFEST] = "SELECT m.id, n.name, m.digest, m.bytes FROM manifests m"
                       " JOIN repositories n ON n.id = m.repository WHERE m.id > ?1"
                       " ORDER BY m.id LIMIT 1",
+    [TOTALS] = "SELECT count(*), coalesce(sum(used), 0), (SELECT count(*) FROM uploads)"
+               " FROM repositories",
 };
 
 /* --- from format 1: what stands in the manifests' bytes --- */

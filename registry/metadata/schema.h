@@ -66,6 +66,7 @@ enum statement {
     GET_SIZE,
     LIST_DIGESTS,
     NEXT_MANIFEST,
+    TOTALS,
     STATEMENT_COUNT,
 };
 

@@ -57,7 +57,9 @@ counted() {
         grep -q '^shoal_registry_requests_total{route="manifest",method="GET",code="404"} 1$' body &&
         grep -q '^shoal_registry_request_bytes_total{route="upload"} 5$' body &&
         grep -q '^shoal_registry_request_duration_seconds_count{route="upload"} 2$' body &&
-        grep -q '^shoal_registry_blobs_pushed_total 1$' body
+        grep -q '^shoal_registry_blobs_pushed_total 1$' body &&
+        grep -q '^shoal_registry_repositories 1$' body &&
+        grep -q '^shoal_registry_used_bytes 5$' body && grep -q '^shoal_registry_uploads 0$' body
 }
 check requests_bytes_and_latencies_are_counted wait_for 5 counted
 buckets_ascend() {
