@@ -163,7 +163,11 @@ void oci_operation_fail(struct oci_operation *operation,
         return;
     }
     struct error error = ERROR_INIT;
-    if (http_response_check(response, &error) == 0)
+    if (!response->failed && response->status == 403 && response->body_length == 0) /* to a HEAD */
+        error_set(&error, ERROR_DENIED, "the registry does not allow this to %s",
+                  operation->client->basic != NULL ? "the user it was given"
+                                                   : "somebody without a login");
+    else if (http_response_check(response, &error) == 0)
         error_set(&error, ERROR_INTERNAL, "unexpected status %d", response->status);
     if (operation->failures > 1)
         error_wrap(&error, "%u attempts", operation->failures);

@@ -11,7 +11,7 @@ export SHOAL_REGISTRY=http://127.0.0.1:$port SHOAL_ADDRESS=http://127.0.0.1:$sch
 echo ann-secret | shoal-registry passwd --cost 4 --file users ann >/dev/null || fail passwd "no file of users"
 cat >settings.json <<JSON
 {"access": {"htpasswd": "$work/users", "token_lifetime": "1m", "rules": [
-  {"users": ["ann"], "repositories": ["**"], "actions": ["*", "catalog"]},
+  {"users": ["ann"], "repositories": ["default/*", "public/**"], "actions": ["*", "catalog"]},
   {"users": ["anonymous"], "repositories": ["public/**"], "actions": ["pull"]}]}}
 JSON
 shoal-registry --port "$port" --state "$work/registry" --config settings.json >registry.log 2>&1 &
@@ -39,6 +39,10 @@ check who_logged_in_with_skopeo_may_push shoal push hello:1.0 --sign shoal.key
 expect and_see_what_is_there 0 'default/hello' shoal image list --remote
 check and_verify shoal verify hello:1.0 --key shoal.pub
 check and_pull bash -c 'shoal image rm hello:1.0 && shoal image pull hello:1.0'
+
+check image_elsewhere shoal build "$BUILD/examples/hello/v1" -t "127.0.0.1:$port/closed/hello:1.0"
+expect what_a_user_may_not_push_is_said 1 'does not allow this to the user' \
+    shoal push "127.0.0.1:$port/closed/hello:1.0"
 
 # --- what everybody may pull needs no login, and may not be pushed ---
 check public_push shoal build "$BUILD/examples/hello/v1" -t "127.0.0.1:$port/public/hello:1.0"
