@@ -23,14 +23,14 @@ BUILD   ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 PREFIX  ?= /usr/local
 
 PACKAGES := libuv libmicrohttpd gnutls sqlite3 json-c libcurl yaml-0.1 libcrypto libcrypt
-REGISTRY_PACKAGES := libxml-2.0
+REGISTRY_PACKAGES := expat
 HOST_PACKAGES := libvirt libvirt-qemu libnl-route-3.0 libnftables
 
 DEBIAN_PACKAGES := \
 	build-essential clang clang-format cppcheck shellcheck pkg-config dpkg-dev libclang-rt-14-dev \
 	libuv1-dev libmicrohttpd-dev libgnutls28-dev libsqlite3-dev libjson-c-dev libcurl4-openssl-dev libyaml-dev \
 	libssl-dev libcrypt-dev libvirt-dev libvirt-daemon libvirt-daemon-driver-qemu \
-	libxml2-dev \
+	libexpat1-dev \
 	libnl-3-dev libnl-route-3-dev libnftables-dev libcmocka-dev \
 	qemu-system-x86 haproxy skopeo podman iproute2 procps curl jq socat openssl ca-certificates git
 # For the tests' S3 server; only where no Node.js from elsewhere is there.

@@ -1,8 +1,6 @@
 #include "registry/storage/s3_xml.h"
 
-#include <libxml/parser.h>
-#include <libxml/tree.h>
-#include <pthread.h>
+#include <expat.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,61 +11,142 @@
 #include "lib/xalloc.h"
 
 #define PAGE_OBJECTS_MAX 1000 /* S3 gives no more */
+/* S3's answers have four levels, and some ten elements an object. */
+#define DEPTH_MAX    8
+#define ELEMENTS_MAX 65536
+/* Between a namespace and a name; no byte of either. */
+#define SEPARATOR '\n'
 
-static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+struct element {
+    char *name;         /* without its namespace: S3's own is left out by some of its like */
+    struct buffer text; /* its own, not its children's */
+    struct element *parent;
+    struct element *first;
+    struct element *last;
+    struct element *next; /* of the same parent */
+};
 
-static void cleanup_document(xmlDoc **document)
+static void element_destroy(struct element *element)
 {
-    if (*document != NULL)
-        xmlFreeDoc(*document);
-}
-
-#define AUTO_DOCUMENT __attribute__((cleanup(cleanup_document)))
-
-/* NULL when the bytes are no XML, or more than data: S3 never sends a document type. */
-static xmlDoc *parse(const void *bytes, size_t length)
-{
-    pthread_once(&prepared, xmlInitParser);
-    if (length == 0 || length > S3_XML_LIMIT ||
-        memmem(bytes, length, "<!DOCTYPE", sizeof "<!DOCTYPE" - 1) != NULL)
-        return NULL;
-    xmlDoc *document = xmlReadMemory(bytes, (int)length, NULL, NULL,
-                                     XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
-                                         XML_PARSE_NOCDATA);
-    /* In another encoding it may have had one all the same. */
-    if (document != NULL && (document->intSubset != NULL || document->extSubset != NULL)) {
-        xmlFreeDoc(document);
-        return NULL;
+    while (element != NULL) {
+        struct element *next = element->next;
+        element_destroy(element->first);
+        buffer_finish(&element->text);
+        free(element->name);
+        free(element);
+        element = next;
     }
-    return document;
 }
 
-static bool is_named(const xmlNode *node, const char *name)
+static void cleanup_element(struct element **element)
 {
-    return node != NULL && node->type == XML_ELEMENT_NODE &&
-           strcmp((const char *)node->name, name) == 0;
+    element_destroy(*element);
 }
 
-/* Whatever the namespace: S3's own is left out by some of its like. */
-static xmlNode *root_of(xmlDoc *document, const char *name)
+#define AUTO_ELEMENT __attribute__((cleanup(cleanup_element)))
+
+/* --- reading: expat's callbacks --- */
+
+struct reading {
+    XML_Parser parser;
+    struct element *root;
+    struct element *open; /* the innermost element that has not ended */
+    unsigned depth;
+    unsigned count;
+};
+
+static void XMLCALL on_start(void *data, const XML_Char *name, const XML_Char **attributes)
 {
-    xmlNode *root = document != NULL ? xmlDocGetRootElement(document) : NULL;
-    return is_named(root, name) ? root : NULL;
+    (void)attributes;
+    struct reading *reading = data;
+    if (reading->depth == DEPTH_MAX || reading->count == ELEMENTS_MAX) {
+        XML_StopParser(reading->parser, XML_FALSE);
+        return;
+    }
+    const char *local = strrchr(name, SEPARATOR);
+    struct element *element = xcalloc(1, sizeof *element);
+    element->name = xstrdup(local != NULL ? local + 1 : name);
+    element->parent = reading->open;
+    if (element->parent == NULL)
+        reading->root = element;
+    else if (element->parent->last == NULL)
+        element->parent->first = element;
+    else
+        element->parent->last->next = element;
+    if (element->parent != NULL)
+        element->parent->last = element;
+    reading->open = element;
+    reading->depth++;
+    reading->count++;
+}
+
+static void XMLCALL on_end(void *data, const XML_Char *name)
+{
+    (void)name;
+    struct reading *reading = data;
+    /* After a stop one more may come, of the element that was not taken. */
+    if (reading->open == NULL)
+        return;
+    reading->open = reading->open->parent;
+    reading->depth--;
+}
+
+static void XMLCALL on_text(void *data, const XML_Char *text, int length)
+{
+    struct reading *reading = data;
+    if (reading->open != NULL)
+        buffer_append(&reading->open->text, text, (size_t)length);
+}
+
+/* S3 never sends a document type; without one there are no entities to expand either. */
+static void XMLCALL on_document_type(void *data, const XML_Char *name, const XML_Char *system,
+                                     const XML_Char *public, int has_subset)
+{
+    (void)name;
+    (void)system;
+    (void)public;
+    (void)has_subset;
+    struct reading *reading = data;
+    XML_StopParser(reading->parser, XML_FALSE);
+}
+
+/* The document's root, for the caller to destroy; NULL when the bytes are no XML, or more than
+ * data. */
+static struct element *parse(const void *bytes, size_t length)
+{
+    if (length == 0 || length > S3_XML_LIMIT)
+        return NULL;
+    struct reading reading = {.parser = XML_ParserCreateNS(NULL, SEPARATOR)};
+    if (reading.parser == NULL)
+        return NULL;
+    XML_SetUserData(reading.parser, &reading);
+    XML_SetElementHandler(reading.parser, on_start, on_end);
+    XML_SetCharacterDataHandler(reading.parser, on_text);
+    XML_SetStartDoctypeDeclHandler(reading.parser, on_document_type);
+    enum XML_Status status = XML_Parse(reading.parser, bytes, (int)length, XML_TRUE);
+    XML_ParserFree(reading.parser);
+    if (status == XML_STATUS_OK)
+        return reading.root;
+    element_destroy(reading.root);
+    return NULL;
+}
+
+static bool is_named(const struct element *element, const char *name)
+{
+    return element != NULL && strcmp(element->name, name) == 0;
 }
 
 /* The text of the child of that name, for the caller to free; NULL when there is none. */
-static char *text_of(const xmlNode *parent, const char *name)
+static char *text_of(const struct element *parent, const char *name)
 {
-    for (xmlNode *child = parent->children; child != NULL; child = child->next) {
-        if (!is_named(child, name))
-            continue;
-        xmlChar *content = xmlNodeGetContent(child);
-        char *text = xstrdup(content != NULL ? (const char *)content : "");
-        xmlFree(content);
-        return text;
+    for (const struct element *child = parent->first; child != NULL; child = child->next) {
+        if (is_named(child, name))
+            return xstrdup(buffer_text(&child->text));
     }
     return NULL;
 }
+
+/* --- what S3 answers --- */
 
 static void copy_cut(char *ret_text, size_t size, const char *text)
 {
@@ -78,9 +157,8 @@ static void copy_cut(char *ret_text, size_t size, const char *text)
 
 bool s3_xml_read_failure(const void *bytes, size_t length, struct s3_failure *ret_failure)
 {
-    AUTO_DOCUMENT xmlDoc *document = parse(bytes, length);
-    const xmlNode *root = root_of(document, "Error");
-    if (root == NULL)
+    AUTO_ELEMENT struct element *root = parse(bytes, length);
+    if (!is_named(root, "Error"))
         return false;
     AUTO_FREE char *code = text_of(root, "Code");
     AUTO_FREE char *message = text_of(root, "Message");
@@ -98,9 +176,9 @@ static int refuse(const char *wanted, struct error *error)
 
 int s3_xml_read_upload_id(const void *bytes, size_t length, char **ret_id, struct error *error)
 {
-    AUTO_DOCUMENT xmlDoc *document = parse(bytes, length);
-    const xmlNode *root = root_of(document, "InitiateMultipartUploadResult");
-    AUTO_FREE char *id = root != NULL ? text_of(root, "UploadId") : NULL;
+    AUTO_ELEMENT struct element *root = parse(bytes, length);
+    bool is_result = is_named(root, "InitiateMultipartUploadResult");
+    AUTO_FREE char *id = is_result ? text_of(root, "UploadId") : NULL;
     if (id == NULL || id[0] == '\0')
         return refuse("InitiateMultipartUploadResult", error);
     *ret_id = TAKE_POINTER(id);
@@ -109,8 +187,8 @@ int s3_xml_read_upload_id(const void *bytes, size_t length, char **ret_id, struc
 
 int s3_xml_check_root(const void *bytes, size_t length, const char *root, struct error *error)
 {
-    AUTO_DOCUMENT xmlDoc *document = parse(bytes, length);
-    return root_of(document, root) != NULL ? 0 : refuse(root, error);
+    AUTO_ELEMENT struct element *actual = parse(bytes, length);
+    return is_named(actual, root) ? 0 : refuse(root, error);
 }
 
 /* "2009-10-12T17:50:30.000Z" */
@@ -125,7 +203,7 @@ static bool parse_time(const char *text, uint64_t *ret_s)
     return true;
 }
 
-static bool read_object(const xmlNode *node, struct s3_object *ret_object)
+static bool read_object(const struct element *node, struct s3_object *ret_object)
 {
     AUTO_FREE char *key = text_of(node, "Key");
     AUTO_FREE char *size = text_of(node, "Size");
@@ -139,9 +217,9 @@ static bool read_object(const xmlNode *node, struct s3_object *ret_object)
     return true;
 }
 
-static bool read_page(const xmlNode *root, struct s3_page *page)
+static bool read_page(const struct element *root, struct s3_page *page)
 {
-    for (const xmlNode *child = root->children; child != NULL; child = child->next) {
+    for (const struct element *child = root->first; child != NULL; child = child->next) {
         if (!is_named(child, "Contents"))
             continue;
         if (page->count == PAGE_OBJECTS_MAX || !read_object(child, &page->objects[page->count]))
@@ -159,10 +237,9 @@ static bool read_page(const xmlNode *root, struct s3_page *page)
 int s3_xml_read_page(const void *bytes, size_t length, struct s3_page *ret_page,
                      struct error *error)
 {
-    AUTO_DOCUMENT xmlDoc *document = parse(bytes, length);
-    const xmlNode *root = root_of(document, "ListBucketResult");
+    AUTO_ELEMENT struct element *root = parse(bytes, length);
     struct s3_page page = {.objects = xcalloc(PAGE_OBJECTS_MAX, sizeof *page.objects)};
-    if (root == NULL || !read_page(root, &page)) {
+    if (!is_named(root, "ListBucketResult") || !read_page(root, &page)) {
         s3_page_release(&page);
         return refuse("ListBucketResult", error);
     }

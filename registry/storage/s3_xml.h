@@ -1,6 +1,6 @@
 /* The XML that S3 answers with and wants (Amazon S3 API reference), read strictly: no document
- * type, no entities of its own, no network, at most S3_XML_LIMIT bytes. The one door to libxml2.
- * Any thread. ERROR_INTERNAL: the answer is not what its operation answers. */
+ * type and so no entities, a few levels, at most S3_XML_LIMIT bytes. The one door to libexpat. Any
+ * thread. ERROR_INTERNAL: the answer is not what its operation answers. */
 #pragma once
 
 #include <stdbool.h>

@@ -133,6 +133,18 @@ static void a_document_type_is_never_read(void **state)
     assert_false(s3_xml_read_failure(wide, 2 * sizeof laughs, &failure));
 }
 
+static void a_document_of_many_levels_is_refused(void **state)
+{
+    (void)state;
+    struct s3_failure failure;
+    static const char few[] =
+        "<Error><a><b><c><d><e><f/></e></d></c></b></a><Code>X</Code></Error>";
+    static const char many[] =
+        "<Error><a><b><c><d><e><f><g><h/></g></f></e></d></c></b></a><Code>X</Code></Error>";
+    assert_true(s3_xml_read_failure(few, strlen(few), &failure));
+    assert_false(s3_xml_read_failure(many, strlen(many), &failure));
+}
+
 static void parts_are_listed_in_order_with_their_tags(void **state)
 {
     (void)state;
@@ -156,6 +168,7 @@ int main(void)
         cmocka_unit_test(what_is_no_page_is_refused),
         cmocka_unit_test(a_page_of_too_many_objects_is_refused),
         cmocka_unit_test(a_document_type_is_never_read),
+        cmocka_unit_test(a_document_of_many_levels_is_refused),
         cmocka_unit_test(parts_are_listed_in_order_with_their_tags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
