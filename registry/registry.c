@@ -14,6 +14,7 @@
 #include "registry/oci_error.h"
 #include "registry/routes.h"
 #include "registry/storage/blob_backend.h"
+#include "registry/storage/blob_place.h"
 #include "registry/storage/blob_s3.h"
 #include "registry/upkeep/control.h"
 
@@ -115,14 +116,29 @@ static int open_backend(const struct registry_settings *settings, struct blob_ba
     return blob_files_open(settings->state, ret_backend, error);
 }
 
+static char *place_of(const struct registry_settings *settings)
+{
+    const struct s3_settings *s3 = &settings->storage.s3;
+    if (settings->storage.backend == STORAGE_FILES)
+        return xstrdup("files");
+    return xasprintf("s3 %s/%s/%s", s3->endpoint, s3->bucket, s3->prefix != NULL ? s3->prefix : "");
+}
+
 int registry_open_blobs(const struct registry_settings *settings, struct blob_store **ret_blobs,
                         struct error *error)
 {
     struct blob_backend *backend = NULL;
+    AUTO_FREE char *place = place_of(settings);
     if (file_make_directory(settings->state, 0700, error) < 0 ||
+        blob_place_check(settings->state, place, error) < 0 ||
         open_backend(settings, &backend, error) < 0)
         return -1;
-    return blob_store_open(settings->state, backend, ret_blobs, error);
+    if (blob_store_open(settings->state, backend, ret_blobs, error) < 0)
+        return -1;
+    if (blob_place_keep(settings->state, place, error) == 0)
+        return 0;
+    blob_store_close(TAKE_POINTER(*ret_blobs));
+    return -1;
 }
 
 static int open_state(struct registry *registry, const struct registry_settings *settings,

@@ -188,6 +188,21 @@ mended() {
 }
 check who_pushes_it_again_mends_it mended
 
+# --- moving ---
+write_settings other.json '.prefix = "other"'
+backed_up() {
+    "$BUILD/bin/shoal-registry" backup --state state --config proxy.json --to "$work/copy" -o json >report &&
+        jq -e '.blobs > 0 and (.missing | length) == 0' report &&
+        "$BUILD/bin/shoal-registry" restore --from copy --state moved --config other.json &&
+        cmp "$work/s3/$bucket/other/blobs/sha256/${large:7:2}/${large:7}._S3rver_object" large &&
+        "$BUILD/bin/shoal-registry" scrub --state moved --config other.json
+}
+check a_bucket_is_backed_up_and_restored_to_another_place backed_up
+elsewhere() {
+    ! "$BUILD/bin/shoal-registry" --port 0 --state moved 2>moved.log && grep -q 'blobs of moved are in .*s3 .*other' moved.log
+}
+check settings_of_another_place_are_refused elsewhere
+
 # --- refusals at the start ---
 write_credentials wrong "another"
 write_settings wrong.json ".credentials = \"$work/wrong\""
