@@ -242,6 +242,36 @@ static size_t count_headers(const struct http_request *request, const char *name
     return count;
 }
 
+static bool begins_caseless(const char *text, const char *start)
+{
+    return strncasecmp(text, start, strlen(start)) == 0;
+}
+
+/* A header that others read in another way than libmicrohttpd, which takes a blank in front of the
+ * colon for a part of the name (RFC 9112, 5.1), and appends a line that goes on (5.2) to the name
+ * too, so that "Content-Length:" becomes a header of another name. */
+static bool is_ambiguous(const struct text_pair *header)
+{
+    static const char length[] = "Content-Length", encoding[] = "Transfer-Encoding";
+    for (const char *at = header->name; *at != '\0'; at++) {
+        if (*at <= ' ' || *at > '~' || *at == ':')
+            return true;
+    }
+    size_t size = strlen(header->name);
+    return strchr(header->value, '\r') != NULL ||
+           (begins_caseless(header->name, length) && size != sizeof length - 1) ||
+           (begins_caseless(header->name, encoding) && size != sizeof encoding - 1);
+}
+
+static bool has_ambiguous_header(const struct http_request *request)
+{
+    for (size_t i = 0; i < request->headers.count; i++) {
+        if (is_ambiguous(&request->headers.items[i]))
+            return true;
+    }
+    return false;
+}
+
 /* Where a request's body ends must be the same for whoever passed it on (RFC 9112, 3.2 and 6.3):
  * else the rest of one request is taken for another one. Such a connection is not gone on with. */
 static int check_framing(struct http_request *request)
@@ -256,6 +286,8 @@ static int check_framing(struct http_request *request)
         message = "the request has more than one Host";
     else if (encoding != NULL && strcasecmp(encoding, "chunked") != 0)
         message = "no transfer coding but \"chunked\" is understood";
+    else if (has_ambiguous_header(request))
+        message = "a header's line is not NAME: VALUE, with nothing in front of the colon";
     if (message == NULL)
         return 0;
     http_request_add_header(request, "Connection", "close");

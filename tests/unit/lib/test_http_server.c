@@ -537,6 +537,12 @@ static void a_body_has_one_end(void **state)
     expect_refused_framing(harness, "Host: x\r\nContent-Length: 5\r\nContent-Length: 3\r\n");
     expect_refused_framing(harness, "Host: x\r\nTransfer-Encoding: gzip, chunked\r\n");
     expect_refused_framing(harness, "Host: x\r\nHost: y\r\nContent-Length: 5\r\n");
+    expect_refused_framing(harness, "Host: x\r\nContent-Length : 5\r\n");
+    expect_refused_framing(harness, "Host: x\r\nTransfer-Encoding\t: chunked\r\n");
+    expect_refused_framing(harness, "Host: x\r\nTransfer-Encoding:\r\n chunked\r\n");
+    expect_refused_framing(harness, "Host: x\r\nContent-Length:\r\n 5\r\n");
+    expect_refused_framing(harness, "Host: x\r\nX: y\r\n Content-Length: 5\r\n");
+    expect_refused_framing(harness, "Host: x\r\nX: y\rContent-Length: 5\r\n");
     expect(harness, "GET", "/plain", 200, NULL);
 }
 
