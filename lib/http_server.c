@@ -175,12 +175,11 @@ static struct MHD_Daemon *start_daemon(struct http_server *server,
         flags |= MHD_USE_TLS;
     unsigned connections =
         options->max_connections > 0 ? options->max_connections : DEFAULT_CONNECTIONS;
-    unsigned idle = options->idle_timeout_s > 0 ? options->idle_timeout_s : DEFAULT_IDLE_TIMEOUT_S;
     return MHD_start_daemon(
         flags, 0, http_watch_on_accept, server, http_request_on_step, server,
         MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
-        MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK,
+        MHD_OPTION_CONNECTION_TIMEOUT, server->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK,
         http_request_on_target, server, MHD_OPTION_NOTIFY_COMPLETED, http_request_on_completed,
         server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
         options->tls != NULL ? tls : none, MHD_OPTION_STRICT_FOR_CLIENT, 1,
@@ -222,6 +221,8 @@ int http_server_create(const struct http_server_options *options, struct http_se
     server->respond_error = options->respond_error;
     server->admit = options->admit;
     server->on_finished = options->on_finished;
+    server->idle_timeout_s =
+        options->idle_timeout_s > 0 ? options->idle_timeout_s : DEFAULT_IDLE_TIMEOUT_S;
     server->unix_path = xstrdup(options->listen_unix);
     server->quiesced_socket = -1;
     server->port = http_server_port_of(listener);

@@ -179,6 +179,15 @@ struct reader {
     struct http_request *request; /* lives while anything is read */
 };
 
+/* libmicrohttpd counts from the last byte that moved, and would cut a connection that had to wait
+ * for this side. Its clock begins anew when a timeout is set where there was none. */
+static void begin_idling_anew(struct http_request *request)
+{
+    MHD_set_connection_option(request->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
+    MHD_set_connection_option(request->connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                              request->server->idle_timeout_s);
+}
+
 static ssize_t read_reader(void *data, uint64_t position, char *ret_bytes, size_t size)
 {
     const struct reader *reader = data;
@@ -186,6 +195,7 @@ static ssize_t read_reader(void *data, uint64_t position, char *ret_bytes, size_
     if (!http_connection_enter(client, HTTP_PHASE_WORKING))
         return MHD_CONTENT_READER_END_WITH_ERROR;
     ssize_t got = reader->body.read(reader->body.data, position, ret_bytes, size);
+    begin_idling_anew(reader->request);
     http_connection_enter(client, HTTP_PHASE_SENDING);
     return got > 0 ? got : MHD_CONTENT_READER_END_WITH_ERROR;
 }
@@ -302,7 +312,7 @@ void http_answer_send_at_once(struct http_request *request)
         buffer_printf(&text, "%s: %s\r\n", answer->headers.items[i].name,
                       answer->headers.items[i].value);
     buffer_append_text(&text, "\r\n");
-    if (answer->length > 0)
+    if (answer->length > 0 && strcmp(request->method, "HEAD") != 0)
         buffer_append(&text, answer->kind == ANSWER_SHARED ? answer->shared_bytes : answer->bytes,
                       answer->length);
     const union MHD_ConnectionInfo *info =

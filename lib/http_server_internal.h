@@ -161,6 +161,7 @@ struct http_server {
     void (*respond_error)(struct http_request *request, const struct error *error);
     int (*admit)(struct http_request *request, void *data);
     void (*on_finished)(const struct http_summary *summary, void *data);
+    unsigned idle_timeout_s;
     uint16_t port;
     char *unix_path; /* removed at the end */
     bool speaks_tls;

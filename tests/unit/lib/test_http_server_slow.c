@@ -50,6 +50,30 @@ static void work_long(struct http_request *request, void *data)
     answer(request, data);
 }
 
+/* Longer than a connection may be idle. */
+static int take_body_long(struct http_request *request, const void *bytes, size_t length,
+                          void *data)
+{
+    if (length > 0)
+        usleep(2500 * 1000);
+    return take_body(request, bytes, length, data);
+}
+
+static void work_very_long(struct http_request *request, void *data)
+{
+    usleep(2500 * 1000);
+    answer(request, data);
+}
+
+static ssize_t read_very_slowly(void *data, uint64_t offset, void *ret_bytes, size_t size)
+{
+    (void)data;
+    (void)size;
+    usleep(1300 * 1000);
+    memcpy(ret_bytes, &"hello"[offset], 1);
+    return 1;
+}
+
 static void answer_later(struct http_request *request, void *data)
 {
     notes_of(data)->waiting = request;
@@ -92,6 +116,13 @@ static void serve_slowly(struct http_request *request, void *data)
     http_request_respond_reader(request, 200, "text/plain", 5, &reader);
 }
 
+static void serve_very_slowly(struct http_request *request, void *data)
+{
+    const struct http_body_reader reader = {
+        .read = read_very_slowly, .release = count_release, .data = notes_of(data)};
+    http_request_respond_reader(request, 200, "text/plain", 3, &reader);
+}
+
 static void serve_large(struct http_request *request, void *data)
 {
     const struct http_body_reader reader = {
@@ -103,6 +134,9 @@ static const struct http_route routes[] = {
     {.method = "GET", .pattern = "/", .handler = answer},
     {.method = "PUT", .pattern = "/", .handler = answer, .on_body = take_body},
     {.method = "GET", .pattern = "/work", .handler = work_long},
+    {.method = "GET", .pattern = "/long", .handler = work_very_long},
+    {.method = "PUT", .pattern = "/long", .handler = work_very_long, .on_body = take_body_long},
+    {.method = "GET", .pattern = "/drip", .handler = serve_very_slowly},
     {.method = "GET", .pattern = "/later", .handler = answer_later},
     {.method = "GET", .pattern = "/stream", .handler = stream_later},
     {.method = "GET", .pattern = "/slowly", .handler = serve_slowly},
@@ -269,6 +303,32 @@ static void work_on_this_side_is_not_the_clients_fault(void **state)
     harness_close(&harness);
 }
 
+/* How long a connection may be idle is counted by libmicrohttpd. */
+static void work_may_take_longer_than_idling(void **state)
+{
+    (void)state;
+    struct harness harness;
+    struct notes notes = {0};
+    struct result result = {0};
+    const struct http_server_options options = {.mode = HTTP_SERVER_THREADS,
+                                                .routes = routes,
+                                                .route_count = ARRAY_LENGTH(routes),
+                                                .idle_timeout_s = 1};
+    harness_open(&harness, &options);
+    harness.mine = &notes;
+    harness_fetch(&harness, (struct http_client_request){0}, "/long", &result);
+    assert_int_equal(result.status, 200);
+    harness_fetch(&harness,
+                  (struct http_client_request){.method = "PUT", .body = "x", .body_length = 1},
+                  "/long", &result);
+    assert_int_equal(result.status, 200);
+    harness_fetch(&harness, (struct http_client_request){0}, "/drip", &result);
+    assert_int_equal(result.status, 200);
+    assert_string_equal(buffer_text(&result.body), "hel");
+    result_clear(&result);
+    harness_close(&harness);
+}
+
 static void nor_is_waiting_for_an_answer(void **state)
 {
     (void)state;
@@ -377,6 +437,7 @@ int main(void)
         cmocka_unit_test(who_does_not_read_is_cut_off),
         cmocka_unit_test(a_connection_may_be_idle),
         cmocka_unit_test(work_on_this_side_is_not_the_clients_fault),
+        cmocka_unit_test(work_may_take_longer_than_idling),
         cmocka_unit_test(nor_is_waiting_for_an_answer),
         cmocka_unit_test(an_address_has_so_many_connections),
         cmocka_unit_test(a_flood_from_one_address_is_closed_at_once),
