@@ -71,11 +71,13 @@ int access_settings_check(const struct access_settings *settings, struct error *
 /* A misspelt name allows nobody anything, which is safe and hard to see. */
 static void warn_of_strangers(struct access *access, const struct access_settings *settings)
 {
+    char mark[USERS_MARK_MAX];
     for (size_t i = 0; i < settings->rule_count; i++) {
         const struct json_strings *names = &settings->rules[i].users;
         for (size_t j = 0; j < names->count; j++) {
             bool is_name = user_name_is_valid(names->items[j]);
-            if (is_name && (access->users == NULL || !users_has(access->users, names->items[j])))
+            if (is_name &&
+                (access->users == NULL || !users_mark(access->users, names->items[j], mark)))
                 log_warn("a rule names a user who is not in the file of users", "user",
                          names->items[j]);
         }

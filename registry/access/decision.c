@@ -33,9 +33,14 @@ static enum access_verdict identify_token(struct access *access,
     if (token_verify(access->key, access->service, authorization->token,
                      authorization->token_length, now_s, access->signatures, &claims, error) < 0)
         return ACCESS_WRONG_TOKEN;
+    char mark[USERS_MARK_MAX] = "";
     if (claims.user[0] != '\0' &&
-        (access->users == NULL || !users_has(access->users, claims.user))) {
+        (access->users == NULL || !users_mark(access->users, claims.user, mark))) {
         error_set(error, ERROR_DENIED, "the token is not valid: its user is gone");
+        return ACCESS_WRONG_TOKEN;
+    }
+    if (strcmp(mark, claims.mark) != 0) {
+        error_set(error, ERROR_DENIED, "the token is not valid: its user has another password now");
         return ACCESS_WRONG_TOKEN;
     }
     identity->has_token = true;
@@ -117,6 +122,8 @@ int access_issue(struct access *access, const char *user, struct access_scopes *
     access_scopes_restrict(scopes, &access->rules, user[0] != '\0' ? user : NULL);
     pthread_rwlock_unlock(&access->lock);
     text_copy(claims.user, sizeof claims.user, user);
+    if (user[0] != '\0' && access->users != NULL)
+        users_mark(access->users, user, claims.mark);
     claims.grants = *scopes;
     return token_create(access->key, access->service, &claims, now_s, access->token_lifetime_s,
                         ret_token, error);

@@ -98,6 +98,7 @@ struct token_body {
     char audience[SERVICE_MAX];
     uint64_t expires, not_before, issued;
     char id[2 * ID_LENGTH + 1];
+    char mark[USERS_MARK_MAX];
     struct token_access *access;
     size_t access_count;
 };
@@ -110,6 +111,7 @@ static const struct json_field body_fields[] = {
     JSON_FIELD(struct token_body, not_before, "nbf", JSON_UINT, .flags = JSON_REQUIRED),
     JSON_FIELD(struct token_body, issued, "iat", JSON_UINT, .flags = JSON_REQUIRED),
     JSON_FIELD(struct token_body, id, "jti", JSON_STRING, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct token_body, mark, "mark", JSON_STRING, .flags = 0),
     JSON_FIELD_LIST(struct token_body, access, access_count, "access", &access_record,
                     .flags = JSON_REQUIRED, .max = SCOPES_MAX + 1),
     JSON_FIELD_END,
@@ -147,6 +149,7 @@ int token_create(const struct token_key *key, const char *service,
     random_bytes(id, sizeof id);
     text_format_hex(id, sizeof id, body.id);
     text_copy(body.subject, sizeof body.subject, claims->user);
+    text_copy(body.mark, sizeof body.mark, claims->mark);
     if (!text_copy(body.issuer, sizeof body.issuer, service) ||
         !text_copy(body.audience, sizeof body.audience, service))
         return error_set(error, ERROR_INVALID, "the name of the service is too long");
@@ -262,6 +265,7 @@ int token_verify(const struct token_key *key, const char *service, const char *t
     if (result == 0 && read_access(&body, &claims.grants) < 0)
         result = deny(error, "it grants too much");
     text_copy(claims.user, sizeof claims.user, body.subject);
+    text_copy(claims.mark, sizeof claims.mark, body.mark);
     json_record_release(&body_record, &body);
     if (result == 0)
         *ret_claims = claims;

@@ -9,6 +9,7 @@
 #include "registry/access/authorization.h"
 #include "registry/access/remembered.h"
 #include "registry/access/scope.h"
+#include "registry/access/users.h"
 
 struct token_key;
 
@@ -18,7 +19,8 @@ int token_key_load(const char *path, bool make, struct token_key **ret_key, stru
 void token_key_destroy(struct token_key *key);
 
 struct token_claims {
-    char user[USER_NAME_MAX]; /* "": nobody in particular */
+    char user[USER_NAME_MAX];  /* "": nobody in particular */
+    char mark[USERS_MARK_MAX]; /* the user's when it was made; "": nobody's */
     struct access_scopes grants;
 };
 

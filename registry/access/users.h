@@ -8,6 +8,9 @@
 
 struct users;
 
+/* With NUL. */
+#define USERS_MARK_MAX 33
+
 enum users_answer {
     USERS_GOOD,  /* this user has this password */
     USERS_WRONG, /* it has not, or there is no such user: which one is not told */
@@ -19,7 +22,7 @@ enum users_answer {
 struct users_operations {
     enum users_answer (*check)(struct users *users, const char *name, const char *password,
                                struct error *error);
-    bool (*has)(struct users *users, const char *name);
+    bool (*mark)(struct users *users, const char *name, char ret_mark[USERS_MARK_MAX]);
     int (*reload)(struct users *users, struct error *error);
     void (*destroy)(struct users *users);
 };
@@ -35,10 +38,11 @@ static inline enum users_answer users_check(struct users *users, const char *nam
     return users->operations->check(users, name, password, error);
 }
 
-/* Whether there is such a user (still: for tokens given out before). */
-static inline bool users_has(struct users *users, const char *name)
+/* Whether there is such a user, and a text that is another one once the password is: by it tokens
+ * that were given out before end. */
+static inline bool users_mark(struct users *users, const char *name, char ret_mark[USERS_MARK_MAX])
 {
-    return users->operations->has(users, name);
+    return users->operations->mark(users, name, ret_mark);
 }
 
 /* Reads the source again; what was known stays when that fails. */

@@ -108,13 +108,21 @@ static enum users_answer check(struct users *users, const char *name, const char
     return is_good ? USERS_GOOD : USERS_WRONG;
 }
 
-static bool has(struct users *users, const char *name)
+static bool mark(struct users *users, const char *name, char ret_mark[USERS_MARK_MAX])
 {
     struct users_htpasswd *source = (struct users_htpasswd *)users;
+    char digest[DIGEST_TEXT_MAX];
     pthread_rwlock_rdlock(&source->lock);
-    bool found = htpasswd_find(&source->file, name) != NULL;
+    const struct htpasswd_user *user = htpasswd_find(&source->file, name);
+    /* Nobody gets from there to the hash, which has 128 random bits of salt in it. */
+    if (user != NULL)
+        digest_of_bytes(user->hash, strlen(user->hash), digest);
     pthread_rwlock_unlock(&source->lock);
-    return found;
+    if (user == NULL)
+        return false;
+    memcpy(ret_mark, digest_hex(digest), USERS_MARK_MAX - 1);
+    ret_mark[USERS_MARK_MAX - 1] = '\0';
+    return true;
 }
 
 static int read_users(const char *path, struct htpasswd *ret_file, struct error *error)
@@ -154,7 +162,7 @@ static void destroy(struct users *users)
     free(source);
 }
 
-static const struct users_operations operations = {check, has, reload, destroy};
+static const struct users_operations operations = {check, mark, reload, destroy};
 
 int users_htpasswd_open(const char *path, struct users **ret_users, struct error *error)
 {

@@ -203,9 +203,12 @@ token "${as_ci[@]}" "$url/token?$asked"
 "$registry" passwd --file users --remove ci && reload
 check and_keeps_a_removed_one_out wait_for 10 keeps_out ci:ci-secret
 check with_its_token with_token 401 "$url/v2/team/web/tags/list"
+token -u bob:bob-secret "$url/token?$asked"
+check a_token_is_taken with_token 200 "$url/v2/"
 set_password bob changed && reload
 check a_new_password_counts wait_for 10 lets_in bob:changed
 check the_old_one_does_not keeps_out bob:bob-secret
+check nor_a_token_made_for_it with_token 401 "$url/v2/"
 cp users users.good && echo nonsense >>users && reload
 complained() { grep -q 'users and rules stay as they were.*users:[0-9]*: not of the form' registry.log; }
 check a_file_with_a_mistake_is_named_in_the_log wait_for 10 complained

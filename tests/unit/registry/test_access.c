@@ -379,6 +379,23 @@ static void a_token_opens_what_it_grants_while_the_rules_allow_it(void **state)
     access_destroy(access);
 }
 
+static void a_token_ends_with_the_password_it_was_made_for(void **state)
+{
+    (void)state;
+    struct access *access = open_with_rules();
+    char *of_ann = bearer(access, "ann", ""), *of_ci = bearer(access, "ci", "");
+    char *of_nobody = bearer(access, "", "");
+    char hash[HTPASSWD_HASH_MAX];
+    assert_int_equal(htpasswd_make("another", 4, hash, NULL), 0);
+    assert_int_equal(htpasswd_update(access->users_path, "ann", hash, NULL), 0);
+    assert_int_equal(users_reload(access->users, NULL), 0);
+    assert_int_equal(judge(access, of_ann, ACCESS_BASE, NULL), ACCESS_WRONG_TOKEN);
+    assert_int_equal(judge(access, bearer(access, "ann", ""), ACCESS_BASE, NULL), ACCESS_ALLOWED);
+    assert_int_equal(judge(access, of_ci, ACCESS_BASE, NULL), ACCESS_ALLOWED);
+    assert_int_equal(judge(access, of_nobody, ACCESS_BASE, NULL), ACCESS_ALLOWED);
+    access_destroy(access);
+}
+
 static void a_name_that_no_repository_has_is_for_the_route(void **state)
 {
     (void)state;
@@ -515,6 +532,7 @@ int main(void)
         cmocka_unit_test(a_password_opens_what_the_rules_allow),
         cmocka_unit_test(everybody_may_pull_and_must_log_in_to_push),
         cmocka_unit_test(a_token_opens_what_it_grants_while_the_rules_allow_it),
+        cmocka_unit_test(a_token_ends_with_the_password_it_was_made_for),
         cmocka_unit_test(a_name_that_no_repository_has_is_for_the_route),
         cmocka_unit_test(a_reload_that_fails_changes_nothing),
         cmocka_unit_test(many_threads_ask_while_it_is_read_again),
