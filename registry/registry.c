@@ -121,7 +121,8 @@ static char *place_of(const struct registry_settings *settings)
     const struct s3_settings *s3 = &settings->storage.s3;
     if (settings->storage.backend == STORAGE_FILES)
         return xstrdup("files");
-    return xasprintf("s3 %s/%s/%s", s3->endpoint, s3->bucket, s3->prefix != NULL ? s3->prefix : "");
+    /* A bucket may be reached by several addresses. */
+    return xasprintf("s3 %s/%s", s3->bucket, s3->prefix != NULL ? s3->prefix : "");
 }
 
 int registry_open_blobs(const struct registry_settings *settings, struct blob_store **ret_blobs,

@@ -4,7 +4,7 @@
 
 #include "lib/error.h"
 
-/* `place` is for people to read: "files", or "s3 https://host/bucket/prefix". ERROR_CONFLICT: the
+/* `place` is for people to read: "files", or "s3 bucket/prefix". ERROR_CONFLICT: the
  * folder's blobs are elsewhere. */
 int blob_place_check(const char *state, const char *place, struct error *error);
 /* After the place was reached: writes it down, if nothing is yet. */
