@@ -21,10 +21,11 @@ void route_refuse_digest(struct http_request *request, const char *digest);
 void route_rules_take(struct registry *registry, const char *repository,
                       struct metadata_rules *ret_rules);
 void route_rules_give(struct registry *registry);
-/* Before bytes are taken: -1 after answering that the repository has no room for what the request
- * brings. What it says about its length may be wrong, so that metadata looks again at the end. */
+/* Before bytes are taken: how many the repository has room for (UINT64_MAX: any), or -1 after
+ * answering that there is none for what the request brings. Others push meanwhile, so that metadata
+ * looks again at the end. */
 int route_check_quota(struct http_request *request, struct registry *registry,
-                      const char *repository);
+                      const char *repository, uint64_t *ret_room);
 void route_respond_over_quota(struct http_request *request, const char *repository);
 void route_add_header(struct http_request *request, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

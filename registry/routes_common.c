@@ -64,7 +64,7 @@ void route_respond_over_quota(struct http_request *request, const char *reposito
 }
 
 int route_check_quota(struct http_request *request, struct registry *registry,
-                      const char *repository)
+                      const char *repository, uint64_t *ret_room)
 {
     struct metadata_rules rules;
     struct error error = ERROR_INIT;
@@ -72,16 +72,20 @@ int route_check_quota(struct http_request *request, struct registry *registry,
     uint64_t used = 0, length = 0;
     route_rules_take(registry, repository, &rules);
     route_rules_give(registry);
-    if (rules.quota == UINT64_MAX)
+    if (rules.quota == UINT64_MAX) {
+        *ret_room = UINT64_MAX;
         return 0;
+    }
     if (metadata_get_used(registry->metadata, repository, &used, &error) < 0) {
         oci_error_respond_failure(request, &error);
         return -1;
     }
     if (header != NULL)
         text_parse_u64(header, INT64_MAX, &length);
-    if (used <= rules.quota && length <= rules.quota - used)
+    if (used <= rules.quota && length <= rules.quota - used) {
+        *ret_room = rules.quota - used;
         return 0;
+    }
     route_respond_over_quota(request, repository);
     return -1;
 }

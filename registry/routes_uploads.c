@@ -17,6 +17,7 @@ struct transfer {
     enum digest_algorithm algorithm;
     bool temporary; /* a whole blob in one POST: nothing to come back to */
     bool is_bounded;
+    uint64_t room;  /* what the upload may have before its repository is over the quota */
     uint64_t start; /* size of the upload before this request */
     uint64_t end;   /* what it is to be after it, when bounded */
 };
@@ -74,6 +75,13 @@ static struct blob_upload *open_upload(struct http_request *request, struct regi
 
 /* --- bytes --- */
 
+/* What the request has brought goes again. */
+static void take_back(struct transfer *transfer)
+{
+    blob_upload_truncate(transfer->upload, transfer->start, NULL);
+    transfer_release(transfer);
+}
+
 /* A chunk that says where it belongs must belong at the end of what is there. */
 static int check_chunk(struct http_request *request, struct transfer *transfer,
                        const char *repository)
@@ -127,7 +135,8 @@ static int begin_transfer(struct http_request *request, struct registry *registr
     const char *repository = route_repository(request);
     bool is_post = strcmp(method, "POST") == 0;
     struct error error = ERROR_INIT;
-    if (repository == NULL || route_check_quota(request, registry, repository) < 0)
+    uint64_t room;
+    if (repository == NULL || route_check_quota(request, registry, repository, &room) < 0)
         return -1;
     bool needs_digest =
         is_post ? http_request_query(request, "digest") != NULL : strcmp(method, "PUT") == 0;
@@ -136,6 +145,7 @@ static int begin_transfer(struct http_request *request, struct registry *registr
         return -1;
     struct transfer *transfer = xcalloc(1, sizeof *transfer);
     transfer->registry = registry;
+    transfer->room = room;
     http_request_set_state(request, transfer, transfer_destroy);
     if (!is_post) {
         transfer->upload = open_upload(request, registry, repository);
@@ -163,10 +173,17 @@ int route_upload_bytes(struct http_request *request, const void *bytes, size_t l
                           "a POST with a body needs ?digest=; without it PATCH takes the bytes");
         return -1;
     }
-    if (transfer->is_bounded && length > transfer->end - blob_upload_size(transfer->upload)) {
-        blob_upload_truncate(transfer->upload, transfer->start, NULL);
-        transfer_release(transfer);
+    uint64_t size = blob_upload_size(transfer->upload);
+    if (transfer->is_bounded && length > transfer->end - size) {
+        take_back(transfer);
         oci_error_respond(request, OCI_SIZE_INVALID, "the chunk is longer than its Content-Range");
+        return -1;
+    }
+    /* A body that does not say how long it is must not fill the disk either. */
+    if (size > transfer->room || length > transfer->room - size) {
+        take_back(transfer);
+        registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
+        route_respond_over_quota(request, http_request_parameter(request, "name"));
         return -1;
     }
     if (blob_upload_write(transfer->upload, bytes, length, &error) < 0) {
@@ -184,8 +201,7 @@ static int check_chunk_end(struct http_request *request, struct transfer *transf
 {
     if (!transfer->is_bounded || blob_upload_size(transfer->upload) == transfer->end)
         return 0;
-    blob_upload_truncate(transfer->upload, transfer->start, NULL);
-    transfer_release(transfer);
+    take_back(transfer);
     oci_error_respond(request, OCI_SIZE_INVALID, "the chunk is shorter than its Content-Range");
     return -1;
 }

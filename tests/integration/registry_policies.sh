@@ -7,7 +7,7 @@ here=$(dirname "$0")
 . "$here/registry_functions.bash"
 
 cat >"$work/settings.json" <<'JSON'
-{"policies": [{"repositories": ["small"], "quota": "200Ki"},
+{"policies": [{"repositories": ["small", "together"], "quota": "200Ki"},
               {"repositories": ["fixed/*"], "immutable": ["v*"]}]}
 JSON
 start_registry policies "$work/policies" --config "$work/settings.json"
@@ -24,15 +24,33 @@ announced() { # by Content-Length: before the bytes
 }
 check a_blob_over_the_quota_is_403 announced
 
-streamed() { # without a length: at the end
-    local location hex=${kernel#sha256:}
+streamed() { # without a length: once there is no room
+    local location
     location=$(start_upload small) &&
-        http 202 -X PATCH -H 'Transfer-Encoding: chunked' --data-binary @kernel "$url$location" &&
-        http 403 -X PUT -H 'Content-Length: 0' "$url$location?digest=$kernel" && is_over_quota &&
-        http 404 "$url/v2/small/blobs/$kernel" && http 404 "$url$location" &&
+        http 403 -X PATCH -H 'Transfer-Encoding: chunked' --data-binary @kernel "$url$location" && is_over_quota &&
+        http 204 "$url$location" && header_is Range 0-0 && [ "$(size_of "policies/uploads/${location##*/}")" = 0 ] &&
+        http 403 -X POST -H 'Transfer-Encoding: chunked' --data-binary @kernel \
+            "$url/v2/small/blobs/uploads/?digest=$kernel" && is_over_quota &&
+        http 202 -X PATCH --data-binary @half "$url$location" &&
+        http 403 -X PATCH -H 'Transfer-Encoding: chunked' --data-binary @half "$url$location" && is_over_quota &&
+        http 204 "$url$location" && header_is Range 0-149999 && http 204 -X DELETE "$url$location"
+}
+head -c 150000 kernel >half
+tail -c 150000 kernel >other_half
+check one_without_a_length_is_403_as_soon_as_it_does_not_fit streamed
+
+together_over() { # each fits, both do not: the second one's end is refused, and leaves nothing
+    local one other hex
+    hex=$(digest_of other_half)
+    hex=${hex#sha256:}
+    one=$(start_upload together) && other=$(start_upload together) &&
+        http 202 -X PATCH --data-binary @half "$url$one" && http 202 -X PATCH --data-binary @other_half "$url$other" &&
+        http 201 -X PUT "$url$one?digest=$(digest_of half)" &&
+        http 403 -X PUT "$url$other?digest=$(digest_of other_half)" && error_is DENIED &&
+        http 404 "$url/v2/together/blobs/$(digest_of other_half)" && http 404 "$url$other" &&
         test ! -e "policies/blobs/sha256/${hex:0:2}/$hex"
 }
-check one_without_a_length_is_403_at_its_end_and_leaves_nothing streamed
+check the_second_of_two_that_fit_alone_is_403_at_its_end together_over
 
 mounted() {
     push_blob large kernel && http 202 -X POST "$url/v2/small/blobs/uploads/?mount=$kernel&from=large" &&
