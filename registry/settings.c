@@ -124,6 +124,11 @@ static int check_tls(const struct tls_settings *tls, struct error *error)
         return error_set(error, ERROR_INVALID,
                          "tls: client_certificates needs \"client_ca\", the file of the "
                          "authorities that clients' certificates come from");
+    /* Who names authorities does not mean everybody. */
+    if (tls->client_ca != NULL && tls->client_certificates == HTTP_CLIENT_CERTIFICATES_OFF)
+        return error_set(error, ERROR_INVALID,
+                         "tls: \"client_ca\" means nothing while client_certificates is \"off\": "
+                         "say \"required\" or \"optional\"");
     if (tls->client_ca != NULL && tls->certificate == NULL)
         return error_set(error, ERROR_INVALID,
                          "tls: \"client_ca\" needs a certificate and a key of the registry's own");

@@ -83,6 +83,11 @@ static void what_belongs_together_is_asked_for(void **state)
                           &settings, &error),
                      -1);
     assert_non_null(strstr(error.message, "client_ca"));
+    assert_int_equal(
+        load("{\"tls\": {\"certificate\": \"c\", \"key\": \"k\", \"client_ca\": \"a\"}}", &settings,
+             &error),
+        -1);
+    assert_non_null(strstr(error.message, "\"required\""));
     assert_int_equal(load("{\"limits\": {\"burst\": 1}}", &settings, &error), -1);
     assert_non_null(strstr(error.message, "requests_per_second"));
 }
