@@ -327,5 +327,7 @@ for name in $servers; do check_pulls "$name"; done
 run_pulls
 run_pushes
 remember_memory VmHWM 'memory at its peak'
+# A sanitizer build says in its log what it found under this load.
+if grep -E -A 20 'Sanitizer|runtime error:' "$work/ours.log" >&2; then exit 1; fi
 write_result
 print_table
