@@ -78,29 +78,11 @@ static const char format_2[] =
 const char *const schema_migrations[] = {format_1, format_2, NULL};
 
 #define REPOSITORY_ID "(SELECT id FROM repositories WHERE name = ?1)"
+/* SQLite 3.40 does not see by itself that a search for a companion may use this index. */
+#define BY_COMPANION "INDEXED BY tags_by_companion"
 #define REFERRERS                                                                                  \
     "SELECT digest, media_type, size, artifact_type, annotations, id FROM manifests"               \
     " WHERE repository = " REPOSITORY_ID " AND subject = ?2 AND id > ?3"
-/* Manifests of repository ?1 that nothing keeps; those pushed since ?2 keep themselves. What a live
- * one lists is live, and so is what has a live one as its subject, by a referrer's `subject` or by
- * the name of cosign's tag, which alone keeps nothing. The newest first. */
-#define DEAD                                                                                       \
-    "WITH RECURSIVE live (id, digest) AS ("                                                        \
-    " SELECT id, digest FROM manifests WHERE repository = " REPOSITORY_ID " AND (pushed >= ?2"     \
-    "  OR id IN (SELECT manifest FROM temp.kept)"                                                  \
-    "  OR EXISTS (SELECT 1 FROM tags WHERE manifest = manifests.id AND companion IS NULL))"        \
-    " UNION SELECT m.id, m.digest FROM live CROSS JOIN manifest_references r ON r.manifest = "     \
-    "live.id"                                                                                      \
-    "  CROSS JOIN manifests m ON m.repository = " REPOSITORY_ID " AND m.digest = r.digest"         \
-    " UNION SELECT m.id, m.digest FROM live"                                                       \
-    "  CROSS JOIN manifests m ON m.repository = " REPOSITORY_ID " AND m.subject = live.digest"     \
-    " UNION SELECT m.id, m.digest FROM live"                                                       \
-    "  CROSS JOIN tags t INDEXED BY tags_by_companion ON t.repository = " REPOSITORY_ID            \
-    " AND t.companion = live.digest"                                                               \
-    "  CROSS JOIN manifests m ON m.id = t.manifest)"                                               \
-    " SELECT id, digest, size FROM manifests WHERE repository = " REPOSITORY_ID                    \
-    " AND id NOT IN (SELECT id FROM live)"
-
 const char *const schema_statements[STATEMENT_COUNT] = {
     [HAS_REPOSITORY] = "SELECT 1 FROM repositories WHERE name = ?1",
     [ADD_REPOSITORY] = "INSERT INTO repositories (name) VALUES (?1) ON CONFLICT DO NOTHING",
@@ -160,8 +142,40 @@ const char *const schema_statements[STATEMENT_COUNT] = {
     [HAS_UPLOAD] = "SELECT 1 FROM uploads WHERE id = ?1 AND repository = ?2",
     [REMOVE_UPLOAD] = "DELETE FROM uploads WHERE id = ?1",
     [LIST_UPLOADS] = "SELECT id FROM uploads WHERE created < ?2 AND id > ?1 ORDER BY id LIMIT ?3",
-    [FIND_DEAD] = DEAD " ORDER BY id DESC",
-    [FIND_DEAD_AGAIN] = DEAD " AND id NOT IN (SELECT manifest FROM temp.dead) ORDER BY id DESC",
+    /* Manifests of repository ?1 that nothing keeps; those pushed since ?2 keep themselves. What a
+     * live one lists is live, and so is what has a live one as its subject, by a referrer's
+     * `subject` or by the name of cosign's tag, which alone keeps nothing. The newest first. */
+    [FIND_DEAD] =
+        "WITH RECURSIVE live (id, digest) AS ("
+        " SELECT id, digest FROM manifests WHERE repository = " REPOSITORY_ID " AND (pushed >= ?2"
+        "  OR id IN (SELECT manifest FROM temp.kept)"
+        "  OR EXISTS (SELECT 1 FROM tags WHERE manifest = manifests.id AND companion IS NULL))"
+        " UNION SELECT m.id, m.digest FROM live CROSS JOIN manifest_references r"
+        "  ON r.manifest = live.id"
+        "  CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.digest"
+        " UNION SELECT m.id, m.digest FROM live CROSS JOIN manifests m"
+        "  ON m.repository = " REPOSITORY_ID " AND m.subject = live.digest"
+        " UNION SELECT m.id, m.digest FROM live CROSS JOIN tags t " BY_COMPANION
+        "  ON t.repository = " REPOSITORY_ID " AND t.companion = live.digest"
+        "  CROSS JOIN manifests m ON m.id = t.manifest)"
+        " SELECT id, size, digest FROM manifests WHERE repository = " REPOSITORY_ID
+        " AND id NOT IN (SELECT id FROM live) ORDER BY id DESC",
+    /* The same the other way: manifest ?1 and all that could keep it, and which of these keep
+     * themselves. */
+    [LIST_KEEPERS] =
+        "WITH RECURSIVE keeper (id, repository, digest, subject, pushed) AS ("
+        " SELECT id, repository, digest, subject, pushed FROM manifests WHERE id = ?1"
+        " UNION SELECT m.id, m.repository, m.digest, m.subject, m.pushed FROM keeper k"
+        "  CROSS JOIN manifest_references r ON r.repository = k.repository AND r.digest = k.digest"
+        "  CROSS JOIN manifests m ON m.id = r.manifest"
+        " UNION SELECT m.id, m.repository, m.digest, m.subject, m.pushed FROM keeper k"
+        "  CROSS JOIN manifests m ON m.repository = k.repository AND m.digest = k.subject"
+        " UNION SELECT m.id, m.repository, m.digest, m.subject, m.pushed FROM keeper k"
+        "  CROSS JOIN tags t ON t.manifest = k.id"
+        "  CROSS JOIN manifests m ON m.repository = k.repository AND m.digest = t.companion)"
+        " SELECT digest, pushed >= ?2"
+        "  OR EXISTS (SELECT 1 FROM tags WHERE manifest = keeper.id AND companion IS NULL)"
+        " FROM keeper",
     [KEEP_MANIFEST] = "INSERT OR IGNORE INTO temp.kept VALUES (?1)",
     [REMOVE_DEAD] = "DELETE FROM manifests WHERE id = ?1",
     [NOTE_DEAD] = "INSERT OR IGNORE INTO temp.dead VALUES (?1)",
@@ -205,10 +219,11 @@ const char *const schema_statements[STATEMENT_COUNT] = {
                   " WHERE r.manifest = ?1 AND r.kind = 1"
                   " UNION SELECT f.id FROM manifests m JOIN manifests f"
                   " ON f.repository = m.repository AND f.subject = m.digest WHERE m.id = ?1"
-                  " UNION SELECT t.manifest FROM manifests m JOIN tags t"
+                  " UNION SELECT t.manifest FROM manifests m JOIN tags t " BY_COMPANION
                   " ON t.repository = m.repository AND t.companion = m.digest WHERE m.id = ?1",
-    [REMOVE_COMPANIONS] = "DELETE FROM tags WHERE (repository, companion) ="
-                          " (SELECT repository, digest FROM manifests WHERE id = ?1)",
+    [REMOVE_COMPANIONS] = "DELETE FROM tags " BY_COMPANION
+                          " WHERE repository = (SELECT repository FROM manifests WHERE id = ?1)"
+                          " AND companion = (SELECT digest FROM manifests WHERE id = ?1)",
     [GET_SIZE] = "SELECT coalesce(size, 0), digest FROM manifests WHERE id = ?1",
     [LIST_DIGESTS] = "SELECT DISTINCT digest FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
     [NEXT_MANIFEST] = "SELECT m.id, n.name, m.digest, m.bytes FROM manifests m"

@@ -48,7 +48,7 @@ enum statement {
     REMOVE_UPLOAD,
     LIST_UPLOADS,
     FIND_DEAD,
-    FIND_DEAD_AGAIN,
+    LIST_KEEPERS,
     KEEP_MANIFEST,
     REMOVE_DEAD,
     NOTE_DEAD,

@@ -24,12 +24,20 @@ struct candidate {
     bool is_last; /* no other repository holds it */
 };
 
+struct dead {
+    int64_t id;
+    uint64_t size;
+    bool is_removed;
+};
+
 struct sweep {
     struct metadata *metadata;
     struct leases *leases;
     struct connection *connection; /* for reading, with tables of its own for a dry run */
     struct sweep_limits limits;
     bool is_dry;
+    struct dead *dead; /* manifests of the repository under way */
+    size_t dead_count, dead_at;
     int64_t repository; /* of the last blob looked at */
     char digest[DIGEST_ANY_MAX];
     struct candidate candidates[BATCH];
@@ -44,6 +52,7 @@ int sweep_begin(struct metadata *metadata, struct leases *leases, const struct s
     if (connection == NULL)
         return -1;
     if (database_execute(connection_database(connection),
+                         "CREATE TEMP TABLE kept (manifest INTEGER PRIMARY KEY);"
                          "CREATE TEMP TABLE dead (manifest INTEGER PRIMARY KEY);"
                          "CREATE TEMP TABLE gone (repository INTEGER, digest TEXT,"
                          " PRIMARY KEY (repository, digest)) WITHOUT ROWID;",
@@ -66,23 +75,11 @@ void sweep_end(struct sweep *sweep)
     if (sweep == NULL)
         return;
     connection_destroy(sweep->connection);
+    free(sweep->dead);
     free(sweep);
 }
 
 /* --- manifests --- */
-
-struct dead {
-    int64_t id;
-    uint64_t size;
-};
-
-struct manifest_batch {
-    struct sweep *sweep;
-    const char *repository;
-    struct dead dead[DEAD_BATCH];
-    size_t count;
-    bool has_leased; /* found some that are leased, and noted them as kept */
-};
 
 static int keep_leased(struct connection *connection, int64_t id, struct error *error)
 {
@@ -93,74 +90,106 @@ static int keep_leased(struct connection *connection, int64_t id, struct error *
     return database_run(keep, error);
 }
 
-/* Fills the batch with the first dead ones, newest first, so that an index goes before what it
- * lists. Looks at all of them: a leased one at the end may list one at the start. */
-static int find_dead_once(struct connection *connection, struct manifest_batch *batch,
-                          struct error *error)
+static void add_dead(struct sweep *sweep, int64_t id, uint64_t size)
 {
-    struct sweep *sweep = batch->sweep;
-    enum statement which = connection == sweep->connection ? FIND_DEAD_AGAIN : FIND_DEAD;
+    if ((sweep->dead_count & (sweep->dead_count + 1)) == 0)
+        sweep->dead = xreallocarray(sweep->dead, 2 * sweep->dead_count + 2, sizeof *sweep->dead);
+    sweep->dead[sweep->dead_count++] = (struct dead){.id = id, .size = size};
+}
+
+/* Lists the dead ones, newest first, so that an index goes before what it lists. 1: some are leased
+ * and have been noted as kept, so the list is too long. */
+static int find_dead_once(struct sweep *sweep, const char *repository, struct error *error)
+{
     struct database_statement *find =
-        connection_bind(connection, which, batch->repository, NULL, error);
+        connection_bind(sweep->connection, FIND_DEAD, repository, NULL, error);
+    bool has_leased = false;
     int found = -1;
     if (find == NULL)
         return -1;
     database_bind_int(find, 2, (int64_t)sweep->limits.young);
-    batch->count = 0;
-    batch->has_leased = false;
+    sweep->dead_count = 0;
     while ((found = database_step(find, error)) == 1) {
         int64_t id = database_column_int(find, 0);
-        if (leases_hold(sweep->leases, batch->repository, database_column_text(find, 1))) {
-            batch->has_leased = true;
-            if (keep_leased(connection, id, error) < 0) {
-                database_reset(find);
-                return -1;
-            }
-        } else if (batch->count < DEAD_BATCH) {
-            batch->dead[batch->count++] = (struct dead){id, (uint64_t)database_column_int(find, 2)};
+        if (!leases_hold(sweep->leases, repository, database_column_text(find, 2))) {
+            add_dead(sweep, id, (uint64_t)database_column_int(find, 1));
+            continue;
+        }
+        has_leased = true;
+        if (keep_leased(sweep->connection, id, error) < 0) {
+            database_reset(find);
+            return -1;
         }
     }
-    return found;
+    return found < 0 ? -1 : has_leased;
 }
 
-/* With the leased ones as live as the tagged ones, what they lead to is live too. */
-static int find_dead(struct connection *connection, struct manifest_batch *batch,
-                     struct error *error)
+/* All of the repository, beside the writer: a look at a large one takes its time. With the leased
+ * ones as live as the tagged ones, what they lead to is live too. */
+static int find_dead(struct sweep *sweep, const char *repository, struct error *error)
 {
-    struct database *database = connection_database(connection);
-    if (database_execute(database,
-                         "CREATE TEMP TABLE IF NOT EXISTS kept (manifest INTEGER PRIMARY KEY);"
-                         "DELETE FROM temp.kept",
-                         error) < 0)
+    int more;
+    sweep->dead_at = 0;
+    if (database_execute(connection_database(sweep->connection), "DELETE FROM temp.kept", error) <
+        0)
         return -1;
-    if (find_dead_once(connection, batch, error) < 0)
-        return -1;
-    /* Twice at most: those leased at the first look are no longer among the dead at the second. */
-    return batch->has_leased ? find_dead_once(connection, batch, error) : 0;
+    do {
+        more = find_dead_once(sweep, repository, error);
+    } while (more == 1);
+    return more;
 }
 
-static int remove_dead(struct connection *connection, enum statement which,
-                       const struct manifest_batch *batch, struct error *error)
+/* The next of the list, to be removed in one transaction. */
+struct manifest_batch {
+    struct sweep *sweep;
+    const char *repository;
+    struct dead *dead;
+    size_t count;
+};
+
+static int note_dead(struct connection *connection, enum statement which, int64_t id,
+                     struct error *error)
 {
     struct database_statement *statement = connection_prepare(connection, which, error);
     if (statement == NULL)
         return -1;
-    for (size_t i = 0; i < batch->count; i++) {
-        database_bind_int(statement, 1, batch->dead[i].id);
-        if (database_run(statement, error) < 0)
-            return -1;
-    }
-    return 0;
+    database_bind_int(statement, 1, id);
+    return database_run(statement, error);
 }
 
+/* 1: something keeps it by now, 0: nothing. */
+static int is_kept(struct connection *connection, const struct manifest_batch *batch, int64_t id,
+                   struct error *error)
+{
+    const struct sweep *sweep = batch->sweep;
+    struct database_statement *list = connection_prepare(connection, LIST_KEEPERS, error);
+    int found = -1;
+    if (list == NULL)
+        return -1;
+    database_bind_int(list, 1, id);
+    database_bind_int(list, 2, (int64_t)sweep->limits.young);
+    while ((found = database_step(list, error)) == 1) {
+        if (database_column_int(list, 1) == 0 &&
+            !leases_hold(sweep->leases, batch->repository, database_column_text(list, 0)))
+            continue;
+        database_reset(list);
+        return 1;
+    }
+    return found;
+}
+
+/* Looks again at each: a tag, an index or a lease may have come since they were listed. */
 static int run_manifest_batch(struct connection *connection, void *data, struct error *error)
 {
     struct manifest_batch *batch = data;
-    if (find_dead(connection, batch, error) < 0)
-        return -1;
-    if (batch->count == 0)
-        return 0;
-    return remove_dead(connection, REMOVE_DEAD, batch, error) < 0 ? -1 : 1;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct dead *dead = &batch->dead[i];
+        int kept = is_kept(connection, batch, dead->id, error);
+        if (kept < 0 || (kept == 0 && note_dead(connection, REMOVE_DEAD, dead->id, error) < 0))
+            return -1;
+        dead->is_removed = kept == 0;
+    }
+    return 1;
 }
 
 /* With the leases frozen: what is dead then is gone before anybody can ask for it. */
@@ -173,22 +202,39 @@ static int remove_batch(struct sweep *sweep, struct manifest_batch *batch, struc
     return result;
 }
 
+/* The same on paper. */
+static int note_batch(struct sweep *sweep, struct manifest_batch *batch, struct error *error)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        if (note_dead(sweep->connection, NOTE_DEAD, batch->dead[i].id, error) < 0)
+            return -1;
+        batch->dead[i].is_removed = true;
+    }
+    return 0;
+}
+
 int sweep_manifests(struct sweep *sweep, const char *repository, struct sweep_count *count,
                     struct error *error)
 {
-    struct manifest_batch batch = {.sweep = sweep, .repository = repository};
-    /* First beside the writer, since most repositories have none. */
-    int result = find_dead(sweep->connection, &batch, error);
-    if (result == 0 && batch.count > 0)
-        result = sweep->is_dry ? remove_dead(sweep->connection, NOTE_DEAD, &batch, error)
-                               : remove_batch(sweep, &batch, error);
-    if (result < 0)
+    if (sweep->dead_at == sweep->dead_count && find_dead(sweep, repository, error) < 0)
         return -1;
+    size_t left = sweep->dead_count - sweep->dead_at;
+    struct manifest_batch batch = {.sweep = sweep,
+                                   .repository = repository,
+                                   .dead = sweep->dead + sweep->dead_at,
+                                   .count = left < BATCH ? left : BATCH};
+    if (batch.count == 0)
+        return 0;
+    if ((sweep->is_dry ? note_batch(sweep, &batch, error) : remove_batch(sweep, &batch, error)) < 0)
+        return -1;
+    sweep->dead_at += batch.count;
     for (size_t i = 0; i < batch.count; i++) {
+        if (!batch.dead[i].is_removed)
+            continue;
         count->count++;
         count->bytes += batch.dead[i].size;
     }
-    return batch.count == DEAD_BATCH;
+    return sweep->dead_at < sweep->dead_count;
 }
 
 /* --- blobs --- */

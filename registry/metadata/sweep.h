@@ -31,7 +31,7 @@ int sweep_begin(struct metadata *metadata, struct leases *leases, const struct s
                 bool is_dry, struct sweep **ret_sweep, struct error *error);
 void sweep_end(struct sweep *sweep);
 /* Removes manifests of the repository that are not live. Adds to `count`. 1: there may be more, 0:
- * done with it. */
+ * done with it; until then the calls are for the same repository. */
 int sweep_manifests(struct sweep *sweep, const char *repository, struct sweep_count *count,
                     struct error *error);
 /* Looks at the next blobs, of all repositories in turn, and takes garbage out of its repository.

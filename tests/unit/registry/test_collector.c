@@ -322,6 +322,42 @@ static void nothing_goes_while_a_backup_is_made(void **state)
     assert_int_equal(store_collect(store, &all_old).blobs.count, 1);
 }
 
+/* `number` of them, the oldest first. */
+static void push_many(struct store *store, unsigned number)
+{
+    for (unsigned i = 0; i < number; i++) {
+        char digest[DIGEST_TEXT_MAX];
+        snprintf(digest, sizeof digest, "sha256:%064x", i);
+        assert_int_equal(store_push_manifest(store, "r", digest, &(struct wanted){0}), 1);
+    }
+}
+
+static void what_is_kept_while_manifests_are_collected_stays(void **state)
+{
+    struct store *store = *state;
+    const struct sweep_limits limits = {.young = UINT64_MAX >> 1, .young_in_push = UINT64_MAX >> 1};
+    char tagged[DIGEST_TEXT_MAX], listed[DIGEST_TEXT_MAX], leased[DIGEST_TEXT_MAX];
+    struct sweep_count count = {0};
+    struct sweep *sweep = NULL;
+    snprintf(tagged, sizeof tagged, "sha256:%064x", 0);
+    snprintf(listed, sizeof listed, "sha256:%064x", 1);
+    snprintf(leased, sizeof leased, "sha256:%064x", 2);
+    push_many(store, 100);
+    assert_int_equal(sweep_begin(store->metadata, store->leases, &limits, false, &sweep, NULL), 0);
+    assert_int_equal(sweep_manifests(sweep, "r", &count, NULL), 1);
+    /* They are on the list by now, and not removed yet. */
+    assert_int_equal(store_push_manifest(store, "r", tagged, &(struct wanted){.tag = "v1"}), 1);
+    assert_int_equal(
+        store_push_manifest(store, "r", A, &(struct wanted){.tag = "v2", .child = listed}), 1);
+    leases_take(store->leases, "r", leased);
+    assert_int_equal(sweep_manifests(sweep, "r", &count, NULL), 0);
+    sweep_end(sweep);
+    assert_int_equal(count.count, 97);
+    assert_true(store_has_manifest(store, "r", tagged));
+    assert_true(store_has_manifest(store, "r", listed));
+    assert_true(store_has_manifest(store, "r", leased));
+}
+
 static void its_thread_collects_and_ends(void **state)
 {
     struct store *store = *state;
@@ -362,6 +398,7 @@ int main(void)
         TEST(abandoned_uploads_expire),
         TEST(an_entry_without_an_upload_is_forgotten),
         TEST(nothing_goes_while_a_backup_is_made),
+        TEST(what_is_kept_while_manifests_are_collected_stays),
         TEST(its_thread_collects_and_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
