@@ -224,20 +224,18 @@ static int add_blob(const struct transfer *transfer, const char *repository, con
     return added;
 }
 
-/* ERROR_DENIED: over the quota. What was published for nobody goes: on a full disk it makes room.
- */
+/* 1; 0: over the quota. What was published for nobody goes: on a full disk it makes room. */
 static int list_blob(const struct transfer *transfer, const char *repository, const char *digest,
                      struct error *error)
 {
     struct registry *registry = transfer->registry;
     int added = add_blob(transfer, repository, digest, error);
-    if (added == 1)
-        return 0;
-    if (metadata_holds_digest(registry->metadata, digest, NULL) == 0)
+    if (added != 1 && metadata_holds_digest(registry->metadata, digest, NULL) == 0)
         blob_store_remove_blob(registry->blobs, digest, NULL);
-    return added < 0 ? -1 : error_set(error, ERROR_DENIED, "over the quota");
+    return added;
 }
 
+/* 1; 0: over the quota. */
 static int publish(const struct transfer *transfer, const char *repository, const char *digest,
                    struct error *error)
 {
@@ -266,17 +264,17 @@ static void forget(struct registry *registry, const char *id)
         log_warn("an ended upload stays listed", "upload", id, "error", error.message);
 }
 
-/* Makes the blob of the upload. Bytes that are not the digest's go, and the upload with them, since
- * nothing that is appended to them can mend them. */
+/* Makes the blob of the upload. 1; 0: over the quota. Bytes that are not the digest's go, and the
+ * upload with them, since nothing that is appended to them can mend them. */
 static int finish_upload(struct transfer *transfer, const char *repository, const char *digest,
                          struct error *error)
 {
     struct registry *registry = transfer->registry;
     const char *id = blob_upload_id(transfer->upload);
-    int result = blob_upload_seal(transfer->upload, digest, error);
-    if (result == 0)
+    int result = -1;
+    if (blob_upload_seal(transfer->upload, digest, error) == 0)
         result = publish(transfer, repository, digest, error);
-    bool is_refused = result < 0 && (error->code == ERROR_SIGNATURE || error->code == ERROR_DENIED);
+    bool is_refused = result == 0 || (result < 0 && error->code == ERROR_SIGNATURE);
     if (is_refused)
         blob_upload_remove(transfer->upload, NULL);
     if (!transfer->temporary && is_refused)
@@ -293,18 +291,18 @@ static void complete(struct http_request *request, struct transfer *transfer,
     uint64_t size = blob_upload_size(transfer->upload);
     int result = finish_upload(transfer, repository, digest, &error);
     transfer_release(transfer);
-    if (result == 0) {
+    if (result == 1) {
         registry_count(registry, COUNTER_BLOBS_PUSHED, 1);
         log_info("blob stored", "repository", repository, "digest", digest, "bytes",
                  LOG_NUMBER(size));
         respond_created(request, repository, digest);
+    } else if (result == 0) {
+        registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
+        route_respond_over_quota(request, repository);
     } else if (error.code == ERROR_SIGNATURE) {
         registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
         oci_error_respond_detail(request, OCI_DIGEST_INVALID, 400, "digest", digest, "%s",
                                  error.message);
-    } else if (error.code == ERROR_DENIED) {
-        registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
-        route_respond_over_quota(request, repository);
     } else {
         oci_error_respond_failure(request, &error);
     }

@@ -254,6 +254,19 @@ killed_in_the_middle() {
 }
 check an_endpoint_killed_amid_parts_loses_nothing killed_in_the_middle
 
+# As when the bucket's keys are changed and the registry's are not: no fault of the client's.
+put_while_refused() {
+    local secret_key=another/one
+    kill_s3 && start_s3 && location=$(start_upload s3/faults) &&
+        http 500 -X PUT -H 'Content-Type: application/octet-stream' --data-binary @small \
+            "$url$location?digest=$small" && error_is UNKNOWN && http 204 "$url$location" && header_is Range 0-299999
+}
+check a_bucket_that_refuses_is_no_quota_and_costs_no_upload put_while_refused
+put_when_allowed() {
+    kill_s3 && start_s3 && http 201 -X PUT "$url$location?digest=$small"
+}
+check the_upload_is_finished_when_the_bucket_lets_it put_when_allowed
+
 acknowledged_are_whole() {
     local file
     for file in small large; do
