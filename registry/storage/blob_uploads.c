@@ -150,6 +150,15 @@ static bool lock(int descriptor)
     return true;
 }
 
+/* Whoever held the lock before may have removed the file, or made it a blob by another name, which
+ * nobody may write to any more. */
+static bool is_still_at(int descriptor, const char *path, struct stat *ret_status)
+{
+    struct stat now;
+    return fstat(descriptor, ret_status) == 0 && lstat(path, &now) == 0 &&
+           now.st_dev == ret_status->st_dev && now.st_ino == ret_status->st_ino;
+}
+
 static int open_upload(struct blob_store *store, const char *id, const char *suffix, int flags,
                        struct blob_upload **ret_upload, struct error *error)
 {
@@ -161,8 +170,7 @@ static int open_upload(struct blob_store *store, const char *id, const char *suf
         return set_error(error, errno, "open upload", path);
     if (!lock(descriptor))
         return error_set(error, ERROR_CONFLICT, "another request is at upload %s", id);
-    /* Whoever held the lock before may have published or removed the file. */
-    if (fstat(descriptor, &status) < 0 || status.st_nlink == 0)
+    if (!is_still_at(descriptor, path, &status))
         return error_set(error, ERROR_NOT_FOUND, "upload %s has ended", id);
     struct blob_upload *upload = xcalloc(1, sizeof *upload);
     upload->store = store;

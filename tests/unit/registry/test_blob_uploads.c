@@ -143,6 +143,45 @@ static void what_a_living_process_is_receiving_stays(void **state)
     blob_upload_close(upload);
 }
 
+/* --- one after the other --- */
+
+struct latecomer {
+    struct blob_store *store;
+    const char *id;
+    int result;
+    struct error error;
+    struct blob_upload *upload;
+};
+
+static void *open_late(void *data)
+{
+    struct latecomer *latecomer = data;
+    latecomer->result =
+        blob_upload_open(latecomer->store, latecomer->id, &latecomer->upload, &latecomer->error);
+    return NULL;
+}
+
+static void who_waited_for_an_upload_that_became_a_blob_does_not_write_to_it(void **state)
+{
+    struct place *place = *state;
+    struct blob_upload *upload = NULL;
+    char digest[DIGEST_ANY_MAX], id[64];
+    pthread_t thread;
+    digest_of_bytes("hello", 5, digest);
+    assert_int_equal(blob_upload_create(place->store, DIGEST_SHA256, &upload, NULL), 0);
+    assert_int_equal(blob_upload_write(upload, "hello", 5, NULL), 0);
+    snprintf(id, sizeof id, "%s", blob_upload_id(upload));
+    struct latecomer latecomer = {.store = place->store, .id = id};
+    assert_int_equal(pthread_create(&thread, NULL, open_late, &latecomer), 0);
+    usleep(300 * 1000); /* it has the file open, and waits */
+    assert_int_equal(blob_upload_seal(upload, digest, NULL), 0);
+    assert_int_equal(blob_upload_publish(upload, digest, NULL), 0);
+    blob_upload_close(upload);
+    pthread_join(thread, NULL);
+    assert_int_equal(latecomer.result, -1);
+    assert_int_equal(latecomer.error.code, ERROR_NOT_FOUND);
+}
+
 /* --- digests that are locked --- */
 
 #define THREADS 8
@@ -274,6 +313,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_temporary_upload_is_not_found_by_others),
+        TEST(who_waited_for_an_upload_that_became_a_blob_does_not_write_to_it),
         TEST(a_temporary_upload_becomes_a_blob_as_others_do),
         TEST(what_a_dead_process_was_receiving_goes_and_what_can_go_on_stays),
         TEST(what_a_living_process_is_receiving_stays),
