@@ -146,7 +146,6 @@ void log_event(enum log_level level, const char *message, ...)
 /* --- a file of lines --- */
 
 struct log_file {
-    char *path;
     int descriptor;
 };
 
@@ -164,20 +163,19 @@ int log_file_open(const char *path, struct log_file **ret_file, struct error *er
     if (descriptor < 0)
         return -1;
     struct log_file *file = xcalloc(1, sizeof *file);
-    file->path = xstrdup(path);
     file->descriptor = descriptor;
     *ret_file = file;
     return 0;
 }
 
-int log_file_reopen(struct log_file *file, struct error *error)
+int log_file_reopen(struct log_file *file, const char *path, struct error *error)
 {
-    AUTO_CLOSE int descriptor = open_file(file->path, error);
+    AUTO_CLOSE int descriptor = open_file(path, error);
     if (descriptor < 0)
         return -1;
     /* In place of the old one at once: nobody writes to a closed descriptor in between. */
     if (dup3(descriptor, file->descriptor, O_CLOEXEC) < 0)
-        return error_set_errno(error, errno, "open the log %s anew", file->path);
+        return error_set_errno(error, errno, "open the log %s anew", path);
     return 0;
 }
 
@@ -198,7 +196,6 @@ void log_file_close(struct log_file *file)
     if (file == NULL)
         return;
     close(file->descriptor);
-    free(file->path);
     free(file);
 }
 

@@ -27,9 +27,9 @@ void log_event(enum log_level level, const char *message, ...) __attribute__((se
 struct log_file;
 struct error;
 int log_file_open(const char *path, struct log_file **ret_file, struct error *error);
-/* Opens the path anew, after somebody has moved the file away. Lines meanwhile go to one of both.
- */
-int log_file_reopen(struct log_file *file, struct error *error);
+/* Goes on in the file at `path`: the same one, after somebody has moved it away, or another. Lines
+ * meanwhile go to one of both; on failure all go on as before. */
+int log_file_reopen(struct log_file *file, const char *path, struct error *error);
 /* Fields as for log_event. */
 void log_file_write(struct log_file *file, ...) __attribute__((sentinel));
 /* NULL is fine. */

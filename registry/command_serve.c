@@ -108,6 +108,8 @@ static void reload(struct registry *registry, const struct option_values *values
         log_error("not reloaded, what was in force stays", "error", error.message);
         return;
     }
+    if (values->config == NULL)
+        log_info("there is no settings file: what the options name is read again");
     registry_reload(registry, &settings);
     registry_settings_release(&settings);
 }

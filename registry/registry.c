@@ -250,20 +250,10 @@ static int open_limits_and_log(struct registry *registry, const struct registry_
     return log_file_open(settings->log.access, &registry->access_log, error);
 }
 
-static struct http_server_tls tls_of(const struct registry_settings *settings)
-{
-    const struct tls_settings *tls = &settings->tls;
-    return (struct http_server_tls){.certificate = tls->certificate,
-                                    .key = tls->key,
-                                    .client_ca = tls->client_ca,
-                                    .client_certificates =
-                                        (enum http_client_certificates)tls->client_certificates};
-}
-
 static int start_server(struct registry *registry, const struct registry_settings *settings,
                         struct error *error)
 {
-    const struct http_server_tls tls = tls_of(settings);
+    const struct http_server_tls tls = registry_tls(settings);
     const struct http_server_options options = {
         .mode = HTTP_SERVER_THREADS,
         .tls = tls.certificate != NULL ? &tls : NULL,
@@ -306,6 +296,7 @@ static struct registry *allocate(const struct registry_settings *settings)
     registry->lock_descriptor = -1;
     pthread_rwlock_init(&registry->policies_lock, NULL);
     policies_copy(settings->policies, settings->policy_count, &registry->policies);
+    registry_settings_copy(settings, &registry->settings);
     return registry;
 }
 
@@ -336,41 +327,6 @@ int registry_create(const struct registry_settings *settings, struct registry **
     return 0;
 }
 
-static void replace_policies(struct registry *registry, const struct registry_settings *settings)
-{
-    struct policies policies;
-    policies_copy(settings->policies, settings->policy_count, &policies);
-    pthread_rwlock_wrlock(&registry->policies_lock);
-    struct policies before = registry->policies;
-    registry->policies = policies;
-    pthread_rwlock_unlock(&registry->policies_lock);
-    policies_release(&before);
-}
-
-/* What could not be taken over is logged. */
-static void reload_access(struct registry *registry, const struct registry_settings *settings)
-{
-    struct error error = ERROR_INIT;
-    if (access_settings_are_used(&settings->access) != (registry->access != NULL))
-        log_error("whether there are users and rules counts at the next start only");
-    else if (registry->access != NULL &&
-             access_reload(registry->access, &settings->access, &error) < 0)
-        log_error("users and rules stay as they were", "error", error.message);
-}
-
-void registry_reload(struct registry *registry, const struct registry_settings *settings)
-{
-    reload_access(registry, settings);
-    struct error error = ERROR_INIT;
-    const struct http_server_tls tls = tls_of(settings);
-    replace_policies(registry, settings);
-    if (tls.certificate != NULL && http_server_reload_tls(registry->server, &tls, &error) < 0)
-        log_error("the certificates stay as they were", "error", error.message);
-    if (registry->access_log != NULL && log_file_reopen(registry->access_log, &error) < 0)
-        log_error("the access log stays as it was", "error", error.message);
-    log_info("settings reloaded");
-}
-
 uint16_t registry_port(const struct registry *registry)
 {
     return http_server_port(registry->server);
@@ -397,6 +353,7 @@ void registry_destroy(struct registry *registry)
         close(registry->lock_descriptor);
     pthread_rwlock_destroy(&registry->policies_lock);
     policies_release(&registry->policies);
+    registry_settings_release(&registry->settings);
     free(registry);
 }
 

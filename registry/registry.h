@@ -21,6 +21,7 @@
 #include "registry/upkeep/upkeep.h"
 
 struct registry {
+    struct registry_settings settings; /* as it started */
     struct blob_store *blobs;
     struct metadata *metadata;
     struct leases *leases;
@@ -47,11 +48,14 @@ int registry_open(const struct registry_settings *settings, struct registry **re
 /* Opens the state and serves until destroyed. */
 int registry_create(const struct registry_settings *settings, struct registry **ret_registry,
                     struct error *error);
-/* Takes over what may change while it runs: policies, certificates; opens the access log anew. What
- * cannot be read is logged, and what was in force stays. */
+/* reload.c: takes over what may change while it runs (policies, users, rules, certificates) and
+ * opens the access log anew. A part that cannot be read stays as it was; the last line of the log
+ * says which one, and what counts at the next start only. Main thread. */
 void registry_reload(struct registry *registry, const struct registry_settings *settings);
 uint16_t registry_port(const struct registry *registry);
 /* Waits for requests that are running. NULL is fine. */
 void registry_destroy(struct registry *registry);
 
+/* What the server needs of the settings; points into them. */
+struct http_server_tls registry_tls(const struct registry_settings *settings);
 void registry_count(struct registry *registry, enum metrics_counter counter, uint64_t amount);

@@ -1,5 +1,9 @@
 #include "registry/settings.h"
 
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -159,6 +163,59 @@ int registry_settings_check(const struct registry_settings *settings, struct err
         access_settings_check(&settings->access, error) < 0)
         return -1;
     return check_tls(&settings->tls, error);
+}
+
+/* --- what a reload takes over --- */
+
+struct comparison {
+    const struct registry_settings *running;
+    const struct registry_settings *loaded;
+    struct buffer pending; /* the names */
+};
+
+/* Whether registry_reload takes the setting over: policies and rules always, others only from one
+ * value to another, since there is nothing yet, or nobody left, to take them. */
+static bool is_taken_over(const struct comparison *comparison, const char *name)
+{
+    const struct registry_settings *running = comparison->running, *loaded = comparison->loaded;
+    if (strncmp(name, "tls.", 4) == 0)
+        return running->tls.certificate != NULL && loaded->tls.certificate != NULL;
+    if (strcmp(name, "log.access") == 0)
+        return running->log.access != NULL && loaded->log.access != NULL;
+    return strcmp(name, "policies") == 0 || strcmp(name, "access.rules") == 0;
+}
+
+static void compare(struct comparison *comparison, const struct json_record *record,
+                    const char *prefix, struct json_object *running, struct json_object *loaded)
+{
+    for (const struct json_field *field = record->fields; field->key != NULL; field++) {
+        AUTO_FREE char *name = xasprintf("%s%s", prefix, field->key);
+        struct json_object *before = json_object_object_get(running, field->key);
+        struct json_object *after = json_object_object_get(loaded, field->key);
+        if (field->kind == JSON_OBJECT) {
+            AUTO_FREE char *inner = xasprintf("%s.", name);
+            compare(comparison, field->record, inner, before, after);
+        } else if (!json_object_equal(before, after) && !is_taken_over(comparison, name)) {
+            buffer_printf(&comparison->pending, "%s%s", comparison->pending.length > 0 ? ", " : "",
+                          name);
+        }
+    }
+}
+
+char *registry_settings_pending(const struct registry_settings *running,
+                                const struct registry_settings *loaded)
+{
+    struct comparison comparison = {.running = running, .loaded = loaded};
+    AUTO_JSON struct json_object *before = json_encode(&settings_record, running);
+    AUTO_JSON struct json_object *after = json_encode(&settings_record, loaded);
+    compare(&comparison, &settings_record, "", before, after);
+    return comparison.pending.length > 0 ? buffer_take(&comparison.pending) : NULL;
+}
+
+void registry_settings_copy(const struct registry_settings *settings,
+                            struct registry_settings *ret_copy)
+{
+    json_record_copy(&settings_record, settings, ret_copy);
 }
 
 void registry_settings_release(struct registry_settings *settings)

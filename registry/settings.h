@@ -66,4 +66,11 @@ int registry_settings_load(const char *path, struct registry_settings *ret_setti
                            struct error *error);
 /* What only makes sense together: after the options were put on top. */
 int registry_settings_check(const struct registry_settings *settings, struct error *error);
+/* The names of what differs in `loaded` and cannot be taken over by a registry that runs with
+ * `running` ("listen.port, limits.burst"); NULL: nothing. The caller frees them. */
+char *registry_settings_pending(const struct registry_settings *running,
+                                const struct registry_settings *loaded);
+/* A deep copy. */
+void registry_settings_copy(const struct registry_settings *settings,
+                            struct registry_settings *ret_copy);
 void registry_settings_release(struct registry_settings *settings);

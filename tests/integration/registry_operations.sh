@@ -47,6 +47,40 @@ passes_again() { http 200 "$url/v2/"; }
 check and_passes_again_later wait_for 10 passes_again
 kill_registry TERM
 
+# --- reloading ---
+last_log() { tail -n 1 reload.log | grep -E "$1"; }
+reload_gives() { # PATTERN: the last line after SIGHUP
+    kill -HUP "$registry_pid" && wait_for 5 last_log "$1"
+}
+cat >reload.json <<JSON
+{"limits": {"connections": 100}, "log": {"access": "$work/reload-access.log"},
+ "policies": [{"repositories": ["small"], "quota": "10"}]}
+JSON
+cp reload.json reload-first.json
+start_registry reload "$work/reload" --config reload.json
+check a_reload_of_the_same_is_plain reload_gives 'level=info .*msg="settings reloaded"$'
+jq '.limits.connections = 200 | .limits.requests_per_second = 5 | .log.level = "debug"' \
+    reload-first.json >reload.json
+check what_counts_at_the_next_start_is_named reload_gives \
+    'level=warn .*next start only" settings="limits.connections, limits.requests_per_second, log.level"$'
+jq ".log.access = \"$work/elsewhere.log\" | .policies = []" reload-first.json >reload.json
+goes_elsewhere() {
+    reload_gives 'level=info .*msg="settings reloaded"$' && push_blob small/not hello &&
+        push_blob small hello && wait_for 5 grep -q 'method=PUT' elsewhere.log
+}
+check another_access_log_is_opened_on_sighup goes_elsewhere
+jq '.log.access = "/nowhere/at/all" | .listen.port = 1 | .listen.address = "127.0.0.2"' \
+    reload-first.json >reload.json
+check a_part_that_cannot_be_reloaded_is_the_last_word reload_gives \
+    'level=warn .*in part, and some .*as_before="access log" settings=listen.address$'
+http 200 "$url/healthz"
+check and_the_log_goes_on_where_it_was wait_for 5 grep -q path=/healthz elsewhere.log
+printf 'no users\n' >reload.users
+jq ".access = {\"htpasswd\": \"$work/reload.users\"}" reload-first.json >reload.json
+check users_that_come_with_a_reload_are_said_to_wait reload_gives \
+    'level=warn .*as_before="users and rules" settings=access.htpasswd$'
+kill_registry TERM
+
 # --- metrics ---
 start_registry plain
 push_blob counted hello || fail push_for_metrics "no blob"
@@ -112,7 +146,10 @@ speaks_two() { http 200 --cacert two.ca "$url/v2/"; }
 check sighup_reads_the_certificate_anew wait_for 5 speaks_two
 echo garbage >tls.crt
 kill -HUP "$registry_pid"
-says_why() { grep -q 'certificates stay as they were.*tls.crt' tls.log; }
+says_why() {
+    grep -q 'certificates stay as they were.*tls.crt' tls.log &&
+        tail -n 1 tls.log | grep -q 'level=warn.*in part.*as_before=certificates$'
+}
 check a_bad_certificate_is_said wait_for 5 says_why
 check and_the_old_one_stays speaks_two
 kill_registry TERM

@@ -48,7 +48,7 @@ static void a_file_moved_away_is_made_anew(void **state)
     log_file_write(file, "n", "1", NULL);
     assert_int_equal(rename(path, old), 0);
     log_file_write(file, "n", "2", NULL);
-    assert_int_equal(log_file_reopen(file, NULL), 0);
+    assert_int_equal(log_file_reopen(file, path, NULL), 0);
     log_file_write(file, "n", "3", NULL);
     log_file_close(file);
     AUTO_FREE char *before = content(old);

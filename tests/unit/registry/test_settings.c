@@ -92,6 +92,44 @@ static void what_belongs_together_is_asked_for(void **state)
     assert_non_null(strstr(error.message, "requests_per_second"));
 }
 
+static char *pending(const char *running, const char *loaded)
+{
+    struct registry_settings before, after, copy;
+    assert_int_equal(load(running, &before, NULL), 0);
+    assert_int_equal(load(loaded, &after, NULL), 0);
+    registry_settings_copy(&before, &copy);
+    registry_settings_release(&before);
+    char *names = registry_settings_pending(&copy, &after);
+    registry_settings_release(&copy);
+    registry_settings_release(&after);
+    return names;
+}
+
+static void what_waits_for_the_next_start_is_named(void **state)
+{
+    (void)state;
+    AUTO_FREE char *changed =
+        pending("{\"limits\": {\"requests_per_second\": 10}, \"log\": {\"level\": \"info\"}}",
+                "{\"listen\": {\"port\": 5001}, \"limits\": {\"requests_per_second\": 20},"
+                " \"log\": {\"level\": \"debug\", \"access\": \"/a\"},"
+                " \"tls\": {\"certificate\": \"c\", \"key\": \"k\"},"
+                " \"access\": {\"htpasswd\": \"/u\", \"realm\": \"https://r/token\"}}");
+    assert_string_equal(changed, "listen.port, tls.certificate, tls.key, access.htpasswd,"
+                                 " access.realm, limits.requests_per_second, log.access,"
+                                 " log.level");
+}
+
+static void what_is_taken_over_does_not_wait(void **state)
+{
+    (void)state;
+    assert_null(pending("{\"limits\": {\"burst\": 0}}", "{}"));
+    assert_null(pending("{\"tls\": {\"certificate\": \"c\", \"key\": \"k\"},"
+                        " \"log\": {\"access\": \"/a\"}}",
+                        "{\"tls\": {\"certificate\": \"d\", \"key\": \"l\"},"
+                        " \"log\": {\"access\": \"/b\"},"
+                        " \"policies\": [{\"repositories\": [\"**\"], \"quota\": \"1Gi\"}]}"));
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -115,6 +153,8 @@ int main(void)
         cmocka_unit_test(a_file_changes_what_it_names),
         cmocka_unit_test(a_mistake_is_named_with_its_place),
         cmocka_unit_test(what_belongs_together_is_asked_for),
+        cmocka_unit_test(what_waits_for_the_next_start_is_named),
+        cmocka_unit_test(what_is_taken_over_does_not_wait),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
