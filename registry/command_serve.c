@@ -9,6 +9,9 @@
 #include "registry/command.h"
 #include "registry/registry.h"
 
+/* The database's, and the blobs that are kept open. */
+#define DESCRIPTORS_OF_ITS_OWN 128
+
 static const char usage[] =
     "usage: shoal-registry [serve] [OPTION]...\n"
     "\n"
@@ -115,13 +118,20 @@ static void reload(struct registry *registry, const struct option_values *values
 }
 
 /* Each connection has a socket and may have a blob open: more than the usual 1024 descriptors. */
-static void raise_descriptor_limit(void)
+static void raise_descriptor_limit(const struct limit_settings *limits)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    uint64_t needed = 2 * (uint64_t)limits->connections + DESCRIPTORS_OF_ITS_OWN;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+    if (limit.rlim_cur < needed)
+        log_warn("not every connection that is allowed can be served: raise the limit of open "
+                 "files (ulimit -n, LimitNOFILE=), or lower limits.connections",
+                 "files", LOG_NUMBER(limit.rlim_cur), "needed", LOG_NUMBER(needed));
 }
 
 static int serve(const struct registry_settings *settings, const struct option_values *values)
@@ -129,7 +139,7 @@ static int serve(const struct registry_settings *settings, const struct option_v
     struct registry *registry = NULL;
     struct error error = ERROR_INIT;
     log_open("shoal-registry", (enum log_level)settings->log.level);
-    raise_descriptor_limit();
+    raise_descriptor_limit(&settings->limits);
     /* Blocked before there are threads, so that only sigwait sees them. */
     sigset_t signals;
     sigemptyset(&signals);

@@ -124,6 +124,14 @@ exec 3>&- 4>&-
 check and_is_served_again_when_it_closes_some wait_for 5 http 200 "$url/v2/"
 kill_registry TERM
 
+start_with_few_files() (
+    ulimit -n 200
+    timeout 20 "$BUILD/bin/shoal-registry" --port 0 --state "$work/few" 2>few.log &
+    wait_for 10 grep -q 'registry started' few.log && kill "$!" && wait "$!"
+)
+too_few() { start_with_few_files && grep -q 'raise the limit of open files.*files=200 needed=1152' few.log; }
+check too_few_open_files_are_warned_of too_few
+
 # --- TLS ---
 make_certificate() { # NAME: an authority of its own, NAME.ca, and what it signs
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" \
