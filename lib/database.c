@@ -96,6 +96,12 @@ int database_undo(struct database *database, struct error *error)
     return database_execute(database, "ROLLBACK TO step; RELEASE step", error);
 }
 
+int database_set_durable(struct database *database, bool durable, struct error *error)
+{
+    return database_execute(
+        database, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", error);
+}
+
 int64_t database_changes(struct database *database)
 {
     return sqlite3_changes64(database->handle);

@@ -33,6 +33,9 @@ int database_execute(struct database *database, const char *sql, struct error *e
 int database_begin(struct database *database, struct error *error);
 int database_commit(struct database *database, struct error *error);
 void database_rollback(struct database *database);
+/* Between transactions: whether commits are durable when they return (the default), or only survive
+ * the process, and a loss of power once a later, durable one has returned. */
+int database_set_durable(struct database *database, bool durable, struct error *error);
 /* False when the transaction is over, also because SQLite rolled it back itself (a full disk). */
 bool database_is_in_transaction(struct database *database);
 /* A step of a transaction that is kept (release) or undone without the steps before it. */

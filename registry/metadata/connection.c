@@ -160,6 +160,7 @@ struct operation {
     int (*run)(struct connection *connection, void *data, struct error *error);
     void *data;
     struct error *error;
+    bool may_be_lost; /* with the power */
     int result;
     bool is_done; /* under the writer's lock */
     pthread_cond_t changed;
@@ -168,6 +169,7 @@ struct operation {
 
 struct writer {
     struct connection *connection; /* of the leader */
+    bool is_durable;               /* of the leader: what the database was set to */
     pthread_mutex_t lock;
     struct operation *first, **last; /* under lock: those that wait, in order */
     bool has_leader;                 /* under lock */
@@ -177,6 +179,7 @@ struct writer *writer_create(struct database *database)
 {
     struct writer *writer = xcalloc(1, sizeof *writer);
     writer->connection = connection_create(database);
+    writer->is_durable = true;
     writer->last = &writer->first;
     pthread_mutex_init(&writer->lock, NULL);
     return writer;
@@ -204,11 +207,25 @@ static int run_step(struct writer *writer, struct operation *operation, struct e
                                  : database_undo(database, error);
 }
 
+/* Lets the next commit wait for the disk if one of the group is to outlive the power. */
+static int choose_durability(struct writer *writer, const struct operation *group,
+                             struct error *error)
+{
+    bool durable = false;
+    for (; group != NULL && !durable; group = group->next)
+        durable = !group->may_be_lost;
+    if (durable != writer->is_durable &&
+        database_set_durable(writer->connection->database, durable, error) < 0)
+        return -1;
+    writer->is_durable = durable;
+    return 0;
+}
+
 /* -1: nothing of the group is stored. */
 static int run_transaction(struct writer *writer, struct operation *group, struct error *error)
 {
     struct database *database = writer->connection->database;
-    if (database_begin(database, error) < 0)
+    if (choose_durability(writer, group, error) < 0 || database_begin(database, error) < 0)
         return -1;
     for (struct operation *at = group; at != NULL; at = at->next) {
         if (run_step(writer, at, error) < 0) {
@@ -277,25 +294,37 @@ static void lead(struct writer *writer)
         pthread_cond_signal(&writer->first->changed);
 }
 
+static int enqueue(struct writer *writer, struct operation *operation)
+{
+    pthread_cond_init(&operation->changed, NULL);
+    pthread_mutex_lock(&writer->lock);
+    /* It is off the queue before this function returns. */
+    *writer->last = operation;
+    writer->last = &operation->next;
+    while (!operation->is_done) {
+        /* Only the first of the queue leads, so that a leader's own is always in its group. */
+        if (!writer->has_leader && writer->first == operation)
+            lead(writer);
+        else
+            pthread_cond_wait(&operation->changed, &writer->lock);
+    }
+    pthread_mutex_unlock(&writer->lock);
+    pthread_cond_destroy(&operation->changed);
+    return operation->result;
+}
+
 int writer_run(struct writer *writer,
                int (*run)(struct connection *connection, void *data, struct error *error),
                void *data, struct error *error)
 {
     struct operation operation = {.run = run, .data = data, .error = error};
-    pthread_cond_init(&operation.changed, NULL);
-    pthread_mutex_lock(&writer->lock);
-    *writer->last = &operation;
-    /* It is off the queue before this function returns. */
-    /* cppcheck-suppress autoVariables */
-    writer->last = &operation.next;
-    while (!operation.is_done) {
-        /* Only the first of the queue leads, so that a leader's own is always in its group. */
-        if (!writer->has_leader && writer->first == &operation)
-            lead(writer);
-        else
-            pthread_cond_wait(&operation.changed, &writer->lock);
-    }
-    pthread_mutex_unlock(&writer->lock);
-    pthread_cond_destroy(&operation.changed);
-    return operation.result;
+    return enqueue(writer, &operation);
+}
+
+int writer_run_unsynced(struct writer *writer,
+                        int (*run)(struct connection *connection, void *data, struct error *error),
+                        void *data, struct error *error)
+{
+    struct operation operation = {.run = run, .data = data, .error = error, .may_be_lost = true};
+    return enqueue(writer, &operation);
 }

@@ -50,3 +50,8 @@ void writer_destroy(struct writer *writer);
 int writer_run(struct writer *writer,
                int (*run)(struct connection *connection, void *data, struct error *error),
                void *data, struct error *error);
+/* The same for what may be lost with the power, though not with the process: no fsync of its own,
+ * unless somebody's beside it wants one. */
+int writer_run_unsynced(struct writer *writer,
+                        int (*run)(struct connection *connection, void *data, struct error *error),
+                        void *data, struct error *error);

@@ -298,7 +298,7 @@ int metadata_add_upload(struct metadata *metadata, const char *id, const char *r
                         struct error *error)
 {
     struct upload_operation upload = {id, repository};
-    return writer_run(metadata->writer, run_add_upload, &upload, error) < 0 ? -1 : 0;
+    return writer_run_unsynced(metadata->writer, run_add_upload, &upload, error) < 0 ? -1 : 0;
 }
 
 int metadata_has_upload(struct metadata *metadata, const char *id, const char *repository,
@@ -316,5 +316,5 @@ static int run_remove_upload(struct connection *connection, void *data, struct e
 int metadata_remove_upload(struct metadata *metadata, const char *id, struct error *error)
 {
     struct upload_operation upload = {id, NULL};
-    return writer_run(metadata->writer, run_remove_upload, &upload, error) < 0 ? -1 : 0;
+    return writer_run_unsynced(metadata->writer, run_remove_upload, &upload, error) < 0 ? -1 : 0;
 }

@@ -140,6 +140,7 @@ static void a_lost_transaction_loses_only_whose_fault_it_was(void **state)
 /* The first operation stays in its transaction until all others wait: they share the next. */
 struct gate {
     struct place *place;
+    atomic_bool has_begun;
     atomic_uint waiting;
     atomic_uint transactions;
     pthread_t threads[THREADS];
@@ -148,6 +149,7 @@ struct gate {
 static int run_slow(struct connection *connection, void *data, struct error *error)
 {
     struct gate *gate = data;
+    atomic_store(&gate->has_begun, true);
     while (atomic_load(&gate->waiting) < THREADS)
         sched_yield();
     const struct timespec moment = {.tv_nsec = 200000000};
@@ -196,6 +198,74 @@ static void those_that_wait_are_committed_together(void **state)
     assert_true(is_there(gate.place, "mark"));
 }
 
+/* Notes what PRAGMA synchronous says: 1 normal, 2 full. */
+static int note_durability(struct connection *connection, void *data, struct error *error)
+{
+    struct database_statement *statement = NULL;
+    int64_t *ret_level = data;
+    if (database_prepare(connection_database(connection), "PRAGMA synchronous", &statement, error) <
+        0)
+        return -1;
+    int result = database_step(statement, error);
+    *ret_level = result == 1 ? database_column_int(statement, 0) : -1;
+    database_statement_destroy(statement);
+    return result;
+}
+
+static void what_may_be_lost_with_the_power_is_not_waited_for(void **state)
+{
+    struct place *place = *state;
+    int64_t level = 0;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(writer_run(place->writer, note_durability, &level, NULL), 1);
+        assert_int_equal(level, 2);
+        assert_int_equal(writer_run_unsynced(place->writer, note_durability, &level, NULL), 1);
+        assert_int_equal(level, 1);
+    }
+    struct step step = {.name = "kept"};
+    assert_int_equal(writer_run_unsynced(place->writer, run_step, &step, NULL), 1);
+    assert_true(is_there(place, "kept"));
+}
+
+struct noting {
+    struct gate *gate;
+    pthread_t thread;
+    bool is_durable;
+    int64_t level;
+};
+
+static void *work_noting(void *data)
+{
+    struct noting *noting = data;
+    struct writer *writer = noting->gate->place->writer;
+    atomic_fetch_add(&noting->gate->waiting, 1);
+    int result = noting->is_durable
+                     ? writer_run(writer, note_durability, &noting->level, NULL)
+                     : writer_run_unsynced(writer, note_durability, &noting->level, NULL);
+    assert_int_equal(result, 1);
+    return NULL;
+}
+
+static void one_that_must_not_be_lost_makes_its_group_durable(void **state)
+{
+    struct gate gate = {.place = *state};
+    struct noting noting[THREADS] = {0};
+    pthread_t slow;
+    assert_int_equal(pthread_create(&slow, NULL, work_slow, &gate), 0);
+    while (!atomic_load(&gate.has_begun))
+        sched_yield();
+    for (unsigned i = 0; i < THREADS; i++) {
+        noting[i].gate = &gate;
+        noting[i].is_durable = i == THREADS / 2;
+        assert_int_equal(pthread_create(&noting[i].thread, NULL, work_noting, &noting[i]), 0);
+    }
+    pthread_join(slow, NULL);
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(noting[i].thread, NULL);
+        assert_int_equal(noting[i].level, 2);
+    }
+}
+
 /* --- readers --- */
 
 static void *take_and_give(void *data)
@@ -241,6 +311,8 @@ int main(void)
         TEST(one_that_fails_fails_alone),
         TEST(a_lost_transaction_loses_only_whose_fault_it_was),
         TEST(those_that_wait_are_committed_together),
+        TEST(what_may_be_lost_with_the_power_is_not_waited_for),
+        TEST(one_that_must_not_be_lost_makes_its_group_durable),
         TEST(readers_wait_for_a_free_connection),
         TEST(a_reader_that_cannot_be_opened_costs_no_place),
     };
