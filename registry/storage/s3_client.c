@@ -279,6 +279,14 @@ static int strip_prefix(const struct s3_client *client, struct s3_page *page, st
     return 0;
 }
 
+/* Or who lists would ask for the same page for ever. */
+static int check_progress(const char *after, const char *next, struct error *error)
+{
+    if (after == NULL || next == NULL || strcmp(after, next) != 0)
+        return 0;
+    return error_set(error, ERROR_INTERNAL, "the endpoint's listing does not go on");
+}
+
 int s3_list(struct s3_client *client, const char *start, const char *after,
             struct s3_page *ret_page, struct error *error)
 {
@@ -297,7 +305,8 @@ int s3_list(struct s3_client *client, const char *start, const char *after,
     struct s3_page page;
     int result = s3_xml_read_page(response->body, response->body_length, &page, error);
     http_client_release(client->http, response);
-    if (result == 0 && strip_prefix(client, &page, error) < 0) {
+    if (result == 0 &&
+        (strip_prefix(client, &page, error) < 0 || check_progress(after, page.next, error) < 0)) {
         s3_page_release(&page);
         result = -1;
     }

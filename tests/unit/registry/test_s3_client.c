@@ -56,7 +56,14 @@ static void answer_list(struct http_request *request, void *data)
         "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>a+b/c=&amp;"
         "</NextContinuationToken><Contents><Key>pages/1</Key><Size>1</Size>"
         "<LastModified>2009-10-12T17:50:30.000Z</LastModified></Contents></ListBucketResult>";
+    static const char again[] =
+        "<ListBucketResult><IsTruncated>true</IsTruncated>"
+        "<NextContinuationToken>again</NextContinuationToken></ListBucketResult>";
     const char *after = http_request_query(request, "continuation-token");
+    if (strcmp(http_request_query(request, "prefix"), "again/") == 0) {
+        http_request_respond(request, 200, "application/xml", again, strlen(again));
+        return;
+    }
     if (strcmp(http_request_query(request, "prefix"), "pages/") == 0 && after == NULL) {
         http_request_respond(request, 200, "application/xml", first, strlen(first));
         return;
@@ -291,6 +298,18 @@ static void a_listing_goes_on_with_the_token_it_was_given(void **state)
     s3_page_release(&last);
 }
 
+static void a_listing_that_stands_still_is_an_error(void **state)
+{
+    struct endpoint *endpoint = *state;
+    struct error error = ERROR_INIT;
+    struct s3_page page;
+    assert_int_equal(s3_list(endpoint->client, "again/", NULL, &page, NULL), 0);
+    assert_string_equal(page.next, "again");
+    s3_page_release(&page);
+    assert_int_equal(s3_list(endpoint->client, "again/", "again", &page, &error), -1);
+    assert_non_null(strstr(error.message, "does not go on"));
+}
+
 static void a_failed_part_takes_the_others_back(void **state)
 {
     struct endpoint *endpoint = *state;
@@ -315,6 +334,7 @@ int main(void)
         TEST(a_lost_answer_is_made_up_for_by_looking),
         TEST(an_object_of_another_size_is_not_believed),
         TEST(a_listing_goes_on_with_the_token_it_was_given),
+        TEST(a_listing_that_stands_still_is_an_error),
         TEST(a_failed_part_takes_the_others_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
