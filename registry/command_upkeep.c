@@ -9,6 +9,7 @@
 
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
+#include "lib/file.h"
 #include "lib/http_client_blocking.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -468,14 +469,31 @@ int command_backup(int argc, char **argv)
 
 /* --- restore --- */
 
+/* A database's log that was left behind would be taken for the restored one's. */
 static int check_empty(const char *state, struct error *error)
 {
     AUTO_FREE char *database = xasprintf("%s/metadata.db", state);
-    if (access(database, F_OK) != 0)
-        return 0;
-    return error_set(error, ERROR_CONFLICT,
-                     "%s holds a registry already: move it away, or name another folder by --state",
-                     state);
+    AUTO_FREE char *log = xasprintf("%s-wal", database);
+    if (access(database, F_OK) == 0)
+        return error_set(error, ERROR_CONFLICT,
+                         "%s holds a registry already: move it away, or name another folder by "
+                         "--state",
+                         state);
+    if (access(log, F_OK) == 0)
+        return error_set(
+            error, ERROR_CONFLICT,
+            "%s is left of a registry that was here: move it to where metadata.db went", log);
+    return 0;
+}
+
+/* Nobody else works on the state meanwhile, and a registry that starts does not find it half there.
+ */
+static int take_state(const char *state, int *ret_lock, struct error *error)
+{
+    if (file_make_directory(state, 0700, error) < 0 ||
+        registry_lock_state(state, ret_lock, error) < 0)
+        return -1;
+    return check_empty(state, error);
 }
 
 static int restore(const struct order *order, const struct registry_settings *settings,
@@ -485,7 +503,9 @@ static int restore(const struct order *order, const struct registry_settings *se
     AUTO_FREE char *database = xasprintf("%s/metadata.db", settings->state);
     struct blob_store *blobs = NULL;
     struct backup_report report = {0};
-    if (check_empty(settings->state, error) < 0 || registry_open_blobs(settings, &blobs, error) < 0)
+    AUTO_CLOSE int lock = -1;
+    if (take_state(settings->state, &lock, error) < 0 ||
+        registry_open_blobs(settings, &blobs, error) < 0)
         return -1;
     int result = backup_restore(source, blobs, database, NULL, &report, error);
     if (result == 0)

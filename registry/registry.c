@@ -84,17 +84,18 @@ static const struct http_route routes[] = {
     {.method = "GET", .pattern = "/version", .handler = route_version, .tag = ACCESS_OPEN},
 };
 
-static int lock_state(struct registry *registry, const char *state, struct error *error)
+int registry_lock_state(const char *state, int *ret_descriptor, struct error *error)
 {
     AUTO_FREE char *path = xasprintf("%s/lock", state);
-    registry->lock_descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (registry->lock_descriptor < 0)
+    AUTO_CLOSE int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (descriptor < 0)
         return error_set_errno(error, errno, "open %s", path);
-    if (flock(registry->lock_descriptor, LOCK_EX | LOCK_NB) < 0)
+    if (flock(descriptor, LOCK_EX | LOCK_NB) < 0)
         return error_set(error, ERROR_CONFLICT,
                          "%s is in use by another shoal-registry: stop it, or choose another "
                          "folder by --state",
                          state);
+    *ret_descriptor = TAKE_DESCRIPTOR(descriptor);
     return 0;
 }
 
@@ -147,7 +148,7 @@ static int open_state(struct registry *registry, const struct registry_settings 
 {
     AUTO_FREE char *database = xasprintf("%s/metadata.db", settings->state);
     if (file_make_directory(settings->state, 0700, error) < 0 ||
-        lock_state(registry, settings->state, error) < 0 ||
+        registry_lock_state(settings->state, &registry->lock_descriptor, error) < 0 ||
         registry_open_blobs(settings, &registry->blobs, error) < 0 ||
         metadata_open(database, &registry->metadata, error) < 0)
         return -1;

@@ -38,6 +38,9 @@ struct registry {
     int lock_descriptor;      /* of <state>/lock: one registry a state folder */
 };
 
+/* Takes <state>/lock, so that no other process works on the state until the descriptor is closed.
+ * The folder is there. ERROR_CONFLICT: another process has it. */
+int registry_lock_state(const char *state, int *ret_descriptor, struct error *error);
 /* Only the blobs of it, with the state folder made where it is missing. The caller closes them. */
 int registry_open_blobs(const struct registry_settings *settings, struct blob_store **ret_blobs,
                         struct error *error);

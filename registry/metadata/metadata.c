@@ -15,6 +15,16 @@
 #define CACHED_BLOB_BYTES     ((size_t)4 << 20)
 #define CACHED_BLOBS          16384
 
+/* Without its writer. */
+static struct metadata *create(const char *path)
+{
+    struct metadata *metadata = xcalloc(1, sizeof *metadata);
+    metadata->readers = readers_create(path, READERS_MAX);
+    metadata->manifests = cache_create(CACHED_MANIFEST_BYTES, CACHED_MANIFESTS);
+    metadata->blobs = cache_create(CACHED_BLOB_BYTES, CACHED_BLOBS);
+    return metadata;
+}
+
 int metadata_open(const char *path, struct metadata **ret_metadata, struct error *error)
 {
     struct database *database = NULL;
@@ -24,11 +34,21 @@ int metadata_open(const char *path, struct metadata **ret_metadata, struct error
         database_close(database);
         return -1;
     }
-    struct metadata *metadata = xcalloc(1, sizeof *metadata);
+    struct metadata *metadata = create(path);
     metadata->writer = writer_create(database);
-    metadata->readers = readers_create(path, READERS_MAX);
-    metadata->manifests = cache_create(CACHED_MANIFEST_BYTES, CACHED_MANIFESTS);
-    metadata->blobs = cache_create(CACHED_BLOB_BYTES, CACHED_BLOBS);
+    *ret_metadata = metadata;
+    return 0;
+}
+
+int metadata_open_copy(const char *path, struct metadata **ret_metadata, struct error *error)
+{
+    struct metadata *metadata = create(path);
+    struct connection *connection = readers_take(metadata->readers, error);
+    if (connection == NULL) {
+        metadata_close(metadata);
+        return -1;
+    }
+    readers_give(metadata->readers, connection);
     *ret_metadata = metadata;
     return 0;
 }

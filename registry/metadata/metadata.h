@@ -15,6 +15,8 @@
 struct metadata;
 
 int metadata_open(const char *path, struct metadata **ret_metadata, struct error *error);
+/* A copy that metadata_back_up made, to read in it: nothing may be changed. */
+int metadata_open_copy(const char *path, struct metadata **ret_metadata, struct error *error);
 void metadata_close(struct metadata *metadata);
 /* Fills in the sizes of blobs that came from an older format, once: `size_of` says a blob's. */
 int metadata_learn_sizes(struct metadata *metadata,

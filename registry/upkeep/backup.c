@@ -187,6 +187,26 @@ static int remove_mark(const char *mark, struct error *error)
     return 0;
 }
 
+/* Another registry's state, or this one's, whose database a backup's would replace. */
+static int refuse_state(const char *target, struct error *error)
+{
+    AUTO_FREE char *lock = xasprintf("%s/lock", target);
+    if (access(lock, F_OK) < 0)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "%s is the state of a registry: name another folder for the backup", target);
+}
+
+static int copy_named(struct copy *copy, const char *database)
+{
+    struct metadata *snapshot = NULL;
+    if (metadata_open_copy(database, &snapshot, copy->error) < 0)
+        return -1;
+    int result = copy_blobs(copy, snapshot);
+    metadata_close(snapshot);
+    return result;
+}
+
 /* The snapshot first: what it names is there for as long as collections are held. What a client
  * deletes meanwhile is missed, and said. */
 static int back_up_into(const struct backup_parts *parts, const char *target, struct copy *copy)
@@ -195,7 +215,7 @@ static int back_up_into(const struct backup_parts *parts, const char *target, st
     AUTO_FREE char *mark = xasprintf("%s/" MARK, target);
     if (remove_mark(mark, copy->error) < 0 ||
         metadata_back_up(parts->metadata, database, copy->error) < 0 ||
-        copy_blobs(copy, parts->metadata) < 0)
+        copy_named(copy, database) < 0)
         return -1;
     return file_write(mark, MARK_TEXT, strlen(MARK_TEXT), 0600, copy->error);
 }
@@ -209,6 +229,8 @@ int backup_run(const struct backup_parts *parts, const char *target, struct task
     *ret_report = (struct backup_report){0};
     if (target[0] != '/')
         return error_set(error, ERROR_INVALID, "\"%s\" is no absolute path", target);
+    if (refuse_state(target, error) < 0)
+        return -1;
     if (hold_collections(parts->state, &lock, error) < 0 || open_target(target, &store, error) < 0)
         return -1;
     struct copy copy = {parts->blobs, store, progress, ret_report, error};
@@ -251,6 +273,18 @@ static int copy_file(const char *from, const char *to, struct error *error)
     return fsync(target) < 0 ? error_set_errno(error, errno, "sync %s", to) : 0;
 }
 
+/* The log of a restore that was interrupted belongs to that one's copy. */
+static int remove_log(const char *partial, struct error *error)
+{
+    static const char *const endings[] = {"-wal", "-shm"};
+    for (size_t i = 0; i < ARRAY_LENGTH(endings); i++) {
+        AUTO_FREE char *path = xasprintf("%s%s", partial, endings[i]);
+        if (unlink(path) < 0 && errno != ENOENT)
+            return error_set_errno(error, errno, "remove %s", path);
+    }
+    return 0;
+}
+
 static int publish_database(const char *partial, const char *database, struct error *error)
 {
     if (rename(partial, database) < 0)
@@ -281,7 +315,9 @@ int backup_restore(const char *source, struct blob_store *blobs, const char *dat
     if (check_source(source, error) < 0 || open_target(source, &store, error) < 0)
         return -1;
     struct copy copy = {store, blobs, progress, ret_report, error};
-    int result = copy_file(from, partial, error);
+    int result = remove_log(partial, error);
+    if (result == 0)
+        result = copy_file(from, partial, error);
     if (result == 0)
         result = restore_blobs(partial, &copy);
     if (result == 0)

@@ -118,11 +118,45 @@ backup_during_push() { # pushes that run meanwhile are whole in it, or not there
         "$registry" scrub --state "$work/busy-restored"
 }
 check a_backup_under_pushes_is_sound backup_during_push
+expect a_backup_into_a_state_is_refused 1 'is the state of a registry' \
+    "$registry" backup --state registry --to registry
+make_blob() { # FIRST: a file named by it, whose digest begins with that digit
+    local i=0
+    while printf '%s %d' "$1" $((i++)) >"$1" && [[ $(digest_of "$1") != sha256:"$1"* ]]; do :; done
+}
+push_many() { # more blobs than are listed at once
+    local i
+    mkdir many && for i in $(seq 600); do printf 'many %d' "$i" >"many/$i"; done
+    for i in many/*; do
+        [ "$i" = many/1 ] || echo next
+        printf 'url = "%s/v2/other/app/blobs/uploads/?digest=%s"\ndata-binary = "@%s"\n' "$url" "$(digest_of "$i")" "$i"
+        printf 'header = "Content-Type: application/octet-stream"\noutput = /dev/null\n'
+    done >many.curl
+    curl -sS --fail-early -f -K many.curl
+}
+deleted_meanwhile() { # the copying of the first blob waits while the last one goes
+    local backup first
+    make_blob 0 && make_blob f && push_blob other/app 0 && push_blob other/app f && push_many || return 1
+    first=$(path_of_blob 0)
+    rm "$first" && mkfifo "$first"
+    "$registry" backup --state registry --to "$work/meanwhile" -o json >report &
+    backup=$!
+    wait_for 20 test -e meanwhile/metadata.db && http 202 -X DELETE "$url/v2/other/app/blobs/$(digest_of f)"
+    : >"$first"
+    wait "$backup"
+    rm "$first" && push_blob other/app 0 && jq -e ".missing | index(\"$(digest_of f)\")" report
+}
+check a_backup_says_what_was_deleted_meanwhile deleted_meanwhile
+expect a_restore_into_a_running_registrys_folder_is_refused 1 'in use by another' \
+    "$registry" restore --from copy --state registry
 kill_registry TERM
 expect a_restore_over_a_registry_is_refused 1 'holds a registry already' \
     "$registry" restore --from copy --state registry
 expect a_folder_that_is_no_backup_is_refused 1 'no complete backup' \
     "$registry" restore --from registry --state nowhere
+mkdir leftover && : >leftover/metadata.db-wal
+expect a_restore_beside_an_old_log_is_refused 1 'metadata.db-wal is left' \
+    "$registry" restore --from copy --state leftover
 printf 'Y' | dd of="$(path_of_blob config.8 copy)" bs=1 conv=notrunc 2>/dev/null
 expect a_damaged_backup_is_said 1 'gone or damaged' "$registry" restore --from copy --state damaged
 cp config.8 "$(path_of_blob config.8 copy)"
