@@ -2,6 +2,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "lib/cleanup.h"
@@ -308,9 +309,11 @@ void http_answer_send_at_once(struct http_request *request)
     buffer_printf(&text, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: %zu\r\n",
                   answer->status, MHD_get_reason_phrase_for((unsigned)answer->status),
                   (size_t)answer->length);
-    for (size_t i = 0; i < answer->headers.count; i++)
-        buffer_printf(&text, "%s: %s\r\n", answer->headers.items[i].name,
-                      answer->headers.items[i].value);
+    for (size_t i = 0; i < answer->headers.count; i++) {
+        const struct text_pair *header = &answer->headers.items[i];
+        if (strcasecmp(header->name, "Connection") != 0) /* it is said already */
+            buffer_printf(&text, "%s: %s\r\n", header->name, header->value);
+    }
     buffer_append_text(&text, "\r\n");
     if (answer->length > 0 && strcmp(request->method, "HEAD") != 0)
         buffer_append(&text, answer->kind == ANSWER_SHARED ? answer->shared_bytes : answer->bytes,

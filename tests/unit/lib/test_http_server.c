@@ -516,36 +516,6 @@ static void an_absolute_target_is_its_path(void **state)
     buffer_finish(&answer);
 }
 
-/* Whether such a request is refused, and nothing behind it taken for another one. */
-static void expect_refused_framing(struct harness *harness, const char *headers)
-{
-    struct buffer answer = {0};
-    AUTO_FREE char *text = xasprintf("POST /echo HTTP/1.1\r\n%s\r\n0\r\n\r\n"
-                                     "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n",
-                                     headers);
-    harness_raw(harness, text, NULL, &answer);
-    assert_non_null(strstr(buffer_text(&answer), " 400 "));
-    assert_null(strstr(buffer_text(&answer), " 200 "));
-    buffer_finish(&answer);
-}
-
-static void a_body_has_one_end(void **state)
-{
-    struct harness *harness = *state;
-    expect_refused_framing(harness,
-                           "Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n");
-    expect_refused_framing(harness, "Host: x\r\nContent-Length: 5\r\nContent-Length: 3\r\n");
-    expect_refused_framing(harness, "Host: x\r\nTransfer-Encoding: gzip, chunked\r\n");
-    expect_refused_framing(harness, "Host: x\r\nHost: y\r\nContent-Length: 5\r\n");
-    expect_refused_framing(harness, "Host: x\r\nContent-Length : 5\r\n");
-    expect_refused_framing(harness, "Host: x\r\nTransfer-Encoding\t: chunked\r\n");
-    expect_refused_framing(harness, "Host: x\r\nTransfer-Encoding:\r\n chunked\r\n");
-    expect_refused_framing(harness, "Host: x\r\nContent-Length:\r\n 5\r\n");
-    expect_refused_framing(harness, "Host: x\r\nX: y\r\n Content-Length: 5\r\n");
-    expect_refused_framing(harness, "Host: x\r\nX: y\rContent-Length: 5\r\n");
-    expect(harness, "GET", "/plain", 200, NULL);
-}
-
 /* libmicrohttpd closes the connection then and does not report the request as completed. */
 static void a_head_that_does_not_fit_leaves_nothing(void **state)
 {
@@ -643,7 +613,6 @@ int main(void)
         TEST(a_stream_whose_reader_left_is_abandoned),
         TEST(stopping_answers_503_to_who_waits),
         TEST(an_absolute_target_is_its_path),
-        TEST(a_body_has_one_end),
         TEST(broken_requests_do_no_harm),
         TEST(a_head_that_does_not_fit_leaves_nothing),
         TEST(a_taken_port_is_named),
