@@ -1,9 +1,12 @@
 #include "registry/command.h"
 
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
@@ -12,11 +15,32 @@ int command_refuse(const char *command, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("shoal-registry: ", stderr);
+    fprintf(stderr, "shoal-registry: %s: ", command);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
     fprintf(stderr, "\nTry shoal-registry %s --help.\n", command);
     return EXIT_USAGE;
+}
+
+int command_refuse_option(const char *command, char **argv, int answer)
+{
+    const char *written = argv[optind - 1];
+    char letter[] = {'-', (char)optopt, '\0'};
+    /* Letters may stand together, and their value apart. */
+    const char *option = strncmp(written, "--", 2) == 0 || optopt == 0 ? written : letter;
+    if (answer == ':')
+        return command_refuse(command, "%s needs a value", option);
+    return command_refuse(command, "there is no option %s", option);
+}
+
+int command_fail(const char *command, bool json, int code, const struct error *error)
+{
+    fprintf(stderr, "shoal-registry: %s: %s\n", command, error->message);
+    if (json) {
+        AUTO_JSON struct json_object *object = error_to_json(error);
+        puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY));
+    }
+    return code;
 }
 
 static void replace(char **member, const char *value)

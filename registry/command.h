@@ -1,10 +1,15 @@
 /* The commands of shoal-registry: main.c chooses one by its name, "serve" without any. Each reads
- * its own options and returns the exit code: 0 done, 1 failed, 2 wrong usage. Main thread only. */
+ * its own options and returns the exit code. Main thread only. */
 #pragma once
 
 #include "registry/settings.h"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1, /* it could not be done */
+    EXIT_USAGE = 2,  /* the command line or the settings have a mistake */
+    EXIT_FOUND = 3,  /* it was done, and something is damaged or missing */
+};
 
 int command_serve(int argc, char **argv);
 int command_passwd(int argc, char **argv); /* access/command_passwd.c */
@@ -31,9 +36,15 @@ struct option_values {
     const char *log_level;
 };
 
-/* Prints "shoal-registry: <message>" and where help is; returns EXIT_USAGE. */
+/* Every message begins with "shoal-registry: COMMAND: ". This one about the command line is
+ * followed by where help is; returns EXIT_USAGE. */
 int command_refuse(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same about the option that getopt_long, whose letters begin with ":", has just answered by
+ * '?' or ':'. */
+int command_refuse_option(const char *command, char **argv, int answer);
+/* Prints the error, with `json` also as {"error": ...} on the standard output; returns `code`. */
+int command_fail(const char *command, bool json, int code, const struct error *error);
 /* The file's settings with the options on top, checked. The caller releases them. */
 int command_settings(const struct option_values *values, struct registry_settings *ret_settings,
                      struct error *error);

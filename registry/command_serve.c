@@ -22,12 +22,17 @@ static const char usage[] =
     "  --address ADDRESS    where to listen (127.0.0.1)\n"
     "  --port PORT          0: any free one, the log says which (5000)\n"
     "  --state DIR          blobs, uploads and metadata (/var/lib/shoal/registry)\n"
-    "  --tls-cert FILE      PEM chain: speak TLS   --tls-key FILE   its key\n"
+    "  --tls-cert FILE      PEM chain: speak TLS\n"
+    "  --tls-key FILE       its key\n"
     "  --tls-client-ca FILE clients must show a certificate that leads there\n"
     "  --htpasswd FILE      users (shoal-registry passwd): others may do nothing\n"
     "  --access-log FILE    one line a request\n"
     "  --log-level LEVEL    debug, info, warn or error (info)\n"
-    "  --help, --version\n";
+    "  --help, --version\n"
+    "\n"
+    "Exit code 1 when it cannot start (port, state, certificate, users), 2 when the command line "
+    "or\n"
+    "the settings have a mistake.\n";
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -46,7 +51,7 @@ static const struct option options[] = {
 };
 
 /* 0: go on; else the exit code plus one. */
-static int read_option(int option, struct option_values *values)
+static int read_option(int option, char **argv, struct option_values *values)
 {
     switch (option) {
     case 'c':
@@ -86,15 +91,14 @@ static int read_option(int option, struct option_values *values)
         puts("shoal-registry " SHOAL_VERSION);
         return EXIT_DONE + 1;
     default:
-        fputs("Try shoal-registry serve --help.\n", stderr);
-        return EXIT_USAGE + 1;
+        return command_refuse_option("serve", argv, option) + 1;
     }
 }
 
 static int read_options(int argc, char **argv, struct option_values *values)
 {
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        int end = read_option(option, values);
+    for (int option; (option = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+        int end = read_option(option, argv, values);
         if (end != 0)
             return end;
     }
@@ -170,7 +174,7 @@ int command_serve(int argc, char **argv)
     if (end != 0)
         return end - 1;
     if (command_settings(&values, &settings, &error) < 0)
-        return command_refuse("serve", "%s", error.message);
+        return command_fail("serve", false, EXIT_USAGE, &error);
     int result = serve(&settings, &values);
     registry_settings_release(&settings);
     return result;

@@ -129,7 +129,7 @@ static int print_report(const struct order *order, struct json_object *report)
         bad = print_copy(report, "Backup");
         break;
     }
-    return bad > 0 ? EXIT_FAILED : EXIT_DONE;
+    return bad > 0 ? EXIT_FOUND : EXIT_DONE;
 }
 
 static int finish(const struct order *order, struct json_object *report)
@@ -141,7 +141,7 @@ static int finish(const struct order *order, struct json_object *report)
     puts(json_object_to_json_string_ext(report, JSON_C_TO_STRING_PRETTY));
     for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
         if (json_object_object_get_ex(report, bad[i], &list) && json_object_array_length(list) > 0)
-            return EXIT_FAILED;
+            return EXIT_FOUND;
     }
     return EXIT_DONE;
 }
@@ -287,17 +287,15 @@ static int carry_out(struct order *order)
     AUTO_JSON struct json_object *report = NULL;
     log_open("shoal-registry", LOG_LEVEL_WARN);
     if (command_settings(&order->values, &settings, &error) < 0)
-        return command_refuse(order->command, "%s", error.message);
+        return command_fail(order->command, order->json, EXIT_USAGE, &error);
     int result = refuse_missing_state(settings.state, &error);
     if (result == 0)
         result = ask(order, settings.state, &report, &error);
     if (result == 0 && report == NULL)
         result = do_here(order, &settings, &report, &error);
     registry_settings_release(&settings);
-    if (result < 0) {
-        fprintf(stderr, "shoal-registry: %s: %s\n", order->command, error.message);
-        return EXIT_FAILED;
-    }
+    if (result < 0)
+        return command_fail(order->command, order->json, EXIT_FAILED, &error);
     return finish(order, report);
 }
 
@@ -328,7 +326,7 @@ enum {
     "  -o json         the report as JSON\n"
 
 /* 0: go on; else the exit code plus one. */
-static int read_option(int option, struct order *order, const char *usage)
+static int read_option(int option, char **argv, struct order *order, const char *usage)
 {
     switch (option) {
     case OPTION_CONFIG:
@@ -361,8 +359,7 @@ static int read_option(int option, struct order *order, const char *usage)
         fputs(usage, stdout);
         return EXIT_DONE + 1;
     default:
-        fprintf(stderr, "Try shoal-registry %s --help.\n", order->command);
-        return EXIT_USAGE + 1;
+        return command_refuse_option(order->command, argv, option) + 1;
     }
 }
 
@@ -370,8 +367,8 @@ static int read_options(int argc, char **argv, const struct option *options, con
                         struct order *order)
 {
     order->command = argv[0];
-    for (int option; (option = getopt_long(argc, argv, "o:", options, NULL)) != -1;) {
-        int end = read_option(option, order, usage);
+    for (int option; (option = getopt_long(argc, argv, ":ho:", options, NULL)) != -1;) {
+        int end = read_option(option, argv, order, usage);
         if (end != 0)
             return end;
     }
@@ -424,7 +421,7 @@ int command_scrub(int argc, char **argv)
         "usage: shoal-registry scrub [OPTION]...\n"
         "\n"
         "Reads every blob and manifest and compares it with its digest. A damaged blob is put in\n"
-        "quarantine; whoever pushes it again mends it. Exit code 1 when something was found.\n"
+        "quarantine; whoever pushes it again mends it. Exit code 3 when something was found.\n"
         "\n"
         "  --dry-run       put nothing in quarantine\n"
         "  --rate SIZE     read so much a second at most, \"50Mi\"\n" COMMON_USAGE;
@@ -451,7 +448,8 @@ int command_backup(int argc, char **argv)
         "\n"
         "Copies metadata and blobs to a folder while the registry goes on; garbage collection\n"
         "waits. A folder that holds an older backup gets what is new. Every byte is checked\n"
-        "against its digest; exit code 1 when something could not be copied.\n"
+        "against its digest; exit code 3 when something was not copied, since it is damaged or "
+        "gone.\n"
         "\n"
         "  --to DIR        where to; as the registry's user sees it\n" COMMON_USAGE;
     static const struct option options[] = {
@@ -521,7 +519,9 @@ int command_restore(int argc, char **argv)
         "usage: shoal-registry restore --from DIR [OPTION]...\n"
         "\n"
         "Makes a registry of a backup, in a state folder (or bucket) that holds none yet. Every\n"
-        "byte is checked against its digest. Interrupted, it goes on where it was.\n"
+        "byte is checked against its digest. Interrupted, it goes on where it was. Exit code 3 "
+        "when\n"
+        "something in the backup is damaged or gone; the rest is there.\n"
         "\n"
         "  --from DIR      the backup\n" COMMON_USAGE;
     static const struct option options[] = {
@@ -537,14 +537,12 @@ int command_restore(int argc, char **argv)
         return command_refuse("restore", "--from DIR is needed: where the backup is");
     log_open("shoal-registry", LOG_LEVEL_WARN);
     if (command_settings(&order.values, &settings, &error) < 0)
-        return command_refuse("restore", "%s", error.message);
+        return command_fail("restore", order.json, EXIT_USAGE, &error);
     int result = restore(&order, &settings, &report, &error);
     registry_settings_release(&settings);
-    if (result < 0) {
-        fprintf(stderr, "shoal-registry: restore: %s\n", error.message);
-        return EXIT_FAILED;
-    }
+    if (result < 0)
+        return command_fail("restore", order.json, EXIT_FAILED, &error);
     if (order.json)
         return finish(&order, report);
-    return print_copy(report, "Restored") > 0 ? EXIT_FAILED : EXIT_DONE;
+    return print_copy(report, "Restored") > 0 ? EXIT_FOUND : EXIT_DONE;
 }

@@ -19,32 +19,58 @@ static const struct command {
     {"passwd", "set the password of a user", command_passwd},
 };
 
-static void print_usage(FILE *file)
+static void print_usage(void)
 {
-    fputs("usage: shoal-registry [COMMAND] [OPTION]...\n\nAn OCI registry.\n\ncommands:\n", file);
+    puts("usage: shoal-registry [COMMAND] [OPTION]...\n\nAn OCI registry.\n\ncommands:");
     for (size_t i = 0; i < ARRAY_LENGTH(commands); i++)
-        fprintf(file, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fputs("\nshoal-registry COMMAND --help tells the options of each.\n", file);
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    puts("\n"
+         "shoal-registry COMMAND --help tells the options of each.\n"
+         "\n"
+         "Exit codes: 0 done; 1 it could not be done; 2 the command line or the settings have a\n"
+         "mistake; 3 it was done, and something is damaged or missing.");
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    }
+    fprintf(stderr,
+            "shoal-registry: there is no command \"%s\": shoal-registry help lists those there "
+            "are\n",
+            name);
+    return NULL;
+}
+
+static int help(int argc, char **argv)
+{
+    char option[] = "--help";
+    char *help_argv[] = {argc > 1 ? argv[1] : NULL, option, NULL};
+    const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
+    if (argc > 1)
+        return command != NULL ? command->run(2, help_argv) : EXIT_USAGE;
+    print_usage();
+    return EXIT_DONE;
+}
+
+static bool is_one_of(const char *word, const char *option, const char *letter, const char *name)
+{
+    return strcmp(word, option) == 0 || strcmp(word, letter) == 0 || strcmp(word, name) == 0;
 }
 
 int main(int argc, char **argv)
 {
     /* shoal-registry --help is for all of it; other options alone are those of serve. */
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
-        print_usage(stdout);
-        return EXIT_DONE;
-    }
-    if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)) {
+    if (argc > 1 && is_one_of(argv[1], "--help", "-h", "help"))
+        return help(argc - 1, argv + 1);
+    if (argc > 1 && is_one_of(argv[1], "--version", "-V", "version")) {
         puts("shoal-registry " SHOAL_VERSION);
         return EXIT_DONE;
     }
     if (argc == 1 || argv[1][0] == '-')
         return command_serve(argc, argv);
-    for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
-        if (strcmp(commands[i].name, argv[1]) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    }
-    fprintf(stderr, "shoal-registry: there is no command \"%s\"\n\n", argv[1]);
-    print_usage(stderr);
-    return EXIT_USAGE;
+    const struct command *command = find_command(argv[1]);
+    return command != NULL ? command->run(argc - 1, argv + 1) : EXIT_USAGE;
 }

@@ -44,7 +44,7 @@ struct passwd_options {
 /* 0: go on; else the exit code plus one. */
 static int read_options(int argc, char **argv, struct passwd_options *values)
 {
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (option == 'f') {
             values->file = optarg;
         } else if (option == 'c') {
@@ -55,8 +55,7 @@ static int read_options(int argc, char **argv, struct passwd_options *values)
             fputs(usage, stdout);
             return EXIT_DONE + 1;
         } else if (option != 'n') {
-            fputs("Try shoal-registry passwd --help.\n", stderr);
-            return EXIT_USAGE + 1;
+            return command_refuse_option("passwd", argv, option) + 1;
         } else if (!text_parse_u64(optarg, HTPASSWD_COST_MAX, &values->cost) || values->cost < 4) {
             return command_refuse("passwd", "--cost %s is none: 4 to %d", optarg,
                                   HTPASSWD_COST_MAX) +
@@ -153,16 +152,14 @@ int command_passwd(int argc, char **argv)
     if (end != 0)
         return end - 1;
     if (registry_settings_load(values.config, &settings, &error) < 0)
-        return command_refuse("passwd", "%s", error.message);
+        return command_fail("passwd", false, EXIT_USAGE, &error);
     const char *path = values.file != NULL ? values.file : settings.access.htpasswd;
     int result = EXIT_DONE;
     if (path == NULL)
         result = command_refuse("passwd", "which file? give --file FILE, or --config FILE with "
                                           "settings that have access.htpasswd");
-    else if (change(&values, path, &error) < 0) {
-        fprintf(stderr, "shoal-registry: %s\n", error.message);
-        result = EXIT_FAILED;
-    }
+    else if (change(&values, path, &error) < 0)
+        result = command_fail("passwd", false, EXIT_FAILED, &error);
     registry_settings_release(&settings);
     return result;
 }

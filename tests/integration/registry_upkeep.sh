@@ -80,8 +80,8 @@ check a_sound_store_is_said_to_be scrub_clean
 damage() {
     printf 'X' | dd of="$(path_of_blob kernel.4)" bs=1 seek=100 conv=notrunc 2>/dev/null
     rm "$(path_of_blob kernel.5)"
-    expect a_dry_scrub_finds_the_damage 1 'left in place' "$registry" scrub --state registry --dry-run
-    expect a_scrub_finds_the_damage 1 "$(digest_of kernel.4)" "$registry" scrub --state registry
+    expect a_dry_scrub_finds_the_damage 3 'left in place' "$registry" scrub --state registry --dry-run
+    expect a_scrub_finds_the_damage 3 "$(digest_of kernel.4)" "$registry" scrub --state registry
     ls registry/quarantine/"sha256-$(sha256sum kernel.4 | cut -d' ' -f1)".*
 }
 check what_is_damaged_is_put_away damage
@@ -158,7 +158,7 @@ mkdir leftover && : >leftover/metadata.db-wal
 expect a_restore_beside_an_old_log_is_refused 1 'metadata.db-wal is left' \
     "$registry" restore --from copy --state leftover
 printf 'Y' | dd of="$(path_of_blob config.8 copy)" bs=1 conv=notrunc 2>/dev/null
-expect a_damaged_backup_is_said 1 'gone or damaged' "$registry" restore --from copy --state damaged
+expect a_damaged_backup_is_said 3 'gone or damaged' "$registry" restore --from copy --state damaged
 cp config.8 "$(path_of_blob config.8 copy)"
 restore() {
     "$registry" restore --from copy --state restored && start_registry restored &&
@@ -180,11 +180,23 @@ expect a_state_that_is_none_is_refused 1 'holds no registry' "$registry" gc --st
 expect a_backup_needs_a_target 2 '\-\-to DIR' "$registry" backup --state restored
 expect a_wrong_rate_is_2 2 'no size' "$registry" scrub --rate fast
 expect an_unknown_command_is_2 2 'no command "clean"' "$registry" clean
+expect an_unknown_option_has_the_same_prefix 2 '^shoal-registry: gc: there is no option --no$' "$registry" gc --no
+expect so_has_one_without_its_value 2 '^shoal-registry: scrub: --rate needs a value$' "$registry" scrub --rate
+expect so_has_one_of_serve 2 '^shoal-registry: serve: there is no option -x$' "$registry" -x
+one_line() { [ "$("$registry" GC 2>&1 | wc -l)" -eq 1 ]; }
+check a_wrong_command_takes_one_line one_line
+fails_in_json() {
+    ! "$registry" gc --state /tmp/none -o json >report && jq -e '.error.code == "not_found"' report
+}
+check a_failure_is_json_when_asked fails_in_json
 help_of_all() {
     local command
-    for command in serve gc retain scrub backup restore; do
-        "$registry" $command --help | grep -q "^usage: shoal-registry" || return 1
+    for command in serve gc retain scrub backup restore passwd; do
+        "$registry" $command --help >text && grep -q "^usage: shoal-registry.*$command" text &&
+            [ "$("$registry" $command -h)" = "$(<text)" ] &&
+            [ "$("$registry" help $command)" = "$(<text)" ] || return 1
     done
+    "$registry" -h | grep -q '^Exit codes: '
 }
 check every_command_explains_itself help_of_all
 no_socket_left() { [ ! -e restored/control.sock ] && [ ! -e registry/control.sock ]; }
