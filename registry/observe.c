@@ -17,6 +17,7 @@ static const struct {
     {route_version_check, ROUTE_BASE},  {route_tags_list, ROUTE_TAGS},
     {route_referrers, ROUTE_REFERRERS}, {route_catalog, ROUTE_CATALOG},
     {route_upload_get, ROUTE_UPLOAD},   {route_upload_delete, ROUTE_UPLOAD},
+    {route_token_get, ROUTE_TOKEN},     {route_token_post, ROUTE_TOKEN},
     {route_blob_delete, ROUTE_BLOB},    {route_manifest_delete, ROUTE_MANIFEST},
 };
 

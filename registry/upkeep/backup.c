@@ -53,6 +53,9 @@ static int read_some(struct blob_source *source, uint64_t offset, void *ret_byte
     } else {
         got = source->read(source->data, offset, ret_bytes, wanted);
     }
+    /* A damaged disk is no reason to leave the others out. */
+    if (got < 0 && source->kind == BLOB_SOURCE_FILE)
+        return error_set(error, ERROR_SIGNATURE, "its bytes cannot be read: %s", strerror(errno));
     if (got <= 0)
         return error_set(error, ERROR_IO, "its bytes end at %llu of %llu",
                          (unsigned long long)offset, (unsigned long long)source->size);

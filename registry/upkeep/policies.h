@@ -51,7 +51,8 @@ const struct retention *policies_retention(const struct policies *policies, cons
 /* A tag as retention sees it. */
 struct retention_tag {
     const char *name;
-    uint64_t age_ms; /* since it was set */
+    const char *digest; /* what it points at; the caller's own */
+    uint64_t age_ms;    /* since it was set */
     bool immutable;
     bool kept; /* the answer */
 };

@@ -54,6 +54,7 @@ static void decide(const struct retention_parts *parts, const char *repository, 
     for (size_t i = 0; i < tags->names.count; i++)
         tags->items[i] =
             (struct retention_tag){.name = tags->names.items[i].key,
+                                   .digest = tags->names.items[i].value,
                                    .age_ms = tags->ages[i],
                                    .immutable = policies_tag_is_immutable(
                                        parts->policies, repository, tags->names.items[i].key)};
@@ -100,8 +101,7 @@ static int retain_repository(const struct retention_parts *parts, const char *re
         if (tag->kept)
             report->kept++;
         else if ((result = task_check(progress, error)) == 0)
-            result = remove_tag(parts, repository, tag->name, json_map_get(&tags.names, tag->name),
-                                report, error);
+            result = remove_tag(parts, repository, tag->name, tag->digest, report, error);
     }
     release(&tags);
     report->repositories++;

@@ -85,10 +85,12 @@ kill_registry TERM
 start_registry plain
 push_blob counted hello || fail push_for_metrics "no blob"
 http 404 "$url/v2/counted/manifests/none"
+http 404 "$url/token"
 counted() {
     http 200 "$url/metrics" && header_is Content-Type 'text/plain; version=0.0.4' &&
         grep -q '^shoal_registry_requests_total{route="upload",method="PUT",code="201"} 1$' body &&
         grep -q '^shoal_registry_requests_total{route="manifest",method="GET",code="404"} 1$' body &&
+        grep -q '^shoal_registry_requests_total{route="token",method="GET",code="404"} 1$' body &&
         grep -q '^shoal_registry_request_bytes_total{route="upload"} 5$' body &&
         grep -q '^shoal_registry_request_duration_seconds_count{route="upload"} 2$' body &&
         grep -q '^shoal_registry_blobs_pushed_total 1$' body &&

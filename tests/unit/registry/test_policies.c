@@ -122,10 +122,10 @@ static void retention_keeps_the_last_the_new_and_the_named(void **state)
               " \"keep_newer\": \"1h\", \"keep_tags\": [\"stable*\"]}}]");
     const uint64_t hour = 3600000;
     struct retention_tag tags[] = {
-        {"a", 10 * hour, false, false},        {"b", 9 * hour, false, false},
-        {"c", hour / 2, false, false},         {"d", 8 * hour, false, false},
-        {"stable-1", 99 * hour, false, false}, {"fixed", 98 * hour, true, false},
-        {"e", hour / 3, false, false},         {"f", hour / 4, false, false},
+        {"a", NULL, 10 * hour, false, false},        {"b", NULL, 9 * hour, false, false},
+        {"c", NULL, hour / 2, false, false},         {"d", NULL, 8 * hour, false, false},
+        {"stable-1", NULL, 99 * hour, false, false}, {"fixed", NULL, 98 * hour, true, false},
+        {"e", NULL, hour / 3, false, false},         {"f", NULL, hour / 4, false, false},
     };
     size_t count = ARRAY_LENGTH(tags);
     retention_decide(policies_retention(&policies, "x"), tags, count);
@@ -147,10 +147,10 @@ static void signatures_tags_do_not_count(void **state)
     (void)state;
     struct retention retention = {.keep_last = 1};
     struct retention_tag tags[] = {
-        {"sha256-" HEX ".sig", 1, false, false},
-        {"sha256-" HEX ".sbom", 2, false, false},
-        {"new", 3, false, false},
-        {"old", 4, false, false},
+        {"sha256-" HEX ".sig", NULL, 1, false, false},
+        {"sha256-" HEX ".sbom", NULL, 2, false, false},
+        {"new", NULL, 3, false, false},
+        {"old", NULL, 4, false, false},
     };
     retention_decide(&retention, tags, ARRAY_LENGTH(tags));
     assert_true(is_kept(tags, 4, "new"));
