@@ -1,5 +1,6 @@
 /* shoal-registry gc, retain, scrub, backup, restore: work on the whole store. A registry that runs
  * on the state is asked to do it; without one the state is opened here. */
+#include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -260,12 +261,25 @@ static int ask(const struct order *order, const char *state, struct json_object 
 
 /* --- doing it here --- */
 
+/* A registry that runs and has no socket could not be asked. */
+static int explain_conflict(const char *state, struct error *error)
+{
+    if (error->code != ERROR_CONFLICT || control_is_possible(state))
+        return -1;
+    struct error why = *error;
+    return error_set(
+        error, ERROR_CONFLICT,
+        "%s. It cannot be asked, since the path of control.sock there is longer than a "
+        "socket's may be: start it by a shorter path, such as a link to the folder",
+        why.message);
+}
+
 static int do_here(const struct order *order, const struct registry_settings *settings,
                    struct json_object **ret_report, struct error *error)
 {
     struct registry *registry = NULL;
     if (registry_open(settings, &registry, error) < 0)
-        return -1;
+        return explain_conflict(settings->state, error);
     int result = upkeep_run(registry->upkeep, order->task, &order->options, ret_report, error);
     registry_destroy(registry);
     return result;
@@ -274,10 +288,31 @@ static int do_here(const struct order *order, const struct registry_settings *se
 static int refuse_missing_state(const char *state, struct error *error)
 {
     AUTO_FREE char *database = xasprintf("%s/metadata.db", state);
-    if (access(database, F_OK) == 0)
+    if (access(database, R_OK | W_OK) == 0)
         return 0;
+    if (errno == EACCES)
+        return error_set(error, ERROR_DENIED,
+                         "%s: Permission denied: run it as the registry's user", state);
+    if (errno != ENOENT && errno != ENOTDIR)
+        return error_set_errno(error, errno, "%s", database);
     return error_set(error, ERROR_NOT_FOUND,
                      "%s holds no registry: name its folder by --state or --config", state);
+}
+
+/* What is easily taken for granted: that the settings given are those that count, and are there. */
+static void warn_of_settings(const struct order *order, bool was_asked, struct json_object *report)
+{
+    const char *config = order->values.config;
+    bool depends = order->task == UPKEEP_COLLECT || order->task == UPKEEP_RETAIN;
+    if (was_asked && config != NULL && depends)
+        fprintf(
+            stderr,
+            "shoal-registry: %s: the registry that runs there was asked, and the settings it has "
+            "in force count: %s told where it is, no more\n",
+            order->command, config);
+    if (order->task == UPKEEP_RETAIN && number_of(report, "repositories") == 0)
+        fprintf(stderr, "shoal-registry: retain: no repository has a policy with retention%s\n",
+                !was_asked && config == NULL ? ": give the registry's settings by --config" : "");
 }
 
 static int carry_out(struct order *order)
@@ -291,11 +326,13 @@ static int carry_out(struct order *order)
     int result = refuse_missing_state(settings.state, &error);
     if (result == 0)
         result = ask(order, settings.state, &report, &error);
-    if (result == 0 && report == NULL)
+    bool was_asked = result > 0;
+    if (result == 0)
         result = do_here(order, &settings, &report, &error);
     registry_settings_release(&settings);
     if (result < 0)
         return command_fail(order->command, order->json, EXIT_FAILED, &error);
+    warn_of_settings(order, was_asked, report);
     return finish(order, report);
 }
 

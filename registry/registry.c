@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 
 #include "lib/cleanup.h"
@@ -84,6 +86,19 @@ static const struct http_route routes[] = {
     {.method = "GET", .pattern = "/version", .handler = route_version, .tag = ACCESS_OPEN},
 };
 
+/* Who locked the state wrote its process's number there. */
+static int refuse_locked(const char *state, int descriptor, struct error *error)
+{
+    char pid[24] = "";
+    ssize_t length = pread(descriptor, pid, sizeof pid - 1, 0);
+    pid[length > 0 ? strspn(pid, "0123456789") : 0] = '\0';
+    return error_set(
+        error, ERROR_CONFLICT,
+        "%s is in use by another shoal-registry%s%s: stop it, wait until it has ended, "
+        "or choose another folder by --state",
+        state, pid[0] != '\0' ? ", process " : "", pid);
+}
+
 int registry_lock_state(const char *state, int *ret_descriptor, struct error *error)
 {
     AUTO_FREE char *path = xasprintf("%s/lock", state);
@@ -91,10 +106,10 @@ int registry_lock_state(const char *state, int *ret_descriptor, struct error *er
     if (descriptor < 0)
         return error_set_errno(error, errno, "open %s", path);
     if (flock(descriptor, LOCK_EX | LOCK_NB) < 0)
-        return error_set(error, ERROR_CONFLICT,
-                         "%s is in use by another shoal-registry: stop it, or choose another "
-                         "folder by --state",
-                         state);
+        return refuse_locked(state, descriptor, error);
+    /* Only for people: the lock counts, which ends with the process. */
+    if (ftruncate(descriptor, 0) < 0 || dprintf(descriptor, "%d\n", (int)getpid()) < 0)
+        log_warn("who has the lock cannot be noted", "file", path, "error", strerror(errno));
     *ret_descriptor = TAKE_DESCRIPTOR(descriptor);
     return 0;
 }

@@ -247,7 +247,7 @@ int htpasswd_update(const char *path, const char *name, const char *hash, struct
     if (take_turn(path, &turn, error) < 0)
         return -1;
     if (file_read(path, HTPASSWD_FILE_MAX, &text, &length, &why) < 0) {
-        if (why.code != ERROR_NOT_FOUND)
+        if (why.code != ERROR_NOT_FOUND || hash == NULL)
             return error_copy(error, &why);
         text = xstrdup("");
         length = 0;

@@ -1,6 +1,7 @@
 #include "registry/upkeep/control.h"
 
 #include <string.h>
+#include <sys/un.h>
 
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -69,6 +70,12 @@ static const struct http_route routes[] = {
 char *control_path(const char *state)
 {
     return xasprintf("%s/control.sock", state);
+}
+
+bool control_is_possible(const char *state)
+{
+    AUTO_FREE char *path = control_path(state);
+    return strlen(path) < sizeof((struct sockaddr_un *)NULL)->sun_path;
 }
 
 int control_listen(const char *state, struct upkeep *upkeep, struct http_server **ret_server,

@@ -12,6 +12,8 @@
 
 /* "<state>/control.sock"; the caller frees it. */
 char *control_path(const char *state);
+/* Whether a socket can have that path: it is short enough. */
+bool control_is_possible(const char *state);
 /* The upkeep outlives the server. */
 int control_listen(const char *state, struct upkeep *upkeep, struct http_server **ret_server,
                    struct error *error);

@@ -177,6 +177,29 @@ without() {
 }
 check all_of_it_works_without_a_running_registry without
 expect a_state_that_is_none_is_refused 1 'holds no registry' "$registry" gc --state /tmp/none
+expect a_retain_without_policies_says_so 0 'no repository has a policy with retention: give' \
+    "$registry" retain --state restored --dry-run
+held() { # LONG-STATE: of one that runs
+    [ "$(<"$1/lock")" = "$registry_pid" ] && ! "$registry" --port 0 --state "$1" 2>text &&
+        grep -q "in use by another shoal-registry, process $registry_pid:" text &&
+        ! "$registry" gc --state "$1" 2>text && grep -q 'cannot be asked.*longer than a socket' text &&
+        ln -s "$1" short && ! "$registry" gc --state short 2>text && ! grep -q 'cannot be asked' text
+}
+long=$work/$(printf 'x%.0s' {1..120})
+start_registry long "$long"
+check who_has_a_state_is_named held "$long"
+kill_registry TERM
+start_registry restored
+echo '{"collection": {"grace": "5m"}}' >other.json
+expect settings_given_for_a_running_registry_are_said_not_to_count 0 'other.json told where it is' \
+    "$registry" gc --state restored --dry-run --config other.json
+kill_registry TERM
+as_nobody() { # COMMAND: as a user who may not look into the state
+    cp "$registry" "$work/shoal-registry" && chmod 755 "$work" && chmod 700 restored &&
+        setpriv --reuid 65534 --regid 65534 --clear-groups "$work/shoal-registry" "$@"
+}
+[ "$(id -u)" -ne 0 ] || expect who_may_not_look_is_told_so 1 "restored: Permission denied: run it as" \
+    as_nobody gc --state "$work/restored"
 expect a_backup_needs_a_target 2 '\-\-to DIR' "$registry" backup --state restored
 expect a_wrong_rate_is_2 2 'no size' "$registry" scrub --rate fast
 expect an_unknown_command_is_2 2 'no command "clean"' "$registry" clean
