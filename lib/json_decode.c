@@ -222,15 +222,25 @@ static int decode_enum(struct decoder *decoder, const struct json_field *field,
                   allowed);
 }
 
+static int check_count(struct decoder *decoder, const struct json_field *field, size_t count)
+{
+    if (count < field->min)
+        return refuse(decoder, ERROR_INVALID, "%zu entries are too few: at least %" PRIu64, count,
+                      field->min);
+    if (field->max != 0 && count > field->max)
+        return refuse(decoder, ERROR_INVALID, "%zu entries are too many: at most %" PRIu64, count,
+                      field->max);
+    return 0;
+}
+
 static int decode_list(struct decoder *decoder, const struct json_field *field,
                        struct json_object *value, char *base)
 {
     if (expect(decoder, value, json_type_array, "a list") < 0)
         return -1;
     size_t count = json_object_array_length(value);
-    if (field->max != 0 && count > field->max)
-        return refuse(decoder, ERROR_INVALID, "%zu entries are too many: at most %" PRIu64, count,
-                      field->max);
+    if (check_count(decoder, field, count) < 0)
+        return -1;
     char **member = (char **)(void *)(base + field->offset);
     size_t *member_count = (size_t *)(void *)(base + field->count_offset);
     size_t size = field->record->size;
@@ -257,9 +267,8 @@ static int decode_strings(struct decoder *decoder, const struct json_field *fiel
     if (expect(decoder, value, json_type_array, "a list") < 0)
         return -1;
     size_t count = json_object_array_length(value);
-    if (field->max != 0 && count > field->max)
-        return refuse(decoder, ERROR_INVALID, "%zu entries are too many: at most %" PRIu64, count,
-                      field->max);
+    if (check_count(decoder, field, count) < 0)
+        return -1;
     json_strings_release(member);
     for (size_t i = 0; i < count; i++) {
         const char *text;
@@ -277,9 +286,8 @@ static int decode_map(struct decoder *decoder, const struct json_field *field,
 {
     if (expect(decoder, value, json_type_object, "a mapping") < 0)
         return -1;
-    if (field->max != 0 && (uint64_t)json_object_object_length(value) > field->max)
-        return refuse(decoder, ERROR_INVALID, "%d entries are too many: at most %" PRIu64,
-                      json_object_object_length(value), field->max);
+    if (check_count(decoder, field, (size_t)json_object_object_length(value)) < 0)
+        return -1;
     json_map_release(member);
     member->items = xcalloc((size_t)json_object_object_length(value), sizeof *member->items);
     json_object_object_foreach (value, key, item) {

@@ -65,9 +65,11 @@ static const struct json_record storage_record = {sizeof(struct storage_settings
 static const struct json_field settings_fields[] = {
     JSON_FIELD(struct registry_settings, state, "state", JSON_TEXT, .flags = 0),
     JSON_FIELD(struct registry_settings, listen, "listen", JSON_OBJECT, .record = &listen_record),
-    JSON_FIELD(struct registry_settings, tls, "tls", JSON_OBJECT, .record = &tls_record),
+    JSON_FIELD(struct registry_settings, tls, "tls", JSON_OBJECT, .record = &tls_record,
+               .present_offset = offsetof(struct registry_settings, has_tls)),
     JSON_FIELD(struct registry_settings, access, "access", JSON_OBJECT,
-               .record = &access_settings_record),
+               .record = &access_settings_record,
+               .present_offset = offsetof(struct registry_settings, has_access)),
     JSON_FIELD(struct registry_settings, limits, "limits", JSON_OBJECT, .record = &limit_record),
     JSON_FIELD(struct registry_settings, log, "log", JSON_OBJECT, .record = &log_record),
     JSON_FIELD(struct registry_settings, collection, "collection", JSON_OBJECT,
@@ -160,8 +162,12 @@ int registry_settings_check(const struct registry_settings *settings, struct err
         return error_set(error, ERROR_INVALID,
                          "limits: \"burst\" means nothing without \"requests_per_second\"");
     if (check_storage(&settings->storage, error) < 0 ||
-        access_settings_check(&settings->access, error) < 0)
+        access_settings_check(&settings->access, settings->has_access, error) < 0)
         return -1;
+    if (settings->has_tls && settings->tls.certificate == NULL && settings->tls.key == NULL)
+        return error_set(error, ERROR_INVALID,
+                         "tls: without \"certificate\" and \"key\" the registry would speak plain "
+                         "HTTP: give both, or leave all of \"tls\" out");
     return check_tls(&settings->tls, error);
 }
 
@@ -202,12 +208,20 @@ static void compare(struct comparison *comparison, const struct json_record *rec
     }
 }
 
+/* With the sections that the file did not have, too: of defaults. */
+static struct json_object *encode(const struct registry_settings *settings)
+{
+    struct registry_settings whole = *settings;
+    whole.has_tls = whole.has_access = true;
+    return json_encode(&settings_record, &whole);
+}
+
 char *registry_settings_pending(const struct registry_settings *running,
                                 const struct registry_settings *loaded)
 {
     struct comparison comparison = {.running = running, .loaded = loaded};
-    AUTO_JSON struct json_object *before = json_encode(&settings_record, running);
-    AUTO_JSON struct json_object *after = json_encode(&settings_record, loaded);
+    AUTO_JSON struct json_object *before = encode(running);
+    AUTO_JSON struct json_object *after = encode(loaded);
     compare(&comparison, &settings_record, "", before, after);
     return comparison.pending.length > 0 ? buffer_take(&comparison.pending) : NULL;
 }

@@ -53,6 +53,7 @@ struct registry_settings {
     struct listen_settings listen;
     struct tls_settings tls;
     struct access_settings access;
+    bool has_tls, has_access; /* the file has the section: an empty one is a mistake */
     struct limit_settings limits;
     struct log_settings log;
     struct storage_settings storage;

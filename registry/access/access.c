@@ -42,7 +42,8 @@ static const struct json_field settings_fields[] = {
                .min = 60000, .max = 86400000),
     JSON_FIELD(struct access_settings, token_key, "token_key", JSON_TEXT, .flags = 0),
     JSON_FIELD_LIST(struct access_settings, rules, rule_count, "rules", &access_rule_record,
-                    .max = RULES_MAX),
+                    .max = RULES_MAX,
+                    .present_offset = offsetof(struct access_settings, has_rules)),
     JSON_FIELD_END,
 };
 const struct json_record access_settings_record = {sizeof(struct access_settings), settings_fields};
@@ -57,15 +58,19 @@ bool access_settings_are_used(const struct access_settings *settings)
     return settings->htpasswd != NULL || settings->rule_count > 0;
 }
 
-int access_settings_check(const struct access_settings *settings, struct error *error)
+int access_settings_check(const struct access_settings *settings, bool is_there,
+                          struct error *error)
 {
-    bool has_more =
-        settings->service != NULL || settings->realm != NULL || settings->token_key != NULL;
-    if (has_more && !access_settings_are_used(settings))
+    if (is_there && !settings->has_rules && !access_settings_are_used(settings))
         return error_set(error, ERROR_INVALID,
                          "access: without \"htpasswd\" or \"rules\" the registry would be open to "
                          "everybody: give one, or leave all of \"access\" out");
-    return 0;
+    /* Who takes out the last rule does not mean that users may do everything from then on. */
+    if (settings->has_rules && settings->rule_count == 0)
+        return error_set(error, ERROR_INVALID,
+                         "access: \"rules\" is empty, so that nobody could do anything: give a "
+                         "rule, or leave \"rules\" out to let every user do everything");
+    return access_rules_check(settings->rules, settings->rule_count, error);
 }
 
 /* A misspelt name allows nobody anything, which is safe and hard to see. */

@@ -16,6 +16,7 @@ struct access_settings {
     char *token_key;         /* path; NULL: <state>/token.key, made when it is not there */
     struct access_rule *rules;
     size_t rule_count;
+    bool has_rules; /* be it an empty list */
 };
 
 extern const struct json_record access_settings_record;
@@ -24,8 +25,9 @@ extern const struct json_record access_settings_record;
 void access_settings_set_defaults(struct access_settings *settings);
 /* Whether they ask for anything: else there is no struct access. */
 bool access_settings_are_used(const struct access_settings *settings);
-/* What only makes sense together. */
-int access_settings_check(const struct access_settings *settings, struct error *error);
+/* What only makes sense together. `is_there`: the file has such a section, whatever is in it. */
+int access_settings_check(const struct access_settings *settings, bool is_there,
+                          struct error *error);
 
 /* `is_tls`: clients come by https. Copies what it needs. */
 int access_create(const struct access_settings *settings, const char *state, bool is_tls,

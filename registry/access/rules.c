@@ -30,11 +30,6 @@ bool user_name_is_valid(const char *name)
            is_printable(name) && strcmp(name, ANY_USER) != 0 && strcmp(name, EVERYBODY) != 0;
 }
 
-static const char *check_glob(const char *value)
-{
-    return value[0] != '\0' && strlen(value) < 256 ? NULL : "a pattern of 1 to 255 characters";
-}
-
 static const char *check_user(const char *value)
 {
     if (strcmp(value, ANY_USER) == 0 || strcmp(value, EVERYBODY) == 0 || user_name_is_valid(value))
@@ -50,15 +45,30 @@ static const char *check_action(const char *value)
 }
 
 static const struct json_field rule_fields[] = {
-    JSON_FIELD(struct access_rule, repositories, "repositories", JSON_STRINGS, .max = NAMES_MAX,
-               .check = check_glob),
-    JSON_FIELD(struct access_rule, users, "users", JSON_STRINGS, .flags = JSON_REQUIRED,
+    JSON_FIELD(struct access_rule, repositories, "repositories", JSON_STRINGS, .min = 1,
+               .max = NAMES_MAX, .check = glob_check_repositories),
+    JSON_FIELD(struct access_rule, users, "users", JSON_STRINGS, .flags = JSON_REQUIRED, .min = 1,
                .max = NAMES_MAX, .check = check_user),
     JSON_FIELD(struct access_rule, actions, "actions", JSON_STRINGS, .flags = JSON_REQUIRED,
-               .max = 8, .check = check_action),
+               .min = 1, .max = 8, .check = check_action),
     JSON_FIELD_END,
 };
 const struct json_record access_rule_record = {sizeof(struct access_rule), rule_fields};
+
+int access_rules_check(const struct access_rule *items, size_t count, struct error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct access_rule *rule = &items[i];
+        for (size_t j = 0; rule->repositories.count == 0 && j < rule->actions.count; j++) {
+            if (strcmp(rule->actions.items[j], CATALOG) != 0)
+                return error_set(error, ERROR_INVALID,
+                                 "/access/rules/%zu: \"%s\" is about repositories and the rule "
+                                 "names none: add \"repositories\", [\"**\"] for all",
+                                 i, rule->actions.items[j]);
+        }
+    }
+    return 0;
+}
 
 void access_rules_copy(const struct access_rule *items, size_t count,
                        struct access_rules *ret_rules)

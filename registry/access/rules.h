@@ -46,6 +46,8 @@ struct access_rules {
     size_t count;
 };
 
+/* What only makes sense together: a rule that could never allow anything is a mistake. */
+int access_rules_check(const struct access_rule *items, size_t count, struct error *error);
 void access_rules_copy(const struct access_rule *items, size_t count,
                        struct access_rules *ret_rules);
 void access_rules_release(struct access_rules *rules);

@@ -10,27 +10,53 @@
 
 #define GLOBS_MAX 100
 
-static const char *check_glob(const char *value)
+#define LOWER_AND_DIGITS "abcdefghijklmnopqrstuvwxyz0123456789"
+#define UPPER            "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define GLOB_MARKS       "._-*?"
+
+static bool consists_of(const char *value, const char *allowed)
 {
-    return value[0] != '\0' && strlen(value) < 256 ? NULL : "a pattern of 1 to 255 characters";
+    size_t length = strlen(value);
+    return length > 0 && length < 256 && strspn(value, allowed) == length;
+}
+
+/* Not each pattern that matches nothing is found, but those that people write. */
+const char *glob_check_repositories(const char *value)
+{
+    size_t length = strlen(value);
+    bool can_match = consists_of(value, LOWER_AND_DIGITS GLOB_MARKS "/") && value[0] != '/' &&
+                     value[length - 1] != '/' && strstr(value, "//") == NULL;
+    return can_match ? NULL
+                     : "a pattern that a repository's name can match: 1 to 255 lower case letters, "
+                       "digits and . _ - * ? with single slashes between, none at the ends, and "
+                       "no host";
+}
+
+const char *glob_check_tags(const char *value)
+{
+    bool can_match =
+        consists_of(value, LOWER_AND_DIGITS UPPER GLOB_MARKS) && value[0] != '.' && value[0] != '-';
+    return can_match ? NULL
+                     : "a pattern that a tag can match: 1 to 255 letters, digits and . _ - * ? "
+                       "that begin with neither . nor -";
 }
 
 static const struct json_field retention_fields[] = {
     JSON_FIELD(struct retention, keep_last, "keep_last", JSON_UINT, .max = 1000000),
     JSON_FIELD(struct retention, keep_newer, "keep_newer", JSON_DURATION, .min = 1000),
     JSON_FIELD(struct retention, keep_tags, "keep_tags", JSON_STRINGS, .max = GLOBS_MAX,
-               .check = check_glob),
+               .check = glob_check_tags),
     JSON_FIELD_END,
 };
 static const struct json_record retention_record = {sizeof(struct retention), retention_fields};
 
 static const struct json_field policy_fields[] = {
     JSON_FIELD(struct policy, repositories, "repositories", JSON_STRINGS, .flags = JSON_REQUIRED,
-               .max = GLOBS_MAX, .check = check_glob),
+               .min = 1, .max = GLOBS_MAX, .check = glob_check_repositories),
     JSON_FIELD(struct policy, quota, "quota", JSON_SIZE,
                .present_offset = offsetof(struct policy, has_quota)),
     JSON_FIELD(struct policy, immutable, "immutable", JSON_STRINGS, .max = GLOBS_MAX,
-               .check = check_glob, .present_offset = offsetof(struct policy, has_immutable)),
+               .check = glob_check_tags, .present_offset = offsetof(struct policy, has_immutable)),
     JSON_FIELD(struct policy, retention, "retention", JSON_OBJECT, .record = &retention_record,
                .present_offset = offsetof(struct policy, has_retention)),
     JSON_FIELD_END,

@@ -38,6 +38,9 @@ void policies_release(struct policies *policies);
 /* `*` stands for any characters but a slash, `**` for any at all, `?` for one that is no slash;
  * the whole text must match. Never takes longer than the product of the two lengths. */
 bool glob_matches(const char *glob, const char *text);
+/* NULL; or what is allowed, for one that no repository's name, or no tag, could ever match. */
+const char *glob_check_repositories(const char *value);
+const char *glob_check_tags(const char *value);
 /* Whether one of the globs does. */
 bool globs_match(const struct json_strings *globs, const char *text);
 

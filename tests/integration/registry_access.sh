@@ -218,6 +218,12 @@ sed -i 's/"anonymous"\], "repositories": \["public/"anonymous"], "repositories":
 no_longer() { http 401 "$url/v2/public/thing/tags/list"; }
 check rules_change_too wait_for 10 no_longer
 
+cp settings.json settings.good && jq '.access.rules = []' settings.good >settings.json && reload
+stays() { grep -q 'what was in force stays.*rules.* is empty' registry.log; }
+check taking_out_the_last_rule_is_refused wait_for 10 stays
+check and_does_not_let_every_user_do_everything http 403 -u bob:changed "$url/v2/_catalog"
+cp settings.good settings.json
+
 # A flood of logins: each is answered, by bcrypt or by 429, and others are served meanwhile.
 printf 'slow-secret\n' | "$registry" passwd --cost 10 --file users slow && reload
 wait_for 10 lets_in slow:slow-secret

@@ -130,6 +130,74 @@ static void what_is_taken_over_does_not_wait(void **state)
                         " \"policies\": [{\"repositories\": [\"**\"], \"quota\": \"1Gi\"}]}"));
 }
 
+static void assert_all_refused(const char *const (*cases)[2], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct registry_settings settings;
+        struct error error = ERROR_INIT;
+        if (load(cases[i][0], &settings, &error) == 0)
+            fail_msg("taken: %s", cases[i][0]);
+        if (strstr(error.message, cases[i][1]) == NULL)
+            fail_msg("%s: no \"%s\" in: %s", cases[i][0], cases[i][1], error.message);
+    }
+}
+
+static void an_empty_section_or_list_opens_nothing(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"{\"tls\": {}}", "plain HTTP"},
+        {"{\"access\": {}}", "open to everybody"},
+        {"{\"access\": {\"token_lifetime\": \"5m\"}}", "open to everybody"},
+        {"{\"access\": {\"rules\": []}}", "\"rules\" is empty"},
+        {"{\"access\": {\"htpasswd\": \"u\", \"rules\": []}}", "\"rules\" is empty"},
+    };
+    assert_all_refused(cases, ARRAY_LENGTH(cases));
+}
+
+static void what_could_never_match_is_refused_with_its_place(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"{\"policies\": [{\"repositories\": [\"a\", \"Team/**\"]}]}",
+         "/policies/0/repositories/1"},
+        {"{\"policies\": [{\"repositories\": [\"/team/x\"]}]}", "/policies/0/repositories/0"},
+        {"{\"policies\": [{\"repositories\": [\"team/x/\"]}]}", "/policies/0/repositories/0"},
+        {"{\"policies\": [{\"repositories\": [\"team//x\"]}]}", "/policies/0/repositories/0"},
+        {"{\"policies\": [{\"repositories\": [\"localhost:5000/x\"]}]}", "no host"},
+        {"{\"policies\": [{\"repositories\": []}]}", "/policies/0/repositories"},
+        {"{\"policies\": [{\"repositories\": [\"**\"], \"immutable\": [\"[v\"]}]}",
+         "/policies/0/immutable/0"},
+        {"{\"policies\": [{\"repositories\": [\"**\"], \"retention\": {\"keep_tags\": "
+         "[\"a/b\"]}}]}",
+         "/policies/0/retention/keep_tags/0"},
+        {"{\"access\": {\"rules\": [{\"users\": [], \"actions\": [\"catalog\"]}]}}",
+         "/access/rules/0/users"},
+        {"{\"access\": {\"rules\": [{\"users\": [\"a\"], \"actions\": []}]}}",
+         "/access/rules/0/actions"},
+        {"{\"access\": {\"rules\": [{\"users\": [\"a\"], \"repositories\": [\"Team\"],"
+         " \"actions\": [\"pull\"]}]}}",
+         "/access/rules/0/repositories/0"},
+        {"{\"access\": {\"rules\": [{\"users\": [\"a\"], \"actions\": [\"catalog\"]},"
+         " {\"users\": [\"a\"], \"actions\": [\"catalog\", \"pull\"]}]}}",
+         "/access/rules/1: \"pull\""},
+    };
+    assert_all_refused(cases, ARRAY_LENGTH(cases));
+}
+
+static void patterns_that_can_match_are_taken(void **state)
+{
+    (void)state;
+    struct registry_settings settings;
+    assert_int_equal(
+        load("{\"policies\": [{\"repositories\": [\"**\", \"*/x\", \"a__b.c-d/?\", \"te**am\"],"
+             " \"immutable\": [\"v*\", \"?.0\", \"_X-1\"]}],"
+             " \"access\": {\"rules\": [{\"users\": [\"a\"], \"actions\": [\"catalog\"]}]}}",
+             &settings, NULL),
+        0);
+    registry_settings_release(&settings);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -155,6 +223,9 @@ int main(void)
         cmocka_unit_test(what_belongs_together_is_asked_for),
         cmocka_unit_test(what_waits_for_the_next_start_is_named),
         cmocka_unit_test(what_is_taken_over_does_not_wait),
+        cmocka_unit_test(an_empty_section_or_list_opens_nothing),
+        cmocka_unit_test(what_could_never_match_is_refused_with_its_place),
+        cmocka_unit_test(patterns_that_can_match_are_taken),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
