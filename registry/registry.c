@@ -252,7 +252,8 @@ static int open_access(struct registry *registry, const struct registry_settings
     if (!access_settings_are_used(&settings->access))
         return 0;
     return access_create(&settings->access, settings->state, settings->tls.certificate != NULL,
-                         &registry->access, error);
+                         &registry->metrics.counters[COUNTER_REFUSED_LOGINS], &registry->access,
+                         error);
 }
 
 static int open_limits_and_log(struct registry *registry, const struct registry_settings *settings,

@@ -102,7 +102,7 @@ static int open_parts(struct access *access, const struct access_settings *setti
 }
 
 int access_create(const struct access_settings *settings, const char *state, bool is_tls,
-                  struct access **ret_access, struct error *error)
+                  atomic_ullong *refused, struct access **ret_access, struct error *error)
 {
     struct access *access = xcalloc(1, sizeof *access);
     access->service = xstrdup(settings->service != NULL ? settings->service : DEFAULT_SERVICE);
@@ -111,6 +111,7 @@ int access_create(const struct access_settings *settings, const char *state, boo
     access->token_lifetime_s = settings->token_lifetime / 1000;
     access->users_path = xstrdup(settings->htpasswd);
     access->signatures = remembered_create(REMEMBERED_MS);
+    access->refusals = refusals_create(refused);
     pthread_rwlock_init(&access->lock, NULL);
     access_rules_copy(settings->rules, settings->rule_count, &access->rules);
     if (open_parts(access, settings, state, error) < 0) {
@@ -149,6 +150,7 @@ void access_destroy(struct access *access)
     users_destroy(access->users);
     token_key_destroy(access->key);
     remembered_destroy(access->signatures);
+    refusals_destroy(access->refusals);
     pthread_rwlock_destroy(&access->lock);
     access_rules_release(&access->rules);
     free(access->service);
@@ -180,11 +182,14 @@ static void respond(struct http_request *request, const struct access *access,
                     enum access_verdict verdict, const struct error *error)
 {
     const char *repository = http_request_parameter(request, "name");
+    const char *action = access_action_name((enum access_action)http_request_tag(request));
     switch (verdict) {
     case ACCESS_FORBIDDEN:
-        oci_error_respond(request, OCI_DENIED, "user \"%s\" may not do this%s%s",
+        oci_error_respond(request, OCI_DENIED,
+                          "user \"%s\" may not do this: no rule allows \"%s\"%s%s",
                           http_request_user(request) != NULL ? http_request_user(request) : "",
-                          repository != NULL ? " in " : "", repository != NULL ? repository : "");
+                          action != NULL ? action : "catalog", repository != NULL ? " in " : "",
+                          repository != NULL ? repository : "");
         break;
     case ACCESS_BUSY:
         http_request_add_header(request, "Retry-After", "1");
@@ -223,6 +228,7 @@ int access_admit(struct http_request *request, struct access *access)
         http_request_set_user(request, identity.user);
     if (verdict == ACCESS_ALLOWED)
         return 0;
+    access_tell_refusal(access, http_request_peer(request), verdict, identity.tried, &error);
     respond(request, access, verdict, &error);
     return -1;
 }

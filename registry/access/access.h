@@ -3,6 +3,8 @@
  * thread. A NULL `struct access` is a registry that is open to everybody. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "lib/http_server.h"
 #include "registry/access/rules.h"
 
@@ -29,9 +31,10 @@ bool access_settings_are_used(const struct access_settings *settings);
 int access_settings_check(const struct access_settings *settings, bool is_there,
                           struct error *error);
 
-/* `is_tls`: clients come by https. Copies what it needs. */
+/* `is_tls`: clients come by https. `refused` (NULL: none) counts wrong names, passwords and tokens,
+ * and outlives it. Copies what else it needs. */
 int access_create(const struct access_settings *settings, const char *state, bool is_tls,
-                  struct access **ret_access, struct error *error);
+                  atomic_ullong *refused, struct access **ret_access, struct error *error);
 /* Takes over the rules and reads the users again; when these cannot be read all stays as it was.
  * The rest of the settings counts at the next start. */
 int access_reload(struct access *access, const struct access_settings *settings,

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "registry/access/access.h"
+#include "registry/access/refusals.h"
 #include "registry/access/token.h"
 #include "registry/access/users.h"
 
@@ -17,6 +18,7 @@ struct access {
     struct users *users; /* NULL: none */
     struct token_key *key;
     struct remembered *signatures; /* of tokens */
+    struct refusals *refusals;
     pthread_rwlock_t lock;
     struct access_rules rules; /* under lock */
 };
@@ -34,16 +36,22 @@ enum access_verdict {
 
 /* Who a request comes from. */
 struct access_identity {
-    char user[USER_NAME_MAX]; /* "": nobody in particular */
+    char user[USER_NAME_MAX];  /* "": nobody in particular */
+    char tried[USER_NAME_MAX]; /* the name that was given, be it wrong: for the log alone */
     bool has_password;
     bool has_token;
     struct access_scopes grants; /* of the token */
 };
 
 /* Reads the Authorization header (NULL: none). ACCESS_ALLOWED: `ret_identity` is set, be it to
- * nobody; else one of WRONG_PASSWORD, WRONG_TOKEN (with an error for the client), BUSY, FAILED. */
+ * nobody; else only the name that was tried, and one of WRONG_PASSWORD, WRONG_TOKEN (with an error
+ * for the client), BUSY, FAILED. */
 enum access_verdict access_identify(struct access *access, const char *header, uint64_t now_s,
                                     struct access_identity *ret_identity, struct error *error);
+/* Counts and logs a login that was refused by one of WRONG_PASSWORD, WRONG_TOKEN (`why` has the
+ * error) and BUSY; other verdicts are none. */
+void access_tell_refusal(struct access *access, const char *client, enum access_verdict verdict,
+                         const char *tried, const struct error *why);
 /* `repository` counts for pull, push and delete. */
 enum access_verdict access_decide(struct access *access, const struct access_identity *identity,
                                   enum access_action action, const char *repository);

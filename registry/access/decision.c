@@ -33,6 +33,7 @@ static enum access_verdict identify_token(struct access *access,
     if (token_verify(access->key, access->service, authorization->token,
                      authorization->token_length, now_s, access->signatures, &claims, error) < 0)
         return ACCESS_WRONG_TOKEN;
+    text_copy(identity->tried, sizeof identity->tried, claims.user);
     char mark[USERS_MARK_MAX] = "";
     if (claims.user[0] != '\0' &&
         (access->users == NULL || !users_mark(access->users, claims.user, mark))) {
@@ -62,6 +63,7 @@ enum access_verdict access_identify(struct access *access, const char *header, u
         verdict = access_check_password(access, authorization.name, authorization.password, error);
         identity.has_password = true;
         text_copy(identity.user, sizeof identity.user, authorization.name);
+        text_copy(identity.tried, sizeof identity.tried, authorization.name);
         break;
     case AUTHORIZATION_BEARER:
         verdict = identify_token(access, &authorization, now_s, &identity, error);
@@ -73,7 +75,27 @@ enum access_verdict access_identify(struct access *access, const char *header, u
     authorization_finish(&authorization);
     if (verdict == ACCESS_ALLOWED)
         *ret_identity = identity;
+    else
+        text_copy(ret_identity->tried, sizeof ret_identity->tried, identity.tried);
     return verdict;
+}
+
+void access_tell_refusal(struct access *access, const char *client, enum access_verdict verdict,
+                         const char *tried, const struct error *why)
+{
+    char mark[USERS_MARK_MAX];
+    const char *reason = NULL;
+    if (verdict == ACCESS_WRONG_TOKEN)
+        reason = why->message;
+    else if (verdict == ACCESS_BUSY)
+        reason = "too many log in at once";
+    else if (verdict == ACCESS_WRONG_PASSWORD && tried[0] == '\0')
+        reason = "credentials that cannot be read";
+    else if (verdict == ACCESS_WRONG_PASSWORD)
+        reason = access->users != NULL && users_mark(access->users, tried, mark) ? "wrong password"
+                                                                                 : "no such user";
+    if (reason != NULL)
+        refusals_tell(access->refusals, client, tried, reason);
 }
 
 static bool rules_allow(struct access *access, const char *user, enum access_action action,

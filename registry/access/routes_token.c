@@ -6,7 +6,6 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
-#include "lib/log.h"
 #include "registry/access/access_internal.h"
 #include "registry/access/form.h"
 #include "registry/oci_error.h"
@@ -107,10 +106,12 @@ void route_token_get(struct http_request *request, void *data)
     enum access_verdict verdict = access_identify(
         access, http_request_header(request, "Authorization"), now_s(), &identity, &error);
     /* A token is no password: it cannot be made to live longer here. */
-    if (verdict == ACCESS_ALLOWED && identity.has_token)
+    if (verdict == ACCESS_ALLOWED && identity.has_token) {
         verdict = ACCESS_WRONG_TOKEN;
+        error_set(&error, ERROR_DENIED, "a token gets no other token");
+    }
     if (verdict != ACCESS_ALLOWED) {
-        log_info("login refused", "client", http_request_peer(request));
+        access_tell_refusal(access, http_request_peer(request), verdict, identity.tried, &error);
         refuse_login(request, verdict, &error);
         return;
     }
@@ -133,7 +134,6 @@ static void refuse_form(struct http_request *request, int status, const char *co
 static void refuse_form_login(struct http_request *request, enum access_verdict verdict,
                               const struct error *error)
 {
-    log_info("login refused", "client", http_request_peer(request));
     if (verdict != ACCESS_WRONG_PASSWORD) {
         refuse_login(request, verdict, error);
         return;
@@ -169,6 +169,7 @@ static void login_by_form(struct http_request *request, struct access *access, c
     }
     enum access_verdict verdict = access_check_password(access, name, password, &error);
     if (verdict != ACCESS_ALLOWED) {
+        access_tell_refusal(access, http_request_peer(request), verdict, name, &error);
         refuse_form_login(request, verdict, &error);
         return;
     }

@@ -92,6 +92,7 @@ another_would() { header WWW-Authenticate | grep -q 'scope="repository:team/othe
 check and_the_answer_says_that_another_would another_would
 check a_user_who_may_not_is_told_so with_token 403 -X DELETE "$url/v2/team/web/manifests/1"
 check by_the_specs_code error_is DENIED
+check which_names_the_missing_action grep -q 'no rule allows \\"delete\\" in team/web' body
 check and_so_by_password http 403 "${as_ci[@]}" -X POST "$url/v2/public/web/blobs/uploads/"
 check nor_may_it_see_the_catalog with_token 403 "$url/v2/_catalog"
 check a_changed_token_is_none http 401 -H "Authorization: Bearer ${token%?}" "$url/v2/"
@@ -115,6 +116,25 @@ check a_form_with_a_wrong_password_does_not http 401 -d 'grant_type=password&use
 oauth_error() { http "$1" -d "$3" "$url/token" && [ "$(jq -r .error body)" = "$2" ]; }
 check refresh_tokens_are_not_offered oauth_error 400 unsupported_grant_type 'grant_type=refresh_token&refresh_token=x'
 check a_form_without_a_name_is_refused oauth_error 400 invalid_request 'grant_type=password'
+
+# --- refused logins are counted and logged ---
+refused() { http 200 "${as_ann[@]}" "$url/metrics" && sed -n 's/^shoal_registry_logins_refused_total //p' body; }
+counts() { # CURL-ARGUMENTS...: a 401 that is counted
+    local before
+    before=$(refused) && http 401 "$@" && [ "$(refused)" -eq $((before + 1)) ]
+}
+said() { grep -q "msg=\"login refused\" client=127.0.0.1 name=$1 reason=\"$2" registry.log; }
+check a_wrong_password_is_counted counts -u cy:x "$url/v2/"
+check and_logged_with_the_name_and_the_reason said cy 'no such user'
+check so_at_any_path counts -u ann:bad "$url/v2/team/web/tags/list"
+check with_another_reason said ann 'wrong password'
+check so_for_a_token counts -u mia:x "$url/token?$asked"
+check with_its_name said mia 'no such user'
+check so_by_form counts -d 'grant_type=password&username=zoe&password=x' "$url/token"
+check with_the_forms_name said zoe 'no such user'
+check a_bad_token_is_counted counts -H 'Authorization: Bearer a.b.c' "$url/v2/"
+check and_logged said '""' 'the token'
+check no_credentials_are_not_refused_ones [ "$(refused)" = "$(http 401 "$url/v2/" && refused)" ]
 
 # --- mounts: another's blob is not there ---
 push_secret() {
@@ -239,6 +259,10 @@ flood() {
     [ "$(cat flood.* | grep -cE '^(401|429)$')" -eq 60 ]
 }
 check a_flood_of_logins_ends_in_refusals flood
+few_lines() { [ "$(refused)" -ge 300 ] && [ "$(grep -c 'login refused' registry.log)" -lt 300 ]; }
+for _ in $(seq 300); do echo "url = \"$url/v2/\""; done >floods
+curl -s -o /dev/null -H 'Authorization: Bearer x.y.z' -K floods >/dev/null
+check and_does_not_fill_the_log few_lines
 
 # --- the key stays ---
 token "${as_ann[@]}" "$url/token?service=shoal-registry&scope=repository:x:pull"

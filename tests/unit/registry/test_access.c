@@ -264,7 +264,7 @@ static struct access *open_access(const char *more)
     struct access_settings settings;
     struct access *access;
     decode_settings(json, &settings);
-    assert_int_equal(access_create(&settings, folder, false, &access, NULL), 0);
+    assert_int_equal(access_create(&settings, folder, false, NULL, &access, NULL), 0);
     json_record_release(&access_settings_record, &settings);
     return access;
 }
