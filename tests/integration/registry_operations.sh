@@ -43,6 +43,7 @@ over_the_rate() {
     return 1
 }
 check over_the_rate_is_429_with_a_time over_the_rate
+check a_probe_is_answered_all_the_same http 200 "$url/healthz"
 passes_again() { http 200 "$url/v2/"; }
 check and_passes_again_later wait_for 10 passes_again
 kill_registry TERM
