@@ -330,6 +330,23 @@ int registry_open(const struct registry_settings *settings, struct registry **re
     return 0;
 }
 
+/* Both may be meant, behind a proxy or in a lab. */
+static void warn_of_exposure(const struct registry_settings *settings)
+{
+    const char *address = settings->listen.address;
+    if (strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0)
+        return;
+    if (settings->tls.certificate == NULL)
+        log_warn(
+            "other machines reach it without TLS: passwords and images can be read and changed "
+            "on the way; give tls.certificate and tls.key",
+            "address", address);
+    if (!access_settings_are_used(&settings->access) &&
+        settings->tls.client_certificates != HTTP_CLIENT_CERTIFICATES_REQUIRED)
+        log_warn("whoever reaches it may push and delete: give access.htpasswd", "address",
+                 address);
+}
+
 int registry_create(const struct registry_settings *settings, struct registry **ret_registry,
                     struct error *error)
 {
@@ -340,6 +357,7 @@ int registry_create(const struct registry_settings *settings, struct registry **
         registry_destroy(registry);
         return -1;
     }
+    warn_of_exposure(settings);
     start_control(registry, settings->state);
     *ret_registry = registry;
     return 0;

@@ -8,6 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "registry/access/htpasswd.h"
@@ -132,6 +133,9 @@ static int read_users(const char *path, struct htpasswd *ret_file, struct error 
     if (file_read(path, HTPASSWD_FILE_MAX, &text, &length, error) < 0 ||
         htpasswd_parse(path, text, length, ret_file, error) < 0)
         return error_wrap(error, "users");
+    if (ret_file->count == 0)
+        log_warn("the file of users is empty, nobody can log in: shoal-registry passwd adds one",
+                 "file", path);
     return 0;
 }
 

@@ -278,6 +278,30 @@ check users_may_everything http 202 "${as_ann[@]}" -X POST "$url/v2/x/blobs/uplo
 check others_nothing http 401 "$url/v2/x/tags/list"
 kill_registry TERM
 
+# --- what is dangerous is said ---
+: >nobody
+start_registry empty "$work/empty" --htpasswd nobody
+check an_empty_file_of_users_is_warned_of grep -q 'level=warn.*nobody can log in.*file=nobody' empty.log
+quiet() { ! grep -qE 'without TLS|push and delete' empty.log; }
+check on_loopback_nothing_is_exposed quiet
+kill_registry TERM
+# On all addresses of a network of its own, where nobody else is.
+exposed() { # LOG OPTION...: leaves the log
+    local log=$1
+    shift
+    unshare -n "$registry" --address 0.0.0.0 --port 0 --state "$work/exposed" "$@" 2>"$log" &
+    started_pids="$started_pids $!"
+    wait_for 20 grep -q 'registry started' "$log" && kill "$!" && wait "$!"
+}
+open_to_all() { exposed open.log && grep -q 'level=warn.*without TLS' open.log && grep -q 'level=warn.*may push and delete' open.log; }
+with_users() { exposed users.log --htpasswd users && grep -q 'level=warn.*without TLS' users.log && ! grep -q 'may push' users.log; }
+if unshare -n true 2>/dev/null; then
+    check an_open_registry_for_other_machines_is_warned_of open_to_all
+    check with_users_only_the_lack_of_tls with_users
+else
+    skip exposure "no network namespaces here"
+fi
+
 # --- by TLS the challenge leads there by TLS ---
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
     -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout tls.key -out tls.crt 2>/dev/null
