@@ -1,8 +1,10 @@
 #include "registry/upkeep/backup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -15,10 +17,12 @@
 #include "lib/xalloc.h"
 #include "registry/storage/blob_backend.h"
 
-#define PAGE      512
-#define CHUNK     ((size_t)1 << 20)
-#define MARK      "backup.json"
-#define MARK_TEXT "{\"format\": 1, \"version\": \"" SHOAL_VERSION "\"}\n"
+#define PAGE       512
+#define CHUNK      ((size_t)1 << 20)
+#define MARK       "backup.json"
+#define STARTED    "backup.started" /* a first backup that is not complete yet */
+#define MARK_LIMIT ((size_t)64 << 10)
+#define MARK_TEXT  "{\"format\": 1, \"version\": \"" SHOAL_VERSION "\"}\n"
 
 static const struct json_field report_fields[] = {
     JSON_FIELD(struct backup_report, blobs, "blobs", JSON_UINT, .flags = 0),
@@ -33,9 +37,11 @@ const struct json_record backup_report_record = {sizeof(struct backup_report), r
 
 struct copy {
     struct blob_store *from, *to;
+    const char *target; /* for messages */
     struct task_progress *progress;
     struct backup_report *report;
     struct error *error;
+    bool is_unreadable; /* the blob under way, where it comes from */
 };
 
 /* --- one blob --- */
@@ -70,8 +76,11 @@ static int copy_bytes(struct copy *copy, struct blob_source *source, struct blob
         if (task_check(copy->progress, error) < 0)
             return -1;
         int got = read_some(source, offset, chunk, error);
-        if (got < 0 || blob_upload_write(upload, chunk, (size_t)got, error) < 0)
+        copy->is_unreadable = got < 0;
+        if (got < 0)
             return -1;
+        if (blob_upload_write(upload, chunk, (size_t)got, error) < 0)
+            return error_wrap(error, "write to %s", copy->target);
         offset += (uint64_t)got;
         task_advance(copy->progress, (uint64_t)got);
     }
@@ -99,38 +108,46 @@ static int copy_source(struct copy *copy, const char *digest, struct blob_source
 }
 
 /* Whether a failure is this blob's alone: then the others go on without it. */
-static bool is_of_the_blob(const struct error *error)
+static bool is_of_the_blob(const struct copy *copy, const struct error *error)
 {
-    return error->code == ERROR_NOT_FOUND || error->code == ERROR_SIGNATURE;
+    return error->code == ERROR_NOT_FOUND || error->code == ERROR_SIGNATURE || copy->is_unreadable;
 }
 
-static int copy_blob(struct copy *copy, const char *digest)
+static int fetch_and_copy(struct copy *copy, const char *digest, uint64_t *ret_size,
+                          struct error *error)
 {
     struct blob_source source = {.descriptor = -1};
+    copy->is_unreadable = false;
+    if (blob_store_fetch(copy->from, digest, BLOB_FETCH_READ, &source, error) < 0) {
+        copy->is_unreadable = error->code != ERROR_UNAVAILABLE && error->code != ERROR_TIMEOUT;
+        return -1;
+    }
+    *ret_size = source.size;
+    int result = copy_source(copy, digest, &source, error);
+    blob_source_release(&source);
+    return result;
+}
+
+/* One that is there already was checked when it came, and may be better than ours by now. */
+static int copy_blob(struct copy *copy, const char *digest)
+{
     struct error why = ERROR_INIT;
-    uint64_t size = 0, there;
-    int result = blob_store_fetch(copy->from, digest, BLOB_FETCH_READ, &source, &why);
-    if (result == 0) {
-        size = source.size;
-        bool is_there = blob_store_stat(copy->to, digest, &there, NULL) == 0 && there == size;
-        if (!is_there) {
-            result = copy_source(copy, digest, &source, &why);
-            copy->report->copied += result == 0;
-            copy->report->copied_bytes += result == 0 ? size : 0;
+    uint64_t size = 0;
+    if (blob_store_stat(copy->to, digest, &size, NULL) < 0) {
+        if (fetch_and_copy(copy, digest, &size, &why) < 0) {
+            if (!is_of_the_blob(copy, &why)) {
+                error_copy(copy->error, &why);
+                return error_wrap(copy->error, "blob %s", digest);
+            }
+            log_error("a blob could not be copied", "digest", digest, "error", why.message);
+            json_strings_add(&copy->report->missing, digest);
+            return 0;
         }
-        blob_source_release(&source);
+        copy->report->copied++;
+        copy->report->copied_bytes += size;
     }
-    if (result == 0) {
-        copy->report->blobs++;
-        copy->report->bytes += size;
-        return 0;
-    }
-    if (!is_of_the_blob(&why)) {
-        error_copy(copy->error, &why);
-        return error_wrap(copy->error, "blob %s", digest);
-    }
-    log_error("a blob could not be copied", "digest", digest, "error", why.message);
-    json_strings_add(&copy->report->missing, digest);
+    copy->report->blobs++;
+    copy->report->bytes += size;
     return 0;
 }
 
@@ -183,24 +200,64 @@ static int hold_collections(const char *state, int *ret_descriptor, struct error
     return 0;
 }
 
-static int remove_mark(const char *mark, struct error *error)
+static int publish_database(const char *partial, const char *database, struct error *error)
 {
-    if (unlink(mark) < 0 && errno != ENOENT)
-        return error_set_errno(error, errno, "remove %s", mark);
-    return 0;
+    if (rename(partial, database) < 0)
+        return error_set_errno(error, errno, "rename %s to %s", partial, database);
+    AUTO_FREE char *folder = xstrndup(database, (size_t)(strrchr(database, '/') - database));
+    return file_sync_directory(folder, error);
 }
 
-/* Another registry's state, or this one's, whose database a backup's would replace. */
-static int refuse_state(const char *target, struct error *error)
+/* Whether `inner` is `outer` or below it. Both are resolved. */
+static bool is_within(const char *inner, const char *outer)
 {
-    AUTO_FREE char *lock = xasprintf("%s/lock", target);
-    if (access(lock, F_OK) < 0)
+    size_t length = strlen(outer);
+    return strncmp(inner, outer, length) == 0 && (inner[length] == '/' || inner[length] == '\0');
+}
+
+static bool has_file(const char *folder, const char *name)
+{
+    AUTO_FREE char *path = xasprintf("%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+static bool is_empty(const char *path)
+{
+    DIR *folder = opendir(path);
+    bool found = false;
+    for (struct dirent *entry; folder != NULL && !found && (entry = readdir(folder)) != NULL;)
+        found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (folder != NULL)
+        closedir(folder);
+    return folder != NULL && !found;
+}
+
+/* A folder of its own, an empty one, or one of an earlier backup: nothing else is touched. */
+static int check_target(const struct backup_parts *parts, const char *target, struct error *error)
+{
+    AUTO_FREE char *state = realpath(parts->state, NULL);
+    AUTO_FREE char *resolved = realpath(target, NULL);
+    if (state != NULL && is_within(resolved != NULL ? resolved : target, state))
+        return error_set(error, ERROR_INVALID,
+                         "%s is within the registry's own state %s: choose a folder elsewhere",
+                         target, parts->state);
+    if (resolved == NULL)
+        return errno == ENOENT ? 0 : error_set_errno(error, errno, "%s", target);
+    if (has_file(resolved, "lock") || has_file(resolved, "collect.lock"))
+        return error_set(error, ERROR_CONFLICT,
+                         "%s is the state of a registry: a backup would destroy it. Choose an "
+                         "empty folder, or the one of an earlier backup",
+                         target);
+    if (has_file(resolved, MARK) || has_file(resolved, STARTED) || is_empty(resolved))
         return 0;
-    return error_set(error, ERROR_INVALID,
-                     "%s is the state of a registry: name another folder for the backup", target);
+    return error_set(error, ERROR_CONFLICT,
+                     "%s holds something that is no backup: choose an empty folder, or the one of "
+                     "an earlier backup",
+                     target);
 }
 
-static int copy_named(struct copy *copy, const char *database)
+/* Of what the snapshot names, not of what is there by now. */
+static int copy_snapshot(struct copy *copy, const char *database)
 {
     struct metadata *snapshot = NULL;
     if (metadata_open_copy(database, &snapshot, copy->error) < 0)
@@ -211,16 +268,21 @@ static int copy_named(struct copy *copy, const char *database)
 }
 
 /* The snapshot first: what it names is there for as long as collections are held. What a client
- * deletes meanwhile is missed, and said. */
+ * deletes meanwhile is missed, and said. An earlier backup in the folder is whole until this one
+ * is: its metadata is replaced when all blobs are there. */
 static int back_up_into(const struct backup_parts *parts, const char *target, struct copy *copy)
 {
     AUTO_FREE char *database = xasprintf("%s/metadata.db", target);
+    AUTO_FREE char *fresh = xasprintf("%s/metadata.db.new", target);
     AUTO_FREE char *mark = xasprintf("%s/" MARK, target);
-    if (remove_mark(mark, copy->error) < 0 ||
-        metadata_back_up(parts->metadata, database, copy->error) < 0 ||
-        copy_named(copy, database) < 0)
+    AUTO_FREE char *started = xasprintf("%s/" STARTED, target);
+    if (file_write(started, "", 0, 0600, copy->error) < 0 ||
+        metadata_back_up(parts->metadata, fresh, copy->error) < 0 ||
+        copy_snapshot(copy, fresh) < 0 || publish_database(fresh, database, copy->error) < 0 ||
+        file_write(mark, MARK_TEXT, strlen(MARK_TEXT), 0600, copy->error) < 0)
         return -1;
-    return file_write(mark, MARK_TEXT, strlen(MARK_TEXT), 0600, copy->error);
+    unlink(started);
+    return 0;
 }
 
 int backup_run(const struct backup_parts *parts, const char *target, struct task_progress *progress,
@@ -232,12 +294,13 @@ int backup_run(const struct backup_parts *parts, const char *target, struct task
     *ret_report = (struct backup_report){0};
     if (target[0] != '/')
         return error_set(error, ERROR_INVALID, "\"%s\" is no absolute path", target);
-    if (refuse_state(target, error) < 0)
+    if (check_target(parts, target, error) < 0 ||
+        hold_collections(parts->state, &lock, error) < 0 || open_target(target, &store, error) < 0)
         return -1;
-    if (hold_collections(parts->state, &lock, error) < 0 || open_target(target, &store, error) < 0)
-        return -1;
-    struct copy copy = {parts->blobs, store, progress, ret_report, error};
+    struct copy copy = {parts->blobs, store, target, progress, ret_report, error, false};
     int result = back_up_into(parts, target, &copy);
+    if (result < 0 && error != NULL && error->code == ERROR_STORAGE_FULL)
+        error_wrap(error, "there is no room for the backup in %s", target);
     blob_store_close(store);
     ret_report->duration = clock_monotonic_ms(clock_system()) - started;
     return result;
@@ -247,11 +310,26 @@ int backup_run(const struct backup_parts *parts, const char *target, struct task
 
 static int check_source(const char *source, struct error *error)
 {
-    AUTO_FREE char *mark = xasprintf("%s/" MARK, source);
-    if (access(mark, R_OK) == 0)
+    AUTO_FREE char *path = xasprintf("%s/" MARK, source);
+    AUTO_FREE char *text = NULL;
+    AUTO_JSON struct json_object *mark = NULL;
+    struct json_object *format;
+    size_t length;
+    if (access(path, F_OK) != 0)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "%s holds no complete backup, as there is no %s: run the backup to its "
+                         "end, or name another folder",
+                         source, path);
+    if (file_read(path, MARK_LIMIT, &text, &length, error) < 0)
+        return -1;
+    if (json_parse(text, length, &mark, error) < 0)
+        return error_wrap(error, "%s", path);
+    if (json_object_object_get_ex(mark, "format", &format) && json_object_get_int64(format) == 1)
         return 0;
-    return error_set(error, ERROR_NOT_FOUND, "%s holds no complete backup: %s is not there", source,
-                     mark);
+    return error_set(error, ERROR_PROTOCOL,
+                     "%s is of a format that this version does not know: use the version that "
+                     "made the backup, or a newer one",
+                     path);
 }
 
 /* The metadata's own copy, so that opening it changes nothing in the backup. */
@@ -288,14 +366,6 @@ static int remove_log(const char *partial, struct error *error)
     return 0;
 }
 
-static int publish_database(const char *partial, const char *database, struct error *error)
-{
-    if (rename(partial, database) < 0)
-        return error_set_errno(error, errno, "rename %s to %s", partial, database);
-    AUTO_FREE char *folder = xstrndup(database, (size_t)(strrchr(database, '/') - database));
-    return file_sync_directory(folder, error);
-}
-
 static int restore_blobs(const char *partial, struct copy *copy)
 {
     struct metadata *metadata = NULL;
@@ -317,7 +387,7 @@ int backup_restore(const char *source, struct blob_store *blobs, const char *dat
     *ret_report = (struct backup_report){0};
     if (check_source(source, error) < 0 || open_target(source, &store, error) < 0)
         return -1;
-    struct copy copy = {store, blobs, progress, ret_report, error};
+    struct copy copy = {store, blobs, database, progress, ret_report, error, false};
     int result = remove_log(partial, error);
     if (result == 0)
         result = copy_file(from, partial, error);

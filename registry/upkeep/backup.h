@@ -4,6 +4,8 @@
  *   <target>/blobs/...             every blob it names; those that are there already are not copied
  *                                  again, so that the next backup into the same folder is short
  *   <target>/backup.json           written last: a folder without it is no backup
+ *   <target>/metadata.db.new       of a backup that is under way or did not come to its end; the
+ *                                  one before stays whole meanwhile
  *
  * The registry goes on; garbage collection waits. Every byte is checked against its digest on the
  * way, in both directions. Blocking. */
@@ -29,8 +31,9 @@ struct backup_report {
 
 extern const struct json_record backup_report_record;
 
-/* `target`: an absolute path, made where it is missing. The caller releases the report by its
- * record. */
+/* `target`: an absolute path of a folder that is not there, empty, or an earlier backup's; any
+ * other is refused. A blob that cannot be read is reported as missing, unless an earlier backup has
+ * it. The caller releases the report by its record. */
 int backup_run(const struct backup_parts *parts, const char *target, struct task_progress *progress,
                struct backup_report *ret_report, struct error *error);
 /* Into a store without blobs of its own; then puts the metadata at `database`, last. Again after an
