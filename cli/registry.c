@@ -90,6 +90,12 @@ static int finish(struct call *call, struct error *error)
                          "Start one on this machine with `shoal up`, or name another with "
                          "--registry or SHOAL_REGISTRY.",
                          registry->url, reason_of(&call->error, registry->url));
+    if (call->error.code == ERROR_DENIED && strstr(call->error.message, "certificate") != NULL)
+        return error_set(error, ERROR_DENIED,
+                         "%s\n"
+                         "Its authority must be one of this machine's: copy its PEM file to "
+                         "/usr/local/share/ca-certificates and run update-ca-certificates.",
+                         call->error.message);
     if (call->error.code == ERROR_DENIED)
         return error_set(
             error, ERROR_DENIED,

@@ -19,6 +19,7 @@ int command_retain(int argc, char **argv);
 int command_scrub(int argc, char **argv);
 int command_backup(int argc, char **argv);
 int command_restore(int argc, char **argv);
+int command_cancel(int argc, char **argv);
 
 /* --- what they share --- */
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,34 +41,44 @@ static uint64_t number_of(struct json_object *object, const char *key)
     return json_object_object_get_ex(object, key, &value) ? json_object_get_uint64(value) : 0;
 }
 
+#define BYTES_TEXT_MAX 32
+
+/* "42 B", "41.0 KiB", "3.2 GiB". */
+static void format_bytes(uint64_t bytes, char ret_text[BYTES_TEXT_MAX])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024 && unit + 1 < ARRAY_LENGTH(units)) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(ret_text, BYTES_TEXT_MAX, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+}
+
 static void print_count(struct json_object *report, const char *key, const char *what)
 {
     struct json_object *count;
-    char bytes[TEXT_SIZE_MAX];
+    char bytes[BYTES_TEXT_MAX];
     if (!json_object_object_get_ex(report, key, &count))
         return;
-    text_format_size(number_of(count, "bytes"), bytes, sizeof bytes);
-    printf("  %-44s %8llu  %s\n", what, (unsigned long long)number_of(count, "count"), bytes);
+    format_bytes(number_of(count, "bytes"), bytes);
+    printf("  %-54s %8llu  %10s\n", what, (unsigned long long)number_of(count, "count"), bytes);
 }
 
 static void print_collect(struct json_object *report, bool dry_run)
 {
-    puts(dry_run ? "Would remove:" : "Removed:");
+    printf("%-56s %8s  %10s\n", dry_run ? "Would remove" : "Removed", "count", "size");
     print_count(report, "manifests", "manifests that no tag leads to");
     print_count(report, "blobs", "blobs that no manifest of their repository needs");
-    print_count(report, "files", "of these, held by no repository any more");
-    print_count(report, "orphans", "bytes that no repository ever held");
+    print_count(report, "files", "of these blobs, the ones that no repository holds now");
+    print_count(report, "orphans", "bytes in the store that no repository lists");
     print_count(report, "uploads", "uploads that nobody ended");
-}
-
-static void print_retain(struct json_object *report, bool dry_run)
-{
-    printf("%s %llu tags, kept %llu, in %llu repositories with a rule.\n",
-           dry_run ? "Would remove" : "Removed", (unsigned long long)number_of(report, "tags"),
-           (unsigned long long)number_of(report, "kept"),
-           (unsigned long long)number_of(report, "repositories"));
-    if (!dry_run)
-        print_count(report, "manifests", "manifests that went with them");
+    struct json_object *waiting;
+    if (!json_object_object_get_ex(report, "waiting", &waiting) || number_of(waiting, "count") == 0)
+        return;
+    puts("Left for a later collection:");
+    print_count(report, "waiting", "blobs pushed or asked for within the grace");
 }
 
 /* How many there were. */
@@ -84,18 +95,30 @@ static size_t print_list(struct json_object *report, const char *key, const char
     return count;
 }
 
+static void print_retain(struct json_object *report, bool dry_run)
+{
+    printf("%s %llu tags, kept %llu, in %llu repositories with a rule.\n",
+           dry_run ? "Would remove" : "Removed", (unsigned long long)number_of(report, "tags"),
+           (unsigned long long)number_of(report, "kept"),
+           (unsigned long long)number_of(report, "repositories"));
+    if (!dry_run)
+        print_count(report, "manifests", "manifests that went with them");
+    print_list(report, "removed", dry_run ? "Not kept" : "These");
+}
+
 static size_t print_scrub(struct json_object *report, bool dry_run)
 {
-    char bytes[TEXT_SIZE_MAX];
-    text_format_size(number_of(report, "bytes"), bytes, sizeof bytes);
+    char bytes[BYTES_TEXT_MAX];
+    format_bytes(number_of(report, "bytes"), bytes);
     printf("Read %llu blobs (%s) and %llu manifests.\n",
            (unsigned long long)number_of(report, "blobs"), bytes,
            (unsigned long long)number_of(report, "manifests"));
     size_t bad = print_list(report, "corrupt",
-                            dry_run ? "Damaged (left in place)"
-                                    : "Damaged, now in quarantine: push them again");
-    bad += print_list(report, "missing", "Held by repositories and not in the store: push again");
+                            dry_run ? "Damaged (left in place)" : "Damaged, now in quarantine");
+    bad += print_list(report, "missing", "Held by repositories and not in the store");
+    bad += print_list(report, "unreadable", "Not to be read (the log says why)");
     bad += print_list(report, "corrupt_manifests", "Damaged manifests: push them again");
+    print_list(report, "images", "Images that need one of these: push them again");
     if (bad == 0)
         puts("All is as it should be.");
     return bad;
@@ -103,9 +126,9 @@ static size_t print_scrub(struct json_object *report, bool dry_run)
 
 static size_t print_copy(struct json_object *report, const char *what)
 {
-    char bytes[TEXT_SIZE_MAX], copied[TEXT_SIZE_MAX];
-    text_format_size(number_of(report, "bytes"), bytes, sizeof bytes);
-    text_format_size(number_of(report, "copied_bytes"), copied, sizeof copied);
+    char bytes[BYTES_TEXT_MAX], copied[BYTES_TEXT_MAX];
+    format_bytes(number_of(report, "bytes"), bytes);
+    format_bytes(number_of(report, "copied_bytes"), copied);
     printf("%s: %llu blobs (%s), of which %llu (%s) were copied now.\n", what,
            (unsigned long long)number_of(report, "blobs"), bytes,
            (unsigned long long)number_of(report, "copied"), copied);
@@ -136,7 +159,7 @@ static int print_report(const struct order *order, struct json_object *report)
 static int finish(const struct order *order, struct json_object *report)
 {
     struct json_object *list;
-    static const char *const bad[] = {"corrupt", "missing", "corrupt_manifests"};
+    static const char *const bad[] = {"corrupt", "missing", "unreadable", "corrupt_manifests"};
     if (!order->json)
         return print_report(order, report);
     puts(json_object_to_json_string_ext(report, JSON_C_TO_STRING_PRETTY));
@@ -228,6 +251,15 @@ static void end_watch(struct watch *watch, pthread_t thread)
         fputs("\r\033[K", stderr);
 }
 
+/* Who leaves is told that the registry does not. */
+static void on_interrupt(int number)
+{
+    static const char text[] = "\nIt goes on in the registry; `shoal-registry cancel` ends it.\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)written;
+    _exit(128 + number);
+}
+
 /* 1: it did it; 0: nobody is there; -1: it failed. */
 static int ask(const struct order *order, const char *state, struct json_object **ret_report,
                struct error *error)
@@ -245,8 +277,10 @@ static int ask(const struct order *order, const char *state, struct json_object 
     pthread_t thread;
     bool is_watched =
         isatty(STDERR_FILENO) && pthread_create(&thread, NULL, run_watch, &watch) == 0;
+    signal(SIGINT, on_interrupt);
     const struct http_client_response *response =
         http_client_perform(client, &request, NULL, error);
+    signal(SIGINT, SIG_DFL);
     if (is_watched)
         end_watch(&watch, thread);
     int result = -1;
@@ -500,6 +534,59 @@ int command_backup(int argc, char **argv)
     AUTO_FREE char *target = make_absolute(order.options.target);
     order.options.target = target;
     return carry_out(&order);
+}
+
+/* --- cancel --- */
+
+static int cancel(const char *state, struct json_object **ret_status, struct error *error)
+{
+    AUTO_FREE char *socket = control_path(state);
+    struct http_blocking_client *client = http_blocking_client_create(0);
+    struct http_client_request request = {
+        .method = "DELETE", .url = "http://registry/tasks", .unix_socket = socket};
+    const struct http_client_response *response =
+        http_client_perform(client, &request, NULL, error);
+    int result = -1;
+    if (response != NULL && response->failed && response->error.code == ERROR_UNAVAILABLE)
+        error_set(error, ERROR_UNAVAILABLE, "no registry runs on %s", state);
+    else if (response != NULL && http_response_check(response, error) == 0)
+        result = json_parse(response->body, response->body_length, ret_status, error);
+    http_client_release(client, response);
+    http_blocking_client_destroy(client);
+    return result;
+}
+
+int command_cancel(int argc, char **argv)
+{
+    static const char usage[] =
+        "usage: shoal-registry cancel [OPTION]...\n"
+        "\n"
+        "Ends the scrub, retain or backup that is under way in a registry that runs.\n"
+        "\n" COMMON_USAGE;
+    static const struct option options[] = {COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+    struct order order = {.command = "cancel"};
+    struct registry_settings settings;
+    struct error error = ERROR_INIT;
+    AUTO_JSON struct json_object *status = NULL;
+    struct json_object *task = NULL;
+    int end = read_options(argc, argv, options, usage, &order);
+    if (end != 0)
+        return end - 1;
+    if (command_settings(&order.values, &settings, &error) < 0)
+        return command_refuse("cancel", "%s", error.message);
+    int result = cancel(settings.state, &status, &error);
+    registry_settings_release(&settings);
+    if (result < 0) {
+        fprintf(stderr, "shoal-registry: cancel: %s\n", error.message);
+        return EXIT_FAILED;
+    }
+    json_object_object_get_ex(status, "task", &task);
+    if (order.json)
+        puts(json_object_to_json_string_ext(status, JSON_C_TO_STRING_PRETTY));
+    else
+        printf(task != NULL ? "%s will end soon.\n" : "Nothing is under way.\n",
+               task != NULL ? json_object_get_string(task) : "");
+    return EXIT_DONE;
 }
 
 /* --- restore --- */

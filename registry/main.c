@@ -16,6 +16,7 @@ static const struct command {
     {"scrub", "read everything, put away what is damaged", command_scrub},
     {"backup", "copy all there is to a folder, while the registry goes on", command_backup},
     {"restore", "make a registry of a backup", command_restore},
+    {"cancel", "end the scrub, retain or backup that is under way", command_cancel},
     {"passwd", "set the password of a user", command_passwd},
 };
 

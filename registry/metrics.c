@@ -19,6 +19,7 @@ static const struct {
     [COUNTER_DELETIONS] = {"deletions", "Blobs, manifests and tags deleted by clients."},
     [COUNTER_REFUSED_UPLOADS] = {"uploads_refused", "Uploads whose bytes were not their digest's."},
     [COUNTER_REFUSED_REQUESTS] = {"requests_over_rate", "Requests refused by the rate limit."},
+    [COUNTER_REFUSED_QUOTA] = {"pushes_over_quota", "Requests refused by a repository's quota."},
     [COUNTER_REFUSED_LOGINS] = {"logins_refused", "Wrong user names, passwords and tokens."},
     [COUNTER_COLLECTIONS] = {"collections", "Garbage collections that ended."},
     [COUNTER_COLLECTIONS_FAILED] = {"collections_failed", "Garbage collections that failed."},

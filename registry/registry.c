@@ -158,6 +158,30 @@ int registry_open_blobs(const struct registry_settings *settings, struct blob_st
     return -1;
 }
 
+static bool note_blob(const struct blob_entry *entry, void *data)
+{
+    (void)entry;
+    *(bool *)data = true;
+    return false;
+}
+
+/* Blobs without metadata are not a new registry: it would seem empty, and collect them. */
+static int refuse_lost_metadata(const struct registry *registry, const char *database,
+                                struct error *error)
+{
+    bool has_blobs = false;
+    if (access(database, F_OK) == 0)
+        return 0;
+    if (blob_store_list(registry->blobs, note_blob, &has_blobs, error) < 0)
+        return -1;
+    if (!has_blobs)
+        return 0;
+    return error_set(error, ERROR_CONFLICT,
+                     "there are blobs and no %s: finish the restore, restore a backup into another "
+                     "folder, or remove the blobs to begin anew",
+                     database);
+}
+
 static int open_state(struct registry *registry, const struct registry_settings *settings,
                       struct error *error)
 {
@@ -165,6 +189,7 @@ static int open_state(struct registry *registry, const struct registry_settings 
     if (file_make_directory(settings->state, 0700, error) < 0 ||
         registry_lock_state(settings->state, &registry->lock_descriptor, error) < 0 ||
         registry_open_blobs(settings, &registry->blobs, error) < 0 ||
+        refuse_lost_metadata(registry, database, error) < 0 ||
         metadata_open(database, &registry->metadata, error) < 0)
         return -1;
     return metadata_learn_sizes(registry->metadata, size_of_blob, registry->blobs, error);

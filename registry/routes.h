@@ -26,7 +26,8 @@ void route_rules_give(struct registry *registry);
  * looks again at the end. */
 int route_check_quota(struct http_request *request, struct registry *registry,
                       const char *repository, uint64_t *ret_room);
-void route_respond_over_quota(struct http_request *request, const char *repository);
+void route_respond_over_quota(struct http_request *request, struct registry *registry,
+                              const char *repository);
 void route_add_header(struct http_request *request, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -2,6 +2,7 @@
 
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
+#include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "registry/oci_error.h"
@@ -55,12 +56,22 @@ void route_rules_give(struct registry *registry)
     pthread_rwlock_unlock(&registry->policies_lock);
 }
 
-void route_respond_over_quota(struct http_request *request, const char *repository)
+void route_respond_over_quota(struct http_request *request, struct registry *registry,
+                              const char *repository)
 {
+    struct metadata_rules rules;
+    uint64_t used = 0;
+    route_rules_take(registry, repository, &rules);
+    route_rules_give(registry);
+    metadata_get_used(registry->metadata, repository, &used, NULL);
+    registry_count(registry, COUNTER_REFUSED_QUOTA, 1);
+    log_warn("a push is over the quota", "repository", repository, "used", LOG_NUMBER(used),
+             "quota", LOG_NUMBER(rules.quota), "user", http_request_user(request));
     oci_error_respond_detail(request, OCI_DENIED, 403, "repository", repository,
-                             "repository %s would be over its quota: delete something there, or "
-                             "have the quota raised",
-                             repository);
+                             "repository %s uses %llu of its quota of %llu bytes, and this does "
+                             "not fit: delete tags and wait for garbage collection (what was just "
+                             "pushed counts for its grace), or have the quota raised",
+                             repository, (unsigned long long)used, (unsigned long long)rules.quota);
 }
 
 int route_check_quota(struct http_request *request, struct registry *registry,
@@ -86,7 +97,7 @@ int route_check_quota(struct http_request *request, struct registry *registry,
         *ret_room = rules.quota - used;
         return 0;
     }
-    route_respond_over_quota(request, repository);
+    route_respond_over_quota(request, registry, repository);
     return -1;
 }
 

@@ -89,8 +89,8 @@ void route_manifest_get(struct http_request *request, void *data)
 /* --- deleting one --- */
 
 /* Something that was not done because of what is there. */
-static void respond_refusal(struct http_request *request, const char *repository,
-                            const struct metadata_refusal *refusal)
+static void respond_refusal(struct http_request *request, struct registry *registry,
+                            const char *repository, const struct metadata_refusal *refusal)
 {
     switch (refusal->reason) {
     case METADATA_MISSING:
@@ -109,7 +109,7 @@ static void respond_refusal(struct http_request *request, const char *repository
                                  repository);
         return;
     case METADATA_OVER_QUOTA:
-        route_respond_over_quota(request, repository);
+        route_respond_over_quota(request, registry, repository);
         return;
     case METADATA_NOT_REFUSED:
         break;
@@ -134,7 +134,7 @@ void route_manifest_delete(struct http_request *request, void *data)
     if (found < 0) {
         oci_error_respond_failure(request, &error);
     } else if (found == 0) {
-        respond_refusal(request, repository, &refusal);
+        respond_refusal(request, registry, repository, &refusal);
     } else {
         registry_count(registry, COUNTER_DELETIONS, 1);
         log_info("manifest deleted", "repository", repository, "reference", reference);
@@ -263,7 +263,7 @@ static void store(struct http_request *request, struct registry *registry,
         return;
     }
     if (stored == 0) {
-        respond_refusal(request, repository, &refusal);
+        respond_refusal(request, registry, repository, &refusal);
         return;
     }
     registry_count(registry, COUNTER_MANIFESTS_PUSHED, 1);

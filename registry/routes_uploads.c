@@ -182,8 +182,7 @@ int route_upload_bytes(struct http_request *request, const void *bytes, size_t l
     /* A body that does not say how long it is must not fill the disk either. */
     if (size > transfer->room || length > transfer->room - size) {
         take_back(transfer);
-        registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
-        route_respond_over_quota(request, http_request_parameter(request, "name"));
+        route_respond_over_quota(request, registry, http_request_parameter(request, "name"));
         return -1;
     }
     if (blob_upload_write(transfer->upload, bytes, length, &error) < 0) {
@@ -298,7 +297,7 @@ static void complete(struct http_request *request, struct transfer *transfer,
         respond_created(request, repository, digest);
     } else if (result == 0) {
         registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
-        route_respond_over_quota(request, repository);
+        route_respond_over_quota(request, registry, repository);
     } else if (error.code == ERROR_SIGNATURE) {
         registry_count(registry, COUNTER_REFUSED_UPLOADS, 1);
         oci_error_respond_detail(request, OCI_DIGEST_INVALID, 400, "digest", digest, "%s",

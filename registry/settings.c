@@ -156,6 +156,8 @@ static int check_storage(const struct storage_settings *storage, struct error *e
 
 int registry_settings_check(const struct registry_settings *settings, struct error *error)
 {
+    if (policies_check(settings->policies, settings->policy_count, error) < 0)
+        return -1;
     if (settings->state == NULL || settings->state[0] == '\0')
         return error_set(error, ERROR_INVALID, "state: the name of a folder is needed");
     if (settings->limits.burst > 0 && settings->limits.requests_per_second == 0)

@@ -24,26 +24,39 @@ int metadata_read_totals(struct metadata *metadata, struct metadata_totals *ret_
     return found == 1 ? 0 : -1;
 }
 
-int metadata_list_digests(struct metadata *metadata, const char *last, uint64_t limit,
-                          struct json_strings *ret_digests, struct error *error)
+/* The first column of the rows that `which` finds for a text and a limit. */
+static int list_texts(struct metadata *metadata, enum statement which, const char *first,
+                      uint64_t limit, struct json_strings *ret_texts, struct error *error)
 {
-    struct json_strings digests = {0};
+    struct json_strings texts = {0};
     struct connection *connection = readers_take(metadata->readers, error);
     if (connection == NULL)
         return -1;
     int found = -1;
-    struct database_statement *list = connection_bind(connection, LIST_DIGESTS, last, NULL, error);
+    struct database_statement *list = connection_bind(connection, which, first, NULL, error);
     if (list != NULL) {
         database_bind_int(list, 2, (int64_t)limit);
         while ((found = database_step(list, error)) == 1)
-            json_strings_add(&digests, database_column_text(list, 0));
+            json_strings_add(&texts, database_column_text(list, 0));
     }
     readers_give(metadata->readers, connection);
     if (found < 0)
-        json_strings_release(&digests);
+        json_strings_release(&texts);
     else
-        *ret_digests = digests;
+        *ret_texts = texts;
     return found;
+}
+
+int metadata_list_digests(struct metadata *metadata, const char *last, uint64_t limit,
+                          struct json_strings *ret_digests, struct error *error)
+{
+    return list_texts(metadata, LIST_DIGESTS, last, limit, ret_digests, error);
+}
+
+int metadata_list_users(struct metadata *metadata, const char *digest, uint64_t limit,
+                        struct json_strings *ret_images, struct error *error)
+{
+    return list_texts(metadata, LIST_USERS, digest, limit, ret_images, error);
 }
 
 static void check_row(struct database_statement *row, struct metadata_check *ret_check)

@@ -181,6 +181,10 @@ int metadata_read_totals(struct metadata *metadata, struct metadata_totals *ret_
 /* Up to `limit` digests of blobs, each once, behind `last` (may be ""), in byte order. */
 int metadata_list_digests(struct metadata *metadata, const char *last, uint64_t limit,
                           struct json_strings *ret_digests, struct error *error);
+/* Up to `limit` images that need the blob: "repository:tag", or "repository@digest" of a manifest
+ * without a tag. */
+int metadata_list_users(struct metadata *metadata, const char *digest, uint64_t limit,
+                        struct json_strings *ret_images, struct error *error);
 /* Whether the first manifest whose row is behind `last` still has the bytes of its digest. 0: there
  * is none behind it. */
 struct metadata_check {

@@ -229,6 +229,13 @@ const char *const schema_statements[STATEMENT_COUNT] = {
     [NEXT_MANIFEST] = "SELECT m.id, n.name, m.digest, m.bytes FROM manifests m"
                       " JOIN repositories n ON n.id = m.repository WHERE m.id > ?1"
                       " ORDER BY m.id LIMIT 1",
+    /* By the repositories that hold it, so that an index finds the references. */
+    [LIST_USERS] = "SELECT DISTINCT n.name || coalesce(':' || t.name, '@' || m.digest)"
+                   " FROM blobs b JOIN manifest_references r"
+                   " ON r.repository = b.repository AND r.digest = b.digest"
+                   " JOIN manifests m ON m.id = r.manifest"
+                   " JOIN repositories n ON n.id = b.repository"
+                   " LEFT JOIN tags t ON t.manifest = m.id WHERE b.digest = ?1 LIMIT ?2",
     [TOTALS] = "SELECT count(*), coalesce(sum(used), 0), (SELECT count(*) FROM uploads)"
                " FROM repositories",
 };

@@ -67,6 +67,7 @@ enum statement {
     LIST_DIGESTS,
     NEXT_MANIFEST,
     TOTALS,
+    LIST_USERS,
     STATEMENT_COUNT,
 };
 

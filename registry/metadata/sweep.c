@@ -40,6 +40,7 @@ struct sweep {
     size_t dead_count, dead_at;
     int64_t repository; /* of the last blob looked at */
     char digest[DIGEST_ANY_MAX];
+    struct sweep_count waiting;
     struct candidate candidates[BATCH];
     size_t count;
     char name[REPOSITORY_MAX]; /* of the last empty repository looked at */
@@ -257,6 +258,10 @@ static int find_candidates(struct sweep *sweep, struct error *error)
         text_copy(sweep->digest, sizeof sweep->digest, database_column_text(scan, 2));
         bool is_referred_to = database_column_int(scan, 5) != 0;
         int64_t added = database_column_int(scan, 4);
+        if (!is_referred_to && added >= (int64_t)sweep->limits.young) {
+            sweep->waiting.count++;
+            sweep->waiting.bytes += (uint64_t)database_column_int(scan, 3);
+        }
         if (is_referred_to || added >= (int64_t)sweep->limits.young)
             continue;
         struct candidate *candidate = &sweep->candidates[sweep->count];
@@ -373,8 +378,11 @@ int sweep_blobs(struct sweep *sweep, struct sweep_count *count,
         return -1;
     for (size_t i = 0; i < sweep->count; i++) {
         const struct candidate *candidate = &sweep->candidates[i];
-        if (!candidate->is_removed)
+        if (!candidate->is_removed) {
+            sweep->waiting.count++;
+            sweep->waiting.bytes += candidate->size;
             continue;
+        }
         count->count++;
         count->bytes += candidate->size;
         if (candidate->is_last && is_first(sweep, i))
@@ -432,4 +440,9 @@ int sweep_repositories(struct sweep *sweep, uint64_t *count, struct error *error
         return -1;
     *count += batch.count;
     return more;
+}
+
+struct sweep_count sweep_waiting(const struct sweep *sweep)
+{
+    return sweep->waiting;
 }

@@ -43,3 +43,6 @@ int sweep_blobs(struct sweep *sweep, struct sweep_count *count,
 /* Forgets repositories that hold nothing, after the rest. Adds to `count`. 1: there may be more, 0:
  * that was the last. */
 int sweep_repositories(struct sweep *sweep, uint64_t *count, struct error *error);
+/* The blobs that were looked at and are needed by nobody, but stay for now: they are young, or
+ * leased. */
+struct sweep_count sweep_waiting(const struct sweep *sweep);

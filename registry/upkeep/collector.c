@@ -44,6 +44,7 @@ static const struct json_field report_fields[] = {
     COUNT_FIELD(files),
     COUNT_FIELD(orphans),
     COUNT_FIELD(uploads),
+    COUNT_FIELD(waiting),
     JSON_FIELD(struct collector_report, repositories, "repositories", JSON_UINT, .max = UINT64_MAX),
     JSON_FIELD(struct collector_report, duration, "duration", JSON_DURATION, .flags = 0),
     JSON_FIELD_END,
@@ -225,6 +226,7 @@ static int collect_entries(struct collection *collection)
         result = collect_blobs(collection, sweep);
     if (result == 0)
         result = collect_repositories(collection, sweep);
+    collection->report->waiting = sweep_waiting(sweep);
     sweep_end(sweep);
     return result;
 }

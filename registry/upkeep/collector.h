@@ -60,8 +60,9 @@ struct collector_report {
     struct sweep_count files;   /* bytes that no repository held any more */
     struct sweep_count orphans; /* bytes that no entry named */
     struct sweep_count uploads;
-    uint64_t repositories; /* that held nothing any more */
-    uint64_t duration;     /* milliseconds */
+    struct sweep_count waiting; /* blobs that nobody needs, but young or leased */
+    uint64_t repositories;      /* that held nothing any more */
+    uint64_t duration;          /* milliseconds */
 };
 
 extern const struct json_record collector_report_record;

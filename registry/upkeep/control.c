@@ -62,8 +62,15 @@ static void serve_status(struct http_request *request, void *data)
     http_request_respond_json(request, 200, upkeep_status(data));
 }
 
+static void serve_cancel(struct http_request *request, void *data)
+{
+    upkeep_cancel(data);
+    http_request_respond_json(request, 200, upkeep_status(data));
+}
+
 static const struct http_route routes[] = {
     {.method = "GET", .pattern = "/tasks", .handler = serve_status},
+    {.method = "DELETE", .pattern = "/tasks", .handler = serve_cancel},
     {.method = "POST", .pattern = "/tasks/{task}", .handler = serve_task},
 };
 

@@ -3,6 +3,7 @@
  *
  *   POST /tasks/TASK?dry_run=1&untagged=1&rate=BYTES&target=DIR   runs it, answers with its report
  *   GET  /tasks                                                  what is under way
+ *   DELETE /tasks                                                has it end soon
  *
  * Errors have the project's form. */
 #pragma once

@@ -63,6 +63,21 @@ static const struct json_field policy_fields[] = {
 };
 const struct json_record policy_settings_record = {sizeof(struct policy), policy_fields};
 
+/* Whoever wrote that meant something else. */
+int policies_check(const struct policy *items, size_t count, struct error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct retention *retention = &items[i].retention;
+        if (items[i].has_retention && retention->keep_last == 0 && retention->keep_newer == 0 &&
+            retention->keep_tags.count == 0)
+            return error_set(error, ERROR_INVALID,
+                             "policies: /policies/%zu/retention keeps nothing, so that every tag "
+                             "would go: give keep_last, keep_newer or keep_tags",
+                             i);
+    }
+    return 0;
+}
+
 void policies_copy(const struct policy *items, size_t count, struct policies *ret_policies)
 {
     ret_policies->items = count > 0 ? xcalloc(count, sizeof *items) : NULL;

@@ -26,6 +26,9 @@ struct policy {
 
 extern const struct json_record policy_settings_record;
 
+/* What a json_record cannot say. ERROR_INVALID names the place. */
+int policies_check(const struct policy *items, size_t count, struct error *error);
+
 /* A list of policies as it was loaded; a copy of its own. */
 struct policies {
     struct policy *items;

@@ -7,7 +7,8 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-#define PAGE 256
+#define PAGE       256
+#define LISTED_MAX 10000 /* in a report */
 
 static const struct json_field count_fields[] = {
     JSON_FIELD(struct sweep_count, count, "count", JSON_UINT, .max = UINT64_MAX),
@@ -23,6 +24,7 @@ static const struct json_field report_fields[] = {
     JSON_FIELD(struct retention_report, tags, "tags", JSON_UINT, .flags = 0),
     JSON_FIELD(struct retention_report, manifests, "manifests", JSON_OBJECT,
                .record = &count_record),
+    JSON_FIELD(struct retention_report, removed, "removed", JSON_STRINGS, .flags = 0),
     JSON_FIELD(struct retention_report, duration, "duration", JSON_DURATION, .flags = 0),
     JSON_FIELD_END,
 };
@@ -83,8 +85,12 @@ static int remove_tag(const struct retention_parts *parts, const char *repositor
                       report->manifests.count - before);
     }
     report->tags++;
-    log_info(report->dry_run ? "tag would expire" : "tag expired", "repository", repository, "tag",
-             tag, "digest", digest);
+    if (report->removed.count < LISTED_MAX) {
+        AUTO_FREE char *name = xasprintf("%s:%s", repository, tag);
+        json_strings_add(&report->removed, name);
+    }
+    if (!report->dry_run)
+        log_info("tag expired", "repository", repository, "tag", tag, "digest", digest);
     return 0;
 }
 

@@ -22,11 +22,12 @@ struct retention_report {
     uint64_t kept;                /* tags */
     uint64_t tags;                /* that went, or would */
     struct sweep_count manifests; /* that went; a dry run does not know */
+    struct json_strings removed;  /* "repository:tag" of the first 10,000 that went, or would */
     uint64_t duration;            /* milliseconds */
 };
 
 extern const struct json_record retention_report_record;
 
-/* A dry run changes nothing; what would go is in the log. */
+/* A dry run changes nothing. The caller releases the report by its record. */
 int retention_run(const struct retention_parts *parts, bool dry_run, struct task_progress *progress,
                   struct retention_report *ret_report, struct error *error);

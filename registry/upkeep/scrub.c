@@ -11,6 +11,7 @@
 #define PAGE 512
 /* Of each list in a report; the log names all. */
 #define LISTED_MAX 1000
+#define IMAGES_MAX 100 /* of one blob */
 /* The longest wait for the rate, so that the end of the registry is noticed. */
 #define WAIT_MAX_MS 200
 
@@ -21,6 +22,8 @@ static const struct json_field report_fields[] = {
     JSON_FIELD(struct scrub_report, manifests, "manifests", JSON_UINT, .flags = 0),
     JSON_FIELD(struct scrub_report, corrupt, "corrupt", JSON_STRINGS, .flags = 0),
     JSON_FIELD(struct scrub_report, missing, "missing", JSON_STRINGS, .flags = 0),
+    JSON_FIELD(struct scrub_report, unreadable, "unreadable", JSON_STRINGS, .flags = 0),
+    JSON_FIELD(struct scrub_report, images, "images", JSON_STRINGS, .flags = 0),
     JSON_FIELD(struct scrub_report, corrupt_manifests, "corrupt_manifests", JSON_STRINGS,
                .flags = 0),
     JSON_FIELD(struct scrub_report, duration, "duration", JSON_DURATION, .flags = 0),
@@ -42,6 +45,30 @@ static void note(struct json_strings *list, const char *text)
 {
     if (list->count < LISTED_MAX)
         json_strings_add(list, text);
+}
+
+static bool is_noted(const struct json_strings *list, const char *text)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i], text) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A blob that is bad in one way or another, and what is to be pushed again for it. */
+static int note_blob(struct scrub *scrub, struct json_strings *list, const char *digest)
+{
+    struct json_strings images = {0};
+    note(list, digest);
+    if (metadata_list_users(scrub->parts->metadata, digest, IMAGES_MAX, &images, scrub->error) < 0)
+        return -1;
+    for (size_t i = 0; i < images.count; i++) {
+        if (!is_noted(&scrub->report->images, images.items[i]))
+            note(&scrub->report->images, images.items[i]);
+    }
+    json_strings_release(&images);
+    return 0;
 }
 
 /* Lets the clock catch up with what was read. */
@@ -77,8 +104,19 @@ static int put_away(struct scrub *scrub, const char *digest)
     log_error("a blob is damaged", "digest", digest, "quarantine",
               scrub->options->dry_run ? "no" : "yes");
     metrics_count(scrub->parts->metrics, COUNTER_CORRUPT_BLOBS, 1);
-    note(&scrub->report->corrupt, digest);
-    return 0;
+    return note_blob(scrub, &scrub->report->corrupt, digest);
+}
+
+/* One that the disk does not give ends nothing: that is what a scrub is for. A store that cannot be
+ * reached ends it. */
+static int take_unreadable(struct scrub *scrub, const char *digest, const struct error *why)
+{
+    if (why->code == ERROR_NOT_FOUND) /* deleted since it was listed */
+        return 0;
+    if (why->code == ERROR_UNAVAILABLE || why->code == ERROR_TIMEOUT)
+        return error_copy(scrub->error, why);
+    log_error("a blob cannot be read", "digest", digest, "error", why->message);
+    return note_blob(scrub, &scrub->report->unreadable, digest);
 }
 
 static int check_blob(struct scrub *scrub, const struct blob_entry *entry)
@@ -88,8 +126,7 @@ static int check_blob(struct scrub *scrub, const struct blob_entry *entry)
     if (task_check(scrub->progress, scrub->error) < 0)
         return -1;
     if (blob_store_verify(scrub->parts->blobs, entry->digest, &is_whole, &why) < 0)
-        /* It may have been deleted since it was listed. */
-        return why.code == ERROR_NOT_FOUND ? 0 : error_copy(scrub->error, &why);
+        return take_unreadable(scrub, entry->digest, &why);
     scrub->report->blobs++;
     scrub->report->bytes += entry->size;
     task_advance(scrub->progress, entry->size);
@@ -125,9 +162,9 @@ static int check_presence(struct scrub *scrub, const char *digest)
     if (why.code != ERROR_NOT_FOUND)
         return error_copy(scrub->error, &why);
     int held = metadata_holds_digest(scrub->parts->metadata, digest, scrub->error);
-    if (held == 1) {
+    if (held == 1 && !is_noted(&scrub->report->corrupt, digest)) {
         log_warn("a listed blob is not in the store", "digest", digest);
-        note(&scrub->report->missing, digest);
+        return note_blob(scrub, &scrub->report->missing, digest);
     }
     return held < 0 ? -1 : 0;
 }

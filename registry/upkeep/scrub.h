@@ -26,6 +26,8 @@ struct scrub_report {
     uint64_t manifests;                    /* read */
     struct json_strings corrupt;           /* digests of blobs */
     struct json_strings missing;           /* digests of blobs that repositories hold */
+    struct json_strings unreadable;        /* digests of blobs that the disk does not give */
+    struct json_strings images;            /* that need one of these, "repository:tag" */
     struct json_strings corrupt_manifests; /* "repository@digest": to be pushed again */
     uint64_t duration;                     /* milliseconds */
 };

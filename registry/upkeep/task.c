@@ -4,6 +4,8 @@
 
 int task_check(const struct task_progress *progress, struct error *error)
 {
+    if (progress != NULL && atomic_load(&progress->cancelled))
+        return error_set(error, ERROR_CONFLICT, "it was cancelled");
     if (progress == NULL || !atomic_load(&progress->stops))
         return 0;
     return error_set(error, ERROR_UNAVAILABLE, "the registry is stopping: start it again later");

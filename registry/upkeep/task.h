@@ -9,8 +9,9 @@
 
 struct task_progress {
     atomic_ullong done;
-    atomic_ullong total; /* 0: not known */
-    atomic_bool stops;   /* set by who wants it to end early */
+    atomic_ullong total;   /* 0: not known */
+    atomic_bool stops;     /* the registry is ending: nothing begins any more */
+    atomic_bool cancelled; /* what is under way is to end */
 };
 
 /* -1 when the work is to end: ERROR_UNAVAILABLE. `progress` may be NULL. */

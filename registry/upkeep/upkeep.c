@@ -81,6 +81,7 @@ static int retain(struct upkeep *upkeep, const struct upkeep_options *options,
     int result = retention_run(&retention, options->dry_run, &upkeep->progress, &report, error);
     if (result == 0)
         *ret_report = json_encode(&retention_report_record, &report);
+    json_record_release(&retention_report_record, &report);
     policies_release(&policies);
     return result;
 }
@@ -121,9 +122,12 @@ static int begin(struct upkeep *upkeep, enum upkeep_task task, struct error *err
     pthread_mutex_lock(&upkeep->lock);
     int result = 0;
     if (upkeep->is_running)
-        result = error_set(error, ERROR_CONFLICT, "%s is under way: try again when it has ended",
+        result = error_set(error, ERROR_CONFLICT,
+                           "%s is under way: wait for its end, or end it by shoal-registry cancel",
                            upkeep_task_names[upkeep->task]);
-    else
+    atomic_store(&upkeep->progress.cancelled,
+                 upkeep->is_running && atomic_load(&upkeep->progress.cancelled));
+    if (result == 0)
         result = task_check(&upkeep->progress, error);
     if (result == 0) {
         upkeep->is_running = true;
@@ -157,6 +161,14 @@ int upkeep_run(struct upkeep *upkeep, enum upkeep_task task, const struct upkeep
     int result = tasks[task](upkeep, options, ret_report, error);
     end(upkeep);
     return result;
+}
+
+void upkeep_cancel(struct upkeep *upkeep)
+{
+    pthread_mutex_lock(&upkeep->lock);
+    if (upkeep->is_running)
+        atomic_store(&upkeep->progress.cancelled, true);
+    pthread_mutex_unlock(&upkeep->lock);
 }
 
 struct json_object *upkeep_status(struct upkeep *upkeep)

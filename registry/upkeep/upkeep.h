@@ -43,5 +43,9 @@ void upkeep_destroy(struct upkeep *upkeep);
 /* ERROR_CONFLICT: other work is under way, and is named. The caller owns the report. */
 int upkeep_run(struct upkeep *upkeep, enum upkeep_task task, const struct upkeep_options *options,
                struct json_object **ret_report, struct error *error);
+/* Has what is under way end soon, with ERROR_CONFLICT; a garbage collection, which is short, goes
+ * on.
+ */
+void upkeep_cancel(struct upkeep *upkeep);
 /* {"task": "scrub" or null, "done": bytes or things, "total": 0 when it is not known}. */
 struct json_object *upkeep_status(struct upkeep *upkeep);

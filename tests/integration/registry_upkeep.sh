@@ -29,9 +29,9 @@ tags_of() { http 200 "$url/v2/$1/tags/list" && jq -c .tags body; }
 retain() {
     push_image kept/app old 1 && push_image kept/app v1 2 && push_image kept/app mid 3 &&
         push_image kept/app new 4 && push_image other/app old 5 &&
-        "$registry" retain --state registry --dry-run && [ "$(tags_of kept/app)" = '["mid","new","old","v1"]' ] &&
+        "$registry" retain --state registry --dry-run | grep -q '  kept/app:old$' && [ "$(tags_of kept/app)" = '["mid","new","old","v1"]' ] &&
         "$registry" retain --state registry -o json >report &&
-        jq -e '.tags == 2 and .kept == 2 and .manifests.count == 2' report &&
+        jq -e '.tags == 2 and .kept == 2 and .manifests.count == 2 and (.removed | sort) == ["kept/app:mid", "kept/app:old"]' report &&
         [ "$(tags_of kept/app)" = '["new","v1"]' ] && [ "$(tags_of other/app)" = '["old"]' ] &&
         http 404 "$url/v2/kept/app/manifests/$(digest_of manifest.1)"
 }
@@ -69,6 +69,15 @@ collect() {
 }
 check garbage_is_collected_when_told collect
 
+waiting() { # what was pushed just now is said to wait
+    start_registry waiting && push_blob fresh kernel && "$registry" gc --state waiting -o json >report &&
+        jq -e '.blobs.count == 0 and .waiting.count == 1 and .waiting.bytes == 100000' report &&
+        "$registry" gc --state waiting | grep -q 'within the grace' && kill_registry TERM
+}
+running=("$registry_pid" "$url")
+check what_the_grace_keeps_is_said waiting
+registry_pid=${running[0]} url=${running[1]}
+
 # --- scrub ---
 path_of_blob() { # FILE [STATE]
     local hex
@@ -85,6 +94,15 @@ damage() {
     ls registry/quarantine/"sha256-$(sha256sum kernel.4 | cut -d' ' -f1)".*
 }
 check what_is_damaged_is_put_away damage
+names_images() { # in the report before, and what cannot be read ends nothing
+    "$registry" scrub --state registry -o json >report
+    jq -e '.images | sort == ["kept/app:new", "other/app:old"]' report &&
+        mv "$(path_of_blob kernel.2)" kept && mkdir "$(path_of_blob kernel.2)" &&
+        ! "$registry" scrub --state registry -o json >report &&
+        jq -e ".unreadable == [\"$(digest_of kernel.2)\"] and .blobs > 3 and (.images | index(\"kept/app:v1\"))" report &&
+        rmdir "$(path_of_blob kernel.2)" && mv kept "$(path_of_blob kernel.2)"
+}
+check the_images_that_need_it_are_named names_images
 missing() { "$registry" scrub --state registry -o json >report; jq -e ".missing | index(\"$(digest_of kernel.5)\")" report; }
 check what_is_missing_is_named missing
 mended() {
@@ -106,6 +124,46 @@ push_apart() { # NUMBER: with answers in a folder of its own
     local work=$work/b$1
     mkdir "$work" && cd "$work" && push_image busy "t$1" "$1"
 }
+# --- what a backup must never do ---
+mkdir foreign && touch foreign/file
+expect a_backup_into_its_own_state_is_refused 1 "own state" "$registry" backup --state registry --to registry
+expect or_below_it 1 "own state" "$registry" backup --state registry --to "$work/registry/blobs/x"
+expect over_another_registrys_state_too 1 'state of a registry' "$registry" backup --state registry --to waiting
+expect and_into_a_folder_of_something_else 1 'no backup' "$registry" backup --state registry --to foreign
+old_one_stays() { # an earlier backup is whole until the next is
+    local before
+    cp -r copy interrupted && before=$(sha256sum <interrupted/metadata.db) && push_image other/app third 9 &&
+        chattr +i interrupted/blobs/sha256/* 2>/dev/null
+    "$registry" backup --state registry --to interrupted && chattr -i interrupted/blobs/sha256/* && return 1
+    chattr -i interrupted/blobs/sha256/*
+    [ "$(sha256sum <interrupted/metadata.db)" = "$before" ] &&
+        "$registry" restore --from interrupted --state from-interrupted && "$registry" scrub --state from-interrupted
+}
+if touch attribute && chattr +i attribute 2>/dev/null; then
+    chattr -i attribute
+    check a_backup_that_fails_leaves_the_one_before old_one_stays
+else
+    skip a_backup_that_fails_leaves_the_one_before "no immutable files here"
+fi
+backup_goes_on() { # past what cannot be read, and takes what an earlier one has
+    mv "$(path_of_blob kernel.8)" away && mkdir "$(path_of_blob kernel.8)"
+    ! "$registry" backup --state registry --to anew -o json >report &&
+        jq -e ".missing == [\"$(digest_of kernel.8)\"]" report && [ -f anew/backup.json ] &&
+        "$registry" backup --state registry --to copy -o json >report && jq -e '.missing == []' report
+    local status=$?
+    rmdir "$(path_of_blob kernel.8)" && mv away "$(path_of_blob kernel.8)"
+    return $status
+}
+check one_blob_that_cannot_be_read_does_not_end_a_backup backup_goes_on
+cancels_scrub() { "$registry" cancel --state registry -o json | jq -e '.task == "scrub"'; }
+cancelled() {
+    "$registry" scrub --state registry --rate 1 >scrub.out 2>&1 &
+    local scrub=$!
+    wait_for 10 cancels_scrub || return 1
+    wait "$scrub" && return 1
+    grep -q cancelled scrub.out && "$registry" cancel --state registry | grep -q 'Nothing is under way'
+}
+check a_scrub_is_cancelled cancelled
 backup_during_push() { # pushes that run meanwhile are whole in it, or not there
     local i pids=''
     for i in 20 21 22 23; do
@@ -150,6 +208,19 @@ check a_backup_says_what_was_deleted_meanwhile deleted_meanwhile
 expect a_restore_into_a_running_registrys_folder_is_refused 1 'in use by another' \
     "$registry" restore --from copy --state registry
 kill_registry TERM
+lost_metadata() { # never a registry that seems empty, and collects its blobs
+    cp -r restored lost && rm lost/metadata.db*
+    expect blobs_without_metadata_are_refused 1 'there are blobs and no' \
+        timeout 20 "$registry" --port 0 --state lost
+}
+cp -r copy other-format && echo '{"format": 2}' >other-format/backup.json
+expect a_backup_of_another_format_is_refused 1 'format that this version does not know' \
+    "$registry" restore --from other-format --state nowhere
+echo 'xx' >other-format/backup.json
+expect a_mark_that_is_none_is_refused 1 'backup.json' "$registry" restore --from other-format --state nowhere
+echo '{"policies": [{"repositories": ["**"], "retention": {"keep_last": 0}}]}' >nothing.json
+expect a_retention_that_keeps_nothing_is_refused 2 '/policies/0/retention keeps nothing' \
+    "$registry" retain --state registry --config nothing.json
 expect a_restore_over_a_registry_is_refused 1 'holds a registry already' \
     "$registry" restore --from copy --state registry
 expect a_folder_that_is_no_backup_is_refused 1 'no complete backup' \
@@ -168,6 +239,8 @@ restore() {
 }
 check a_restored_registry_has_it_all restore
 kill_registry TERM
+
+lost_metadata
 
 # --- without a registry that runs ---
 without() {
@@ -214,7 +287,7 @@ fails_in_json() {
 check a_failure_is_json_when_asked fails_in_json
 help_of_all() {
     local command
-    for command in serve gc retain scrub backup restore passwd; do
+    for command in serve gc retain scrub backup restore cancel passwd; do
         "$registry" $command --help >text && grep -q "^usage: shoal-registry.*$command" text &&
             [ "$("$registry" $command -h)" = "$(<text)" ] &&
             [ "$("$registry" help $command)" = "$(<text)" ] || return 1
