@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
-#include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "registry/storage/blob_backend.h"
@@ -126,22 +125,16 @@ int blob_store_verify(struct blob_store *store, const char *digest, bool *ret_wh
     enum digest_algorithm algorithm;
     char actual[DIGEST_ANY_MAX] = "";
     uint64_t size;
-    struct error why = ERROR_INIT;
     if (blob_store_fetch(store, digest, BLOB_FETCH_READ, &source, error) < 0)
         return -1;
-    enum blob_source_kind source_kind = source.kind;
     digest_parse(digest, &algorithm);
-    int result = source_kind == BLOB_SOURCE_FILE
-                     ? digest_of_descriptor_as(algorithm, source.descriptor, actual, &size, &why)
-                     : hash_reader(&source, algorithm, actual, &size, &why);
+    int result = source.kind == BLOB_SOURCE_FILE
+                     ? digest_of_descriptor_as(algorithm, source.descriptor, actual, &size, error)
+                     : hash_reader(&source, algorithm, actual, &size, error);
     blob_source_release(&source);
-    /* What the disk does not give back any more is as damaged as what it gives back wrong. */
-    if (result < 0 && (source_kind != BLOB_SOURCE_FILE || why.code != ERROR_IO))
-        return error_copy(error, &why);
-    if (result < 0)
-        log_error("a blob cannot be read", "digest", digest, "error", why.message);
-    *ret_whole = result == 0 && strcmp(actual, digest) == 0;
-    return 0;
+    if (result == 0)
+        *ret_whole = strcmp(actual, digest) == 0;
+    return result;
 }
 
 /* --- one digest at a time --- */

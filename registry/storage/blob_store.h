@@ -55,8 +55,8 @@ int blob_store_stat(struct blob_store *store, const char *digest, uint64_t *ret_
                     struct error *error);
 /* One that is not there is fine. Who reads it reads on. */
 int blob_store_remove_blob(struct blob_store *store, const char *digest, struct error *error);
-/* Reads the whole blob: are its bytes still those of its digest? Not when the disk cannot read
- * them. */
+/* Reads the whole blob: are its bytes still those of its digest? ERROR_IO: the disk does not give
+ * them, which may pass. */
 int blob_store_verify(struct blob_store *store, const char *digest, bool *ret_whole,
                       struct error *error);
 /* Takes a damaged blob out of reach and keeps its bytes. */
