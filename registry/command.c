@@ -91,7 +91,10 @@ int command_settings(const struct option_values *values, struct registry_setting
     struct registry_settings settings;
     if (registry_settings_load(values->config, &settings, error) < 0)
         return -1;
-    if (put_on_top(values, &settings, error) < 0 || registry_settings_check(&settings, error) < 0) {
+    int result = put_on_top(values, &settings, error);
+    if (result == 0 && registry_settings_check(&settings, error) < 0)
+        result = values->config != NULL ? error_wrap(error, "settings %s", values->config) : -1;
+    if (result < 0) {
         registry_settings_release(&settings);
         return -1;
     }

@@ -124,20 +124,23 @@ int registry_settings_load(const char *path, struct registry_settings *ret_setti
 static int check_tls(const struct tls_settings *tls, struct error *error)
 {
     if ((tls->certificate == NULL) != (tls->key == NULL))
-        return error_set(error, ERROR_INVALID,
-                         "tls: \"certificate\" and \"key\" belong together: give both or none");
+        return error_set(
+            error, ERROR_INVALID,
+            "tls.certificate (--tls-cert) and tls.key (--tls-key) belong together: give "
+            "both or none");
     if (tls->client_certificates != HTTP_CLIENT_CERTIFICATES_OFF && tls->client_ca == NULL)
         return error_set(error, ERROR_INVALID,
-                         "tls: client_certificates needs \"client_ca\", the file of the "
-                         "authorities that clients' certificates come from");
+                         "tls.client_certificates needs tls.client_ca (--tls-client-ca), the file "
+                         "of the authorities that clients' certificates come from");
     /* Who names authorities does not mean everybody. */
     if (tls->client_ca != NULL && tls->client_certificates == HTTP_CLIENT_CERTIFICATES_OFF)
         return error_set(error, ERROR_INVALID,
-                         "tls: \"client_ca\" means nothing while client_certificates is \"off\": "
+                         "tls.client_ca means nothing while tls.client_certificates is \"off\": "
                          "say \"required\" or \"optional\"");
     if (tls->client_ca != NULL && tls->certificate == NULL)
         return error_set(error, ERROR_INVALID,
-                         "tls: \"client_ca\" needs a certificate and a key of the registry's own");
+                         "tls.client_ca (--tls-client-ca) needs a certificate and a key of the "
+                         "registry's own: tls.certificate (--tls-cert) and tls.key (--tls-key)");
     return 0;
 }
 
@@ -159,10 +162,10 @@ int registry_settings_check(const struct registry_settings *settings, struct err
     if (policies_check(settings->policies, settings->policy_count, error) < 0)
         return -1;
     if (settings->state == NULL || settings->state[0] == '\0')
-        return error_set(error, ERROR_INVALID, "state: the name of a folder is needed");
+        return error_set(error, ERROR_INVALID, "state (--state): the name of a folder is needed");
     if (settings->limits.burst > 0 && settings->limits.requests_per_second == 0)
         return error_set(error, ERROR_INVALID,
-                         "limits: \"burst\" means nothing without \"requests_per_second\"");
+                         "limits.burst means nothing without limits.requests_per_second");
     if (check_storage(&settings->storage, error) < 0 ||
         access_settings_check(&settings->access, settings->has_access, error) < 0)
         return -1;

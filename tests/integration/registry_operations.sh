@@ -13,6 +13,15 @@ expect settings_with_an_unknown_key_are_refused_with_the_place 2 '/listen/prot' 
     "$BUILD/bin/shoal-registry" serve --config <(echo '{"listen": {"prot": 5000}}')
 expect settings_that_are_not_there_are_named 2 '/nowhere.json' \
     "$BUILD/bin/shoal-registry" --config /nowhere.json
+expect what_belongs_together_is_named_by_its_options 2 \
+    '^shoal-registry: serve: tls.certificate \(--tls-cert\) and tls.key \(--tls-key\)' \
+    "$BUILD/bin/shoal-registry" --tls-cert one.crt
+echo '{"limits": {"burst": 1}}' >apart.json
+expect and_by_the_file 2 '^shoal-registry: serve: settings apart.json: limits.burst' \
+    "$BUILD/bin/shoal-registry" --config apart.json
+echo '{"collection": {"grace": "30d"}}' >days.json
+expect a_duration_in_days_is_refused_with_one_in_hours 2 'days.json, at /collection/grace: .*720h' \
+    "$BUILD/bin/shoal-registry" --config days.json
 cat >settings.json <<JSON
 {"state": "$work/wrong", "listen": {"port": 1},
  "limits": {"requests_per_second": 1, "burst": 30}, "log": {"access": "$work/access.log"}}

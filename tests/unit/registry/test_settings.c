@@ -77,12 +77,12 @@ static void what_belongs_together_is_asked_for(void **state)
     struct registry_settings settings;
     struct error error = ERROR_INIT;
     assert_int_equal(load("{\"tls\": {\"certificate\": \"c\"}}", &settings, &error), -1);
-    assert_non_null(strstr(error.message, "\"key\""));
+    assert_non_null(strstr(error.message, "tls.key (--tls-key)"));
     assert_int_equal(load("{\"tls\": {\"certificate\": \"c\", \"key\": \"k\","
                           " \"client_certificates\": \"required\"}}",
                           &settings, &error),
                      -1);
-    assert_non_null(strstr(error.message, "client_ca"));
+    assert_non_null(strstr(error.message, "tls.client_ca (--tls-client-ca)"));
     assert_int_equal(
         load("{\"tls\": {\"certificate\": \"c\", \"key\": \"k\", \"client_ca\": \"a\"}}", &settings,
              &error),
