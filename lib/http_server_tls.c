@@ -25,20 +25,57 @@ static int set_error(struct error *error, int result, const char *path)
     return error_set(error, ERROR_INVALID, "TLS: %s: %s", path, gnutls_strerror(result));
 }
 
-/* GnuTLS says no more than that a file could not be read. */
-static int check_readable(const char *path, struct error *error)
+/* NULL: it may be one; else what is wrong and what helps. */
+static const char *certificate_fault(const char *text)
 {
-    AUTO_FREE char *text = NULL;
+    if (strstr(text, "BEGIN CERTIFICATE-----") != NULL ||
+        strstr(text, "BEGIN X509 CERTIFICATE-----") != NULL)
+        return NULL;
+    if (strstr(text, "CERTIFICATE REQUEST-----") != NULL)
+        return "is a request for a certificate: give the one that the authority made of it";
+    if (strstr(text, "PRIVATE KEY-----") != NULL)
+        return "is a private key and no certificate: are the two swapped?";
+    if (strstr(text, "-----BEGIN ") != NULL)
+        return "has no certificate in it";
+    return "is no certificate in PEM form: of one in DER form openssl x509 -inform DER makes it";
+}
+
+static const char *key_fault(const char *text)
+{
+    if (strstr(text, "BEGIN ENCRYPTED PRIVATE KEY-----") != NULL ||
+        strstr(text, "Proc-Type: 4,ENCRYPTED") != NULL)
+        return "is encrypted, and nobody is there to type its password: openssl pkey -in it -out "
+               "another file decrypts it; keep that one at mode 0600";
+    if (strstr(text, "PRIVATE KEY-----") != NULL)
+        return NULL;
+    if (strstr(text, "CERTIFICATE-----") != NULL)
+        return "is a certificate and no private key: are the two swapped?";
+    if (strstr(text, "-----BEGIN ") != NULL)
+        return "has no private key in it";
+    return "is no private key in PEM form: of one in DER form openssl pkey -inform DER makes it";
+}
+
+/* GnuTLS says no more than that something could not be read. */
+static int check_file(const char *what, const char *path, const char *(*find_fault)(const char *),
+                      struct error *error)
+{
+    char *text = NULL;
     size_t length;
     if (file_read(path, (size_t)1 << 20, &text, &length, error) < 0)
-        return error_wrap(error, "TLS");
-    return 0;
+        return error_wrap(error, "TLS: %s", what);
+    const char *fault = find_fault(text);
+    explicit_bzero(text, length);
+    free(text);
+    if (fault == NULL)
+        return 0;
+    return error_set(error, ERROR_INVALID, "TLS: %s %s %s", what, path, fault);
 }
 
 static int load_own(struct http_identity *identity, const struct http_server_tls *tls,
                     struct error *error)
 {
-    if (check_readable(tls->certificate, error) < 0 || check_readable(tls->key, error) < 0)
+    if (check_file("certificate", tls->certificate, certificate_fault, error) < 0 ||
+        check_file("key", tls->key, key_fault, error) < 0)
         return -1;
     int result = gnutls_certificate_set_x509_key_file(identity->credentials, tls->certificate,
                                                       tls->key, GNUTLS_X509_FMT_PEM);
@@ -50,7 +87,7 @@ static int load_own(struct http_identity *identity, const struct http_server_tls
 
 static int load_authorities(struct http_identity *identity, const char *path, struct error *error)
 {
-    if (check_readable(path, error) < 0)
+    if (check_file("client authorities", path, certificate_fault, error) < 0)
         return -1;
     int count =
         gnutls_certificate_set_x509_trust_file(identity->credentials, path, GNUTLS_X509_FMT_PEM);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "lib/file.h"
+#include "lib/http_server_internal.h"
 
 static char folder[] = "/tmp/shoal-tls.XXXXXX";
 
@@ -233,6 +234,39 @@ static void files_that_are_wrong_are_named_at_the_start(void **state)
     assert_non_null(strstr(error.message, "empty"));
 }
 
+static void a_wrong_file_is_told_with_what_helps(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *certificate, *key, *name, *help;
+    } cases[] = {
+        {"server.key", "server.crt", "server.key", "swapped"},
+        {"server.crt", "server.crt", "key ", "swapped"},
+        {"server.csr", "server.key", "server.csr", "request"},
+        {"server.der", "server.key", "server.der", "-inform DER"},
+        {"server.crt", "server.key.der", "server.key.der", "-inform DER"},
+        {"server.crt", "locked.key", "locked.key", "encrypted"},
+        {"server.crt", "old.key", "old.key", "encrypted"},
+        {"server.crt", "parameters.pem", "parameters.pem", "no private key"},
+    };
+    run("openssl x509 -in server.crt -outform DER -out server.der");
+    run("openssl pkey -in server.key -outform DER -out server.key.der");
+    run("openssl pkcs8 -topk8 -in server.key -out locked.key -passout pass:secret");
+    run("openssl ec -in server.key -aes128 -out old.key -passout pass:secret");
+    run("openssl ecparam -name prime256v1 -out parameters.pem");
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        AUTO_FREE char *certificate = path_of(cases[i].certificate);
+        AUTO_FREE char *key = path_of(cases[i].key);
+        struct http_server_tls tls = {certificate, key, NULL, HTTP_CLIENT_CERTIFICATES_OFF};
+        struct error error = ERROR_INIT;
+        struct http_identity *identity = NULL;
+        assert_int_equal(http_identity_load(&tls, &identity, &error), -1);
+        if (strstr(error.message, cases[i].name) == NULL ||
+            strstr(error.message, cases[i].help) == NULL)
+            fail_msg("%s, %s: %s", cases[i].certificate, cases[i].key, error.message);
+    }
+}
+
 static void who_never_ends_the_handshake_is_cut_off(void **state)
 {
     (void)state;
@@ -319,6 +353,7 @@ int main(void)
         cmocka_unit_test(an_optional_certificate_must_be_good),
         cmocka_unit_test(a_new_certificate_needs_no_new_server),
         cmocka_unit_test(files_that_are_wrong_are_named_at_the_start),
+        cmocka_unit_test(a_wrong_file_is_told_with_what_helps),
         cmocka_unit_test(who_never_ends_the_handshake_is_cut_off),
         cmocka_unit_test(a_loop_speaks_tls_as_well),
     };
