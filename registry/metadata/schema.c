@@ -106,8 +106,9 @@ const char *const schema_statements[STATEMENT_COUNT] = {
         "INSERT INTO manifests (repository, digest, media_type, subject, bytes, size,"
         " artifact_type, annotations, pushed)"
         " VALUES (" REPOSITORY_ID ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-        " ON CONFLICT (repository, digest) DO UPDATE SET media_type = ?3, subject = ?4,"
-        " artifact_type = ?7, annotations = ?8, pushed = ?9 RETURNING id",
+        /* The bytes too: they are the digest's, which those that were stored may be no more. */
+        " ON CONFLICT (repository, digest) DO UPDATE SET media_type = ?3, subject = ?4, bytes = ?5,"
+        " size = ?6, artifact_type = ?7, annotations = ?8, pushed = ?9 RETURNING id",
     [ADD_REFERENCE] = "INSERT INTO manifest_references (manifest, digest, kind, repository)"
                       " VALUES (?1, ?2, ?3, (SELECT repository FROM manifests WHERE id = ?1))"
                       " ON CONFLICT DO NOTHING",

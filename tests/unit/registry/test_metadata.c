@@ -9,6 +9,7 @@
 #include "lib/file.h"
 #include "lib/xalloc.h"
 #include "registry/metadata/metadata.h"
+#include "registry/metadata/schema.h"
 
 #define A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -436,6 +437,30 @@ static void a_reader_sees_what_was_acknowledged(void **state)
     assert_int_equal(get(place, "r", "v1", digest), 0);
 }
 
+static void a_damaged_manifest_is_found_and_mended_by_a_push(void **state)
+{
+    struct place *place = *state;
+    AUTO_FREE char *path = xasprintf("%s/metadata.db", place->folder);
+    char digest[DIGEST_TEXT_MAX], missing[DIGEST_ANY_MAX];
+    struct metadata_check check = {0};
+    struct database *database = NULL;
+    digest_of_bytes("{\"x\": 1}\n", 9, digest);
+    assert_int_equal(put(place, "r", digest, "v1", NULL, NULL, missing), 1);
+    assert_int_equal(metadata_check_manifest(place->metadata, 0, &check, NULL), 1);
+    assert_true(check.is_whole);
+    assert_int_equal(database_open(path, schema_migrations, &database, NULL), 0);
+    assert_int_equal(database_execute(database, "UPDATE manifests SET bytes = 'broken'", NULL), 0);
+    database_close(database);
+    assert_int_equal(metadata_check_manifest(place->metadata, 0, &check, NULL), 1);
+    assert_false(check.is_whole);
+    assert_string_equal(check.repository, "r");
+    assert_string_equal(check.digest, digest);
+    assert_int_equal(put(place, "r", digest, NULL, NULL, NULL, missing), 1);
+    assert_int_equal(metadata_check_manifest(place->metadata, 0, &check, NULL), 1);
+    assert_true(check.is_whole);
+    assert_int_equal(metadata_check_manifest(place->metadata, check.id, &check, NULL), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
 
 int main(void)
@@ -455,6 +480,7 @@ int main(void)
         TEST(an_immutable_tag_neither_moves_nor_goes),
         TEST(a_manifest_stays_while_an_index_lists_it),
         TEST(a_reader_sees_what_was_acknowledged),
+        TEST(a_damaged_manifest_is_found_and_mended_by_a_push),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
