@@ -271,6 +271,8 @@ as_nobody() { # COMMAND: as a user who may not look into the state
 }
 [ "$(id -u)" -ne 0 ] || expect who_may_not_look_is_told_so 1 "restored: Permission denied: run it as" \
     as_nobody gc --state "$work/restored"
+expect a_file_of_users_that_is_not_there_is_said_to_be_so 1 '^shoal-registry: passwd: .*No such file' \
+    "$registry" passwd --remove alice --file nowhere.users
 expect a_backup_needs_a_target 2 '\-\-to DIR' "$registry" backup --state restored
 expect a_wrong_rate_is_2 2 'no size' "$registry" scrub --rate fast
 expect an_unknown_command_is_2 2 'no command "clean"' "$registry" clean
