@@ -573,13 +573,11 @@ int command_cancel(int argc, char **argv)
     if (end != 0)
         return end - 1;
     if (command_settings(&order.values, &settings, &error) < 0)
-        return command_refuse("cancel", "%s", error.message);
+        return command_fail("cancel", order.json, EXIT_USAGE, &error);
     int result = cancel(settings.state, &status, &error);
     registry_settings_release(&settings);
-    if (result < 0) {
-        fprintf(stderr, "shoal-registry: cancel: %s\n", error.message);
-        return EXIT_FAILED;
-    }
+    if (result < 0)
+        return command_fail("cancel", order.json, EXIT_FAILED, &error);
     json_object_object_get_ex(status, "task", &task);
     if (order.json)
         puts(json_object_to_json_string_ext(status, JSON_C_TO_STRING_PRETTY));

@@ -282,7 +282,8 @@ expect so_has_one_of_serve 2 '^shoal-registry: serve: there is no option -x$' "$
 one_line() { [ "$("$registry" GC 2>&1 | wc -l)" -eq 1 ]; }
 check a_wrong_command_takes_one_line one_line
 fails_in_json() {
-    ! "$registry" gc --state /tmp/none -o json >report && jq -e '.error.code == "not_found"' report
+    ! "$registry" gc --state /tmp/none -o json >report && jq -e '.error.code == "not_found"' report &&
+        ! "$registry" cancel --state /tmp/none -o json >report && jq -e '.error.code == "unavailable"' report
 }
 check a_failure_is_json_when_asked fails_in_json
 help_of_all() {
