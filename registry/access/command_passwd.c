@@ -62,8 +62,14 @@ static int read_options(int argc, char **argv, struct passwd_options *values)
                    1;
         }
     }
-    if (optind + 1 != argc)
-        return command_refuse("passwd", "one user's name is needed") + 1;
+    if (optind == argc)
+        return command_refuse("passwd", "a user's name is needed") + 1;
+    if (optind + 1 < argc)
+        return command_refuse("passwd",
+                              "unexpected argument \"%s\": one user's name is needed, and "
+                              "the password is asked for",
+                              argv[optind + 1]) +
+               1;
     values->name = argv[optind];
     if (!user_name_is_valid(values->name))
         return command_refuse("passwd",
@@ -131,16 +137,29 @@ static int read_password(const char *name, char ret_password[PASSWORD_BUFFER], s
     return result;
 }
 
-static int change(const struct passwd_options *values, const char *path, struct error *error)
+static int change(const struct passwd_options *values, const char *path, bool *ret_was_there,
+                  struct error *error)
 {
     char password[PASSWORD_BUFFER], hash[HTPASSWD_HASH_MAX];
     if (values->remove)
-        return htpasswd_update(path, values->name, NULL, error);
+        return htpasswd_update(path, values->name, NULL, ret_was_there, error);
     int result = read_password(values->name, password, error);
     if (result == 0)
         result = htpasswd_make(password, (unsigned)values->cost, hash, error);
     explicit_bzero(password, sizeof password);
-    return result < 0 ? -1 : htpasswd_update(path, values->name, hash, error);
+    return result < 0 ? -1 : htpasswd_update(path, values->name, hash, ret_was_there, error);
+}
+
+/* A misspelt name makes a new user: it has to be seen. */
+static void say_what_changed(const struct passwd_options *values, const char *path, bool was_there)
+{
+    if (values->remove)
+        printf("user %s removed from %s\n", values->name, path);
+    else if (was_there)
+        printf("password of %s changed in %s\n", values->name, path);
+    else
+        printf("new user %s in %s\n", values->name, path);
+    puts("A registry that runs reads the file again at SIGHUP: kill -HUP its process.");
 }
 
 int command_passwd(int argc, char **argv)
@@ -154,12 +173,15 @@ int command_passwd(int argc, char **argv)
     if (registry_settings_load(values.config, &settings, &error) < 0)
         return command_fail("passwd", false, EXIT_USAGE, &error);
     const char *path = values.file != NULL ? values.file : settings.access.htpasswd;
+    bool was_there = false;
     int result = EXIT_DONE;
     if (path == NULL)
         result = command_refuse("passwd", "which file? give --file FILE, or --config FILE with "
                                           "settings that have access.htpasswd");
-    else if (change(&values, path, &error) < 0)
+    else if (change(&values, path, &was_there, &error) < 0)
         result = command_fail("passwd", false, EXIT_FAILED, &error);
+    else
+        say_what_changed(&values, path, was_there);
     registry_settings_release(&settings);
     return result;
 }

@@ -235,7 +235,8 @@ static int replace_file(const char *path, const struct buffer *text, const struc
     return 0;
 }
 
-int htpasswd_update(const char *path, const char *name, const char *hash, struct error *error)
+int htpasswd_update(const char *path, const char *name, const char *hash, bool *ret_was_there,
+                    struct error *error)
 {
     AUTO_CLOSE int turn = -1;
     AUTO_FREE char *text = NULL;
@@ -258,7 +259,12 @@ int htpasswd_update(const char *path, const char *name, const char *hash, struct
     if (htpasswd_parse(path, text, length, &parsed, error) < 0)
         return -1;
     htpasswd_release(&parsed);
-    if (!replace_line(text, name, hash, &copy) && hash == NULL)
+    bool was_there = replace_line(text, name, hash, &copy);
+    if (!was_there && hash == NULL)
         return error_set(error, ERROR_NOT_FOUND, "%s has no user \"%s\"", path, name);
-    return replace_file(path, &copy, &status, error);
+    if (replace_file(path, &copy, &status, error) < 0)
+        return -1;
+    if (ret_was_there != NULL)
+        *ret_was_there = was_there;
+    return 0;
 }

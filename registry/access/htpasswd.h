@@ -38,5 +38,7 @@ int htpasswd_make(const char *password, unsigned cost, char ret_hash[HTPASSWD_HA
                   struct error *error);
 /* Puts a user's hash into the file, or takes it out (`hash` NULL; ERROR_NOT_FOUND when there is
  * none), and leaves its other lines as they are; a file that is not there is made. A reader sees
- * the old file or the new one. Two writers at once: the one waits for the other. */
-int htpasswd_update(const char *path, const char *name, const char *hash, struct error *error);
+ * the old file or the new one. `ret_was_there` (may be NULL): whether
+ * there was such a user before. Two writers at once: the one waits for the other. */
+int htpasswd_update(const char *path, const char *name, const char *hash, bool *ret_was_there,
+                    struct error *error);

@@ -12,7 +12,12 @@ printf 'hello' >hello
 
 # --- the file of users ---
 set_password() { printf '%s\n' "$2" | "$registry" passwd --cost 4 --file users "$1"; } # NAME PASSWORD
-check passwd_makes_the_file set_password ann ann-secret
+expect passwd_makes_the_file 0 'new user ann in users' set_password ann ann-other
+expect and_says_when_a_password_changes 0 'password of ann changed in users' set_password ann ann-secret
+says_removed() { set_password tmp x && "$registry" passwd --file users --remove tmp; }
+expect or_a_user_goes 0 'user tmp removed from users' says_removed
+expect and_what_is_to_do_then 0 'kill -HUP' set_password ann ann-secret
+expect a_password_is_no_argument 2 'unexpected argument "b"' "$registry" passwd --file users a b
 check and_adds_to_it set_password ci ci-secret
 private() { [ "$(stat -c %a users)" = 600 ] && [ "$(cut -d: -f1 users | tr '\n' ' ')" = 'ann ci ' ] && ! grep -q secret users; }
 check which_is_its_owners_and_has_no_password private

@@ -387,7 +387,7 @@ static void a_token_ends_with_the_password_it_was_made_for(void **state)
     char *of_nobody = bearer(access, "", "");
     char hash[HTPASSWD_HASH_MAX];
     assert_int_equal(htpasswd_make("another", 4, hash, NULL), 0);
-    assert_int_equal(htpasswd_update(access->users_path, "ann", hash, NULL), 0);
+    assert_int_equal(htpasswd_update(access->users_path, "ann", hash, NULL, NULL), 0);
     assert_int_equal(users_reload(access->users, NULL), 0);
     assert_int_equal(judge(access, of_ann, ACCESS_BASE, NULL), ACCESS_WRONG_TOKEN);
     assert_int_equal(judge(access, bearer(access, "ann", ""), ACCESS_BASE, NULL), ACCESS_ALLOWED);
@@ -505,7 +505,7 @@ static int set_up(void **state)
     static const char *const users[][2] = {{"ann", "ann!"}, {"ci", "ci!"}};
     for (size_t i = 0; i < ARRAY_LENGTH(users); i++) {
         if (htpasswd_make(users[i][1], 4, hash, NULL) < 0 ||
-            htpasswd_update(file, users[i][0], hash, NULL) < 0)
+            htpasswd_update(file, users[i][0], hash, NULL, NULL) < 0)
             return -1;
     }
     return 0;

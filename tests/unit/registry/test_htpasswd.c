@@ -124,23 +124,23 @@ static void the_file_is_changed_line_by_line(void **state)
     struct error error = ERROR_INIT;
     struct stat status;
     unlink(path);
-    assert_int_equal(htpasswd_update(path, "a", NULL, &error), -1);
+    assert_int_equal(htpasswd_update(path, "a", NULL, NULL, &error), -1);
     assert_int_equal(error.code, ERROR_NOT_FOUND);
-    assert_int_equal(htpasswd_update(path, "a", VECTOR, NULL), 0);
+    assert_int_equal(htpasswd_update(path, "a", VECTOR, NULL, NULL), 0);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
     static const char before[] = "# mine\nab:" VECTOR "\na:" VECTOR "\n\nb:" VECTOR;
     assert_int_equal(file_write(path, before, strlen(before), 0640, NULL), 0);
-    assert_int_equal(htpasswd_update(path, "a", VECTOR_B, NULL), 0);
-    assert_int_equal(htpasswd_update(path, "c", VECTOR_Y, NULL), 0);
-    assert_int_equal(htpasswd_update(path, "ab", NULL, NULL), 0);
+    assert_int_equal(htpasswd_update(path, "a", VECTOR_B, NULL, NULL), 0);
+    assert_int_equal(htpasswd_update(path, "c", VECTOR_Y, NULL, NULL), 0);
+    assert_int_equal(htpasswd_update(path, "ab", NULL, NULL, NULL), 0);
     assert_int_equal(file_read(path, 10000, &text, &length, NULL), 0);
     assert_string_equal(text, "# mine\na:" VECTOR_B "\n\nb:" VECTOR "\nc:" VECTOR_Y "\n");
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0640);
     /* One that is not understood stays. */
     assert_int_equal(file_write(path, "nonsense\n", 9, 0600, NULL), 0);
-    assert_int_equal(htpasswd_update(path, "a", VECTOR, NULL), -1);
+    assert_int_equal(htpasswd_update(path, "a", VECTOR, NULL, NULL), -1);
 }
 
 static struct users *open_users(const char *text)
