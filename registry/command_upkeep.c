@@ -18,6 +18,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "registry/command.h"
+#include "registry/command_report.h"
 #include "registry/registry.h"
 #include "registry/storage/blob_backend.h"
 #include "registry/upkeep/backup.h"
@@ -32,143 +33,6 @@ struct order {
     const char *rate;
     bool json;
 };
-
-/* --- reports for people --- */
-
-static uint64_t number_of(struct json_object *object, const char *key)
-{
-    struct json_object *value;
-    return json_object_object_get_ex(object, key, &value) ? json_object_get_uint64(value) : 0;
-}
-
-#define BYTES_TEXT_MAX 32
-
-/* "42 B", "41.0 KiB", "3.2 GiB". */
-static void format_bytes(uint64_t bytes, char ret_text[BYTES_TEXT_MAX])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    double value = (double)bytes;
-    size_t unit = 0;
-    while (value >= 1024 && unit + 1 < ARRAY_LENGTH(units)) {
-        value /= 1024;
-        unit++;
-    }
-    snprintf(ret_text, BYTES_TEXT_MAX, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-}
-
-static void print_count(struct json_object *report, const char *key, const char *what)
-{
-    struct json_object *count;
-    char bytes[BYTES_TEXT_MAX];
-    if (!json_object_object_get_ex(report, key, &count))
-        return;
-    format_bytes(number_of(count, "bytes"), bytes);
-    printf("  %-54s %8llu  %10s\n", what, (unsigned long long)number_of(count, "count"), bytes);
-}
-
-static void print_collect(struct json_object *report, bool dry_run)
-{
-    printf("%-56s %8s  %10s\n", dry_run ? "Would remove" : "Removed", "count", "size");
-    print_count(report, "manifests", "manifests that no tag leads to");
-    print_count(report, "blobs", "blobs that no manifest of their repository needs");
-    print_count(report, "files", "of these blobs, the ones that no repository holds now");
-    print_count(report, "orphans", "bytes in the store that no repository lists");
-    print_count(report, "uploads", "uploads that nobody ended");
-    struct json_object *waiting;
-    if (!json_object_object_get_ex(report, "waiting", &waiting) || number_of(waiting, "count") == 0)
-        return;
-    puts("Left for a later collection:");
-    print_count(report, "waiting", "blobs pushed or asked for within the grace");
-}
-
-/* How many there were. */
-static size_t print_list(struct json_object *report, const char *key, const char *what)
-{
-    struct json_object *list;
-    if (!json_object_object_get_ex(report, key, &list))
-        return 0;
-    size_t count = json_object_array_length(list);
-    if (count > 0)
-        printf("%s:\n", what);
-    for (size_t i = 0; i < count; i++)
-        printf("  %s\n", json_object_get_string(json_object_array_get_idx(list, i)));
-    return count;
-}
-
-static void print_retain(struct json_object *report, bool dry_run)
-{
-    printf("%s %llu tags, kept %llu, in %llu repositories with a rule.\n",
-           dry_run ? "Would remove" : "Removed", (unsigned long long)number_of(report, "tags"),
-           (unsigned long long)number_of(report, "kept"),
-           (unsigned long long)number_of(report, "repositories"));
-    if (!dry_run)
-        print_count(report, "manifests", "manifests that went with them");
-    print_list(report, "removed", dry_run ? "Not kept" : "These");
-}
-
-static size_t print_scrub(struct json_object *report, bool dry_run)
-{
-    char bytes[BYTES_TEXT_MAX];
-    format_bytes(number_of(report, "bytes"), bytes);
-    printf("Read %llu blobs (%s) and %llu manifests.\n",
-           (unsigned long long)number_of(report, "blobs"), bytes,
-           (unsigned long long)number_of(report, "manifests"));
-    size_t bad = print_list(report, "corrupt",
-                            dry_run ? "Damaged (left in place)" : "Damaged, now in quarantine");
-    bad += print_list(report, "missing", "Held by repositories and not in the store");
-    bad += print_list(report, "unreadable", "Not to be read (the log says why)");
-    bad += print_list(report, "corrupt_manifests", "Damaged manifests: push them again");
-    print_list(report, "images", "Images that need one of these: push them again");
-    if (bad == 0)
-        puts("All is as it should be.");
-    return bad;
-}
-
-static size_t print_copy(struct json_object *report, const char *what)
-{
-    char bytes[BYTES_TEXT_MAX], copied[BYTES_TEXT_MAX];
-    format_bytes(number_of(report, "bytes"), bytes);
-    format_bytes(number_of(report, "copied_bytes"), copied);
-    printf("%s: %llu blobs (%s), of which %llu (%s) were copied now.\n", what,
-           (unsigned long long)number_of(report, "blobs"), bytes,
-           (unsigned long long)number_of(report, "copied"), copied);
-    return print_list(report, "missing", "Not copied, since they are gone or damaged");
-}
-
-/* The exit code: what is damaged or missing is no success. */
-static int print_report(const struct order *order, struct json_object *report)
-{
-    size_t bad = 0;
-    switch (order->task) {
-    case UPKEEP_COLLECT:
-        print_collect(report, order->options.dry_run);
-        break;
-    case UPKEEP_RETAIN:
-        print_retain(report, order->options.dry_run);
-        break;
-    case UPKEEP_SCRUB:
-        bad = print_scrub(report, order->options.dry_run);
-        break;
-    case UPKEEP_BACKUP:
-        bad = print_copy(report, "Backup");
-        break;
-    }
-    return bad > 0 ? EXIT_FOUND : EXIT_DONE;
-}
-
-static int finish(const struct order *order, struct json_object *report)
-{
-    struct json_object *list;
-    static const char *const bad[] = {"corrupt", "missing", "unreadable", "corrupt_manifests"};
-    if (!order->json)
-        return print_report(order, report);
-    puts(json_object_to_json_string_ext(report, JSON_C_TO_STRING_PRETTY));
-    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
-        if (json_object_object_get_ex(report, bad[i], &list) && json_object_array_length(list) > 0)
-            return EXIT_FOUND;
-    }
-    return EXIT_DONE;
-}
 
 /* --- asking the registry that runs --- */
 
@@ -211,11 +75,11 @@ static void print_progress(struct watch *watch)
     const struct http_client_response *response =
         http_client_perform(watch->client, &request, NULL, NULL);
     AUTO_JSON struct json_object *status = NULL;
-    char done[TEXT_SIZE_MAX];
+    char done[BYTES_TEXT_MAX];
     if (response != NULL && response->status == 200 &&
         json_parse(response->body, response->body_length, &status, NULL) == 0 &&
-        number_of(status, "done") > 0) {
-        text_format_size(number_of(status, "done"), done, sizeof done);
+        report_number(status, "done") > 0) {
+        report_format_bytes(report_number(status, "done"), done);
         fprintf(stderr, "\r%s: %s\033[K", watch->command, done);
         watch->has_printed = true;
     }
@@ -344,7 +208,7 @@ static void warn_of_settings(const struct order *order, bool was_asked, struct j
             "shoal-registry: %s: the registry that runs there was asked, and the settings it has "
             "in force count: %s told where it is, no more\n",
             order->command, config);
-    if (order->task == UPKEEP_RETAIN && number_of(report, "repositories") == 0)
+    if (order->task == UPKEEP_RETAIN && report_number(report, "repositories") == 0)
         fprintf(stderr, "shoal-registry: retain: no repository has a policy with retention%s\n",
                 !was_asked && config == NULL ? ": give the registry's settings by --config" : "");
 }
@@ -367,7 +231,7 @@ static int carry_out(struct order *order)
     if (result < 0)
         return command_fail(order->command, order->json, EXIT_FAILED, &error);
     warn_of_settings(order, was_asked, report);
-    return finish(order, report);
+    return report_print(order->task, order->options.dry_run, order->json, report);
 }
 
 /* --- options --- */
@@ -664,7 +528,5 @@ int command_restore(int argc, char **argv)
     registry_settings_release(&settings);
     if (result < 0)
         return command_fail("restore", order.json, EXIT_FAILED, &error);
-    if (order.json)
-        return finish(&order, report);
-    return print_copy(report, "Restored") > 0 ? EXIT_FOUND : EXIT_DONE;
+    return report_print_restore(order.json, report);
 }
