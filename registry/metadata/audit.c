@@ -4,6 +4,8 @@
 #include "lib/text.h"
 #include "registry/metadata/metadata_internal.h"
 
+#define PAGE 512
+
 int metadata_read_totals(struct metadata *metadata, struct metadata_totals *ret_totals,
                          struct error *error)
 {
@@ -47,10 +49,23 @@ static int list_texts(struct metadata *metadata, enum statement which, const cha
     return found;
 }
 
-int metadata_list_digests(struct metadata *metadata, const char *last, uint64_t limit,
-                          struct json_strings *ret_digests, struct error *error)
+int metadata_each_digest(struct metadata *metadata, int (*each)(const char *digest, void *data),
+                         void *data, struct error *error)
 {
-    return list_texts(metadata, LIST_DIGESTS, last, limit, ret_digests, error);
+    char last[DIGEST_ANY_MAX] = "";
+    size_t count;
+    int result;
+    do {
+        struct json_strings digests = {0};
+        result = list_texts(metadata, LIST_DIGESTS, last, PAGE, &digests, error);
+        for (size_t i = 0; result == 0 && i < digests.count; i++)
+            result = each(digests.items[i], data);
+        count = digests.count;
+        if (count > 0)
+            text_copy(last, sizeof last, digests.items[count - 1]);
+        json_strings_release(&digests);
+    } while (result == 0 && count == PAGE);
+    return result;
 }
 
 int metadata_list_users(struct metadata *metadata, const char *digest, uint64_t limit,

@@ -178,9 +178,10 @@ struct metadata_totals {
 int metadata_read_totals(struct metadata *metadata, struct metadata_totals *ret_totals,
                          struct error *error);
 
-/* Up to `limit` digests of blobs, each once, behind `last` (may be ""), in byte order. */
-int metadata_list_digests(struct metadata *metadata, const char *last, uint64_t limit,
-                          struct json_strings *ret_digests, struct error *error);
+/* Calls `each` for the digest of every blob, once each, in byte order, until it returns -1, as this
+ * then does. Nothing is held meanwhile: `each` may take its time, and change what is stored. */
+int metadata_each_digest(struct metadata *metadata, int (*each)(const char *digest, void *data),
+                         void *data, struct error *error);
 /* Up to `limit` images that need the blob: "repository:tag", or "repository@digest" of a manifest
  * without a tag. */
 int metadata_list_users(struct metadata *metadata, const char *digest, uint64_t limit,

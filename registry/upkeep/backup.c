@@ -17,7 +17,6 @@
 #include "lib/xalloc.h"
 #include "registry/storage/blob_backend.h"
 
-#define PAGE       512
 #define CHUNK      ((size_t)1 << 20)
 #define MARK       "backup.json"
 #define STARTED    "backup.started" /* a first backup that is not complete yet */
@@ -129,10 +128,13 @@ static int fetch_and_copy(struct copy *copy, const char *digest, uint64_t *ret_s
 }
 
 /* One that is there already was checked when it came, and may be better than ours by now. */
-static int copy_blob(struct copy *copy, const char *digest)
+static int copy_blob(const char *digest, void *data)
 {
+    struct copy *copy = data;
     struct error why = ERROR_INIT;
     uint64_t size = 0;
+    if (task_check(copy->progress, copy->error) < 0)
+        return -1;
     if (blob_store_stat(copy->to, digest, &size, NULL) < 0) {
         if (fetch_and_copy(copy, digest, &size, &why) < 0) {
             if (!is_of_the_blob(copy, &why)) {
@@ -149,28 +151,6 @@ static int copy_blob(struct copy *copy, const char *digest)
     copy->report->blobs++;
     copy->report->bytes += size;
     return 0;
-}
-
-/* Every blob that the metadata names. */
-static int copy_blobs(struct copy *copy, struct metadata *metadata)
-{
-    char last[DIGEST_ANY_MAX] = "";
-    size_t count;
-    int result;
-    do {
-        struct json_strings digests = {0};
-        result = metadata_list_digests(metadata, last, PAGE, &digests, copy->error);
-        for (size_t i = 0; result == 0 && i < digests.count; i++) {
-            result = task_check(copy->progress, copy->error);
-            if (result == 0)
-                result = copy_blob(copy, digests.items[i]);
-        }
-        count = digests.count;
-        if (count > 0)
-            memcpy(last, digests.items[count - 1], strlen(digests.items[count - 1]) + 1);
-        json_strings_release(&digests);
-    } while (result == 0 && count == PAGE);
-    return result;
 }
 
 /* --- there --- */
@@ -262,7 +242,7 @@ static int copy_snapshot(struct copy *copy, const char *database)
     struct metadata *snapshot = NULL;
     if (metadata_open_copy(database, &snapshot, copy->error) < 0)
         return -1;
-    int result = copy_blobs(copy, snapshot);
+    int result = metadata_each_digest(snapshot, copy_blob, copy, copy->error);
     metadata_close(snapshot);
     return result;
 }
@@ -371,7 +351,7 @@ static int restore_blobs(const char *partial, struct copy *copy)
     struct metadata *metadata = NULL;
     if (metadata_open(partial, &metadata, copy->error) < 0)
         return -1;
-    int result = copy_blobs(copy, metadata);
+    int result = metadata_each_digest(metadata, copy_blob, copy, copy->error);
     metadata_close(metadata); /* its write-ahead log goes into the file */
     return result;
 }

@@ -8,7 +8,6 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-#define PAGE 512
 /* Of each list in a report; the log names all. */
 #define LISTED_MAX 1000
 #define IMAGES_MAX 100 /* of one blob */
@@ -151,8 +150,9 @@ static int check_blobs(struct scrub *scrub)
 
 /* --- what repositories hold and the store does not --- */
 
-static int check_presence(struct scrub *scrub, const char *digest)
+static int check_presence(const char *digest, void *data)
 {
+    struct scrub *scrub = data;
     struct error why = ERROR_INIT;
     uint64_t size;
     if (task_check(scrub->progress, scrub->error) < 0)
@@ -167,25 +167,6 @@ static int check_presence(struct scrub *scrub, const char *digest)
         return note_blob(scrub, &scrub->report->missing, digest);
     }
     return held < 0 ? -1 : 0;
-}
-
-static int check_presences(struct scrub *scrub)
-{
-    char last[DIGEST_ANY_MAX] = "";
-    struct json_strings digests;
-    size_t count;
-    int result;
-    do {
-        digests = (struct json_strings){0};
-        result = metadata_list_digests(scrub->parts->metadata, last, PAGE, &digests, scrub->error);
-        for (size_t i = 0; result == 0 && i < digests.count; i++)
-            result = check_presence(scrub, digests.items[i]);
-        count = digests.count;
-        if (count > 0)
-            memcpy(last, digests.items[count - 1], strlen(digests.items[count - 1]) + 1);
-        json_strings_release(&digests);
-    } while (result == 0 && count == PAGE);
-    return result;
 }
 
 static int check_manifests(struct scrub *scrub)
@@ -220,7 +201,7 @@ int scrub_run(const struct scrub_parts *parts, const struct scrub_options *optio
     *ret_report = (struct scrub_report){.dry_run = options->dry_run};
     int result = check_blobs(&scrub);
     if (result == 0)
-        result = check_presences(&scrub);
+        result = metadata_each_digest(parts->metadata, check_presence, &scrub, error);
     if (result == 0)
         result = check_manifests(&scrub);
     ret_report->duration = clock_monotonic_ms(clock_system()) - scrub.started;
