@@ -14,6 +14,13 @@
  * at, some 40 us each. */
 #define DEAD_BATCH 1024
 
+static const struct json_field count_fields[] = {
+    JSON_FIELD(struct sweep_count, count, "count", JSON_UINT, .max = UINT64_MAX),
+    JSON_FIELD(struct sweep_count, bytes, "bytes", JSON_UINT, .max = UINT64_MAX),
+    JSON_FIELD_END,
+};
+const struct json_record sweep_count_record = {sizeof(struct sweep_count), count_fields};
+
 struct candidate {
     int64_t repository;
     char name[REPOSITORY_MAX]; /* of the repository */

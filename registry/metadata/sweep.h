@@ -18,6 +18,9 @@ struct sweep_count {
     uint64_t bytes;
 };
 
+/* {"count", "bytes"}, for reports. */
+extern const struct json_record sweep_count_record;
+
 /* Milliseconds since 1970: what came since is young; in a repository to which a push goes on, what
  * came since the second. */
 struct sweep_limits {

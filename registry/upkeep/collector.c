@@ -27,15 +27,8 @@ static const struct json_field settings_fields[] = {
 const struct json_record collector_settings_record = {sizeof(struct collector_settings),
                                                       settings_fields};
 
-static const struct json_field count_fields[] = {
-    JSON_FIELD(struct sweep_count, count, "count", JSON_UINT, .max = UINT64_MAX),
-    JSON_FIELD(struct sweep_count, bytes, "bytes", JSON_UINT, .max = UINT64_MAX),
-    JSON_FIELD_END,
-};
-static const struct json_record count_record = {sizeof(struct sweep_count), count_fields};
-
 #define COUNT_FIELD(member)                                                                        \
-    JSON_FIELD(struct collector_report, member, #member, JSON_OBJECT, .record = &count_record)
+    JSON_FIELD(struct collector_report, member, #member, JSON_OBJECT, .record = &sweep_count_record)
 
 static const struct json_field report_fields[] = {
     JSON_FIELD(struct collector_report, dry_run, "dry_run", JSON_BOOL, .flags = 0),

@@ -10,20 +10,13 @@
 #define PAGE       256
 #define LISTED_MAX 10000 /* in a report */
 
-static const struct json_field count_fields[] = {
-    JSON_FIELD(struct sweep_count, count, "count", JSON_UINT, .max = UINT64_MAX),
-    JSON_FIELD(struct sweep_count, bytes, "bytes", JSON_UINT, .max = UINT64_MAX),
-    JSON_FIELD_END,
-};
-static const struct json_record count_record = {sizeof(struct sweep_count), count_fields};
-
 static const struct json_field report_fields[] = {
     JSON_FIELD(struct retention_report, dry_run, "dry_run", JSON_BOOL, .flags = 0),
     JSON_FIELD(struct retention_report, repositories, "repositories", JSON_UINT, .flags = 0),
     JSON_FIELD(struct retention_report, kept, "kept", JSON_UINT, .flags = 0),
     JSON_FIELD(struct retention_report, tags, "tags", JSON_UINT, .flags = 0),
     JSON_FIELD(struct retention_report, manifests, "manifests", JSON_OBJECT,
-               .record = &count_record),
+               .record = &sweep_count_record),
     JSON_FIELD(struct retention_report, removed, "removed", JSON_STRINGS, .flags = 0),
     JSON_FIELD(struct retention_report, duration, "duration", JSON_DURATION, .flags = 0),
     JSON_FIELD_END,

@@ -9,7 +9,6 @@
 
 struct task_progress {
     atomic_ullong done;
-    atomic_ullong total;   /* 0: not known */
     atomic_bool stops;     /* the registry is ending: nothing begins any more */
     atomic_bool cancelled; /* what is under way is to end */
 };

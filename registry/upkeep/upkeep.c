@@ -133,7 +133,6 @@ static int begin(struct upkeep *upkeep, enum upkeep_task task, struct error *err
         upkeep->is_running = true;
         upkeep->task = task;
         atomic_store(&upkeep->progress.done, 0);
-        atomic_store(&upkeep->progress.total, 0);
     }
     pthread_mutex_unlock(&upkeep->lock);
     return result;
@@ -181,7 +180,5 @@ struct json_object *upkeep_status(struct upkeep *upkeep)
     pthread_mutex_unlock(&upkeep->lock);
     json_object_object_add(status, "done",
                            json_object_new_uint64(atomic_load(&upkeep->progress.done)));
-    json_object_object_add(status, "total",
-                           json_object_new_uint64(atomic_load(&upkeep->progress.total)));
     return status;
 }

@@ -47,5 +47,5 @@ int upkeep_run(struct upkeep *upkeep, enum upkeep_task task, const struct upkeep
  * on.
  */
 void upkeep_cancel(struct upkeep *upkeep);
-/* {"task": "scrub" or null, "done": bytes or things, "total": 0 when it is not known}. */
+/* {"task": "scrub" or null, "done": bytes, or repositories}. */
 struct json_object *upkeep_status(struct upkeep *upkeep);
