@@ -22,17 +22,18 @@ comma   := ,
 BUILD   ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 PREFIX  ?= /usr/local
 
-PACKAGES := libuv libmicrohttpd gnutls sqlite3 json-c libcurl yaml-0.1 libcrypto libcrypt
+PACKAGES := libuv libmicrohttpd gnutls sqlite3 json-c libcurl yaml-0.1 libcrypto libcrypt libsodium libarchive
 REGISTRY_PACKAGES := expat
 HOST_PACKAGES := libvirt libvirt-qemu libnl-route-3.0 libnftables
 
 DEBIAN_PACKAGES := \
 	build-essential clang clang-format cppcheck shellcheck pkg-config dpkg-dev libclang-rt-14-dev \
 	libuv1-dev libmicrohttpd-dev libgnutls28-dev libsqlite3-dev libjson-c-dev libcurl4-openssl-dev libyaml-dev \
-	libssl-dev libcrypt-dev libvirt-dev libvirt-daemon libvirt-daemon-driver-qemu \
-	libexpat1-dev \
+	libssl-dev libcrypt-dev libsodium-dev libarchive-dev libvirt-dev libvirt-daemon libvirt-daemon-driver-qemu \
+	libvirt-clients libxml2-utils libexpat1-dev \
 	libnl-3-dev libnl-route-3-dev libnftables-dev libcmocka-dev \
-	qemu-system-x86 haproxy skopeo podman iproute2 procps curl jq socat openssl ca-certificates git
+	qemu-system-x86 qemu-system-arm qemu-utils gcc-aarch64-linux-gnu dnsmasq-base busybox-static cpio zstd \
+	haproxy skopeo podman iproute2 procps curl jq socat openssl ca-certificates git
 # For the tests' S3 server; only where no Node.js from elsewhere is there.
 NODE_PACKAGES := nodejs npm
 
