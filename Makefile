@@ -221,6 +221,6 @@ clean: ## remove everything built
 	rm -rf build build-*
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile examples/build.mk tests/fuzz/build.mk | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t18
+	@grep -hE '^[a-z-]+:.*##' Makefile examples/build.mk examples/linux/build.mk tests/fuzz/build.mk | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t18
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
