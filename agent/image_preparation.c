@@ -47,6 +47,8 @@ static void fail(struct image_preparation *preparation, const struct error *erro
         cause = "image_not_found";
     else if (error->code == ERROR_SIGNATURE)
         cause = "signature_rejected";
+    else if (error->code == ERROR_POLICY)
+        cause = "policy_refused";
     else if (error->code == ERROR_DENIED)
         cause = "registry_denied";
     struct image_preparation_options options = preparation->options;
@@ -110,6 +112,8 @@ static int verify(struct image_preparation *preparation, struct error *error)
 {
     AUTO_FREE char *path = image_downloads_chain_path(
         preparation->options.store, preparation->digest, preparation->architecture);
+    const struct trust *trust = preparation->options.trust;
+    const struct image_rules rules = {.keys = trust->keys, .key_count = trust->key_count};
     struct image_chain chain = {0};
     if (image_chain_load(path, &chain, error) < 0)
         return -1;
@@ -118,9 +122,8 @@ static int verify(struct image_preparation *preparation, struct error *error)
         status = error_set(error, ERROR_SIGNATURE, "%s holds the chain of %s instead of %s", path,
                            chain.pinned, preparation->digest);
     else
-        status = image_chain_verify(&chain, preparation->options.trust->keys,
-                                    preparation->options.trust->key_count,
-                                    preparation->architecture, &preparation->verified, error);
+        status = image_chain_verify(&chain, &rules, preparation->architecture,
+                                    &preparation->verified, error);
     image_chain_release(&chain);
     return status;
 }

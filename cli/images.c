@@ -320,8 +320,9 @@ int verify_run(struct cli *cli, struct error *error)
         return -1;
     int result = registry_fetch_chain(&registry, architecture, &chain, error);
     if (result == 0) {
+        const struct image_rules rules = {.keys = keys, .key_count = count};
         struct image_verified verified;
-        result = image_chain_verify(&chain, keys, count, architecture, &verified, error);
+        result = image_chain_verify(&chain, &rules, architecture, &verified, error);
         if (result == 0) {
             result = check_kernel(&registry, &verified, error);
             if (result == 0)

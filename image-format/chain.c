@@ -13,8 +13,7 @@
 /* Everything one verification works on. */
 struct verification {
     const struct image_chain *chain;
-    const struct trusted_key *keys;
-    size_t key_count;
+    const struct image_rules *rules;
     const char *architecture;
     char manifest_digest[DIGEST_TEXT_MAX]; /* of the bytes at hand */
     struct error *error;
@@ -91,14 +90,14 @@ static int check_top(const struct verification *verification)
 
 static void list_trusted(const struct verification *verification, struct buffer *text)
 {
-    for (size_t i = 0; i < verification->key_count; i++)
-        buffer_printf(text, "%s%s", i > 0 ? ", " : "", verification->keys[i].id);
+    for (size_t i = 0; i < verification->rules->key_count; i++)
+        buffer_printf(text, "%s%s", i > 0 ? ", " : "", verification->rules->keys[i].id);
 }
 
 static bool id_is_trusted(const struct verification *verification, const char *id)
 {
-    for (size_t i = 0; i < verification->key_count; i++) {
-        if (strcmp(verification->keys[i].id, id) == 0)
+    for (size_t i = 0; i < verification->rules->key_count; i++) {
+        if (strcmp(verification->rules->keys[i].id, id) == 0)
             return true;
     }
     return false;
@@ -149,8 +148,8 @@ static int find_signer(const struct verification *verification)
             strcmp(signature->signed_digest, verification->manifest_digest) != 0)
             continue;
         int key = signature_check(signature->payload, signature->payload_length,
-                                  signature->signature, verification->keys, verification->key_count,
-                                  signature->signed_digest, NULL);
+                                  signature->signature, verification->rules->keys,
+                                  verification->rules->key_count, signature->signed_digest, NULL);
         if (key >= 0)
             return key;
     }
@@ -159,7 +158,7 @@ static int find_signer(const struct verification *verification)
 
 static int check_signatures(const struct verification *verification, int *ret_key)
 {
-    if (verification->key_count == 0)
+    if (verification->rules->key_count == 0)
         return error_set(verification->error, ERROR_SIGNATURE,
                          "image %s cannot be trusted: no key is trusted yet. Make a key with "
                          "`shoal keygen shoal` and trust it with `shoal trust add shoal.pub`",
@@ -240,11 +239,11 @@ static int check_content(const struct verification *verification,
     return 0;
 }
 
-int image_chain_verify(const struct image_chain *chain, const struct trusted_key *keys,
-                       size_t key_count, const char *architecture,
-                       struct image_verified *ret_verified, struct error *error)
+int image_chain_verify(const struct image_chain *chain, const struct image_rules *rules,
+                       const char *architecture, struct image_verified *ret_verified,
+                       struct error *error)
 {
-    struct verification verification = {chain, keys, key_count, architecture, "", error};
+    struct verification verification = {chain, rules, architecture, "", error};
     struct image_verified verified = {0};
     struct oci_manifest manifest = {0};
     int key = -1;
@@ -261,8 +260,8 @@ int image_chain_verify(const struct image_chain *chain, const struct trusted_key
     if (result < 0)
         return -1;
     memcpy(verified.manifest_digest, verification.manifest_digest, sizeof verified.manifest_digest);
-    memcpy(verified.key_name, keys[key].name, sizeof verified.key_name);
-    memcpy(verified.key_id, keys[key].id, sizeof verified.key_id);
+    memcpy(verified.key_name, rules->keys[key].name, sizeof verified.key_name);
+    memcpy(verified.key_id, rules->keys[key].id, sizeof verified.key_id);
     *ret_verified = verified;
     return 0;
 }

@@ -42,12 +42,18 @@ struct image_verified {
     char key_id[KEY_ID_MAX];
 };
 
+/* By what an image is judged. Lent: everything stays the caller's. */
+struct image_rules {
+    const struct trusted_key *keys;
+    size_t key_count;
+};
+
 /* ERROR_SIGNATURE when a digest or the signature does not hold, naming digests and key ids;
  * ERROR_NOT_FOUND when the image has nothing for `architecture`; ERROR_INVALID or
  * ERROR_UNSUPPORTED when what was signed is not a bootable image. */
-int image_chain_verify(const struct image_chain *chain, const struct trusted_key *keys,
-                       size_t key_count, const char *architecture,
-                       struct image_verified *ret_verified, struct error *error);
+int image_chain_verify(const struct image_chain *chain, const struct image_rules *rules,
+                       const char *architecture, struct image_verified *ret_verified,
+                       struct error *error);
 void image_verified_release(struct image_verified *verified);
 
 /* `dir` is created; it holds pinned, index, manifest, config and signatures.json. */

@@ -20,6 +20,7 @@ static const struct {
     [ERROR_CONFLICT] = {"conflict", 409},
     [ERROR_DENIED] = {"denied", 403},
     [ERROR_SIGNATURE] = {"signature_rejected", 403},
+    [ERROR_POLICY] = {"policy_refused", 403},
     [ERROR_UNAVAILABLE] = {"unavailable", 503},
     [ERROR_TIMEOUT] = {"timeout", 504},
     [ERROR_IO] = {"io", 500},

@@ -18,6 +18,7 @@ enum error_code {
     ERROR_CONFLICT,     /* it changed in between, or exists already */
     ERROR_DENIED,       /* not allowed */
     ERROR_SIGNATURE,    /* an image whose signature or digest does not hold */
+    ERROR_POLICY,       /* an image that no policy, or not its policy, lets boot */
     ERROR_UNAVAILABLE,  /* a peer cannot be reached or is not ready: worth trying again */
     ERROR_TIMEOUT,      /* a deadline passed: worth trying again */
     ERROR_IO,           /* the local system refused: disk, descriptor, process */

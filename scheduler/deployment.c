@@ -144,7 +144,8 @@ static int verify(struct deployment *deployment, const struct image_chain *chain
 {
     size_t count;
     struct trusted_key *keys = trusted_keys(deployment->core, &count);
-    int result = image_chain_verify(chain, keys, count, deployment->architectures[deployment->next],
+    const struct image_rules rules = {.keys = keys, .key_count = count};
+    int result = image_chain_verify(chain, &rules, deployment->architectures[deployment->next],
                                     &deployment->verified[deployment->verified_count], error);
     trusted_keys_free(keys, count);
     if (result == 0)

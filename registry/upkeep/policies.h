@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/glob.h"
 #include "lib/json.h"
 
 struct retention {
@@ -38,14 +39,8 @@ struct policies {
 void policies_copy(const struct policy *items, size_t count, struct policies *ret_policies);
 void policies_release(struct policies *policies);
 
-/* `*` stands for any characters but a slash, `**` for any at all, `?` for one that is no slash;
- * the whole text must match. Never takes longer than the product of the two lengths. */
-bool glob_matches(const char *glob, const char *text);
-/* NULL; or what is allowed, for one that no repository's name, or no tag, could ever match. */
-const char *glob_check_repositories(const char *value);
+/* NULL; or what is allowed, for a pattern that no tag could ever match. */
 const char *glob_check_tags(const char *value);
-/* Whether one of the globs does. */
-bool globs_match(const struct json_strings *globs, const char *text);
 
 /* False: no limit. */
 bool policies_quota(const struct policies *policies, const char *repository, uint64_t *ret_bytes);

@@ -1,5 +1,5 @@
 /* Globs of policies against an answer found in another way. The first line is the glob. */
-#include "registry/upkeep/policies.h"
+#include "lib/glob.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { SIDE_MAX = 48 };

@@ -85,9 +85,10 @@ static int tear_down(void **state)
 
 static void assert_verified(struct world *world)
 {
+    const struct image_rules rules = {&world->trusted, 1};
     struct image_verified verified;
     struct error error = ERROR_INIT;
-    if (image_chain_verify(&world->chain, &world->trusted, 1, "amd64", &verified, &error) < 0)
+    if (image_chain_verify(&world->chain, &rules, "amd64", &verified, &error) < 0)
         fail_msg("%s", error.message);
     assert_string_equal(verified.manifest_digest, world->image.manifests[0].digest);
     assert_string_equal(verified.kernel.digest,
@@ -103,10 +104,10 @@ static void assert_verified(struct world *world)
 static void assert_refused(struct world *world, enum error_code code, const char *first,
                            const char *second)
 {
+    const struct image_rules rules = {&world->trusted, 1};
     struct image_verified verified = {.key_name = "untouched"};
     struct error error = ERROR_INIT;
-    assert_int_equal(
-        image_chain_verify(&world->chain, &world->trusted, 1, "amd64", &verified, &error), -1);
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), -1);
     if (error.code != code || strstr(error.message, first) == NULL ||
         strstr(error.message, second) == NULL)
         fail_msg("expected \"%s\" and \"%s\" in \"%s\"", first, second, error.message);
@@ -150,9 +151,10 @@ static void one_of_several_signatures_is_enough(void **state)
 static void without_a_trusted_key_nothing_is_trusted_and_the_message_mends_it(void **state)
 {
     struct world *world = *state;
+    const struct image_rules rules = {.keys = NULL};
     struct image_verified verified;
     struct error error = ERROR_INIT;
-    assert_int_equal(image_chain_verify(&world->chain, NULL, 0, "amd64", &verified, &error), -1);
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), -1);
     assert_int_equal(error.code, ERROR_SIGNATURE);
     assert_non_null(strstr(error.message, world->chain.pinned));
     assert_non_null(strstr(error.message, "`shoal keygen shoal`"));
@@ -255,10 +257,10 @@ static void a_swapped_manifest_of_a_plain_image_is_altered(void **state)
 static void an_architecture_that_is_not_there_is_not_found(void **state)
 {
     struct world *world = *state;
+    const struct image_rules rules = {&world->trusted, 1};
     struct image_verified verified;
     struct error error = ERROR_INIT;
-    assert_int_equal(
-        image_chain_verify(&world->chain, &world->trusted, 1, "arm64", &verified, &error), -1);
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "arm64", &verified, &error), -1);
     assert_int_equal(error.code, ERROR_NOT_FOUND);
     assert_non_null(strstr(error.message, "nothing for arm64: there is amd64"));
     free(world->chain.index);
@@ -266,8 +268,7 @@ static void an_architecture_that_is_not_there_is_not_found(void **state)
     strcpy(world->chain.pinned, world->image.manifests[0].digest);
     drop_signatures(&world->chain);
     add_signature(&world->chain, world->key, world->chain.pinned);
-    assert_int_equal(
-        image_chain_verify(&world->chain, &world->trusted, 1, "arm64", &verified, &error), -1);
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "arm64", &verified, &error), -1);
     assert_int_equal(error.code, ERROR_NOT_FOUND);
     assert_non_null(strstr(error.message, "is for amd64, not for arm64"));
 }
