@@ -72,8 +72,9 @@ static void on_image_ready(const struct image_verified *verified, void *data)
         return;
     }
     memcpy(instance->kernel, verified->kernel.digest, sizeof instance->kernel);
-    instance->stop_method =
-        verified->config.stop.method == IMAGE_STOP_CONSOLE ? HOST_STOP_CONSOLE : HOST_STOP_KILL;
+    instance->stop_method = image_config_stop_method(&verified->config) == IMAGE_STOP_CONSOLE
+                                ? HOST_STOP_CONSOLE
+                                : HOST_STOP_KILL;
     act(member, instance_image_ready(instance));
 }
 

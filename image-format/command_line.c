@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "image-format/family_lines.h"
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
@@ -54,7 +55,7 @@ static void expansion_init(struct expansion *expansion, const struct command_lin
     expansion->environment = environment;
 }
 
-static int check_characters(const char *argument, struct error *error)
+int command_line_check_characters(const char *argument, struct error *error)
 {
     for (const char *at = argument; *at != '\0';) {
         size_t length = text_character_length(at);
@@ -111,7 +112,7 @@ static size_t find_variable(const char *name, size_t length)
 
 int command_line_check(const char *argument, struct error *error)
 {
-    if (check_characters(argument, error) < 0)
+    if (command_line_check_characters(argument, error) < 0)
         return -1;
     for (const char *at = argument; (at = strstr(at, "${")) != NULL;) {
         const char *name = NULL;
@@ -176,109 +177,78 @@ static int expand_argument(const struct expansion *expansion, const char *argume
     return 0;
 }
 
-/* The line as it grows, with the family's limits. */
-struct line {
-    struct buffer text;
-    size_t arguments;
-};
-
-static int line_append(struct line *line, const char *argument, struct error *error)
+static int expand_all(const struct expansion *expansion, const struct json_strings *arguments,
+                      struct json_strings *expanded, struct error *error)
 {
-    if (check_characters(argument, error) < 0)
-        return -1;
-    if (++line->arguments > COMMAND_LINE_ARGUMENTS_MAX)
-        return error_set(error, ERROR_TOO_LARGE,
-                         "the command line has more than %d arguments: give fewer args or env",
-                         COMMAND_LINE_ARGUMENTS_MAX);
-    if (line->text.length > 0)
-        buffer_append_text(&line->text, " ");
-    bool quoted = argument[0] == '\0' || strpbrk(argument, " \"\\") != NULL;
-    if (quoted)
-        buffer_append_text(&line->text, "\"");
-    for (const char *at = argument; *at != '\0'; at++) {
-        if (*at == '"' || *at == '\\')
-            buffer_append_text(&line->text, "\\");
-        buffer_append(&line->text, at, 1);
+    for (size_t i = 0; i < arguments->count; i++) {
+        AUTO_BUFFER struct buffer text = {0};
+        if (expand_argument(expansion, arguments->items[i], &text, error) < 0)
+            return -1;
+        json_strings_add(expanded, buffer_text(&text));
     }
-    if (quoted)
-        buffer_append_text(&line->text, "\"");
-    return check_length(&line->text, error);
+    return 0;
 }
 
-/* The runtime's own options stand in front; the first other argument is the service's. */
-static bool is_runtime_option(const char *argument)
+static bool uses_variable(const struct json_strings *arguments, const char *start)
 {
-    static const char *const names[] = {"--ip=", "--gateway=", "--instance=", "--mtu=", "--env="};
-    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
-        if (strncmp(argument, names[i], strlen(names[i])) == 0)
+    for (size_t i = 0; i < arguments->count; i++) {
+        if (strstr(arguments->items[i], start) != NULL)
             return true;
     }
     return false;
 }
 
-static int append_image_argument(struct line *line, const struct expansion *expansion,
-                                 const char *argument, struct error *error)
+/* An entry that would not reach the guest is a mistake, unless the image's own words use it. */
+static int check_environment(const struct family *family, const struct json_strings *image,
+                             const struct json_map *environment, struct error *error)
 {
-    AUTO_BUFFER struct buffer expanded = {0};
-    if (expand_argument(expansion, argument, &expanded, error) < 0)
-        return -1;
-    return line_append(line, buffer_text(&expanded), error);
-}
-
-static int append_environment(struct line *line, const struct json_map *environment,
-                              struct error *error)
-{
-    if (environment == NULL)
-        return 0;
-    if (environment->count > COMMAND_LINE_ENVIRONMENT_MAX)
-        return error_set(error, ERROR_TOO_LARGE, "env has %zu entries, at most %d reach the guest",
-                         environment->count, COMMAND_LINE_ENVIRONMENT_MAX);
-    for (size_t i = 0; i < environment->count; i++) {
-        const struct json_map_entry *entry = &environment->items[i];
-        if (api_check_environment_name(entry->key) != NULL)
-            return error_set(error, ERROR_INVALID, "env \"%.100s\" is not allowed: %s", entry->key,
-                             api_check_environment_name(entry->key));
-        AUTO_FREE char *argument = xasprintf("--env=%s=%s", entry->key, entry->value);
-        if (line_append(line, argument, error) < 0)
-            return error_wrap(error, "env %s", entry->key);
+    size_t count = environment != NULL ? environment->count : 0;
+    if (family->has_environment && count > family->environment_max)
+        return error_set(error, ERROR_TOO_LARGE, "env has %zu entries, at most %zu reach the guest",
+                         count, family->environment_max);
+    for (size_t i = 0; i < count; i++) {
+        const char *key = environment->items[i].key;
+        AUTO_FREE char *variable = xasprintf("${" ENVIRONMENT_PREFIX "%s}", key);
+        if (api_check_environment_name(key) != NULL)
+            return error_set(error, ERROR_INVALID, "env \"%.100s\" is not allowed: %s", key,
+                             api_check_environment_name(key));
+        if (!family->has_environment && !uses_variable(image, variable))
+            return error_set(error, ERROR_INVALID,
+                             "env %s: a guest of family %s has no environment, and the image's "
+                             "command line does not use %s",
+                             key, family->name, variable);
     }
     return 0;
 }
 
-static int append_extra(struct line *line, const struct json_strings *extra, bool first,
-                        struct error *error)
+static int check_arguments(const struct family *family, const struct json_strings *extra,
+                           struct error *error)
 {
-    if (extra == NULL || extra->count == 0)
+    if (family->has_arguments || extra == NULL || extra->count == 0)
         return 0;
-    /* The runtime would take these for its own. */
-    if (first && (is_runtime_option(extra->items[0]) || strcmp(extra->items[0], "--") == 0) &&
-        line_append(line, "--", error) < 0)
-        return -1;
-    for (size_t i = 0; i < extra->count; i++) {
-        if (line_append(line, extra->items[i], error) < 0)
-            return error_wrap(error, "args %zu", i + 1);
-    }
-    return 0;
+    return error_set(error, ERROR_INVALID,
+                     "args do not reach a guest of family %s: it is configured when its image is "
+                     "built",
+                     family->name);
 }
 
-static int build_line(struct line *line, const struct image_config *config,
-                      const struct json_strings *extra, const struct expansion *expansion,
-                      struct error *error)
+static size_t count_runtime_options(const struct json_strings *image)
 {
-    const struct json_strings *image = &config->cmdline;
-    size_t i = 0;
-    for (; i < image->count && is_runtime_option(image->items[i]); i++) {
-        if (append_image_argument(line, expansion, image->items[i], error) < 0)
-            return -1;
-    }
-    if (append_environment(line, expansion->environment, error) < 0)
-        return -1;
-    bool first = i == image->count;
-    for (; i < image->count; i++) {
-        if (append_image_argument(line, expansion, image->items[i], error) < 0)
-            return -1;
-    }
-    return append_extra(line, extra, first, error);
+    size_t count = 0;
+    while (count < image->count && family_line_is_runtime_option(image->items[count]))
+        count++;
+    return count;
+}
+
+static int compose(const struct family *family, const struct family_line *parts, char **ret_line,
+                   struct error *error)
+{
+    struct line line = {.family = family};
+    int result = family->compose(parts, &line, error);
+    if (result == 0)
+        *ret_line = buffer_take(&line.text);
+    buffer_finish(&line.text);
+    return result;
 }
 
 int command_line_expand(const struct image_config *config,
@@ -287,12 +257,29 @@ int command_line_expand(const struct image_config *config,
                         const struct command_line_values *values, char **ret_line,
                         struct error *error)
 {
+    const struct json_strings *image = &config->cmdline;
+    const struct family *family = family_find(config->family);
     struct expansion expansion;
-    struct line line = {0};
+    struct json_strings expanded = {0};
+    if (family == NULL)
+        return error_set(error, ERROR_UNSUPPORTED, "there is no family \"%.32s\"", config->family);
+    if (check_arguments(family, extra_arguments, error) < 0 ||
+        check_environment(family, image, environment, error) < 0)
+        return -1;
     expansion_init(&expansion, values, environment);
-    int result = build_line(&line, config, extra_arguments, &expansion, error);
+    struct family_line parts = {
+        .image = &expanded,
+        .image_options = count_runtime_options(image),
+        .tells_address = uses_variable(image, "${net."),
+        .extra = extra_arguments,
+        .environment = family->has_environment ? environment : NULL,
+        .values = values,
+        .has_initrd = config->boot.initrd[0] != '\0',
+        .has_kernel = config->boot.kernel[0] != '\0',
+    };
+    int result = expand_all(&expansion, image, &expanded, error);
     if (result == 0)
-        *ret_line = buffer_take(&line.text);
-    buffer_finish(&line.text);
+        result = compose(family, &parts, ret_line, error);
+    json_strings_release(&expanded);
     return result;
 }

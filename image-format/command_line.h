@@ -1,18 +1,14 @@
 /* An image's argv and a service's additions as the one kernel command line a guest boots with.
  *
- * Owns the closed set of variables that image metadata may use, and the quoting: an argument with
- * a space, a quote or a backslash stands in double quotes, with a backslash before each quote and
- * backslash inside (what examples/runtime reads). Pure functions. */
+ * Owns the closed set of variables that image metadata may use. What the line looks like is the
+ * family's: family.h. Pure functions. */
 #pragma once
 
 #include "image-format/image_config.h"
 
-/* Bytes of a whole command line. Guests are known to receive 1,000; some machines append entries
- * of their own behind ours (about 35 bytes a device). */
+/* Bytes of a whole command line, whatever the family. Guests are known to receive 1,000; some
+ * machines append entries of their own behind ours (about 35 bytes a device). */
 #define COMMAND_LINE_MAX 900
-/* What a guest of family shoal reads, less the entries that machines append. */
-#define COMMAND_LINE_ARGUMENTS_MAX   56
-#define COMMAND_LINE_ENVIRONMENT_MAX 32
 
 /* What the variables stand for. A NULL string or zero number is a value that does not exist here:
  * an image that asks for it is refused. */
@@ -30,15 +26,18 @@ struct command_line_values {
     const char *node;
 };
 
-/* The config's cmdline with ${variables} expanded, with --env=K=V for each entry of `environment`
- * behind its leading runtime options (--ip= and so on), then `extra_arguments` as they are, with
- * "--" in front where the runtime would take the first for its own. Either may be NULL. An unknown
- * variable, a control character, broken UTF-8 (ERROR_INVALID) and a line over COMMAND_LINE_MAX
- * (ERROR_TOO_LARGE) are refused. The caller frees the line. */
+/* The line for the config's family: its cmdline with ${variables} expanded, `environment` and
+ * `extra_arguments` (either may be NULL) where the family has them. Where the cmdline uses no
+ * ${net.} variable the family's own form of the address stands in front. Refused: an unknown
+ * variable, a control character, broken UTF-8, a word that the guest would take apart, args or env
+ * that would not reach it (ERROR_INVALID); more bytes, words or entries than it survives
+ * (ERROR_TOO_LARGE). The caller frees the line. */
 int command_line_expand(const struct image_config *config,
                         const struct json_strings *extra_arguments,
                         const struct json_map *environment,
                         const struct command_line_values *values, char **ret_line,
                         struct error *error);
-/* Refuses unknown variables in one string without needing their values. */
+/* Refuses control characters and what is not UTF-8. */
+int command_line_check_characters(const char *argument, struct error *error);
+/* The same, and unknown variables, in one string without needing their values. */
 int command_line_check(const char *argument, struct error *error);

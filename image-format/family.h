@@ -36,8 +36,8 @@ extern const char *const boot_machine_names[]; /* ends with NULL */
 
 /* What a machine must have, or must not, for a family. */
 enum boot_flag {
-    BOOT_ACPI = 1 << 0,          /* ACPI tables: the guest powers off or finds its devices by them */
-    BOOT_ONE_IOAPIC = 1 << 1,    /* microvm: no second IOAPIC */
+    BOOT_ACPI = 1 << 0,       /* ACPI tables: the guest powers off or finds its devices by them */
+    BOOT_ONE_IOAPIC = 1 << 1, /* microvm: no second IOAPIC */
     BOOT_MODERN_VIRTIO = 1 << 2, /* virtio-mmio version 2 only */
     BOOT_LEAN = 1 << 3,          /* microvm: no PIT, PIC, RTC */
 };
@@ -49,7 +49,7 @@ struct family_boot {
     enum boot_machine machine;
     unsigned flags; /* enum boot_flag */
 };
-#define FAMILY_BOOTS_MAX 6
+#define FAMILY_BOOTS_MAX 8
 
 /* How an instance learns its address. */
 enum family_address {
@@ -57,18 +57,19 @@ enum family_address {
     FAMILY_ADDRESS_DHCP, /* by DHCP only */
 };
 
+/* How a guest can be asked to end: what it listens to. */
 enum family_stop {
-    FAMILY_STOP_KILL,    /* listens to nothing */
-    FAMILY_STOP_CONSOLE, /* the byte 0x04 on the serial port */
-    FAMILY_STOP_ACPI,    /* the power button */
+    FAMILY_STOP_KILL = 0,         /* to nothing */
+    FAMILY_STOP_CONSOLE = 1 << 0, /* the byte 0x04 on the serial port */
+    FAMILY_STOP_ACPI = 1 << 1,    /* the power button */
 };
 
 struct family_line;
 struct line;
 
 struct family {
-    const char *name;  /* "solo5" */
-    const char *title; /* "Solo5 and MirageOS (virtio)": for people */
+    const char *name;                           /* "solo5" */
+    const char *title;                          /* "Solo5 and MirageOS (virtio)": for people */
     struct family_boot boots[FAMILY_BOOTS_MAX]; /* the first of an architecture is its default */
     enum family_address address;
     bool has_arguments;   /* a service's `args` reach it */
@@ -76,8 +77,9 @@ struct family {
     size_t line_max;      /* bytes of a command line that it survives, 0: it gets none */
     size_t arguments_max; /* of the line */
     size_t environment_max;
-    uint64_t memory_min; /* bytes that it was seen to boot with */
-    enum family_stop stop;
+    uint64_t memory_min;   /* bytes that it was seen to boot with */
+    enum family_stop stop; /* how it is asked when its image does not say */
+    unsigned stops;        /* all that it may listen to: enum family_stop */
     /* What the guest's console says when it has ended but stays up; NULL: its machine powers off,
      * resets or panics, which the hypervisor sees. */
     const char *halted;

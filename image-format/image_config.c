@@ -6,17 +6,19 @@
 #include <string.h>
 
 #include "image-format/command_line.h"
+#include "image-format/family.h"
+#include "lib/cleanup.h"
 #include "lib/text.h"
 
 static const char *const stop_method_names[] = {"kill", "console", "acpi", "http", NULL};
 
 static const struct json_field boot_fields[] = {
     JSON_FIELD(struct image_boot, protocol, "protocol", JSON_STRING, .flags = JSON_REQUIRED),
-    JSON_FIELD(struct image_boot, kernel, "kernel", JSON_STRING, .flags = JSON_REQUIRED,
+    JSON_FIELD(struct image_boot, kernel, "kernel", JSON_STRING, .flags = JSON_OMIT_EMPTY,
                .check = api_check_digest),
     JSON_FIELD(struct image_boot, initrd, "initrd", JSON_STRING, .flags = JSON_OMIT_EMPTY,
                .check = api_check_digest),
-    JSON_FIELD(struct image_boot, disks, "disks", JSON_STRINGS, .max = 16,
+    JSON_FIELD(struct image_boot, disks, "disks", JSON_STRINGS, .max = IMAGE_DISKS_MAX,
                .check = api_check_digest),
     JSON_FIELD(struct image_boot, machine, "machine", JSON_STRING, .flags = JSON_REQUIRED),
     JSON_FIELD_END,
@@ -65,7 +67,8 @@ static const struct json_field config_fields[] = {
                     .max = IMAGE_PORTS_MAX),
     JSON_FIELD(struct image_config, health, "health", JSON_OBJECT, .record = &api_health_record,
                .present_offset = offsetof(struct image_config, has_health)),
-    JSON_FIELD(struct image_config, stop, "stop", JSON_OBJECT, .record = &image_stop_record),
+    JSON_FIELD(struct image_config, stop, "stop", JSON_OBJECT, .record = &image_stop_record,
+               .present_offset = offsetof(struct image_config, has_stop)),
     JSON_FIELD_END,
 };
 const struct json_record image_config_record = {sizeof(struct image_config), config_fields};
@@ -94,39 +97,63 @@ static int check_platform(const struct image_config *config, struct error *error
     if (strcmp(config->os, IMAGE_OS) != 0)
         return refuse(error, ERROR_INVALID, "/os", "os \"%s\" is not allowed: allowed is %s",
                       config->os, IMAGE_OS);
-    if (strcmp(config->architecture, "arm64") == 0)
-        return refuse(error, ERROR_UNSUPPORTED, "/architecture",
-                      "architecture \"arm64\" is not supported yet: supported is amd64");
-    if (strcmp(config->architecture, "amd64") != 0)
+    if (strcmp(config->architecture, "amd64") != 0 && strcmp(config->architecture, "arm64") != 0)
         return refuse(error, ERROR_INVALID, "/architecture",
                       "architecture \"%s\" is not allowed: allowed are amd64 and arm64",
                       config->architecture);
     if (!text_is_name(config->family))
         return refuse(error, ERROR_INVALID, "/family", "family \"%s\" is not a name",
                       config->family);
-    if (strcmp(config->family, "shoal") != 0)
-        return refuse(error, ERROR_UNSUPPORTED, "/family",
-                      "family \"%s\" is not supported yet: supported is shoal", config->family);
     return 0;
 }
 
-static int check_boot(const struct image_boot *boot, struct error *error)
+static int check_disks(const struct image_boot *boot, bool needs_one, struct error *error)
 {
-    if (strcmp(boot->protocol, "pvh") != 0)
-        return refuse(error, ERROR_UNSUPPORTED, "/boot/protocol",
-                      "boot protocol \"%s\" is not supported yet: family shoal boots by pvh",
-                      boot->protocol);
-    if (strcmp(boot->machine, "microvm") != 0)
-        return refuse(error, ERROR_UNSUPPORTED, "/boot/machine",
-                      "machine \"%s\" is not supported yet: family shoal runs on microvm",
-                      boot->machine);
-    if (!digest_is_valid(boot->kernel))
-        return refuse(error, ERROR_INVALID, "/boot/kernel", "\"%s\" is not a digest", boot->kernel);
-    if (boot->initrd[0] != '\0')
-        return refuse(error, ERROR_UNSUPPORTED, "/boot/initrd", "an initrd is not supported yet");
-    if (boot->disks.count > 0)
-        return refuse(error, ERROR_UNSUPPORTED, "/boot/disks", "disks are not supported yet");
+    if (boot->disks.count > IMAGE_DISKS_MAX)
+        return refuse(error, ERROR_INVALID, "/boot/disks", "%zu disks, at most %d",
+                      boot->disks.count, IMAGE_DISKS_MAX);
+    if (needs_one && boot->disks.count == 0)
+        return refuse(error, ERROR_INVALID, "/boot/disks",
+                      "there is no disk to boot: protocol disk boots the first one");
+    for (size_t i = 0; i < boot->disks.count; i++) {
+        if (!digest_is_valid(boot->disks.items[i]))
+            return refuse(error, ERROR_INVALID, "/boot/disks", "\"%.100s\" is not a digest",
+                          boot->disks.items[i]);
+    }
     return 0;
+}
+
+static int check_files(const struct image_boot *boot, bool is_disk, struct error *error)
+{
+    if (is_disk && (boot->kernel[0] != '\0' || boot->initrd[0] != '\0'))
+        return refuse(error, ERROR_INVALID, "/boot",
+                      "protocol disk boots a disk: no kernel, no initrd");
+    if (!is_disk && boot->kernel[0] == '\0')
+        return refuse(error, ERROR_INVALID, "/boot/kernel", "\"kernel\" is missing");
+    if (!is_disk && !digest_is_valid(boot->kernel))
+        return refuse(error, ERROR_INVALID, "/boot/kernel", "\"%s\" is not a digest", boot->kernel);
+    if (boot->initrd[0] != '\0' && !digest_is_valid(boot->initrd))
+        return refuse(error, ERROR_INVALID, "/boot/initrd", "\"%s\" is not a digest", boot->initrd);
+    return check_disks(boot, is_disk, error);
+}
+
+static int check_boot(const struct image_config *config, struct error *error)
+{
+    const struct image_boot *boot = &config->boot;
+    const struct family *family = family_find(config->family);
+    if (family == NULL) {
+        AUTO_FREE char *names = family_list_names();
+        return refuse(error, ERROR_UNSUPPORTED, "/family",
+                      "there is no family \"%s\": there are %s", config->family, names);
+    }
+    const struct family_boot *row =
+        family_find_boot(family, config->architecture, boot->protocol, boot->machine, error);
+    if (row == NULL) {
+        if (error != NULL)
+            snprintf(error->pointer, sizeof error->pointer, "/boot");
+        return -1;
+    }
+    return check_files(boot, row->protocol == BOOT_DISK, error);
 }
 
 static int check_resources(const struct image_config *config, struct error *error)
@@ -181,9 +208,26 @@ static int check_arguments(const struct json_strings *arguments, struct error *e
     return 0;
 }
 
+static int check_stop(const struct image_config *config, struct error *error)
+{
+    const struct family *family = family_find(config->family);
+    enum image_stop_method method = image_config_stop_method(config);
+    bool heard = method == IMAGE_STOP_KILL ||
+                 (method == IMAGE_STOP_CONSOLE && (family->stops & FAMILY_STOP_CONSOLE) != 0) ||
+                 (method == IMAGE_STOP_ACPI && (family->stops & FAMILY_STOP_ACPI) != 0);
+    if (heard)
+        return 0;
+    if (method == IMAGE_STOP_HTTP)
+        return refuse(error, ERROR_UNSUPPORTED, "/stop/method",
+                      "stop method \"http\" is not supported yet");
+    return refuse(error, ERROR_INVALID, "/stop/method",
+                  "a guest of family %s does not listen to stop method \"%s\": leave it out",
+                  family->name, stop_method_names[method]);
+}
+
 int image_config_check(const struct image_config *config, struct error *error)
 {
-    if (check_platform(config, error) < 0 || check_boot(&config->boot, error) < 0 ||
+    if (check_platform(config, error) < 0 || check_boot(config, error) < 0 ||
         check_resources(config, error) < 0 || check_arguments(&config->cmdline, error) < 0 ||
         api_ports_validate(config->ports, config->port_count, "/ports", error) < 0)
         return -1;
@@ -193,11 +237,23 @@ int image_config_check(const struct image_config *config, struct error *error)
          check_probe(config, config->health.has_liveness, &config->health.liveness,
                      "/health/liveness", error) < 0))
         return -1;
-    if (config->stop.method == IMAGE_STOP_ACPI || config->stop.method == IMAGE_STOP_HTTP)
-        return refuse(error, ERROR_UNSUPPORTED, "/stop/method",
-                      "stop method \"%s\" is not supported yet: supported are console and kill",
-                      stop_method_names[config->stop.method]);
-    return 0;
+    return check_stop(config, error);
+}
+
+enum image_stop_method image_config_stop_method(const struct image_config *config)
+{
+    const struct family *family = family_find(config->family);
+    if (config->has_stop)
+        return config->stop.method;
+    switch (family != NULL ? family->stop : FAMILY_STOP_KILL) {
+    case FAMILY_STOP_CONSOLE:
+        return IMAGE_STOP_CONSOLE;
+    case FAMILY_STOP_ACPI:
+        return IMAGE_STOP_ACPI;
+    case FAMILY_STOP_KILL:
+        break;
+    }
+    return IMAGE_STOP_KILL;
 }
 
 void image_health_set_defaults(struct api_health *ret_health)

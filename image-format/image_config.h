@@ -21,21 +21,24 @@
 #define IMAGE_VCPUS_MAX      64
 #define IMAGE_ARGUMENTS_MAX  64 /* strings in `cmdline` */
 #define IMAGE_PORTS_MAX      16
+#define IMAGE_DISKS_MAX      8
 
 /* How a guest is asked to end; it is always killed when its grace time is over. */
 enum image_stop_method {
     IMAGE_STOP_KILL,    /* not asked */
     IMAGE_STOP_CONSOLE, /* the byte 0x04 on the serial port */
-    IMAGE_STOP_ACPI,    /* known, not supported yet */
+    IMAGE_STOP_ACPI,    /* the power button */
     IMAGE_STOP_HTTP,    /* known, not supported yet */
 };
 
 struct image_boot {
-    char protocol[16];            /* "pvh" */
-    char kernel[DIGEST_TEXT_MAX]; /* of the kernel layer's bytes */
+    /* Digests of the bytes that boot, in an image of another kind those of a part named by number
+     * (chain_content.h). */
+    char protocol[16];            /* boot_protocol_names */
+    char kernel[DIGEST_TEXT_MAX]; /* "" : the first disk boots */
     char initrd[DIGEST_TEXT_MAX]; /* "" : none */
-    struct json_strings disks;    /* digests */
-    char machine[16];             /* "microvm" */
+    struct json_strings disks;
+    char machine[16]; /* boot_machine_names */
 };
 
 struct image_memory {
@@ -56,7 +59,7 @@ struct image_config {
     uint32_t schema_version;
     char architecture[16]; /* "amd64" */
     char os[16];           /* IMAGE_OS */
-    char family[32];       /* "shoal" */
+    char family[32];       /* family.h */
     struct image_boot boot;
     struct image_memory memory;
     struct image_vcpus vcpus;
@@ -65,6 +68,7 @@ struct image_config {
     size_t port_count;
     bool has_health;
     struct api_health health;
+    bool has_stop;
     struct image_stop stop;
 };
 
@@ -72,12 +76,14 @@ extern const struct json_record image_config_record;
 extern const struct json_record image_stop_record;
 
 /* Decodes and checks everything; ERROR_INVALID for what makes no sense, ERROR_UNSUPPORTED for
- * families, protocols, machines and stop methods that are known but not built yet. */
+ * families, and ways to boot or stop, that are not in the table. */
 int image_config_parse(const char *bytes, size_t length, struct image_config *ret_config,
                        struct error *error);
 /* The same checks on a struct that was filled by other means. */
 int image_config_check(const struct image_config *config, struct error *error);
 void image_config_release(struct image_config *config);
+/* What the image says, else its family's way. */
+enum image_stop_method image_config_stop_method(const struct image_config *config);
 /* The probes' defaults, the same as a service's. */
 void image_health_set_defaults(struct api_health *ret_health);
 /* The config's port of that name, or NULL. */

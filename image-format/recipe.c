@@ -76,7 +76,8 @@ static const struct json_field recipe_fields[] = {
                     .max = IMAGE_PORTS_MAX),
     JSON_FIELD(struct recipe, health, "health", JSON_OBJECT, .record = &api_health_record,
                .present_offset = offsetof(struct recipe, has_health)),
-    JSON_FIELD(struct recipe, stop, "stop", JSON_OBJECT, .record = &image_stop_record),
+    JSON_FIELD(struct recipe, stop, "stop", JSON_OBJECT, .record = &image_stop_record,
+               .present_offset = offsetof(struct recipe, has_stop)),
     JSON_FIELD_END,
 };
 static const struct json_record recipe_record = {sizeof(struct recipe), recipe_fields};
@@ -122,6 +123,7 @@ void recipe_config(const struct recipe *recipe, const char *architecture, const 
         .port_count = recipe->port_count,
         .has_health = recipe->has_health,
         .health = recipe->health,
+        .has_stop = recipe->has_stop,
         .stop = recipe->stop,
     };
     snprintf(config.architecture, sizeof config.architecture, "%s", architecture);

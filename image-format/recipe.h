@@ -40,6 +40,7 @@ struct recipe {
     size_t port_count;
     bool has_health;
     struct api_health health;
+    bool has_stop;
     struct image_stop stop;
     char *path;   /* of the file, as given (or <folder>/Unikernel.yaml) */
     char *folder; /* of the file, canonical */

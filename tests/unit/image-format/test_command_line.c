@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "image-format/command_line.h"
+#include "image-format/family.h"
 #include "lib/cleanup.h"
 
 static const struct command_line_values values = {
@@ -32,7 +33,9 @@ struct world {
 
 static int set_up(void **state)
 {
-    *state = calloc(1, sizeof(struct world));
+    struct world *world = calloc(1, sizeof *world);
+    strcpy(world->config.family, "shoal");
+    *state = world;
     return 0;
 }
 
@@ -99,12 +102,15 @@ static void environment_and_arguments_follow(void **state)
 static void quoting_keeps_arguments_whole(void **state)
 {
     struct world *world = *state;
+    json_strings_add(&world->config.cmdline, "--ip=1.2.3.4/8");
     json_strings_add(&world->extra, "");
     json_strings_add(&world->extra, "plain");
     json_strings_add(&world->extra, "say \"hi\"");
     json_strings_add(&world->extra, "back\\slash");
     json_strings_add(&world->extra, "it's $5,ümlaut");
-    assert_line(world, "\"\" plain \"say \\\"hi\\\"\" \"back\\\\slash\" \"it's $5,\xc3\xbcmlaut\"");
+    assert_line(
+        world,
+        "--ip=1.2.3.4/8 \"\" plain \"say \\\"hi\\\"\" \"back\\\\slash\" \"it's $5,\xc3\xbcmlaut\"");
 }
 
 static void a_services_argument_is_never_taken_for_the_runtimes(void **state)
@@ -179,18 +185,22 @@ static void environment_names_are_checked(void **state)
 static void what_would_not_reach_the_guest_is_refused(void **state)
 {
     struct world *world = *state;
+    static const char option[] = "--ip=1.2.3.4/8";
     char text[COMMAND_LINE_MAX + 2];
     memset(text, 'x', sizeof text);
+    memcpy(text, option, sizeof option - 1);
+    text[sizeof option - 1] = ' ';
     text[COMMAND_LINE_MAX] = '\0';
-    json_strings_add(&world->extra, text);
+    json_strings_add(&world->config.cmdline, option);
+    json_strings_add(&world->extra, text + sizeof option);
     assert_line(world, text);
     json_strings_release(&world->extra);
     text[COMMAND_LINE_MAX] = 'x';
     text[COMMAND_LINE_MAX + 1] = '\0';
-    json_strings_add(&world->extra, text);
-    assert_refused(world, ERROR_TOO_LARGE, "more than 900 bytes");
+    json_strings_add(&world->extra, text + sizeof option);
+    assert_refused(world, ERROR_TOO_LARGE, "longer than the 900 bytes");
     json_strings_release(&world->extra);
-    for (int i = 0; i <= COMMAND_LINE_ARGUMENTS_MAX; i++)
+    for (size_t i = 0; i <= family_find("shoal")->arguments_max; i++)
         json_strings_add(&world->extra, "a");
     assert_refused(world, ERROR_TOO_LARGE, "more than 56 arguments");
 }

@@ -59,14 +59,15 @@ static void writing_and_reading_again_gives_the_same(void **state)
     image_config_release(&again);
 }
 
-static void stop_is_kill_when_left_out(void **state)
+static void stop_is_the_familys_when_left_out(void **state)
 {
     (void)state;
     AUTO_FREE char *text = xstrdup(good);
     memcpy(strstr(text, "\"stop\""), "\"sxop\"", 6);
     struct image_config config;
     assert_int_equal(image_config_parse(text, strlen(text), &config, NULL), 0);
-    assert_int_equal(config.stop.method, IMAGE_STOP_KILL);
+    assert_false(config.has_stop);
+    assert_int_equal(image_config_stop_method(&config), IMAGE_STOP_CONSOLE);
     image_config_release(&config);
 }
 
@@ -114,19 +115,61 @@ static void what_makes_no_sense_is_invalid(void **state)
     assert_refused("{\"schemaVersion\"", "[{\"schemaVersion\"", ERROR_INVALID, "");
 }
 
-static void what_is_known_but_not_built_is_unsupported(void **state)
+static void what_the_table_does_not_have_is_unsupported(void **state)
 {
     (void)state;
     assert_refused("\"schemaVersion\": 1", "\"schemaVersion\": 2", ERROR_UNSUPPORTED,
                    "not supported yet");
-    assert_refused("\"amd64\"", "\"arm64\"", ERROR_UNSUPPORTED, "not supported yet");
-    assert_refused("\"shoal\"", "\"linux\"", ERROR_UNSUPPORTED, "not supported yet");
-    assert_refused("\"pvh\"", "\"multiboot\"", ERROR_UNSUPPORTED, "not supported yet");
-    assert_refused("\"microvm\"", "\"pc\"", ERROR_UNSUPPORTED, "not supported yet");
-    assert_refused("\"initrd\": null", "\"initrd\": \"" KERNEL "\"", ERROR_UNSUPPORTED, "initrd");
-    assert_refused("\"disks\": []", "\"disks\": [\"" KERNEL "\"]", ERROR_UNSUPPORTED, "disks");
-    assert_refused("\"console\"", "\"acpi\"", ERROR_UNSUPPORTED, "not supported yet");
+    assert_refused("\"amd64\"", "\"arm64\"", ERROR_UNSUPPORTED,
+                   "family shoal does not boot arm64 by pvh on microvm: it boots amd64 by pvh on "
+                   "microvm, arm64 by elf on virt");
+    assert_refused("\"shoal\"", "\"linux\"", ERROR_UNSUPPORTED, "does not boot amd64 by pvh");
+    assert_refused("\"shoal\"", "\"plan9\"", ERROR_UNSUPPORTED,
+                   "there is no family \"plan9\": there are shoal, linux, ");
+    assert_refused("\"pvh\"", "\"multiboot\"", ERROR_UNSUPPORTED, "does not boot");
+    assert_refused("\"microvm\"", "\"pc\"", ERROR_UNSUPPORTED, "does not boot");
+    assert_refused("\"console\"", "\"acpi\"", ERROR_INVALID, "does not listen to");
     assert_refused("\"console\"", "\"http\"", ERROR_UNSUPPORTED, "not supported yet");
+}
+
+static const char disk_config[] =
+    "{\"schemaVersion\": 1, \"architecture\": \"amd64\", \"os\": \"unikernel\","
+    " \"family\": \"nanos\", \"boot\": {\"protocol\": \"disk\", \"disks\": [\"" KERNEL "\"],"
+    " \"machine\": \"pc\"}, \"memory\": {\"min\": 67108864, \"default\": 67108864},"
+    " \"vcpus\": {\"default\": 1, \"max\": 1}}";
+
+static void a_guest_may_boot_its_disk(void **state)
+{
+    (void)state;
+    struct image_config config;
+    struct error error = ERROR_INIT;
+    if (image_config_parse(disk_config, strlen(disk_config), &config, &error) < 0)
+        fail_msg("%s", error.message);
+    assert_string_equal(config.boot.kernel, "");
+    assert_int_equal(config.boot.disks.count, 1);
+    assert_int_equal(image_config_stop_method(&config), IMAGE_STOP_ACPI);
+    image_config_release(&config);
+    AUTO_FREE char *text = xstrdup(disk_config);
+    memcpy(strstr(text, "\"disks\""), "\"other\"", 7);
+    assert_int_equal(image_config_parse(text, strlen(text), &config, &error), -1);
+    assert_non_null(strstr(error.message, "no disk to boot"));
+}
+
+static void initrd_and_disks_are_read(void **state)
+{
+    (void)state;
+    struct image_config config;
+    const char *at = strstr(good, "\"initrd\": null, \"disks\": []");
+    assert_non_null(at);
+    AUTO_FREE char *text =
+        xasprintf("%.*s\"initrd\": \"%s\", \"disks\": [\"%s\", \"%s\"]%s", (int)(at - good), good,
+                  KERNEL, KERNEL, KERNEL, at + strlen("\"initrd\": null, \"disks\": []"));
+    assert_int_equal(image_config_parse(text, strlen(text), &config, NULL), 0);
+    assert_string_equal(config.boot.initrd, KERNEL);
+    assert_int_equal(config.boot.disks.count, 2);
+    image_config_release(&config);
+    assert_refused("\"initrd\": null", "\"initrd\": \"/etc/shadow\"", ERROR_INVALID, "sha256:");
+    assert_refused("\"disks\": []", "\"disks\": [\"../x\"]", ERROR_INVALID, "sha256:");
 }
 
 static void a_huge_config_is_refused_before_it_is_read(void **state)
@@ -146,9 +189,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_config_is_read_whole),
         cmocka_unit_test(writing_and_reading_again_gives_the_same),
-        cmocka_unit_test(stop_is_kill_when_left_out),
+        cmocka_unit_test(stop_is_the_familys_when_left_out),
         cmocka_unit_test(what_makes_no_sense_is_invalid),
-        cmocka_unit_test(what_is_known_but_not_built_is_unsupported),
+        cmocka_unit_test(what_the_table_does_not_have_is_unsupported),
+        cmocka_unit_test(a_guest_may_boot_its_disk),
+        cmocka_unit_test(initrd_and_disks_are_read),
         cmocka_unit_test(a_huge_config_is_refused_before_it_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

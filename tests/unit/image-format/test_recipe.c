@@ -95,14 +95,12 @@ static void mistakes_are_refused_with_line_and_column(void **state)
 
 static void what_is_not_built_yet_is_said_to_be(void **state)
 {
-    assert_refused(*state, "family: linux\narchitectures: {amd64: {kernel: a}}\n",
-                   ERROR_UNSUPPORTED, ":1:9: family \"linux\" is not supported yet");
     assert_refused(*state, "family: shoal\narchitectures:\n  arm64: {kernel: a}\n",
                    ERROR_UNSUPPORTED, ":3:10: \"arm64\" is not supported yet");
     assert_refused(*state, "family: shoal\narchitectures: {amd64: {build: make, kernel: a}}\n",
                    ERROR_UNSUPPORTED, ":2:32: \"build\" is not supported yet");
-    assert_refused(*state, HEAD "stop: {method: acpi}\n", ERROR_UNSUPPORTED,
-                   ":3:16: stop method \"acpi\" is not supported yet");
+    assert_refused(*state, HEAD "stop: {method: acpi}\n", ERROR_INVALID,
+                   ":3:16: a guest of family shoal does not listen to stop method \"acpi\"");
 }
 
 static void a_kernels_path_may_not_leave_the_folder(void **state)
