@@ -161,7 +161,7 @@ demo: ## install what is missing, build, and run the whole story
 	@BUILD=$(BUILD) examples/demo.sh
 
 FORMATTED = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-SCRIPTS = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run tests/run tests/fuzz/run
+SCRIPTS = $(shell git ls-files -co --exclude-standard '*.sh' '*.make') .ci/run tests/run tests/fuzz/run
 lint: ## formatting, layers, static analysis, clang's warnings
 	$(call say,LINT,'formatting')
 	$(Q)clang-format --dry-run -Werror $(FORMATTED)
