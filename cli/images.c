@@ -1,10 +1,11 @@
-/* build, image list, pull, rm, verify. */
+/* image list, rm, verify. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/format.h"
+#include "cli/images.h"
 #include "cli/keys.h"
 #include "cli/lists.h"
 #include "cli/registry.h"
@@ -14,8 +15,7 @@
 #include "lib/file.h"
 #include "lib/xalloc.h"
 
-/* The name under which the local store knows an image: host, repository and tag. */
-static int local_name(struct cli *cli, const char *text, char ret_name[IMAGE_TEXT_MAX],
+int images_local_name(struct cli *cli, const char *text, char ret_name[IMAGE_TEXT_MAX],
                       struct error *error)
 {
     struct image_reference reference;
@@ -27,46 +27,6 @@ static int local_name(struct cli *cli, const char *text, char ret_name[IMAGE_TEX
     reference.digest[0] = '\0';
     image_reference_format(&reference, ret_name);
     return 0;
-}
-
-static void print_image(struct cli *cli, const char *name, const struct packed_image *image,
-                        const char *result)
-{
-    const char *digest = packed_image_top(image)->digest;
-    if (!cli_wants_document(cli)) {
-        printf("%s: %s\n%s\n", name, result, digest);
-        return;
-    }
-    struct json_object *document = json_object_new_object();
-    struct json_object *architectures = json_object_new_array();
-    for (size_t i = 0; i < image->manifest_count; i++)
-        json_object_array_add(architectures,
-                              json_object_new_string(image->manifests[i].architecture));
-    json_object_object_add(document, "name", json_object_new_string(name));
-    json_object_object_add(document, "digest", json_object_new_string(digest));
-    json_object_object_add(document, "architectures", architectures);
-    json_object_object_add(document, "result", json_object_new_string(result));
-    cli_print_document(cli, document);
-}
-
-int build_run(struct cli *cli, struct error *error)
-{
-    char name[IMAGE_TEXT_MAX];
-    AUTO_FREE char *folder = image_store_path();
-    struct recipe recipe;
-    struct packed_image image;
-    if (local_name(cli, invocation_text(cli->invocation, "tag"), name, error) < 0 ||
-        recipe_load(cli_argument(cli, 0), &recipe, error) < 0)
-        return -1;
-    int result = pack_image(&recipe, &image, error);
-    recipe_release(&recipe);
-    if (result < 0)
-        return -1;
-    result = layout_add(folder, name, &image, error);
-    if (result == 0)
-        print_image(cli, name, &image, "built");
-    packed_image_release(&image);
-    return result;
 }
 
 static void list_local(struct cli *cli, const struct layout_entry *entries, size_t count)
@@ -217,7 +177,8 @@ int image_remove_run(struct cli *cli, struct error *error)
         image_reference_format(&registry.image, name);
     } else {
         AUTO_FREE char *folder = image_store_path();
-        if (local_name(cli, typed, name, error) < 0 || layout_remove(folder, name, error) < 0)
+        if (images_local_name(cli, typed, name, error) < 0 ||
+            layout_remove(folder, name, error) < 0)
             return -1;
     }
     if (!cli_wants_document(cli)) {

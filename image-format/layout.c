@@ -54,13 +54,9 @@ static int add_blobs(const char *folder, const struct packed_image *image, struc
 {
     for (size_t i = 0; i < image->blob_count; i++) {
         const struct packed_blob *blob = &image->blobs[i];
-        AUTO_FREE char *read = NULL;
-        size_t length = blob->size;
-        if (blob->bytes == NULL &&
-            file_read(blob->path, PACK_KERNEL_MAX, &read, &length, error) < 0)
-            return -1;
-        if (layout_write_blob(folder, blob->digest, read != NULL ? read : blob->bytes, length,
-                              error) < 0)
+        if ((blob->bytes != NULL
+                 ? layout_write_blob(folder, blob->digest, blob->bytes, blob->size, error)
+                 : layout_copy_blob(folder, blob, error)) < 0)
             return -1;
     }
     for (size_t i = 0; i < image->manifest_count; i++) {

@@ -80,8 +80,9 @@ char *layout_blob_path(const char *folder, const char *digest)
     return xasprintf("%s/blobs/sha256/%s", folder, digest_hex(digest));
 }
 
-static bool is_whole(const char *path, const char *digest)
+bool layout_has_blob(const char *folder, const char *digest)
 {
+    AUTO_FREE char *path = layout_blob_path(folder, digest);
     char found[DIGEST_TEXT_MAX];
     AUTO_CLOSE int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     return descriptor >= 0 && digest_of_descriptor(descriptor, found, NULL, NULL) == 0 &&
@@ -97,7 +98,7 @@ int layout_write_blob(const char *folder, const char *digest, const void *bytes,
     if (strcmp(found, digest) != 0)
         return error_set(error, ERROR_SIGNATURE, "a blob was altered: expected %s, got %s", digest,
                          found);
-    if (is_whole(path, digest))
+    if (layout_has_blob(folder, digest))
         return 0;
     return file_write(path, bytes, length, 0644, error);
 }
@@ -213,10 +214,12 @@ static bool is_reached(const struct reach *reach, const char *hex)
     return false;
 }
 
-/* Other tools keep files of their own beside the blobs while they write. */
+/* A blob, or what a writer of ours that was killed left of one: ".XXXXXX" behind its name. Nobody
+ * else of ours writes now, and other tools call their own files something else. */
 static bool is_blob_name(const char *name)
 {
-    return strlen(name) == 64 && strspn(name, "0123456789abcdef") == 64;
+    return strspn(name, "0123456789abcdef") == 64 &&
+           (name[64] == '\0' || (name[64] == '.' && strlen(name) == 71));
 }
 
 static void remove_unreached(const struct reach *reach)

@@ -16,6 +16,11 @@ char *layout_blob_path(const char *folder, const char *digest);
 /* Does nothing when the blob is there already, whole. */
 int layout_write_blob(const char *folder, const char *digest, const void *bytes, size_t length,
                       struct error *error);
+/* The same for a blob that is a file: shares its blocks where the disk can, else copies it, holes
+ * left out, and hashes what it got. ERROR_CONFLICT when that is not what was promised. */
+int layout_copy_blob(const char *folder, const struct packed_blob *blob, struct error *error);
+/* Whether the blob is there with its right bytes. */
+bool layout_has_blob(const char *folder, const char *digest);
 /* The bytes, checked against the digest. */
 int layout_read_blob(const char *folder, const char *digest, size_t limit, char **ret_bytes,
                      size_t *ret_length, struct error *error);

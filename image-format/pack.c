@@ -1,33 +1,40 @@
 #include "image-format/pack.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "image-format/kernel.h"
+#include "image-format/pack_file.h"
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
 
-/* Takes the bytes. A digest that is there already is kept once. */
-static const struct packed_blob *add_blob(struct packed_image *image, const char *media_type,
-                                          char *bytes, size_t length)
+/* One architecture on its way into the image. */
+struct packing {
+    const struct recipe *recipe;
+    const struct pack_options *options;
+    size_t architecture;
+    struct packed_image *image;
+    struct recipe_parts parts;
+    struct oci_descriptor layers[RECIPE_DISKS_MAX + 3];
+    size_t layer_count;
+    struct error *error;
+};
+
+/* Takes the blob's members. A digest that is there already is kept once. */
+static void add_blob(struct packed_image *image, struct packed_blob *blob)
 {
-    struct packed_blob blob = {.size = length, .bytes = bytes};
-    digest_of_bytes(bytes, length, blob.digest);
-    snprintf(blob.media_type, sizeof blob.media_type, "%s", media_type);
     for (size_t i = 0; i < image->blob_count; i++) {
-        if (strcmp(image->blobs[i].digest, blob.digest) == 0) {
-            free(bytes);
-            return &image->blobs[i];
+        if (strcmp(image->blobs[i].digest, blob->digest) == 0) {
+            free(blob->bytes);
+            free(blob->path);
+            return;
         }
     }
     image->blobs = xreallocarray(image->blobs, image->blob_count + 1, sizeof *image->blobs);
-    image->blobs[image->blob_count] = blob;
-    return &image->blobs[image->blob_count++];
+    image->blobs[image->blob_count++] = *blob;
 }
 
-static struct oci_descriptor blob_descriptor(const struct packed_blob *blob)
+static struct oci_descriptor describe(const struct packed_blob *blob)
 {
     struct oci_descriptor descriptor = {.size = blob->size};
     snprintf(descriptor.media_type, sizeof descriptor.media_type, "%s", blob->media_type);
@@ -35,90 +42,143 @@ static struct oci_descriptor blob_descriptor(const struct packed_blob *blob)
     return descriptor;
 }
 
+/* Two disks with the same bytes are one layer. */
+static void add_layer(struct packing *packing, const struct oci_descriptor *descriptor)
+{
+    for (size_t i = 0; i < packing->layer_count; i++) {
+        if (strcmp(packing->layers[i].digest, descriptor->digest) == 0 &&
+            strcmp(packing->layers[i].media_type, descriptor->media_type) == 0)
+            return;
+    }
+    packing->layers[packing->layer_count++] = *descriptor;
+}
+
 static void fill_manifest(struct packed_manifest *manifest, const char *media_type,
                           const char *architecture, char *text)
 {
-    manifest->bytes = text;
-    manifest->length = strlen(text);
+    *manifest = (struct packed_manifest){.bytes = text, .length = strlen(text)};
     digest_of_bytes(text, manifest->length, manifest->digest);
     snprintf(manifest->media_type, sizeof manifest->media_type, "%s", media_type);
     snprintf(manifest->architecture, sizeof manifest->architecture, "%s", architecture);
 }
 
-static int read_whole(int descriptor, const char *name, char **ret_bytes, size_t *ret_length,
-                      struct error *error)
+/* A file that is not there is named with what would have made it. */
+static int refuse_file(const struct packing *packing, const char *pointer)
 {
-    struct stat status;
-    if (fstat(descriptor, &status) < 0)
-        return error_set_errno(error, errno, "%s", name);
-    if (status.st_size > (off_t)PACK_KERNEL_MAX)
-        return error_set(error, ERROR_TOO_LARGE, "%s: %lld bytes, at most %u", name,
-                         (long long)status.st_size, PACK_KERNEL_MAX);
-    size_t size = (size_t)status.st_size, length = 0;
-    AUTO_FREE char *bytes = xmalloc(size + 1);
-    while (length < size) {
-        ssize_t got = read(descriptor, bytes + length, size - length);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return error_set_errno(error, errno, "read %s", name);
-        if (got == 0)
-            return error_set(error, ERROR_CONFLICT, "%s changed while it was read", name);
-        length += (size_t)got;
+    const struct recipe_architecture *given =
+        &packing->recipe->architectures.items[packing->architecture];
+    struct error *error = packing->error;
+    if (error != NULL && error->code == ERROR_NOT_FOUND) {
+        struct error reason = *error;
+        error_set(error, ERROR_NOT_FOUND, "%.1500s: %s", reason.message,
+                  given->build != NULL ? "the build command does not make it"
+                                       : "make it first, or say with `build:` how it is made");
     }
-    bytes[length] = '\0';
-    *ret_bytes = TAKE_POINTER(bytes);
-    *ret_length = length;
+    return recipe_locate(packing->recipe, pointer, error);
+}
+
+static int check_kernel(const struct packing *packing, const char *path,
+                        const struct packed_blob *blob)
+{
+    AUTO_FREE char *name = xasprintf("%s/%s", packing->recipe->folder, path);
+    return kernel_check_pvh(name, blob->bytes, blob->size, packing->error);
+}
+
+/* Packs the file `path`, which stands under `key` of the architecture. */
+static int pack_part(struct packing *packing, enum pack_role role, const char *key,
+                     const char *path, char ret_digest[DIGEST_TEXT_MAX])
+{
+    char pointer[ERROR_POINTER_MAX];
+    struct packed_blob blob = {0};
+    snprintf(pointer, sizeof pointer, "/architectures/%s/%s",
+             recipe_architecture_names[packing->architecture], key);
+    if (pack_file(packing->recipe, packing->options, role, path, &blob, packing->error) < 0)
+        return refuse_file(packing, pointer);
+    if (role == PACK_KERNEL && check_kernel(packing, path, &blob) < 0) {
+        free(blob.bytes);
+        return refuse_file(packing, pointer);
+    }
+    struct oci_descriptor layer = describe(&blob);
+    add_layer(packing, &layer);
+    strcpy(ret_digest, blob.digest);
+    add_blob(packing->image, &blob);
     return 0;
 }
 
-static int read_kernel(const struct recipe *recipe, const char *path, char **ret_bytes,
-                       size_t *ret_length, struct error *error)
+static int pack_parts(struct packing *packing)
 {
-    AUTO_CLOSE int descriptor = -1;
-    AUTO_FREE char *bytes = NULL;
-    if (recipe_open(recipe, path, &descriptor, error) < 0)
-        return error_wrap(error, "%s: kernel", recipe->path);
-    AUTO_FREE char *name = xasprintf("%s/%s", recipe->folder, path);
-    if (read_whole(descriptor, name, &bytes, ret_length, error) < 0 ||
-        kernel_check_pvh(name, bytes, *ret_length, error) < 0)
+    const struct recipe_architecture *given =
+        &packing->recipe->architectures.items[packing->architecture];
+    struct recipe_parts *parts = &packing->parts;
+    char digest[DIGEST_TEXT_MAX], key[32];
+    if (given->kernel[0] != '\0' &&
+        pack_part(packing, PACK_KERNEL, "kernel", given->kernel, parts->kernel) < 0)
         return -1;
-    *ret_bytes = TAKE_POINTER(bytes);
+    if (given->initrd[0] != '\0' &&
+        pack_part(packing, PACK_INITRD, "initrd", given->initrd, parts->initrd) < 0)
+        return -1;
+    for (size_t i = 0; i < given->disks.count; i++) {
+        snprintf(key, sizeof key, "disks/%zu", i);
+        if (pack_part(packing, PACK_DISK, key, given->disks.items[i], digest) < 0)
+            return -1;
+        json_strings_add(&parts->disks, digest);
+    }
+    if (given->debug[0] != '\0')
+        return pack_part(packing, PACK_DEBUG, "debug", given->debug, digest);
     return 0;
 }
 
-static int pack_architecture(const struct recipe *recipe, const char *architecture,
-                             const struct recipe_kernel *parts, struct packed_image *image,
-                             struct error *error)
+static int pack_config(struct packing *packing, struct oci_descriptor *ret_descriptor)
 {
-    char *kernel_bytes = NULL;
-    size_t kernel_length = 0;
-    if (read_kernel(recipe, parts->kernel, &kernel_bytes, &kernel_length, error) < 0)
-        return -1;
-    struct oci_descriptor layer =
-        blob_descriptor(add_blob(image, SHOAL_KERNEL_TYPE, kernel_bytes, kernel_length));
-
     struct image_config config;
-    recipe_config(recipe, architecture, layer.digest, &config);
-    char *config_text = json_record_text(&image_config_record, &config);
+    if (recipe_config(packing->recipe, packing->architecture, &packing->parts, &config,
+                      packing->error) < 0)
+        return -1;
+    struct packed_blob blob = {.bytes = json_record_text(&image_config_record, &config),
+                               .media_type = SHOAL_CONFIG_TYPE};
     image_config_release(&config);
-    const struct packed_blob *config_blob =
-        add_blob(image, SHOAL_CONFIG_TYPE, config_text, strlen(config_text));
+    blob.size = strlen(blob.bytes);
+    digest_of_bytes(blob.bytes, blob.size, blob.digest);
+    *ret_descriptor = describe(&blob);
+    add_blob(packing->image, &blob);
+    return 0;
+}
 
+static int pack_manifest(struct packing *packing)
+{
+    struct packed_image *image = packing->image;
+    struct oci_descriptor config;
+    if (pack_parts(packing) < 0 || pack_config(packing, &config) < 0)
+        return -1;
     struct oci_manifest manifest = {
         .schema_version = 2,
         .media_type = OCI_MANIFEST_TYPE,
         .artifact_type = SHOAL_ARTIFACT_TYPE,
         .has_config = true,
-        .config = blob_descriptor(config_blob),
-        .layers = &layer,
-        .layer_count = 1,
+        .config = config,
+        .layers = packing->layers,
+        .layer_count = packing->layer_count,
     };
     image->manifests =
         xreallocarray(image->manifests, image->manifest_count + 1, sizeof *image->manifests);
-    fill_manifest(&image->manifests[image->manifest_count++], OCI_MANIFEST_TYPE, architecture,
+    fill_manifest(&image->manifests[image->manifest_count++], OCI_MANIFEST_TYPE,
+                  recipe_architecture_names[packing->architecture],
                   json_record_text(&oci_manifest_record, &manifest));
     return 0;
+}
+
+static int pack_architecture(const struct recipe *recipe, const struct pack_options *options,
+                             size_t architecture, struct packed_image *image, struct error *error)
+{
+    struct packing packing = {.recipe = recipe,
+                              .options = options,
+                              .architecture = architecture,
+                              .image = image,
+                              .parts = {.family = recipe->family},
+                              .error = error};
+    int result = pack_manifest(&packing);
+    json_strings_release(&packing.parts.disks);
+    return result;
 }
 
 void packed_image_add_index(struct packed_image *image)
@@ -146,15 +206,22 @@ void packed_image_add_index(struct packed_image *image)
     free(children);
 }
 
-int pack_image(const struct recipe *recipe, struct packed_image *ret_image, struct error *error)
+int pack_image(const struct recipe *recipe, const struct pack_options *options,
+               struct packed_image *ret_image, struct error *error)
 {
+    const char *only = options != NULL ? options->architecture : NULL;
     struct packed_image image = {0};
-    if (recipe->architectures.has_amd64 &&
-        pack_architecture(recipe, RECIPE_ARCH_AMD64, &recipe->architectures.amd64, &image, error) <
-            0) {
-        packed_image_release(&image);
-        return -1;
+    for (size_t i = 0; i < RECIPE_ARCHITECTURES; i++) {
+        if (!recipe->architectures.present[i] ||
+            (only != NULL && strcmp(only, recipe_architecture_names[i]) != 0))
+            continue;
+        if (pack_architecture(recipe, options, i, &image, error) < 0) {
+            packed_image_release(&image);
+            return -1;
+        }
     }
+    if (image.manifest_count == 0)
+        return error_set(error, ERROR_NOT_FOUND, "%s has no architecture %s", recipe->path, only);
     if (image.manifest_count > 1)
         packed_image_add_index(&image);
     *ret_image = image;

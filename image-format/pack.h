@@ -1,4 +1,4 @@
-/* A recipe and its kernels as an OCI image: blobs, a manifest for each architecture, and an index
+/* A recipe and its files as an OCI image: blobs, a manifest for each architecture, and an index
  * when there are several. The same inputs give the same digests.
  *
  * Also the form in which an image read back from a local layout is handed on (layout.h). Reads the
@@ -8,7 +8,10 @@
 #include "image-format/recipe.h"
 #include "lib/oci.h"
 
-#define PACK_KERNEL_MAX (256u << 20) /* bytes of a kernel */
+#define PACK_KERNEL_MAX (256u << 20)  /* bytes of a kernel */
+#define PACK_INITRD_MAX (4ull << 30)  /* of an initrd */
+#define PACK_DISK_MAX   (64ull << 30) /* of a disk */
+#define PACK_DEBUG_MAX  (4ull << 30)  /* of debug symbols */
 
 /* A config or a layer: its bytes in memory, or in the file `path`; one of the two is NULL. */
 struct packed_blob {
@@ -37,7 +40,19 @@ struct packed_image {
     struct packed_manifest index;
 };
 
-int pack_image(const struct recipe *recipe, struct packed_image *ret_image, struct error *error);
+/* How far the reading of the file `path` is; may be called often. */
+typedef void pack_progress(const char *path, uint64_t done, uint64_t total, void *data);
+
+struct pack_options {
+    const char *architecture; /* only this one; NULL: all that the recipe has */
+    pack_progress *progress;  /* NULL: nobody watches */
+    void *progress_data;
+};
+
+/* `options` NULL: everything, unwatched. Kernels are kept in memory; all other files stay where
+ * they are, and whoever stores them finds out when they have changed since (ERROR_CONFLICT). */
+int pack_image(const struct recipe *recipe, const struct pack_options *options,
+               struct packed_image *ret_image, struct error *error);
 /* The index over the image's manifests, in their order. */
 void packed_image_add_index(struct packed_image *image);
 /* What names the image as a whole: the index, or its only manifest. */

@@ -97,7 +97,7 @@ static inline struct packed_image packed_fixture(unsigned char code)
     struct error error = ERROR_INIT;
     write_file(folder, "hello.elf", &kernel, sizeof kernel);
     write_file(folder, RECIPE_FILE, GOOD_RECIPE, strlen(GOOD_RECIPE));
-    if (recipe_load(folder, &recipe, &error) < 0 || pack_image(&recipe, &image, &error) < 0)
+    if (recipe_load(folder, &recipe, &error) < 0 || pack_image(&recipe, NULL, &image, &error) < 0)
         fail_msg("%s", error.message);
     recipe_release(&recipe);
     remove_folder(folder);

@@ -2,6 +2,10 @@
 #include "tests/unit/image-format/fixture.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "image-format/layout_store.h"
 
 static int set_up(void **state)
 {
@@ -181,6 +185,79 @@ static void entries_of_other_tools_are_kept(void **state)
     free(entries);
 }
 
+/* A sparse file of the image's own: one letter in front, one behind `size` zeros. */
+static struct packed_blob *add_file(struct packed_image *image, const char *folder, off_t size)
+{
+    struct packed_blob blob = {.size = (uint64_t)size + 1, .media_type = SHOAL_DISK_TYPE};
+    blob.path = xasprintf("%s/disk", folder);
+    int descriptor = open(blob.path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(pwrite(descriptor, "a", 1, 0), 1);
+    assert_int_equal(pwrite(descriptor, "b", 1, size), 1);
+    assert_int_equal(lseek(descriptor, 0, SEEK_SET), 0);
+    assert_int_equal(digest_of_descriptor(descriptor, blob.digest, NULL, NULL), 0);
+    close(descriptor);
+    image->blobs = xreallocarray(image->blobs, image->blob_count + 1, sizeof *image->blobs);
+    image->blobs[image->blob_count++] = blob;
+    return &image->blobs[image->blob_count - 1];
+}
+
+static void a_large_file_is_copied_with_its_holes(void **state)
+{
+    enum { SIZE = 48 << 20 };
+    AUTO_FREE char *folder = xasprintf("%s/store", (char *)*state);
+    struct packed_image image = packed_fixture(1);
+    const struct packed_blob *disk = add_file(&image, *state, SIZE);
+    assert_int_equal(layout_create(folder, NULL), 0);
+    assert_int_equal(layout_copy_blob(folder, disk, NULL), 0);
+    AUTO_FREE char *path = layout_blob_path(folder, disk->digest);
+    struct stat status;
+    char found[DIGEST_TEXT_MAX];
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_size, SIZE + 1);
+    assert_true(status.st_blocks < (4 << 20) / 512);
+    AUTO_CLOSE int descriptor = open(path, O_RDONLY);
+    assert_int_equal(digest_of_descriptor(descriptor, found, NULL, NULL), 0);
+    assert_string_equal(found, disk->digest);
+    packed_image_release(&image);
+}
+
+static void a_file_that_changed_meanwhile_is_refused(void **state)
+{
+    static const char *const changes[] = {"same length", "longer", "a fifo", "gone"};
+    for (size_t i = 0; i < ARRAY_LENGTH(changes); i++) {
+        AUTO_FREE char *folder = xasprintf("%s/store", (char *)*state);
+        struct packed_image image = packed_fixture(1), found;
+        struct error error = ERROR_INIT;
+        const char *path = add_file(&image, *state, 4096)->path;
+        if (i < 2) {
+            AUTO_CLOSE int descriptor = open(path, O_WRONLY);
+            assert_int_equal(pwrite(descriptor, "x", 1, i == 0 ? 100 : 5000), 1);
+        } else {
+            assert_int_equal(unlink(path), 0);
+            assert_true(i == 3 || mkfifo(path, 0600) == 0);
+        }
+        assert_int_equal(layout_add(folder, "default/hello:1.0", &image, &error), -1);
+        assert_int_equal(error.code, i == 3 ? ERROR_NOT_FOUND : ERROR_CONFLICT);
+        assert_non_null(strstr(error.message, "/disk"));
+        assert_int_equal(layout_find(folder, "default/hello:1.0", &found, NULL), -1);
+        unlink(path);
+        packed_image_release(&image);
+    }
+}
+
+static void what_a_killed_writer_left_goes(void **state)
+{
+    AUTO_FREE char *left = xasprintf("%s/blobs/sha256/%064d.AbC123", (char *)*state, 7);
+    AUTO_FREE char *others = xasprintf("%s/blobs/sha256/oci-put-blob123", (char *)*state);
+    AUTO_FREE char *blobs = xasprintf("%s/blobs/sha256", (char *)*state);
+    assert_int_equal(file_make_directory(blobs, 0700, NULL), 0);
+    assert_int_equal(file_write(left, "x", 1, 0600, NULL), 0);
+    assert_int_equal(file_write(others, "x", 1, 0600, NULL), 0);
+    add(*state, "default/hello:1.0", 1, false);
+    assert_int_equal(access(left, F_OK), -1);
+    assert_int_equal(access(others, F_OK), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -192,6 +269,9 @@ int main(void)
         TEST(removing_keeps_what_others_use),
         TEST(altered_blobs_are_noticed_and_mended_by_adding_again),
         TEST(entries_of_other_tools_are_kept),
+        TEST(a_large_file_is_copied_with_its_holes),
+        TEST(a_file_that_changed_meanwhile_is_refused),
+        TEST(what_a_killed_writer_left_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

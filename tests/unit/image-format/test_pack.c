@@ -89,11 +89,11 @@ static void a_kernel_that_is_none_is_refused(void **state)
     struct error error = ERROR_INIT;
     write_file(folder, RECIPE_FILE, GOOD_RECIPE, strlen(GOOD_RECIPE));
     assert_int_equal(recipe_load(folder, &recipe, NULL), 0);
-    assert_int_equal(pack_image(&recipe, &image, &error), -1);
+    assert_int_equal(pack_image(&recipe, NULL, &image, &error), -1);
     assert_int_equal(error.code, ERROR_NOT_FOUND);
     assert_non_null(strstr(error.message, "hello.elf"));
     write_file(folder, "hello.elf", "#!/bin/sh\n", 10);
-    assert_int_equal(pack_image(&recipe, &image, &error), -1);
+    assert_int_equal(pack_image(&recipe, NULL, &image, &error), -1);
     assert_int_equal(error.code, ERROR_INVALID);
     assert_non_null(strstr(error.message, "hello.elf: expected an ELF64 kernel"));
     recipe_release(&recipe);
