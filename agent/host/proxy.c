@@ -46,7 +46,7 @@ struct port {
     bool http; /* of the process */
     bool leaving;
     int listener;
-    struct proxy_process process;
+    struct daemon_process process;
     const struct proxy_frontend *wanted; /* in proxy->model; NULL: adopted, nothing asked yet */
     uint64_t started_at;
     uint64_t again_at; /* when to settle it without being asked */
@@ -176,7 +176,7 @@ static struct port *add_port(struct proxy *proxy, uint32_t publish)
     struct port *port = xcalloc(1, sizeof *port);
     port->publish = publish;
     port->listener = -1;
-    port->process = (struct proxy_process){-1, -1};
+    port->process = DAEMON_PROCESS_NONE;
     port->again_at = NEVER;
     port->next = proxy->ports;
     proxy->ports = port;
@@ -202,18 +202,12 @@ static void let_leave(struct proxy *proxy, struct port *port)
     rest->http = port->http;
     rest->leaving = true;
     rest->process = port->process;
-    port->process = (struct proxy_process){-1, -1};
-}
-
-static bool has_ended(const struct port *port)
-{
-    struct pollfd entry = {.fd = port->process.watch, .events = POLLIN};
-    return port->process.pid > 0 && poll(&entry, 1, 0) == 1;
+    port->process = DAEMON_PROCESS_NONE;
 }
 
 static int ensure_process(struct proxy *proxy, struct port *port, struct error *error)
 {
-    if (has_ended(port))
+    if (daemon_process_has_ended(&port->process))
         proxy_process_reap(&proxy->place, port->publish, port->http, &port->process);
     if (port->process.pid > 0 && port->http != port->wanted->http)
         let_leave(proxy, port);
@@ -424,7 +418,7 @@ static void *run(void *context)
     do {
         wait_for_work(proxy);
         for (struct port *port = proxy->ports; port != NULL; port = port->next) {
-            if (has_ended(port))
+            if (daemon_process_has_ended(&port->process))
                 on_process_ended(proxy, port);
         }
         for (struct port *port = proxy->ports; port != NULL; port = port->next) {
@@ -443,7 +437,7 @@ static void *run(void *context)
 /* Those that were told to leave are seen off. */
 static void adopt_left(struct proxy *proxy, const struct proxy_found *found)
 {
-    struct proxy_process process;
+    struct daemon_process process;
     if (proxy_process_adopt_left(&proxy->place, found, &process) < 0)
         return;
     struct port *port = add_port(proxy, found->publish);
@@ -454,7 +448,7 @@ static void adopt_left(struct proxy *proxy, const struct proxy_found *found)
 
 static void adopt_port(struct proxy *proxy, const struct proxy_found *found)
 {
-    struct proxy_process process;
+    struct daemon_process process;
     int listener;
     if (proxy_process_adopt(&proxy->place, found->publish, found->http, &process, &listener) < 0) {
         proxy_place_forget(&proxy->place, found->publish, found->http);

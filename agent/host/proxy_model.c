@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/host/daemon_process.h"
 #include "lib/xalloc.h"
 
 struct proxy_model *proxy_model_create(void)
@@ -113,7 +114,7 @@ void proxy_config_render(const struct proxy_frontend *frontend, const struct pro
                   "listen port\n"
                   "    description %s\n"
                   "    bind fd@%d\n",
-                  frontend->name, PROXY_LISTEN_DESCRIPTOR);
+                  frontend->name, DAEMON_LISTEN_DESCRIPTOR);
     buffer_append_text(buffer, frontend->http ? http_section : tcp_section);
     buffer_append_text(buffer, "    timeout connect 2s\n"
                                "    timeout queue 5s\n"

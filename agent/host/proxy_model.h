@@ -43,9 +43,8 @@ int proxy_model_add_server(struct proxy_model *model, const struct host_proxy_se
                            struct error *error);
 const struct proxy_frontend *proxy_model_find(const struct proxy_model *model, uint32_t publish);
 
-/* One HAProxy's configuration: the port comes as descriptor PROXY_LISTEN_DESCRIPTOR. Servers that
+/* One HAProxy's configuration: the port comes as descriptor DAEMON_LISTEN_DESCRIPTOR. Servers that
  * drain are left out: they are added at run time, in that state. */
-#define PROXY_LISTEN_DESCRIPTOR 3
 struct proxy_config {
     const char *stats_socket;
     uint32_t connections_max;

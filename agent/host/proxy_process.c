@@ -4,11 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <pwd.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,19 +14,15 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/host/proxy_runtime.h"
 #include "lib/cleanup.h"
-#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
 #define HAPROXY_PROGRAM     "/usr/sbin/haproxy"
-#define START_DEADLINE_MS   5000
 #define DESCRIPTORS_WANTED  16384
 #define DESCRIPTORS_BESIDES 200 /* what HAProxy opens beside its connections */
 
@@ -142,154 +135,18 @@ void proxy_place_list(const struct proxy_place *place, struct proxy_found **ret_
 
 /* ---- starting ---- */
 
-/* What a child gets between fork and exec. */
-struct child {
-    const char *config;
-    int listener;
-    int namespace;
-    int output;  /* standard output and error; its reader lets go of it once HAProxy is up */
-    int gate[2]; /* a byte comes when the pid has been written down */
-};
-
-/* Waits to be written down: a HAProxy that no file tells of would hold its port for ever, should
- * this process be killed. */
-static void pass_gate(const struct child *child)
+/* Once the stats socket answers it accepts connections. */
+static bool answers(void *context, pid_t pid)
 {
-    char byte;
-    close(child->gate[1]);
-    if (read(child->gate[0], &byte, 1) != 1)
-        _exit(125);
-}
-
-/* Nothing but system calls. The listener becomes descriptor 3. */
-static void execute(const struct proxy_place *place, const struct child *child)
-{
-    struct rlimit limit;
-    sigset_t none;
-    pass_gate(child);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
-    int nothing = open("/dev/null", O_RDONLY);
-    if (dup2(nothing, STDIN_FILENO) < 0 || dup2(child->output, STDOUT_FILENO) < 0 ||
-        dup2(child->output, STDERR_FILENO) < 0 || setns(child->namespace, CLONE_NEWNET) < 0 ||
-        dup2(child->listener, PROXY_LISTEN_DESCRIPTOR) < 0 ||
-        fcntl(PROXY_LISTEN_DESCRIPTOR, F_SETFD, 0) < 0 || setsid() < 0 ||
-        setrlimit(RLIMIT_NOFILE, &limit) < 0 || setgroups(0, NULL) < 0 ||
-        setresgid(place->gid, place->gid, place->gid) < 0 ||
-        setresuid(place->uid, place->uid, place->uid) < 0 || chdir("/") < 0)
-        _exit(126);
-    syscall(SYS_close_range, PROXY_LISTEN_DESCRIPTOR + 1, ~0U, 0);
-    execl(HAPROXY_PROGRAM, "haproxy", "-db", "-f", child->config, (char *)NULL);
-    _exit(127);
-}
-
-static int explain_exit(int status, int output, struct error *error)
-{
-    char text[1024] = "";
-    ssize_t got = read(output, text, sizeof text - 1);
-    text[got > 0 ? got : 0] = '\0';
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-        return error_set(error, ERROR_UNAVAILABLE,
-                         "HAProxy does not start: is " HAPROXY_PROGRAM " installed?");
-    text[strcspn(text, "\n")] = '\0';
-    return error_set(error, ERROR_UNAVAILABLE, "HAProxy does not start: %s", text);
-}
-
-/* Until the stats socket answers: only then does it accept connections. */
-static int await_ready(pid_t pid, const char *socket_path, int output, struct error *error)
-{
-    uint64_t deadline = clock_monotonic_ms(clock_system()) + START_DEADLINE_MS;
-    for (;;) {
-        AUTO_BUFFER struct buffer answer = {0};
-        int status;
-        if (waitpid(pid, &status, WNOHANG) == pid)
-            return explain_exit(status, output, error);
-        if (proxy_runtime_command(socket_path, "show version", &answer, NULL) == 0 &&
-            answer.length > 0)
-            return 0;
-        if (clock_monotonic_ms(clock_system()) >= deadline) {
-            kill(pid, SIGKILL);
-            waitpid(pid, &status, 0);
-            return error_set(error, ERROR_TIMEOUT, "HAProxy did not start within %d s",
-                             START_DEADLINE_MS / 1000);
-        }
-        nanosleep(&(struct timespec){.tv_nsec = 3 * 1000 * 1000}, NULL);
-    }
-}
-
-static int watch(pid_t pid, struct proxy_process *ret_process, struct error *error)
-{
-    int descriptor = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (descriptor < 0)
-        return error_set_errno(error, errno, "watch HAProxy");
-    *ret_process = (struct proxy_process){.pid = pid, .watch = descriptor};
-    return 0;
-}
-
-static int write_pid(const char *path, pid_t pid, struct error *error)
-{
-    char number[24];
-    int length = snprintf(number, sizeof number, "%d\n", (int)pid);
-    return file_write(path, number, (size_t)length, 0644, error);
-}
-
-static int open_gate(int gate, struct error *error)
-{
-    if (write(gate, "", 1) != 1)
-        return error_set_errno(error, errno, "start HAProxy: pipe");
-    return 0;
-}
-
-/* A child that waits at its gate, or -1. */
-static pid_t fork_child(const struct proxy_place *place, struct child *child, struct error *error)
-{
-    if (pipe2(child->gate, O_CLOEXEC) < 0)
-        return error_set_errno(error, errno, "start HAProxy: pipe");
-    pid_t pid = fork();
-    if (pid == 0)
-        execute(place, child);
-    close(child->gate[0]);
-    if (pid < 0) {
-        error_set_errno(error, errno, "start HAProxy");
-        close(child->gate[1]);
-    }
-    return pid;
-}
-
-static int spawn(const struct proxy_place *place, struct child *child, const char *pid_path,
-                 const char *socket_path, struct proxy_process *ret_process, struct error *error)
-{
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
-        return error_set_errno(error, errno, "start HAProxy: pipe");
-    child->output = ends[1];
-    int result = -1;
-    pid_t pid = fork_child(place, child, error);
-    if (pid > 0) {
-        struct proxy_process process = {-1, -1};
-        result = write_pid(pid_path, pid, error) < 0 || watch(pid, &process, error) < 0
-                     ? -1
-                     : open_gate(child->gate[1], error);
-        close(child->gate[1]);
-        if (result == 0)
-            result = await_ready(pid, socket_path, ends[0], error);
-        else
-            waitpid(pid, NULL, 0); /* the gate is closed: it ends */
-        if (result == 0)
-            *ret_process = process;
-        else if (process.watch >= 0)
-            close(process.watch);
-    }
-    close(ends[0]);
-    close(ends[1]);
-    return result;
+    AUTO_BUFFER struct buffer answer = {0};
+    const char *socket_path = context;
+    (void)pid;
+    return proxy_runtime_command(socket_path, "show version", &answer, NULL) == 0 &&
+           answer.length > 0;
 }
 
 int proxy_process_start(const struct proxy_place *place, const struct proxy_frontend *frontend,
-                        int listener, int namespace, struct proxy_process *ret_process,
+                        int listener, int namespace, struct daemon_process *ret_process,
                         struct error *error)
 {
     AUTO_FREE char *config_path = file_of(place, frontend->publish, frontend->http, "cfg");
@@ -300,33 +157,31 @@ int proxy_process_start(const struct proxy_place *place, const struct proxy_fron
                                   .connections_max = place->connections_max,
                                   .threads = place->threads};
     proxy_config_render(frontend, &config, &text);
-    struct child child = {.config = config_path, .listener = listener, .namespace = namespace};
     unlink(socket_path);
     if (file_write(config_path, text.data, text.length, 0644, error) < 0)
         return -1;
-    if (spawn(place, &child, pid_path, socket_path, ret_process, error) < 0) {
-        unlink(pid_path);
-        return -1;
-    }
-    return 0;
+    int ends[2]; /* its reader lets go of it once HAProxy is up */
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return error_set_errno(error, errno, "start HAProxy: pipe");
+    const char *const arguments[] = {"haproxy", "-db", "-f", config_path, NULL};
+    struct daemon_program program = {.title = "HAProxy",
+                                     .path = HAPROXY_PROGRAM,
+                                     .arguments = arguments,
+                                     .pid_path = pid_path,
+                                     .namespace = namespace,
+                                     .uid = place->uid,
+                                     .gid = place->gid,
+                                     .listener = listener,
+                                     .output = ends[1],
+                                     .explanation = ends[0],
+                                     .descriptors = DESCRIPTORS_WANTED};
+    int result = daemon_process_start(&program, answers, socket_path, ret_process, error);
+    close(ends[0]);
+    close(ends[1]);
+    return result;
 }
 
 /* ---- finding again ---- */
-
-/* Whether the process runs HAProxy with this configuration: pids are used again. */
-static bool is_ours(pid_t pid, const char *config_path)
-{
-    AUTO_FREE char *path = xasprintf("/proc/%d/cmdline", (int)pid);
-    AUTO_FREE char *text = NULL;
-    size_t length;
-    if (file_read(path, 4096, &text, &length, NULL) < 0)
-        return false;
-    for (char *at = text; at < text + length; at += strlen(at) + 1) {
-        if (strcmp(at, config_path) == 0)
-            return true;
-    }
-    return false;
-}
 
 static bool listens_on(int descriptor, uint32_t publish)
 {
@@ -341,25 +196,18 @@ static bool listens_on(int descriptor, uint32_t publish)
 }
 
 int proxy_process_adopt(const struct proxy_place *place, uint32_t publish, bool http,
-                        struct proxy_process *ret_process, int *ret_listener)
+                        struct daemon_process *ret_process, int *ret_listener)
 {
     AUTO_FREE char *config_path = file_of(place, publish, http, "cfg");
     AUTO_FREE char *pid_path = file_of(place, publish, http, "pid");
-    AUTO_FREE char *text = NULL;
-    uint64_t pid;
-    struct proxy_process process = {-1, -1};
-    if (file_read(pid_path, 32, &text, NULL, NULL) < 0)
-        return -1;
-    text[strcspn(text, "\n")] = '\0';
-    if (!text_parse_u64(text, INT32_MAX, &pid) || pid == 0 || watch((pid_t)pid, &process, NULL) < 0)
+    struct daemon_process process = DAEMON_PROCESS_NONE;
+    if (daemon_process_find(pid_path, config_path, &process) < 0)
         return -1;
     AUTO_CLOSE int watched = process.watch;
-    if (!is_ours(process.pid, config_path))
-        return -1;
     AUTO_CLOSE int listener =
-        (int)syscall(SYS_pidfd_getfd, process.watch, PROXY_LISTEN_DESCRIPTOR, 0);
+        (int)syscall(SYS_pidfd_getfd, process.watch, DAEMON_LISTEN_DESCRIPTOR, 0);
     if (listener < 0 || !listens_on(listener, publish)) {
-        kill(process.pid, SIGTERM); /* not of use without its socket */
+        daemon_process_signal(&process, SIGTERM); /* not of use without its socket */
         return -1;
     }
     *ret_process = process;
@@ -375,74 +223,51 @@ static char *left_file_of(const struct proxy_place *place, uint32_t publish, boo
 }
 
 int proxy_process_adopt_left(const struct proxy_place *place, const struct proxy_found *found,
-                             struct proxy_process *ret_process)
+                             struct daemon_process *ret_process)
 {
     AUTO_FREE char *config_path = file_of(place, found->publish, found->http, "cfg");
-    struct proxy_process process = {-1, -1};
-    if (watch(found->left, &process, NULL) == 0) {
-        if (is_ours(process.pid, config_path)) {
-            syscall(SYS_pidfd_send_signal, process.watch, SIGUSR1, NULL, 0);
-            *ret_process = process;
-            return 0;
-        }
-        close(process.watch);
-    }
     AUTO_FREE char *left = left_file_of(place, found->publish, found->http, found->left);
-    unlink(left);
-    return -1;
+    if (daemon_process_find(left, config_path, ret_process) < 0) {
+        unlink(left);
+        return -1;
+    }
+    daemon_process_signal(ret_process, SIGUSR1);
+    return 0;
 }
 
 /* ---- ending ---- */
 
 void proxy_process_leave(const struct proxy_place *place, uint32_t publish, bool http,
-                         const struct proxy_process *process)
+                         const struct daemon_process *process)
 {
     AUTO_FREE char *left = left_file_of(place, publish, http, process->pid);
     AUTO_FREE char *pid = file_of(place, publish, http, "pid");
     rename(pid, left);
-    syscall(SYS_pidfd_send_signal, process->watch, SIGUSR1, NULL, 0);
+    daemon_process_signal(process, SIGUSR1);
 }
 
 void proxy_process_reap(const struct proxy_place *place, uint32_t publish, bool http,
-                        struct proxy_process *process)
+                        struct daemon_process *process)
 {
     if (process->pid < 0)
         return;
     AUTO_FREE char *left = left_file_of(place, publish, http, process->pid);
     unlink(left);
-    waitpid(process->pid, NULL, WNOHANG);
-    close(process->watch);
-    process->pid = -1;
-    process->watch = -1;
+    daemon_process_release(process);
 }
 
-static int kill_and_wait(pid_t pid, struct error *error)
-{
-    struct proxy_process process = {-1, -1};
-    if (watch(pid, &process, NULL) < 0)
-        return 0;
-    struct pollfd ended = {.fd = process.watch, .events = POLLIN};
-    syscall(SYS_pidfd_send_signal, process.watch, SIGKILL, NULL, 0);
-    int result = poll(&ended, 1, START_DEADLINE_MS);
-    close(process.watch);
-    if (result <= 0)
-        return error_set(error, ERROR_TIMEOUT, "HAProxy %d does not end", (int)pid);
-    return 0;
-}
-
-/* The process that a file of the folder tells of, or 0. */
-static pid_t process_of_file(const struct proxy_place *place, const char *name)
+/* Ends the one that a file of the folder tells of; -1 when it does not end. */
+static int end_of_file(const struct proxy_place *place, const char *name, struct error *error)
 {
     struct proxy_found found;
+    struct daemon_process process;
     if (!parse_file_name(name, &found))
         return 0;
     AUTO_FREE char *path = xasprintf("%s/%s", place->folder, name);
     AUTO_FREE char *config = file_of(place, found.publish, found.http, "cfg");
-    AUTO_FREE char *text = NULL;
-    pid_t pid = found.left;
-    if (pid == 0 && file_read(path, 32, &text, NULL, NULL) == 0)
-        pid = (pid_t)strtol(text, NULL, 10);
-    return pid > 1 && is_ours(pid, config) ? pid : 0;
+    if (daemon_process_find(path, config, &process) < 0)
+        return 0;
+    return daemon_process_end(&process, "HAProxy", error);
 }
 
 int proxy_place_end_all(const struct proxy_place *place, struct error *error)
@@ -452,11 +277,8 @@ int proxy_place_end_all(const struct proxy_place *place, struct error *error)
         return 0;
     struct dirent *entry;
     int result = 0;
-    while (result == 0 && (entry = readdir(folder)) != NULL) {
-        pid_t pid = process_of_file(place, entry->d_name);
-        if (pid > 0)
-            result = kill_and_wait(pid, error);
-    }
+    while (result == 0 && (entry = readdir(folder)) != NULL)
+        result = end_of_file(place, entry->d_name, error);
     closedir(folder);
     return result == 0 ? file_remove_tree(place->folder, error) : -1;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/host/daemon_process.h"
 #include "agent/host/proxy_model.h"
 #include "lib/error.h"
 
@@ -16,11 +17,6 @@ struct proxy_place {
     gid_t gid;
     uint32_t connections_max;
     uint32_t threads;
-};
-
-struct proxy_process {
-    pid_t pid; /* -1: none */
-    int watch; /* pidfd: readable once it has ended */
 };
 
 /* What a file of the folder tells of. */
@@ -38,22 +34,22 @@ char *proxy_place_socket(const struct proxy_place *place, uint32_t publish, bool
 
 /* Starts one and waits until it answers. `listener` stays the caller's. */
 int proxy_process_start(const struct proxy_place *place, const struct proxy_frontend *frontend,
-                        int listener, int namespace, struct proxy_process *ret_process,
+                        int listener, int namespace, struct daemon_process *ret_process,
                         struct error *error);
 /* Finds the one that an earlier process of ours started for this port; -1 when none runs. With its
  * listening socket, which is the caller's. */
 int proxy_process_adopt(const struct proxy_place *place, uint32_t publish, bool http,
-                        struct proxy_process *ret_process, int *ret_listener);
+                        struct daemon_process *ret_process, int *ret_listener);
 /* Finds one that was told to leave (and tells it again: the one that wanted to may have been killed
  * before); -1, and its file is gone, when it has ended. */
 int proxy_process_adopt_left(const struct proxy_place *place, const struct proxy_found *found,
-                             struct proxy_process *ret_process);
+                             struct daemon_process *ret_process);
 /* Lets it finish its connections (60 s at most); it accepts no more. */
 void proxy_process_leave(const struct proxy_place *place, uint32_t publish, bool http,
-                         const struct proxy_process *process);
+                         const struct daemon_process *process);
 /* After `watch` became readable: reaps it where it is a child, closes the descriptor. */
 void proxy_process_reap(const struct proxy_place *place, uint32_t publish, bool http,
-                        struct proxy_process *process);
+                        struct daemon_process *process);
 
 /* What the files of the folder tell of; the caller frees. */
 void proxy_place_list(const struct proxy_place *place, struct proxy_found **ret_found,
