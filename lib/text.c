@@ -68,7 +68,11 @@ bool text_parse_u64(const char *text, uint64_t max, uint64_t *ret_value)
 static const struct unit {
     const char *suffix;
     uint64_t factor;
-} duration_units[] = {{"ms", 1}, {"h", MS_PER_HOUR}, {"m", MS_PER_MINUTE}, {"s", MS_PER_SECOND}};
+} duration_units[] = {{"ms", 1},
+                      {"d", 24 * MS_PER_HOUR},
+                      {"h", MS_PER_HOUR},
+                      {"m", MS_PER_MINUTE},
+                      {"s", MS_PER_SECOND}};
 
 bool text_parse_duration(const char *text, uint64_t *ret_ms)
 {

@@ -58,6 +58,7 @@ static void durations_are_numbers_with_units(void **state)
     assert_duration("1s", 1000);
     assert_duration("1m30s", 90000);
     assert_duration("2h", 7200000);
+    assert_duration("1d12h", UINT64_C(36) * 3600000);
     assert_duration("0s", 0);
     assert_duration("8784h", UINT64_C(366) * 86400000);
     assert_false(text_parse_duration("8785h", &ms));
@@ -66,7 +67,8 @@ static void durations_are_numbers_with_units(void **state)
     assert_false(text_parse_duration("5", &ms));
     assert_false(text_parse_duration("5 s", &ms));
     assert_false(text_parse_duration("1.5s", &ms));
-    assert_false(text_parse_duration("1d", &ms));
+    assert_false(text_parse_duration("1w", &ms));
+    assert_false(text_parse_duration("367d", &ms));
     assert_false(text_parse_duration("-1s", &ms));
 }
 

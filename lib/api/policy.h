@@ -1,0 +1,58 @@
+/* A policy: which images of which repositories may boot (docs/trust.md, "Policies").
+ *
+ * The JSON form has the keys that people write, so a JSON pointer into it is a place in their YAML.
+ * CLI and scheduler decode it strictly; the store and the agents' trust document hold the same
+ * form. Judging by it is the business of image-format/policy.h. Pure; any thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/api/protocol.h"
+#include "lib/json.h"
+
+#define API_POLICIES_MAX            1000 /* of a cluster */
+#define API_POLICY_SIGNERS_MAX      64   /* keys that a policy names, or asks for */
+#define API_PREDICATE_TYPE_MAX      256
+#define API_POLICY_ATTESTATIONS_MAX 16
+
+enum api_policy_mode {
+    API_POLICY_ENFORCE,
+    API_POLICY_WARN, /* boots anyway, and says so */
+};
+extern const char *const api_policy_mode_names[];
+
+/* What happens to instances that the removal of a key makes untrusted. */
+enum api_on_revoke {
+    API_ON_REVOKE_KEEP, /* they go on; nothing new boots */
+    API_ON_REVOKE_STOP,
+};
+extern const char *const api_on_revoke_names[];
+
+struct api_policy_attestation {
+    char type[API_PREDICATE_TYPE_MAX]; /* spdx | cyclonedx | slsa, or a predicate type's URI */
+    struct json_strings keys;          /* names; empty: those of the policy */
+};
+
+struct api_policy {
+    char name[NAME_MAX_TEXT];
+    struct json_strings match; /* globs of repositories, at least one */
+    struct json_strings keys;  /* names of trusted keys; empty: any trusted key */
+    uint32_t require;          /* so many different ones must have signed */
+    struct api_policy_attestation *attestations;
+    size_t attestation_count;
+    uint64_t max_age_ms;            /* of the signatures that count; 0: any age */
+    struct json_strings families;   /* empty: any */
+    struct json_strings registries; /* globs of "host:port"; empty: any */
+    enum api_policy_mode mode;
+    enum api_on_revoke on_revoke;
+};
+
+extern const struct json_record api_policy_record;
+
+void api_policy_set_defaults(struct api_policy *policy);
+/* Strictly, a person's document. An attestation may be a text, its type: `object` is changed to the
+ * long form. `ret_policy` is overwritten; release it by the record. */
+int api_policy_decode(struct json_object *object, struct api_policy *ret_policy,
+                      struct error *error);
