@@ -88,88 +88,6 @@ static int check_top(const struct verification *verification)
                        chain->manifest_length);
 }
 
-static void list_trusted(const struct verification *verification, struct buffer *text)
-{
-    for (size_t i = 0; i < verification->rules->key_count; i++)
-        buffer_printf(text, "%s%s", i > 0 ? ", " : "", verification->rules->keys[i].id);
-}
-
-static bool id_is_trusted(const struct verification *verification, const char *id)
-{
-    for (size_t i = 0; i < verification->rules->key_count; i++) {
-        if (strcmp(verification->rules->keys[i].id, id) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void list_signers(const struct verification *verification, struct buffer *text)
-{
-    const struct image_chain *chain = verification->chain;
-    for (size_t i = 0; i < chain->signature_count; i++) {
-        const char *id = chain->signatures[i].key_id;
-        if (i > 0)
-            buffer_append_text(text, ", ");
-        if (id[0] == '\0')
-            buffer_append_text(text, "an unknown key");
-        else if (id_is_trusted(verification, id))
-            buffer_printf(text,
-                          "key %s, but the signature does not hold: it or its payload was "
-                          "altered or made for another image",
-                          id);
-        else
-            buffer_printf(text, "key %s", id);
-    }
-}
-
-static int refuse_signatures(const struct verification *verification)
-{
-    const struct image_chain *chain = verification->chain;
-    AUTO_BUFFER struct buffer trusted = {0};
-    AUTO_BUFFER struct buffer signers = {0};
-    list_trusted(verification, &trusted);
-    if (chain->signature_count == 0)
-        return error_set(verification->error, ERROR_SIGNATURE,
-                         "image %s is unsigned: push it with --sign KEY (trusted: %.400s)",
-                         chain->pinned, buffer_text(&trusted));
-    list_signers(verification, &signers);
-    return error_set(verification->error, ERROR_SIGNATURE,
-                     "image %s is not signed by a trusted key (signed by %.600s; trusted: %.400s)",
-                     chain->pinned, buffer_text(&signers), buffer_text(&trusted));
-}
-
-/* The index of the trusted key that signed the pinned digest or the manifest, -1 when none did. */
-static int find_signer(const struct verification *verification)
-{
-    const struct image_chain *chain = verification->chain;
-    for (size_t i = 0; i < chain->signature_count; i++) {
-        const struct image_signature *signature = &chain->signatures[i];
-        if (strcmp(signature->signed_digest, chain->pinned) != 0 &&
-            strcmp(signature->signed_digest, verification->manifest_digest) != 0)
-            continue;
-        int key = signature_check(signature->payload, signature->payload_length,
-                                  signature->signature, verification->rules->keys,
-                                  verification->rules->key_count, signature->signed_digest, NULL);
-        if (key >= 0)
-            return key;
-    }
-    return -1;
-}
-
-static int check_signatures(const struct verification *verification, int *ret_key)
-{
-    if (verification->rules->key_count == 0)
-        return error_set(verification->error, ERROR_SIGNATURE,
-                         "image %s cannot be trusted: no key is trusted yet. Make a key with "
-                         "`shoal keygen shoal` and trust it with `shoal trust add shoal.pub`",
-                         verification->chain->pinned);
-    int key = find_signer(verification);
-    if (key < 0)
-        return refuse_signatures(verification);
-    *ret_key = key;
-    return 0;
-}
-
 static int check_manifest(const struct verification *verification,
                           const struct oci_manifest *manifest)
 {
@@ -246,11 +164,11 @@ int image_chain_verify(const struct image_chain *chain, const struct image_rules
     struct verification verification = {chain, rules, architecture, "", error};
     struct image_verified verified = {0};
     struct oci_manifest manifest = {0};
-    int key = -1;
+    size_t key;
     if (check_top(&verification) < 0)
         return -1;
     digest_of_bytes(chain->manifest, chain->manifest_length, verification.manifest_digest);
-    if (check_signatures(&verification, &key) < 0)
+    if (image_chain_check_signatures(chain, rules->keys, rules->key_count, &key, error) < 0)
         return -1;
     if (json_parse_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
                           JSON_LENIENT, &manifest, error) < 0)

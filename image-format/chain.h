@@ -6,16 +6,29 @@
  * thread. */
 #pragma once
 
+#include "image-format/bundle.h"
 #include "image-format/image_config.h"
 #include "image-format/signature.h"
 
-struct image_signature {
-    char *payload;
-    size_t payload_length;
-    char *signature;                     /* base64 of DER */
-    char signed_digest[DIGEST_TEXT_MAX]; /* under whose .sig tag it was found */
-    char key_id[KEY_ID_MAX];             /* claimed by the signer, for messages; may be "" */
+enum signature_kind {
+    SIGNATURE_SIMPLE, /* cosign's payload and signature under the .sig tag (signature.h) */
+    SIGNATURE_BUNDLE, /* a sigstore bundle as a referrer (bundle.h) */
 };
+
+/* A signature or an attestation, as it was found: nothing in it is checked yet. */
+struct image_signature {
+    enum signature_kind kind;
+    char *payload; /* what was signed; of a bundle: all of it */
+    size_t payload_length;
+    char *signature;                         /* base64 of DER; NULL for a bundle: it is inside */
+    char signed_digest[DIGEST_TEXT_MAX];     /* beside which image it was found */
+    char key_id[KEY_ID_MAX];                 /* claimed by the signer, for messages; may be "" */
+    char predicate_type[PREDICATE_TYPE_MAX]; /* claimed by a bundle; "" when it cannot be read */
+};
+
+/* Signatures and attestations of one image, of its index and one manifest. */
+#define IMAGE_SIGNATURES_MAX       256
+#define IMAGE_SIGNATURES_BYTES_MAX (16u << 20) /* of their payloads together */
 
 /* All bytes end with a NUL that the lengths do not count. */
 struct image_chain {
@@ -28,6 +41,8 @@ struct image_chain {
     size_t config_length;
     struct image_signature *signatures;
     size_t signature_count;
+    struct image_signature *attestations; /* bundles of other predicate types */
+    size_t attestation_count;
 };
 
 struct image_verified {
@@ -48,9 +63,10 @@ struct image_rules {
     size_t key_count;
 };
 
-/* ERROR_SIGNATURE when a digest or the signature does not hold, naming digests and key ids;
- * ERROR_NOT_FOUND when the image has nothing for `architecture`; ERROR_INVALID or
- * ERROR_UNSUPPORTED when what was signed is not a bootable image. */
+/* A signature of either kind counts, of the pinned digest or of the manifest. ERROR_SIGNATURE when
+ * a digest or the signature does not hold, naming digests and key ids; ERROR_NOT_FOUND when the
+ * image has nothing for `architecture`; ERROR_INVALID or ERROR_UNSUPPORTED when what was signed is
+ * not a bootable image. */
 int image_chain_verify(const struct image_chain *chain, const struct image_rules *rules,
                        const char *architecture, struct image_verified *ret_verified,
                        struct error *error);
@@ -67,6 +83,40 @@ void image_chain_copy(const struct image_chain *chain, struct image_chain *ret_c
 void image_chain_add_signature(struct image_chain *chain, const char *payload,
                                size_t payload_length, const char *signature,
                                const char *signed_digest, const char *key_id);
+/* Adds a copy of a bundle: to the attestations when its predicate type says so, else (and when it
+ * cannot be read) to the signatures. */
+void image_chain_add_bundle(struct image_chain *chain, const char *bundle, size_t length,
+                            const char *signed_digest);
+/* Whether so many more bytes of payload are within the limits above. */
+bool image_chain_has_room(const struct image_chain *chain, size_t length);
+
+/* A signature or an attestation that holds by one of the keys it was checked with. */
+struct image_proof {
+    enum signature_kind kind;
+    size_t key;                              /* its index */
+    char signed_digest[DIGEST_TEXT_MAX];     /* the pinned digest or the manifest's */
+    char predicate_type[PREDICATE_TYPE_MAX]; /* PREDICATE_SIGNATURE for signatures of any kind */
+    uint64_t signed_at; /* seconds since 1970 by the signer's own words; 0: not said */
+};
+
+struct image_proofs {
+    struct image_proof *items;
+    size_t count;
+};
+
+/* The index of the key by which a signature or attestation holds for its `signed_digest`; else -1
+ * with ERROR_SIGNATURE saying which check failed. `ret_proof` may be NULL. */
+int image_signature_check(const struct image_signature *signature, const struct trusted_key *keys,
+                          size_t key_count, struct image_proof *ret_proof, struct error *error);
+/* All that hold and are about the pinned digest or the manifest: what a policy judges. Says nothing
+ * about the rest of the chain: image_chain_verify does. */
+void image_chain_prove(const struct image_chain *chain, const struct trusted_key *keys,
+                       size_t key_count, struct image_proofs *ret_proofs);
+void image_proofs_release(struct image_proofs *proofs);
+/* The index of a key that signed the pinned digest or the manifest: the half of image_chain_verify
+ * that is about signatures. */
+int image_chain_check_signatures(const struct image_chain *chain, const struct trusted_key *keys,
+                                 size_t key_count, size_t *ret_key, struct error *error);
 
 /* Hands the trusted keys back: destroys each key and frees the list. */
 void trusted_keys_free(struct trusted_key *keys, size_t count);

@@ -8,11 +8,10 @@
 #include "lib/file.h"
 #include "lib/xalloc.h"
 
-/* Signatures of the index and of one manifest. */
-#define STORED_SIGNATURES_MAX (2 * SIGNATURES_MAX)
-#define SIGNATURES_FILE_MAX   (16u << 20)
+#define SIGNATURES_FILE_MAX (2 * IMAGE_SIGNATURES_BYTES_MAX) /* base64, and what is around it */
 
 struct stored_signature {
+    int kind;
     char *payload; /* base64 */
     char *signature;
     char signed_digest[DIGEST_TEXT_MAX];
@@ -24,9 +23,14 @@ struct stored_signatures {
     size_t count;
 };
 
+static const char *const kind_names[] = {"simple", "bundle", NULL};
+
+/* What was stored before there were bundles has no kind. */
 static const struct json_field stored_signature_fields[] = {
+    JSON_FIELD(struct stored_signature, kind, "kind", JSON_ENUM, .names = kind_names),
     JSON_FIELD(struct stored_signature, payload, "payload", JSON_TEXT, .flags = JSON_REQUIRED),
-    JSON_FIELD(struct stored_signature, signature, "signature", JSON_TEXT, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct stored_signature, signature, "signature", JSON_TEXT,
+               .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct stored_signature, signed_digest, "signed", JSON_STRING,
                .flags = JSON_REQUIRED, .check = api_check_digest),
     JSON_FIELD(struct stored_signature, key_id, "key", JSON_STRING, .flags = JSON_OMIT_EMPTY),
@@ -36,7 +40,7 @@ static const struct json_record stored_signature_record = {sizeof(struct stored_
                                                            stored_signature_fields};
 static const struct json_field stored_signatures_fields[] = {
     JSON_FIELD_LIST(struct stored_signatures, items, count, "signatures", &stored_signature_record,
-                    .max = STORED_SIGNATURES_MAX),
+                    .max = IMAGE_SIGNATURES_MAX),
     JSON_FIELD_END,
 };
 static const struct json_record stored_signatures_record = {sizeof(struct stored_signatures),
@@ -52,20 +56,62 @@ static char *copy_bytes(const char *bytes, size_t length)
     return copy;
 }
 
+static void add(struct image_signature **items, size_t *count,
+                const struct image_signature *signature)
+{
+    *items = xreallocarray(*items, *count + 1, sizeof **items);
+    struct image_signature *added = &(*items)[(*count)++];
+    *added = *signature;
+    added->payload = copy_bytes(signature->payload, signature->payload_length);
+    added->signature = signature->signature != NULL ? xstrdup(signature->signature) : NULL;
+}
+
 void image_chain_add_signature(struct image_chain *chain, const char *payload,
                                size_t payload_length, const char *signature,
                                const char *signed_digest, const char *key_id)
 {
-    chain->signatures =
-        xreallocarray(chain->signatures, chain->signature_count + 1, sizeof *chain->signatures);
-    struct image_signature *added = &chain->signatures[chain->signature_count++];
-    *added = (struct image_signature){
-        .payload = copy_bytes(payload, payload_length),
+    struct image_signature simple = {
+        .kind = SIGNATURE_SIMPLE,
+        .payload = (char *)payload,
         .payload_length = payload_length,
-        .signature = xstrdup(signature),
+        .signature = (char *)signature,
     };
-    snprintf(added->signed_digest, sizeof added->signed_digest, "%s", signed_digest);
-    snprintf(added->key_id, sizeof added->key_id, "%s", key_id);
+    snprintf(simple.signed_digest, sizeof simple.signed_digest, "%s", signed_digest);
+    snprintf(simple.key_id, sizeof simple.key_id, "%s", key_id);
+    add(&chain->signatures, &chain->signature_count, &simple);
+}
+
+void image_chain_add_bundle(struct image_chain *chain, const char *bundle, size_t length,
+                            const char *signed_digest)
+{
+    struct bundle_claims claims = {0};
+    struct image_signature added = {
+        .kind = SIGNATURE_BUNDLE, .payload = (char *)bundle, .payload_length = length};
+    snprintf(added.signed_digest, sizeof added.signed_digest, "%s", signed_digest);
+    if (bundle_read_claims(bundle, length, &claims, NULL) == 0) {
+        memcpy(added.key_id, claims.key_id, sizeof added.key_id);
+        memcpy(added.predicate_type, claims.predicate_type, sizeof added.predicate_type);
+    }
+    if (claims.predicate_type[0] == '\0' || strcmp(claims.predicate_type, PREDICATE_SIGNATURE) == 0)
+        add(&chain->signatures, &chain->signature_count, &added);
+    else
+        add(&chain->attestations, &chain->attestation_count, &added);
+}
+
+static size_t payload_bytes(const struct image_signature *items, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += items[i].payload_length;
+    return bytes;
+}
+
+bool image_chain_has_room(const struct image_chain *chain, size_t length)
+{
+    size_t bytes = payload_bytes(chain->signatures, chain->signature_count) +
+                   payload_bytes(chain->attestations, chain->attestation_count);
+    return chain->signature_count + chain->attestation_count < IMAGE_SIGNATURES_MAX &&
+           length <= IMAGE_SIGNATURES_BYTES_MAX && bytes <= IMAGE_SIGNATURES_BYTES_MAX - length;
 }
 
 void image_chain_copy(const struct image_chain *chain, struct image_chain *ret_copy)
@@ -79,22 +125,26 @@ void image_chain_copy(const struct image_chain *chain, struct image_chain *ret_c
         .config_length = chain->config_length,
     };
     memcpy(copy.pinned, chain->pinned, sizeof copy.pinned);
-    for (size_t i = 0; i < chain->signature_count; i++) {
-        const struct image_signature *signature = &chain->signatures[i];
-        image_chain_add_signature(&copy, signature->payload, signature->payload_length,
-                                  signature->signature, signature->signed_digest,
-                                  signature->key_id);
-    }
+    for (size_t i = 0; i < chain->signature_count; i++)
+        add(&copy.signatures, &copy.signature_count, &chain->signatures[i]);
+    for (size_t i = 0; i < chain->attestation_count; i++)
+        add(&copy.attestations, &copy.attestation_count, &chain->attestations[i]);
     *ret_copy = copy;
+}
+
+static void free_signatures(struct image_signature *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(items[i].payload);
+        free(items[i].signature);
+    }
+    free(items);
 }
 
 void image_chain_release(struct image_chain *chain)
 {
-    for (size_t i = 0; i < chain->signature_count; i++) {
-        free(chain->signatures[i].payload);
-        free(chain->signatures[i].signature);
-    }
-    free(chain->signatures);
+    free_signatures(chain->signatures, chain->signature_count);
+    free_signatures(chain->attestations, chain->attestation_count);
     free(chain->index);
     free(chain->manifest);
     free(chain->config);
@@ -108,20 +158,27 @@ static int write_part(const char *dir, const char *name, const char *bytes, size
     return file_write(path, bytes, length, 0600, error);
 }
 
+static void store(const struct image_signature *items, size_t count,
+                  struct stored_signatures *stored)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct stored_signature *item = &stored->items[stored->count++];
+        item->kind = (int)items[i].kind;
+        item->payload = base64_encode(items[i].payload, items[i].payload_length);
+        item->signature = xstrdup(items[i].signature != NULL ? items[i].signature : "");
+        memcpy(item->signed_digest, items[i].signed_digest, sizeof item->signed_digest);
+        memcpy(item->key_id, items[i].key_id, sizeof item->key_id);
+    }
+}
+
 static int write_signatures(const struct image_chain *chain, const char *dir, struct error *error)
 {
     struct stored_signatures stored = {
-        .items = xcalloc(chain->signature_count + 1, sizeof *stored.items),
-        .count = chain->signature_count,
+        .items =
+            xcalloc(chain->signature_count + chain->attestation_count + 1, sizeof *stored.items),
     };
-    for (size_t i = 0; i < chain->signature_count; i++) {
-        const struct image_signature *signature = &chain->signatures[i];
-        struct stored_signature *item = &stored.items[i];
-        item->payload = base64_encode(signature->payload, signature->payload_length);
-        item->signature = xstrdup(signature->signature);
-        memcpy(item->signed_digest, signature->signed_digest, sizeof item->signed_digest);
-        memcpy(item->key_id, signature->key_id, sizeof item->key_id);
-    }
+    store(chain->signatures, chain->signature_count, &stored);
+    store(chain->attestations, chain->attestation_count, &stored);
     AUTO_FREE char *text = json_record_text(&stored_signatures_record, &stored);
     json_record_release(&stored_signatures_record, &stored);
     return write_part(dir, "signatures.json", text, strlen(text), error);
@@ -137,9 +194,10 @@ static int remove_part(const char *dir, const char *name, struct error *error)
 
 int image_chain_save(const struct image_chain *chain, const char *dir, struct error *error)
 {
-    if (chain->signature_count > STORED_SIGNATURES_MAX)
-        return error_set(error, ERROR_TOO_LARGE, "%zu signatures, at most %d are kept",
-                         chain->signature_count, STORED_SIGNATURES_MAX);
+    if (chain->signature_count + chain->attestation_count > IMAGE_SIGNATURES_MAX)
+        return error_set(error, ERROR_TOO_LARGE,
+                         "%zu signatures and attestations, at most %d are kept",
+                         chain->signature_count + chain->attestation_count, IMAGE_SIGNATURES_MAX);
     if (file_make_directory(dir, 0700, error) < 0)
         return -1;
     /* `pinned` goes first and comes last: a chain without it was not saved whole. The folder may
@@ -179,6 +237,12 @@ static int read_signatures(const char *dir, struct image_chain *chain, struct er
         size_t payload_length;
         if (!base64_decode(item->payload, &payload, &payload_length))
             result = error_set(error, ERROR_INVALID, "%s/signatures.json: not base64", dir);
+        else if (item->kind == SIGNATURE_BUNDLE)
+            image_chain_add_bundle(chain, (const char *)payload, payload_length,
+                                   item->signed_digest);
+        else if (item->signature == NULL)
+            result = error_set(error, ERROR_INVALID,
+                               "%s/signatures.json: a payload without its signature", dir);
         else
             image_chain_add_signature(chain, (const char *)payload, payload_length, item->signature,
                                       item->signed_digest, item->key_id);

@@ -23,6 +23,7 @@ struct payload_critical {
 
 struct payload {
     struct payload_critical critical;
+    struct json_object *optional;
 };
 
 static const struct json_field payload_image_fields[] = {
@@ -43,6 +44,7 @@ static const struct json_record payload_critical_record = {sizeof(struct payload
 static const struct json_field payload_fields[] = {
     JSON_FIELD(struct payload, critical, "critical", JSON_OBJECT, .flags = JSON_REQUIRED,
                .record = &payload_critical_record),
+    JSON_FIELD(struct payload, optional, "optional", JSON_ANY),
     JSON_FIELD_END,
 };
 static const struct json_record payload_record = {sizeof(struct payload), payload_fields};
@@ -237,11 +239,28 @@ void signature_entries_free(struct signature_entry *entries, size_t count)
     free(entries);
 }
 
+uint64_t signature_timestamp(struct json_object *optional)
+{
+    struct json_object *value = NULL;
+    uint64_t seconds = 0;
+    if (!json_object_is_type(optional, json_type_object) ||
+        !json_object_object_get_ex(optional, "timestamp", &value))
+        return 0;
+    if (json_object_is_type(value, json_type_int) && json_object_get_int64(value) > 0)
+        return (uint64_t)json_object_get_int64(value);
+    if (json_object_is_type(value, json_type_string) &&
+        text_parse_u64(json_object_get_string(value), INT64_MAX, &seconds))
+        return seconds;
+    return 0;
+}
+
 /* The payload is parsed only after its signature held. */
-static int check_payload(const char *bytes, size_t length, const char *digest, struct error *error)
+static int check_payload(const char *bytes, size_t length, const char *digest,
+                         uint64_t *ret_signed_at, struct error *error)
 {
     struct payload payload = {0};
-    if (json_parse_record(&payload_record, bytes, length, JSON_LENIENT, &payload, error) < 0) {
+    if (json_parse_unique_record(&payload_record, bytes, length, JSON_LENIENT, &payload, error) <
+        0) {
         if (error != NULL)
             error->code = ERROR_SIGNATURE;
         return error_wrap(error, "signature payload");
@@ -249,6 +268,7 @@ static int check_payload(const char *bytes, size_t length, const char *digest, s
     char signed_digest[DIGEST_TEXT_MAX];
     memcpy(signed_digest, payload.critical.image.digest, sizeof signed_digest);
     bool kind = strcmp(payload.critical.type, PAYLOAD_KIND) == 0;
+    uint64_t signed_at = signature_timestamp(payload.optional);
     json_record_release(&payload_record, &payload);
     if (!kind)
         return error_set(error, ERROR_SIGNATURE,
@@ -256,12 +276,14 @@ static int check_payload(const char *bytes, size_t length, const char *digest, s
     if (strcmp(signed_digest, digest) != 0)
         return error_set(error, ERROR_SIGNATURE, "the signature is for %s, not for %s",
                          digest_is_valid(signed_digest) ? signed_digest : "something else", digest);
+    if (ret_signed_at != NULL)
+        *ret_signed_at = signed_at;
     return 0;
 }
 
 int signature_check(const char *payload, size_t payload_length, const char *signature,
                     const struct trusted_key *keys, size_t key_count, const char *digest,
-                    struct error *error)
+                    uint64_t *ret_signed_at, struct error *error)
 {
     AUTO_FREE unsigned char *der = NULL;
     size_t der_length;
@@ -270,9 +292,8 @@ int signature_check(const char *payload, size_t payload_length, const char *sign
     for (size_t i = 0; i < key_count; i++) {
         if (!signature_verify(keys[i].key, payload, payload_length, der, der_length))
             continue;
-        if (check_payload(payload, payload_length, digest, error) < 0)
-            return -1;
-        return (int)i;
+        return check_payload(payload, payload_length, digest, ret_signed_at, error) < 0 ? -1
+                                                                                        : (int)i;
     }
     return error_set(error, ERROR_SIGNATURE, "the signature is by none of the %zu trusted keys",
                      key_count);

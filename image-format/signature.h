@@ -59,7 +59,11 @@ int signature_entries_parse(const char *manifest, size_t length,
 void signature_entries_free(struct signature_entry *entries, size_t count);
 
 /* The index of the key that made `signature` (base64) over the payload's bytes, when the payload
- * says that it is about `digest`; else -1 with ERROR_SIGNATURE. */
+ * says that it is about `digest`; else -1 with ERROR_SIGNATURE. `ret_signed_at`: when, by its own
+ * words, in seconds since 1970, 0 when it does not say; may be NULL. */
 int signature_check(const char *payload, size_t payload_length, const char *signature,
                     const struct trusted_key *keys, size_t key_count, const char *digest,
-                    struct error *error);
+                    uint64_t *ret_signed_at, struct error *error);
+/* The "timestamp" of what a signer may add: seconds since 1970 as containers/image writes them, or
+ * the same as text, which is what `cosign sign -a timestamp=...` makes of them. 0: none. */
+uint64_t signature_timestamp(struct json_object *optional);

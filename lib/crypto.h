@@ -70,6 +70,10 @@ int public_key_to_pem(const struct public_key *key, char **ret_pem, struct error
 int public_key_from_pem(const char *pem, size_t length, struct public_key **ret_key,
                         struct error *error);
 void public_key_id(const struct public_key *key, char ret_id[KEY_ID_MAX]);
+/* The whole SHA-256 of the DER form: what sigstore bundles give as the key's hint. */
+#define KEY_FINGERPRINT_LENGTH 32
+void public_key_fingerprint(const struct public_key *key,
+                            unsigned char ret_hash[KEY_FINGERPRINT_LENGTH]);
 void public_key_destroy(struct public_key *key);
 
 /* ECDSA over SHA-256 of `bytes`, DER form. The caller frees the signature. */

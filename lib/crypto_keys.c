@@ -166,17 +166,21 @@ int public_key_from_pem(const char *pem, size_t length, struct public_key **ret_
     return 0;
 }
 
-void public_key_id(const struct public_key *key, char ret_id[KEY_ID_MAX])
+void public_key_fingerprint(const struct public_key *key,
+                            unsigned char ret_hash[KEY_FINGERPRINT_LENGTH])
 {
     unsigned char *der = NULL;
     int length = i2d_PUBKEY(key->key, &der);
-    if (length <= 0)
+    if (length <= 0 || EVP_Digest(der, (size_t)length, ret_hash, NULL, EVP_sha256(), NULL) != 1)
         abort(); /* as in private_key_public */
-    char digest[DIGEST_TEXT_MAX];
-    digest_of_bytes(der, (size_t)length, digest);
     OPENSSL_free(der);
-    memcpy(ret_id, digest_hex(digest), KEY_ID_MAX - 1);
-    ret_id[KEY_ID_MAX - 1] = '\0';
+}
+
+void public_key_id(const struct public_key *key, char ret_id[KEY_ID_MAX])
+{
+    unsigned char hash[KEY_FINGERPRINT_LENGTH];
+    public_key_fingerprint(key, hash);
+    text_format_hex(hash, (KEY_ID_MAX - 1) / 2, ret_id);
 }
 
 void public_key_destroy(struct public_key *key)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "image-format/platforms.h"
-#include "lib/cleanup.h"
+#include "lib/image_signatures.h"
 #include "lib/xalloc.h"
 
 /* --- resolving a name --- */
@@ -145,11 +145,6 @@ struct chain_fetch {
     char *architecture;
     struct image_chain chain;
     char manifest_digest[DIGEST_TEXT_MAX];
-    /* The signature manifest being worked off. */
-    char signed_digest[DIGEST_TEXT_MAX];
-    struct signature_entry *entries;
-    size_t entry_count;
-    size_t entry;
     image_chain_callback *callback;
     void *data;
 };
@@ -157,7 +152,6 @@ struct chain_fetch {
 static void chain_fetch_free(struct oci_client_hook *hook)
 {
     struct chain_fetch *fetch = (struct chain_fetch *)hook;
-    signature_entries_free(fetch->entries, fetch->entry_count);
     image_chain_release(&fetch->chain);
     free(fetch->repository);
     free(fetch->architecture);
@@ -187,73 +181,19 @@ static void keep(const struct oci_result *result, char **ret_bytes, size_t *ret_
     *ret_length = result->size;
 }
 
-static void fetch_signatures(struct chain_fetch *fetch, const char *digest);
-
-static void after_signatures(struct chain_fetch *fetch)
+static void on_child_signatures(const struct error *error, void *data)
 {
-    signature_entries_free(fetch->entries, fetch->entry_count);
-    fetch->entries = NULL;
-    fetch->entry_count = fetch->entry = 0;
-    if (fetch->chain.index != NULL && strcmp(fetch->signed_digest, fetch->chain.pinned) == 0)
-        fetch_signatures(fetch, fetch->manifest_digest);
-    else
-        chain_fetch_end(fetch, NULL);
+    chain_fetch_end(data, error);
 }
 
-static void on_payload(const struct oci_result *result, void *data);
-
-static void next_payload(struct chain_fetch *fetch)
-{
-    if (fetch->entry < fetch->entry_count)
-        oci_client_get_blob(fetch->client, fetch->repository,
-                            fetch->entries[fetch->entry].payload_digest, SIGNATURE_PAYLOAD_MAX,
-                            on_payload, fetch);
-    else
-        after_signatures(fetch);
-}
-
-static void on_payload(const struct oci_result *result, void *data)
+static void on_top_signatures(const struct error *error, void *data)
 {
     struct chain_fetch *fetch = data;
-    const struct signature_entry *entry = &fetch->entries[fetch->entry];
-    /* A payload that is gone proves nothing; the others may. */
-    if (result->error != NULL && result->error->code != ERROR_NOT_FOUND) {
-        chain_fetch_end(fetch, result->error);
-        return;
-    }
-    if (result->error == NULL)
-        image_chain_add_signature(&fetch->chain, result->bytes, result->size, entry->signature,
-                                  fetch->signed_digest, entry->key_id);
-    fetch->entry++;
-    next_payload(fetch);
-}
-
-static void on_signatures(const struct oci_result *result, void *data)
-{
-    struct chain_fetch *fetch = data;
-    struct error error = ERROR_INIT;
-    if (result->error != NULL && result->error->code == ERROR_NOT_FOUND) {
-        after_signatures(fetch);
-        return;
-    }
-    if (result->error != NULL) {
-        chain_fetch_end(fetch, result->error);
-        return;
-    }
-    if (signature_entries_parse(result->bytes, result->size, &fetch->entries, &fetch->entry_count,
-                                &error) < 0) {
-        chain_fetch_fail(fetch, &error);
-        return;
-    }
-    next_payload(fetch);
-}
-
-static void fetch_signatures(struct chain_fetch *fetch, const char *digest)
-{
-    char tag[SIGNATURE_TAG_MAX];
-    signature_tag(digest, tag);
-    memmove(fetch->signed_digest, digest, strlen(digest) + 1);
-    oci_client_get_manifest(fetch->client, fetch->repository, tag, on_signatures, fetch);
+    if (error != NULL || fetch->chain.index == NULL)
+        chain_fetch_end(fetch, error);
+    else
+        image_signatures_fetch(fetch->client, fetch->repository, fetch->manifest_digest,
+                               &fetch->chain, on_child_signatures, fetch);
 }
 
 static void on_config(const struct oci_result *result, void *data)
@@ -264,7 +204,8 @@ static void on_config(const struct oci_result *result, void *data)
         return;
     }
     keep(result, &fetch->chain.config, &fetch->chain.config_length);
-    fetch_signatures(fetch, fetch->chain.pinned);
+    image_signatures_fetch(fetch->client, fetch->repository, fetch->chain.pinned, &fetch->chain,
+                           on_top_signatures, fetch);
 }
 
 static void take_manifest(struct chain_fetch *fetch, const struct oci_result *result)

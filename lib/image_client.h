@@ -26,8 +26,8 @@ typedef void image_chain_callback(const struct error *error, struct image_chain 
 /* What `reference` (a tag or a digest) is now: the digest to pin, and the architectures it has. */
 void image_client_resolve(struct oci_client *client, const char *repository, const char *reference,
                           image_resolve_callback *callback, void *data);
-/* Index, manifest for `architecture`, config, and every signature under the .sig tags of index and
- * manifest (a missing tag is no signature). ERROR_NOT_FOUND when there is no such architecture. */
+/* Index, manifest for `architecture`, config, and the signatures and attestations of index and
+ * manifest (image_signatures.h). ERROR_NOT_FOUND when there is no such architecture. */
 void image_client_fetch_chain(struct oci_client *client, const char *repository,
                               const char *pinned_digest, const char *architecture,
                               image_chain_callback *callback, void *data);

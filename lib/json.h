@@ -109,9 +109,17 @@ void json_record_copy(const struct json_record *record, const void *value, void 
  * it. ERROR_INVALID names line and reason. The caller owns the object. */
 int json_parse(const char *text, size_t length, struct json_object **ret_object,
                struct error *error);
+/* ERROR_INVALID when an object of the parsed `text` has a key twice: readers would differ on which
+ * value counts, so nothing that is signed or secret may have one. */
+int json_check_unique(const char *text, size_t length, struct json_object *object,
+                      struct error *error);
 /* Parses and decodes. */
 int json_parse_record(const struct json_record *record, const char *text, size_t length,
                       enum json_strictness strictness, void *ret_struct, struct error *error);
+/* The same, with json_check_unique in between. */
+int json_parse_unique_record(const struct json_record *record, const char *text, size_t length,
+                             enum json_strictness strictness, void *ret_struct,
+                             struct error *error);
 /* Compact text; the caller frees it. */
 char *json_text(struct json_object *object);
 char *json_record_text(const struct json_record *record, const void *value);

@@ -290,7 +290,7 @@ static void attempt_fetch(struct oci_operation *operation)
     oci_operation_send(operation, &request, on_fetched);
 }
 
-static void fail_invalid(struct oci_operation *operation)
+void oci_operation_refuse(struct oci_operation *operation)
 {
     struct error error = ERROR_INIT;
     error_set(&error, ERROR_INVALID, "not a name that a registry takes");
@@ -305,9 +305,9 @@ static void start_fetch(struct oci_client *client, const char *kind, const char 
         repository_is_valid(repository) && (digest || (manifest && tag_is_valid(reference)));
     char *label = xasprintf("%s %.*s%s%.*s", kind, REPOSITORY_MAX, repository, digest ? "@" : ":",
                             TAG_MAX, reference);
-    struct fetch *fetch =
-        oci_operation_create(client, sizeof *fetch, label, valid ? attempt_fetch : fail_invalid,
-                             fetch_release, callback, data);
+    struct fetch *fetch = oci_operation_create(client, sizeof *fetch, label,
+                                               valid ? attempt_fetch : oci_operation_refuse,
+                                               fetch_release, callback, data);
     fetch->url = oci_client_url(client, "%s/%ss/%s", repository, kind, reference);
     fetch->limit = limit;
     fetch->is_manifest = manifest;
@@ -345,8 +345,8 @@ static void listing_release(struct oci_operation *operation)
     json_object_put(listing->names);
 }
 
-/* The target of `Link: <target>; rel="next"`, on the registry itself; NULL when there is none. */
-static char *next_page(const struct oci_client *client, const struct http_client_response *response)
+char *oci_client_next_page(const struct oci_client *client,
+                           const struct http_client_response *response)
 {
     const char *link = http_response_header(response, "Link");
     if (link == NULL || link[0] != '<' || strstr(link, "rel=\"next\"") == NULL)
@@ -392,7 +392,7 @@ static int take_page(struct listing *listing, const struct http_client_response 
     }
     free(listing->next);
     /* An empty page ends the list, or a registry could let us ask for ever. */
-    listing->next = count > 0 ? next_page(listing->base.client, response) : NULL;
+    listing->next = count > 0 ? oci_client_next_page(listing->base.client, response) : NULL;
     return 0;
 }
 
@@ -437,7 +437,7 @@ void oci_client_list_tags(struct oci_client *client, const char *repository, oci
     char *label = xasprintf("tags of %.*s", REPOSITORY_MAX, repository);
     struct listing *listing =
         oci_operation_create(client, sizeof *listing, label,
-                             repository_is_valid(repository) ? attempt_page : fail_invalid,
+                             repository_is_valid(repository) ? attempt_page : oci_operation_refuse,
                              listing_release, callback, data);
     listing->next = oci_client_url(client, "%s/tags/list?n=%d", repository, PAGE_SIZE);
     listing->key = "tags";

@@ -77,3 +77,11 @@ void oci_client_list_tags(struct oci_client *client, const char *repository, oci
                           void *data);
 /* Repositories of the registry (`_catalog`): {"repositories": [...]}. */
 void oci_client_list_repositories(struct oci_client *client, oci_callback *callback, void *data);
+/* What refers to the manifest `digest` (distribution spec 1.1, "Listing Referrers"): bytes are an
+ * index of at most OCI_REFERRERS_MAX descriptors, all pages joined. Where the registry has no such
+ * list, what is under the tag that stands in for it ("Referrers Tag Schema"); none is an empty
+ * index. `artifact_type` NULL: of any type; else only of this, and the registry may ignore it. */
+#define OCI_REFERRERS_MAX 1000
+void oci_client_list_referrers(struct oci_client *client, const char *repository,
+                               const char *digest, const char *artifact_type,
+                               oci_callback *callback, void *data);

@@ -59,6 +59,13 @@ void oci_operation_fail(struct oci_operation *operation,
 /* The end; the operation is gone for the caller. */
 void oci_operation_fail_with(struct oci_operation *operation, const struct error *error);
 void oci_operation_succeed(struct oci_operation *operation, const struct oci_result *result);
+/* For a call that makes no sense: ends it. An `attempt`. */
+void oci_operation_refuse(struct oci_operation *operation);
+/* The target of `Link: <target>; rel="next"`, on the registry itself; NULL when there is none. The
+ * caller frees it. */
+char *oci_client_next_page(const struct oci_client *client,
+                           const struct http_client_response *response);
+
 /* --- who we are: oci_client_auth.c --- */
 
 /* Whether a 401 is being answered: then the operation's attempt comes again by itself, or its end.

@@ -25,6 +25,15 @@ static void add_signature(struct image_chain *chain, const struct private_key *k
     signature_image_release(&image);
 }
 
+static void add_bundle(struct image_chain *chain, const struct private_key *key, const char *digest,
+                       const char *predicate_type)
+{
+    AUTO_FREE char *statement = bundle_statement(digest, predicate_type, "{}", 1700000000);
+    AUTO_FREE char *bundle = NULL;
+    assert_int_equal(bundle_create(key, statement, &bundle, NULL), 0);
+    image_chain_add_bundle(chain, bundle, strlen(bundle), digest);
+}
+
 static void drop_signatures(struct image_chain *chain)
 {
     for (size_t i = 0; i < chain->signature_count; i++) {
@@ -125,6 +134,89 @@ static void a_signed_child_is_trusted_as_well(void **state)
     drop_signatures(&world->chain);
     add_signature(&world->chain, world->key, world->image.manifests[0].digest);
     assert_verified(world);
+}
+
+static void a_bundle_counts_as_well(void **state)
+{
+    struct world *world = *state;
+    drop_signatures(&world->chain);
+    add_bundle(&world->chain, world->key, world->chain.pinned, PREDICATE_SIGNATURE);
+    assert_verified(world);
+    drop_signatures(&world->chain);
+    add_bundle(&world->chain, world->key, world->image.manifests[0].digest, PREDICATE_SIGNATURE);
+    assert_verified(world);
+}
+
+static void bundles_that_do_not_count_are_told(void **state)
+{
+    struct world *world = *state;
+    char id[KEY_ID_MAX];
+    struct public_key *stranger = private_key_public(world->stranger);
+    public_key_id(stranger, id);
+    public_key_destroy(stranger);
+    drop_signatures(&world->chain);
+    add_bundle(&world->chain, world->stranger, world->chain.pinned, PREDICATE_SIGNATURE);
+    assert_refused(world, ERROR_SIGNATURE, "is not signed by a trusted key (signed by key", id);
+    drop_signatures(&world->chain);
+    image_chain_add_bundle(&world->chain, "{}", 2, world->chain.pinned);
+    assert_refused(world, ERROR_SIGNATURE, "a bundle that cannot be read", "mediaType");
+    drop_signatures(&world->chain);
+    add_bundle(&world->chain, world->key, world->image.manifests[0].digest, PREDICATE_SIGNATURE);
+    strcpy(world->chain.signatures[0].signed_digest, world->chain.pinned);
+    assert_refused(world, ERROR_SIGNATURE, "made for another image", world->trusted.id);
+}
+
+static void an_attestation_is_no_signature(void **state)
+{
+    struct world *world = *state;
+    drop_signatures(&world->chain);
+    add_bundle(&world->chain, world->key, world->chain.pinned, "https://cyclonedx.org/bom");
+    assert_refused(world, ERROR_SIGNATURE, "is unsigned", world->trusted.id);
+    /* Nor one that is slipped in among the signatures. */
+    world->chain.signatures = world->chain.attestations;
+    world->chain.signature_count = 1;
+    world->chain.attestations = NULL;
+    world->chain.attestation_count = 0;
+    assert_refused(world, ERROR_SIGNATURE, "is not signed by a trusted key", world->trusted.id);
+}
+
+static void what_holds_is_listed_for_policies(void **state)
+{
+    struct world *world = *state;
+    struct image_proofs proofs;
+    const char *child = world->image.manifests[0].digest;
+    add_bundle(&world->chain, world->key, child, PREDICATE_SIGNATURE);
+    add_bundle(&world->chain, world->stranger, child, PREDICATE_SIGNATURE);
+    add_bundle(&world->chain, world->key, child, "https://cyclonedx.org/bom");
+    image_chain_prove(&world->chain, &world->trusted, 1, &proofs);
+    assert_int_equal(proofs.count, 3);
+    assert_int_equal(proofs.items[0].kind, SIGNATURE_SIMPLE);
+    assert_string_equal(proofs.items[0].predicate_type, PREDICATE_SIGNATURE);
+    assert_string_equal(proofs.items[0].signed_digest, world->chain.pinned);
+    assert_int_equal(proofs.items[1].kind, SIGNATURE_BUNDLE);
+    assert_string_equal(proofs.items[1].signed_digest, child);
+    assert_int_equal(proofs.items[1].signed_at, 1700000000);
+    assert_string_equal(proofs.items[2].predicate_type, "https://cyclonedx.org/bom");
+    image_proofs_release(&proofs);
+}
+
+static void bundles_are_saved_and_loaded(void **state)
+{
+    struct world *world = *state;
+    char dir[] = "/tmp/chain.XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    drop_signatures(&world->chain);
+    add_bundle(&world->chain, world->key, world->chain.pinned, PREDICATE_SIGNATURE);
+    add_bundle(&world->chain, world->key, world->chain.pinned, "https://cyclonedx.org/bom");
+    assert_int_equal(image_chain_save(&world->chain, dir, NULL), 0);
+    image_chain_release(&world->chain);
+    assert_int_equal(image_chain_load(dir, &world->chain, NULL), 0);
+    assert_int_equal(world->chain.signature_count, 1);
+    assert_int_equal(world->chain.attestation_count, 1);
+    assert_string_equal(world->chain.attestations[0].predicate_type, "https://cyclonedx.org/bom");
+    assert_string_equal(world->chain.attestations[0].key_id, world->trusted.id);
+    assert_verified(world);
+    file_remove_tree(dir, NULL);
 }
 
 static void a_plain_manifest_needs_no_index(void **state)
@@ -405,6 +497,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_signed_index_makes_its_child_trusted),
         TEST(a_signed_child_is_trusted_as_well),
+        TEST(a_bundle_counts_as_well),
+        TEST(bundles_that_do_not_count_are_told),
+        TEST(an_attestation_is_no_signature),
+        TEST(what_holds_is_listed_for_policies),
+        TEST(bundles_are_saved_and_loaded),
         TEST(a_plain_manifest_needs_no_index),
         TEST(one_of_several_signatures_is_enough),
         TEST(without_a_trusted_key_nothing_is_trusted_and_the_message_mends_it),

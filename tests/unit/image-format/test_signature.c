@@ -47,7 +47,7 @@ static void a_signature_image_is_read_back_and_checks(void **state)
     assert_int_equal(entries[0].payload_size, image.payload_length);
     assert_string_equal(entries[0].key_id, trusted.id);
     assert_int_equal(signature_check(image.payload, image.payload_length, entries[0].signature,
-                                     &trusted, 1, DIGEST, NULL),
+                                     &trusted, 1, DIGEST, NULL, NULL),
                      0);
     signature_entries_free(entries, count);
     signature_image_release(&image);
@@ -100,7 +100,7 @@ static void a_second_key_adds_its_signature_and_signing_again_changes_nothing(vo
     for (int i = 0; i < 2; i++) {
         assert_string_equal(entries[i].key_id, keys[i].id);
         assert_int_equal(signature_check(two.payload, two.payload_length, entries[i].signature,
-                                         keys, 2, DIGEST, NULL),
+                                         keys, 2, DIGEST, NULL, NULL),
                          i);
     }
     public_key_destroy(keys[0].key);
@@ -130,7 +130,7 @@ static void assert_check_fails(const struct private_key *key, const struct trust
     AUTO_FREE char *signature = sign(key, signed_payload);
     struct error error = ERROR_INIT;
     assert_int_equal(signature_check(shown_payload, strlen(shown_payload), signature, trusted, 1,
-                                     DIGEST, &error),
+                                     DIGEST, NULL, &error),
                      -1);
     assert_int_equal(error.code, ERROR_SIGNATURE);
     if (strstr(error.message, message) == NULL)
@@ -153,7 +153,8 @@ static void a_signature_counts_only_for_its_payload_key_digest_and_kind(void **s
     assert_check_fails(key, &trusted, "{}", "{}", "signature payload");
     assert_check_fails(key, &trusted, "not json", "not json", "signature payload");
     struct error error = ERROR_INIT;
-    assert_int_equal(signature_check(good, strlen(good), "***", &trusted, 1, DIGEST, &error), -1);
+    assert_int_equal(signature_check(good, strlen(good), "***", &trusted, 1, DIGEST, NULL, &error),
+                     -1);
     assert_int_equal(error.code, ERROR_SIGNATURE);
     public_key_destroy(trusted.key);
     private_key_destroy(key);
@@ -183,7 +184,7 @@ static void a_signature_made_by_openssl_checks(void **state)
     struct trusted_key trusted;
     assert_int_equal(trusted_key_parse("openssl", pem, length, &trusted, NULL), 0);
     assert_int_equal(
-        signature_check(payload, strlen(payload), signature, &trusted, 1, DIGEST, NULL), 0);
+        signature_check(payload, strlen(payload), signature, &trusted, 1, DIGEST, NULL, NULL), 0);
     public_key_destroy(trusted.key);
     remove_folder(folder);
 }

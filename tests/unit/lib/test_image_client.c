@@ -42,6 +42,40 @@ static void serve_signature(struct world *world, const char *digest)
     signature_image_release(&image);
 }
 
+/* The manifest that carries a bundle about `digest`, and its bytes; what a list of referrers says
+ * of it. */
+static char *serve_bundle(struct world *world, const char *digest, const char *predicate_type)
+{
+    struct oci_descriptor subject = {.media_type = OCI_INDEX_TYPE, .size = 1};
+    struct oci_descriptor content = {.media_type = BUNDLE_TYPE};
+    AUTO_FREE char *statement = bundle_statement(digest, predicate_type, "{}", 0);
+    AUTO_FREE char *bundle = NULL;
+    char referrer_digest[DIGEST_TEXT_MAX];
+    assert_int_equal(bundle_create(world->key, statement, &bundle, NULL), 0);
+    strcpy(subject.digest, digest);
+    content.size = strlen(bundle);
+    digest_of_bytes(bundle, content.size, content.digest);
+    AUTO_FREE char *referrer = bundle_referrer(&subject, &content, predicate_type);
+    digest_of_bytes(referrer, strlen(referrer), referrer_digest);
+    serve_manifest(world, referrer_digest, OCI_MANIFEST_TYPE, referrer, strlen(referrer));
+    serve_blob(world, content.digest, bundle, content.size);
+    return xasprintf("{\"mediaType\":\"" OCI_MANIFEST_TYPE "\",\"digest\":\"%s\",\"size\":%zu,"
+                     "\"artifactType\":\"" BUNDLE_TYPE "\"}",
+                     referrer_digest, strlen(referrer));
+}
+
+static void serve_index(struct world *world, const char *path, const char *entries)
+{
+    AUTO_FREE char *index = xasprintf("{\"schemaVersion\":2,\"manifests\":[%s]}", entries);
+    script_add(world->registry, path, OCI_INDEX_TYPE, index, strlen(index));
+}
+
+static void serve_referrers(struct world *world, const char *digest, const char *entries)
+{
+    AUTO_FREE char *path = xasprintf("/v2/" REPO "/referrers/%s", digest);
+    serve_index(world, path, entries);
+}
+
 static int set_up(void **state)
 {
     struct world *world = xcalloc(1, sizeof *world);
@@ -181,6 +215,66 @@ static void a_plain_manifest_is_a_chain_too(void **state)
     assert_int_equal(verify(world, NULL), 0);
 }
 
+static void a_bundle_among_the_referrers_signs_as_well(void **state)
+{
+    struct world *world = *state;
+    const char *digest = world->image.index.digest;
+    AUTO_FREE char *entry = serve_bundle(world, digest, PREDICATE_SIGNATURE);
+    AUTO_FREE char *entries = xasprintf("{\"mediaType\":\"" OCI_MANIFEST_TYPE
+                                        "\",\"digest\":\"%s\",\"size\":9,\"artifactType\":"
+                                        "\"application/spdx+json\"},%s",
+                                        digest, entry);
+    serve_referrers(world, digest, entries);
+    fetch(world, digest, "amd64");
+    script_assert_ok(world->registry);
+    assert_int_equal(world->chain.signature_count, 1);
+    assert_int_equal(world->chain.signatures[0].kind, SIGNATURE_BUNDLE);
+    assert_int_equal(verify(world, NULL), 0);
+}
+
+static void a_registry_without_the_list_has_a_tag_for_it(void **state)
+{
+    struct world *world = *state;
+    const char *digest = world->image.manifests[0].digest;
+    AUTO_FREE char *entry = serve_bundle(world, digest, PREDICATE_SIGNATURE);
+    AUTO_FREE char *path = xasprintf("/v2/" REPO "/manifests/sha256-%s", digest_hex(digest));
+    serve_index(world, path, entry);
+    fetch(world, world->image.index.digest, "amd64");
+    script_assert_ok(world->registry);
+    assert_int_equal(world->chain.signature_count, 1);
+    assert_string_equal(world->chain.signatures[0].signed_digest, digest);
+    assert_int_equal(verify(world, NULL), 0);
+}
+
+static void an_attestation_is_carried_and_signs_nothing(void **state)
+{
+    struct world *world = *state;
+    struct error error = ERROR_INIT;
+    struct image_proofs proofs;
+    const char *digest = world->image.index.digest;
+    AUTO_FREE char *entry = serve_bundle(world, digest, "https://slsa.dev/provenance/v1");
+    serve_referrers(world, digest, entry);
+    fetch(world, digest, "amd64");
+    script_assert_ok(world->registry);
+    assert_int_equal(world->chain.signature_count, 0);
+    assert_int_equal(world->chain.attestation_count, 1);
+    assert_int_equal(verify(world, &error), -1);
+    assert_non_null(strstr(error.message, "is unsigned"));
+    image_chain_prove(&world->chain, &world->trusted, 1, &proofs);
+    assert_int_equal(proofs.count, 1);
+    assert_string_equal(proofs.items[0].predicate_type, "https://slsa.dev/provenance/v1");
+    image_proofs_release(&proofs);
+}
+
+static void a_list_of_referrers_that_is_none_is_told(void **state)
+{
+    struct world *world = *state;
+    AUTO_FREE char *path = xasprintf("/v2/" REPO "/referrers/%s", world->image.index.digest);
+    script_add(world->registry, path, OCI_INDEX_TYPE, "[]", 2);
+    fetch(world, world->image.index.digest, "amd64");
+    script_assert_error(world->registry, ERROR_PROTOCOL, "has no list of manifests");
+}
+
 static void without_signatures_the_chain_comes_and_does_not_verify(void **state)
 {
     struct world *world = *state;
@@ -250,6 +344,10 @@ int main(void)
         TEST(a_chain_is_fetched_with_the_signature_of_the_index),
         TEST(a_signature_of_the_child_is_found_as_well),
         TEST(a_plain_manifest_is_a_chain_too),
+        TEST(a_bundle_among_the_referrers_signs_as_well),
+        TEST(a_registry_without_the_list_has_a_tag_for_it),
+        TEST(an_attestation_is_carried_and_signs_nothing),
+        TEST(a_list_of_referrers_that_is_none_is_told),
         TEST(without_signatures_the_chain_comes_and_does_not_verify),
         TEST(an_architecture_that_is_not_there_is_not_found),
         TEST(an_altered_config_blob_is_refused),
