@@ -41,7 +41,7 @@ examples_ldflags := -nostdlib -static -no-pie -Wl,--gc-sections -Wl,--build-id=n
 	-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
 
 examples_runtime_sources := runtime.c arguments.c memory.c network.c virtio_net.c virtio_queue.c \
-	http_server.c http_message.c library/string.c library/format.c \
+	http_server.c http_lwip.c http_message.c library/string.c library/format.c \
 	$(addprefix $(examples_architecture)/,start.c interrupts.c clock.c serial.c devices.c power.c \
 	entry.S)
 examples_lwip_sources := $(addprefix core/,def.c inet_chksum.c init.c ip.c mem.c memp.c netif.c \

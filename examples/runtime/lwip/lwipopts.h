@@ -31,7 +31,7 @@ extern uint8_t *network_heap;
 #define IP_REASSEMBLY 0
 #define IP_FRAG       0
 
-/* The receive window is the size of a connection's input buffer (http_server.c), so a peer can
+/* The receive window is the size of a connection's input buffer (http_server.h), so a peer can
  * never have more in flight than there is room for. */
 #define TCP_MSS          1460
 #define TCP_WND          (8 * 1024)
