@@ -1,0 +1,312 @@
+#include "image-format/packing.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/xalloc.h"
+
+#define CHUNK      65536
+#define ZSTD_LEVEL "9"
+
+static void free_reader(struct archive **archive)
+{
+    if (*archive != NULL)
+        archive_read_free(*archive);
+}
+#define AUTO_READER __attribute__((cleanup(free_reader)))
+
+static void free_writer(struct archive **archive)
+{
+    if (*archive != NULL)
+        archive_write_free(*archive);
+}
+#define AUTO_WRITER __attribute__((cleanup(free_writer)))
+
+/* Only memory can be missing. */
+static struct archive *check(struct archive *archive)
+{
+    if (archive == NULL)
+        abort();
+    return archive;
+}
+
+static int refuse(struct archive *archive, const char *what, struct error *error)
+{
+    const char *why = archive_error_string(archive);
+    return error_set(error, ERROR_INVALID, "%s: %.200s", what, why != NULL ? why : "unreadable");
+}
+
+/* --- zstd --- */
+
+static int copy_into(int from, struct archive *writer, struct error *error)
+{
+    AUTO_FREE char *chunk = xmalloc(CHUNK);
+    for (;;) {
+        ssize_t got = read(from, chunk, CHUNK);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set_errno(error, errno, "read what is to be compressed");
+        if (got == 0)
+            return 0;
+        if (archive_write_data(writer, chunk, (size_t)got) != got)
+            return error_set(error, ERROR_IO, "compress: %s", archive_error_string(writer));
+    }
+}
+
+int packing_compress_zstd(int from, int to, struct error *error)
+{
+    AUTO_WRITER struct archive *writer = check(archive_write_new());
+    struct archive_entry *entry = archive_entry_new();
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_pathname(entry, "data");
+    bool ready = archive_write_set_format_raw(writer) == ARCHIVE_OK &&
+                 archive_write_add_filter_zstd(writer) == ARCHIVE_OK &&
+                 archive_write_set_filter_option(writer, "zstd", "compression-level", ZSTD_LEVEL) ==
+                     ARCHIVE_OK &&
+                 archive_write_set_bytes_per_block(writer, 0) == ARCHIVE_OK &&
+                 archive_write_open_fd(writer, to) == ARCHIVE_OK &&
+                 archive_write_header(writer, entry) == ARCHIVE_OK;
+    archive_entry_free(entry);
+    if (!ready)
+        return error_set(error, ERROR_IO, "compress: %s", archive_error_string(writer));
+    if (copy_into(from, writer, error) < 0)
+        return -1;
+    if (archive_write_close(writer) != ARCHIVE_OK)
+        return error_set(error, ERROR_IO, "compress: %s", archive_error_string(writer));
+    return 0;
+}
+
+/* Exactly `size` bytes, or why not. */
+static int copy_exactly(struct archive *reader, uint64_t size, int to, struct error *error)
+{
+    AUTO_FREE char *chunk = xmalloc(CHUNK);
+    uint64_t left = size;
+    for (;;) {
+        la_ssize_t got = archive_read_data(reader, chunk, CHUNK);
+        if (got < 0)
+            return refuse(reader, "the zstd stream is damaged", error);
+        if (got == 0)
+            break;
+        if ((uint64_t)got > left)
+            return error_set(
+                error, ERROR_INVALID,
+                "the zstd stream unpacks to more than the %llu bytes it was said to be",
+                (unsigned long long)size);
+        if (file_write_all(to, chunk, (size_t)got, error) < 0)
+            return -1;
+        left -= (uint64_t)got;
+    }
+    if (left > 0)
+        return error_set(error, ERROR_INVALID,
+                         "the zstd stream ends %llu bytes before the %llu it was said to be",
+                         (unsigned long long)left, (unsigned long long)size);
+    return 0;
+}
+
+int packing_unpack_zstd(int from, uint64_t size, int to, struct error *error)
+{
+    AUTO_READER struct archive *reader = check(archive_read_new());
+    struct archive_entry *entry = NULL;
+    archive_read_support_filter_zstd(reader);
+    archive_read_support_format_raw(reader);
+    if (archive_read_open_fd(reader, from, CHUNK) != ARCHIVE_OK ||
+        archive_read_next_header(reader, &entry) != ARCHIVE_OK)
+        return refuse(reader, "it is no zstd stream", error);
+    /* Without a filter of ours the bytes would pass as they are. */
+    if (archive_filter_count(reader) != 2 || archive_filter_code(reader, 0) != ARCHIVE_FILTER_ZSTD)
+        return error_set(error, ERROR_INVALID,
+                         "it is no zstd stream, whatever its media type says");
+    return copy_exactly(reader, size, to, error);
+}
+
+/* --- tar --- */
+
+/* Without "/" and "./" in front. */
+static const char *bare_path(const char *path)
+{
+    for (;;) {
+        if (path[0] == '/')
+            path++;
+        else if (path[0] == '.' && path[1] == '/')
+            path += 2;
+        else
+            return path;
+    }
+}
+
+static bool climbs(const char *path)
+{
+    for (const char *at = path; *at != '\0';) {
+        size_t length = strcspn(at, "/");
+        if (length == 2 && strncmp(at, "..", 2) == 0)
+            return true;
+        at += length + (at[length] == '/');
+    }
+    return false;
+}
+
+/* Whether the entry is the whiteout of `path`, or of a folder that it is in (OCI image spec,
+ * "Layer Filesystem Changeset"). */
+static bool removes(const char *entry, const char *path)
+{
+    const char *name = strrchr(entry, '/');
+    size_t folder = name != NULL ? (size_t)(name - entry) + 1 : 0;
+    name = entry + folder;
+    if (strncmp(entry, path, folder) != 0 || strncmp(name, ".wh.", 4) != 0)
+        return false;
+    if (strcmp(name, ".wh..wh..opq") == 0)
+        return true;
+    size_t length = strlen(name + 4);
+    const char *rest = path + folder;
+    return length > 0 && strncmp(rest, name + 4, length) == 0 &&
+           (rest[length] == '\0' || rest[length] == '/');
+}
+
+static int copy_entry(struct archive *reader, struct packing_wanted *wanted, struct error *error)
+{
+    AUTO_FREE char *chunk = xmalloc(CHUNK);
+    for (;;) {
+        la_ssize_t got = archive_read_data(reader, chunk, CHUNK);
+        if (got < 0)
+            return refuse(reader, wanted->path, error);
+        if (got == 0)
+            return 0;
+        wanted->size += (uint64_t)got;
+        if (wanted->size > wanted->size_max)
+            return error_set(error, ERROR_INVALID, "%s has more than %llu bytes", wanted->path,
+                             (unsigned long long)wanted->size_max);
+        if (file_write_all(wanted->to, chunk, (size_t)got, error) < 0)
+            return -1;
+    }
+}
+
+static int take(struct archive *reader, struct archive_entry *entry, struct packing_wanted *wanted,
+                bool *taken, struct error *error)
+{
+    if (*taken)
+        return error_set(error, ERROR_INVALID, "%s stands in the archive twice", wanted->path);
+    if (archive_entry_hardlink(entry) != NULL || archive_entry_symlink(entry) != NULL)
+        return error_set(error, ERROR_INVALID, "%s is a link: only files can boot", wanted->path);
+    if (archive_entry_filetype(entry) != AE_IFREG)
+        return error_set(error, ERROR_INVALID, "%s is not a regular file", wanted->path);
+    if (archive_entry_size(entry) < 0 || (uint64_t)archive_entry_size(entry) > wanted->size_max)
+        return error_set(error, ERROR_INVALID, "%s has more than %llu bytes", wanted->path,
+                         (unsigned long long)wanted->size_max);
+    *taken = true;
+    return copy_entry(reader, wanted, error);
+}
+
+struct extraction {
+    struct packing_wanted *wanted;
+    size_t count;
+    bool *taken;   /* in this layer */
+    bool *removed; /* by this layer */
+    uint64_t total;
+};
+
+/* What is passed over is unpacked as well: its size is looked at before. */
+static int check_total(struct extraction *extraction, struct archive_entry *entry,
+                       struct error *error)
+{
+    int64_t size = archive_entry_size(entry);
+    if (size >= 0 && (uint64_t)size <= PACKING_TOTAL_MAX - extraction->total) {
+        extraction->total += (uint64_t)size;
+        return 0;
+    }
+    return error_set(error, ERROR_INVALID, "the archive unpacks to more than %llu bytes",
+                     (unsigned long long)PACKING_TOTAL_MAX);
+}
+
+static int visit(struct archive *reader, struct archive_entry *entry, struct extraction *extraction,
+                 struct error *error)
+{
+    const char *name = archive_entry_pathname(entry);
+    if (check_total(extraction, entry, error) < 0)
+        return -1;
+    if (name == NULL)
+        return error_set(error, ERROR_INVALID, "the archive has an entry without a name");
+    if (climbs(name))
+        return error_set(error, ERROR_INVALID, "the archive names \"%.200s\": \"..\" is refused",
+                         name);
+    const char *path = bare_path(name);
+    for (size_t i = 0; i < extraction->count; i++) {
+        struct packing_wanted *wanted = &extraction->wanted[i];
+        if (wanted->found != 0)
+            continue;
+        if (removes(path, bare_path(wanted->path)))
+            extraction->removed[i] = true;
+        else if (strcmp(path, bare_path(wanted->path)) == 0 &&
+                 take(reader, entry, wanted, &extraction->taken[i], error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int walk(struct archive *reader, struct extraction *extraction, struct error *error)
+{
+    struct archive_entry *entry = NULL;
+    for (size_t entries = 0;; entries++) {
+        int result = archive_read_next_header(reader, &entry);
+        if (result == ARCHIVE_EOF)
+            return 0;
+        if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
+            return refuse(reader, "the tar archive is damaged", error);
+        if (entries == PACKING_ENTRIES_MAX)
+            return error_set(error, ERROR_INVALID, "the archive has more than %d entries",
+                             PACKING_ENTRIES_MAX);
+        if (visit(reader, entry, extraction, error) < 0)
+            return -1;
+    }
+}
+
+static int extract(struct archive *reader, struct packing_wanted *wanted, size_t count,
+                   struct error *error)
+{
+    AUTO_FREE bool *taken = xcalloc(count + 1, sizeof *taken);
+    AUTO_FREE bool *removed = xcalloc(count + 1, sizeof *removed);
+    struct extraction extraction = {wanted, count, taken, removed, 0};
+    if (walk(reader, &extraction, error) < 0)
+        return -1;
+    /* A layer's own files stand above what it removes. */
+    for (size_t i = 0; i < count; i++) {
+        if (taken[i])
+            wanted[i].found = 1;
+        else if (wanted[i].found == 0 && removed[i])
+            wanted[i].found = -1;
+    }
+    return 0;
+}
+
+static struct archive *create_reader(void)
+{
+    struct archive *reader = check(archive_read_new());
+    archive_read_support_filter_gzip(reader);
+    archive_read_support_filter_zstd(reader);
+    archive_read_support_format_tar(reader);
+    return reader;
+}
+
+int packing_extract(int from, struct packing_wanted *wanted, size_t count, struct error *error)
+{
+    AUTO_READER struct archive *reader = create_reader();
+    if (archive_read_open_fd(reader, from, CHUNK) != ARCHIVE_OK)
+        return refuse(reader, "it is no tar archive", error);
+    return extract(reader, wanted, count, error);
+}
+
+int packing_extract_bytes(const void *bytes, size_t length, struct packing_wanted *wanted,
+                          size_t count, struct error *error)
+{
+    AUTO_READER struct archive *reader = create_reader();
+    if (archive_read_open_memory(reader, bytes, length) != ARCHIVE_OK)
+        return refuse(reader, "it is no tar archive", error);
+    return extract(reader, wanted, count, error);
+}
