@@ -68,14 +68,28 @@ void cli_print_document(struct cli *cli, struct json_object *document)
     json_object_put(document);
 }
 
+bool is_output_format(const char *text)
+{
+    for (size_t i = 0; output_format_names[i] != NULL; i++) {
+        if (strcmp(output_format_names[i], text) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Where a command has an --output of its own, the word tells which is meant. */
 static enum output_format format_of(const struct invocation *invocation)
 {
-    const char *name = invocation_text(invocation, "output");
-    for (int i = 0; name != NULL && output_format_names[i] != NULL; i++) {
-        if (strcmp(output_format_names[i], name) == 0)
-            return (enum output_format)i;
+    enum output_format format = OUTPUT_TABLE;
+    for (size_t given = 0; given < invocation->option_count; given++) {
+        if (strcmp(invocation->options[given].option->name, "output") != 0)
+            continue;
+        for (int i = 0; output_format_names[i] != NULL; i++) {
+            if (strcmp(output_format_names[i], invocation->options[given].value) == 0)
+                format = (enum output_format)i;
+        }
     }
-    return OUTPUT_TABLE;
+    return format;
 }
 
 static enum cli_exit exit_of(const struct cli *cli, const struct error *error)
@@ -127,8 +141,10 @@ static enum cli_exit run_command(const struct invocation *invocation)
     struct error error = ERROR_INIT;
     struct cli cli = {.invocation = invocation, .format = format_of(invocation)};
     const char *no_color = getenv("NO_COLOR");
-    cli.colored = isatty(STDOUT_FILENO) && !invocation_has(invocation, "no-color") &&
-                  (no_color == NULL || no_color[0] == '\0');
+    bool wants_color =
+        !invocation_has(invocation, "no-color") && (no_color == NULL || no_color[0] == '\0');
+    cli.colored = isatty(STDOUT_FILENO) && wants_color;
+    cli.colored_progress = isatty(STDERR_FILENO) && wants_color;
     enum cli_exit result = CLI_DONE;
     if (settings_load(invocation, &cli.settings, &error) < 0 ||
         invocation->command->run(&cli, &error) < 0)

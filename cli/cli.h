@@ -23,14 +23,16 @@ enum cli_exit {
 
 enum output_format { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_JSON, OUTPUT_YAML };
 extern const char *const output_format_names[];
+bool is_output_format(const char *text);
 
 struct cli {
     const struct invocation *invocation;
     struct settings settings;
     enum output_format format;
-    bool colored;      /* standard output is a terminal that may get colours */
-    bool wrong_usage;  /* the error is about how the command was typed: exit 2 */
-    bool has_document; /* the one document of -o json has been printed */
+    bool colored;          /* standard output is a terminal that may get colours */
+    bool colored_progress; /* standard error is one */
+    bool wrong_usage;      /* the error is about how the command was typed: exit 2 */
+    bool has_document;     /* the one document of -o json has been printed */
     struct session *session;
 };
 

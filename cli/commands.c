@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include "cli/cli.h"
+#include "image-format/recipe.h"
 
 #define END                                                                                        \
     {                                                                                              \
@@ -66,6 +67,12 @@ static const struct option down_options[] = {
 
 static const struct option build_options[] = {
     {"tag", 't', OPTION_TEXT, true, .value = "REF", .help = "the image's name, hello:1.0"},
+    {"arch", 0, OPTION_CHOICE, .value = "ARCH", .help = "for this architecture only",
+     .choices = recipe_architecture_names},
+    {"no-build", 0, OPTION_FLAG, .help = "take the files that are there, run no build command"},
+    {"output", 0, OPTION_FOLDER, .value = "DIR", .help = "write it there too, as an OCI layout"},
+    {"push", 0, OPTION_FLAG, .help = "push it to the registry as well"},
+    {"sign", 0, OPTION_FILE, .value = "KEY", .help = "with --push: sign it with this private key"},
     END,
 };
 
@@ -175,8 +182,13 @@ const struct command commands[] = {
     {"trust", "rm", NULL, "stop trusting a key", "NAME", .run = trust_remove_run},
     {"image", "build", "build", "make an image of a folder with a Unikernel.yaml", "DIR",
      .argument_kind = ARGUMENT_FOLDER, .options = build_options, .run = build_run,
-     .details = "The image goes to the local store: $SHOAL_IMAGES, or ~/.local/share/shoal/images.",
-     .examples = "  shoal build build/examples/hello/v1 -t hello:1.0"},
+     .details =
+         "Runs the recipe's `build` commands with SHOAL_ARCH set (like make: do not build what you "
+         "do not\ntrust), and packs the files that it names. The same files give the same digest.\n"
+         "The image goes to the local store: $SHOAL_IMAGES, or ~/.local/share/shoal/images.",
+     .examples = "  shoal build build/examples/hello/v1 -t hello:1.0\n"
+                 "  shoal build . -t hello:1.0 --push --sign shoal.key\n"
+                 "  shoal build . -t hello:1.0 --arch arm64 --no-build --output ./layout"},
     {"image", "push", "push", "copy a local image to the registry", "REF", .options = push_options,
      .run = push_run,
      .details = "--sign signs the image and each of its architectures, as cosign does.",

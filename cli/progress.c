@@ -61,10 +61,7 @@ void progress_show_fast(struct progress *progress, const char *format, ...)
 
 void progress_say(struct progress *progress, const char *format, ...)
 {
-    if (progress->shown)
-        fputs("\r\033[K", stderr);
-    progress->shown = false;
-    progress->line[0] = '\0';
+    progress_clear(progress);
     va_list arguments;
     va_start(arguments, format);
     AUTO_FREE char *text = xvasprintf(format, arguments);
@@ -72,6 +69,22 @@ void progress_say(struct progress *progress, const char *format, ...)
     struct buffer AUTO_BUFFER safe = {0};
     text_append_safe(&safe, text);
     fprintf(stderr, "%s\n", buffer_text(&safe));
+}
+
+void progress_quote(struct progress *progress, bool dim, const char *line)
+{
+    struct buffer AUTO_BUFFER safe = {0};
+    text_append_safe(&safe, line);
+    progress_clear(progress);
+    fprintf(stderr, dim ? "\033[2m%s\033[0m\n" : "%s\n", buffer_text(&safe));
+}
+
+void progress_clear(struct progress *progress)
+{
+    if (progress->shown)
+        fputs("\r\033[K", stderr);
+    progress->shown = false;
+    progress->line[0] = '\0';
 }
 
 void progress_finish(struct progress *progress)

@@ -22,5 +22,9 @@ void progress_show_fast(struct progress *progress, const char *format, ...)
 /* A remark that stays, on a line of its own. */
 void progress_say(struct progress *progress, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* A line of another program's, which stays; dimmed where the terminal may show that. */
+void progress_quote(struct progress *progress, bool dim, const char *line);
+/* Takes the line that is written over away. */
+void progress_clear(struct progress *progress);
 /* Ends the line that is written over. */
 void progress_finish(struct progress *progress);

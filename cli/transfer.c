@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "cli/format.h"
+#include "cli/images.h"
 #include "cli/keys.h"
 #include "cli/registry.h"
+#include "cli/transfer.h"
 #include "image-format/layout.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
@@ -38,15 +40,20 @@ static int sign_all(struct registry *registry, const struct private_key *key,
     return 0;
 }
 
-static void print_transfer(struct cli *cli, const char *name, const char *digest,
-                           const struct private_key *key, const char *result)
+/* "" without a key. */
+static void id_of_key(const struct private_key *key, char ret_id[KEY_ID_MAX])
 {
-    char id[KEY_ID_MAX] = "";
-    if (key != NULL) {
-        struct public_key *public = private_key_public(key);
-        public_key_id(public, id);
-        public_key_destroy(public);
-    }
+    ret_id[0] = '\0';
+    if (key == NULL)
+        return;
+    struct public_key *public = private_key_public(key);
+    public_key_id(public, ret_id);
+    public_key_destroy(public);
+}
+
+static void print_transfer(struct cli *cli, const char *name, const char *digest, const char *id,
+                           const char *result)
+{
     if (!cli_wants_document(cli)) {
         bool only_signed = strcmp(result, "signed") == 0;
         printf("%s: %s%s%s\n%s\n", name, only_signed ? "" : result,
@@ -58,7 +65,7 @@ static void print_transfer(struct cli *cli, const char *name, const char *digest
     json_object_object_add(document, "name", json_object_new_string(name));
     json_object_object_add(document, "digest", json_object_new_string(digest));
     json_object_object_add(document, "result", json_object_new_string(result));
-    if (key != NULL)
+    if (id[0] != '\0')
         json_object_object_add(document, "key_id", json_object_new_string(id));
     cli_print_document(cli, document);
 }
@@ -117,9 +124,9 @@ static int find_local(struct registry *registry, const char *typed, struct packe
     return -1;
 }
 
-int push_run(struct cli *cli, struct error *error)
+int transfer_push(struct cli *cli, const char *typed, const char *key_file,
+                  struct transfer_result *ret_result, struct error *error)
 {
-    const char *typed = cli_argument(cli, 0), *key_file = invocation_text(cli->invocation, "sign");
     struct registry registry;
     struct packed_image image;
     struct private_key *key = NULL;
@@ -135,13 +142,27 @@ int push_run(struct cli *cli, struct error *error)
     progress_show(&registry.progress, "%s: pushing to %s", name, registry.url);
     int result = push_and_sign(&registry, &image, key, error);
     progress_finish(&registry.progress);
-    if (result == 0)
-        print_transfer(cli, name, packed_image_top(&image)->digest, key, "pushed");
-    else
+    if (result == 0) {
+        strcpy(ret_result->digest, packed_image_top(&image)->digest);
+        id_of_key(key, ret_result->key_id);
+    } else {
         error_wrap(error, "push %s", name);
+    }
     packed_image_release(&image);
     private_key_destroy(key);
     return result;
+}
+
+int push_run(struct cli *cli, struct error *error)
+{
+    const char *typed = cli_argument(cli, 0);
+    char name[IMAGE_TEXT_MAX];
+    struct transfer_result result;
+    if (images_local_name(cli, typed, name, error) < 0 ||
+        transfer_push(cli, typed, invocation_text(cli->invocation, "sign"), &result, error) < 0)
+        return -1;
+    print_transfer(cli, name, result.digest, result.key_id, "pushed");
+    return 0;
 }
 
 /* The manifests an index lists; nothing for a manifest. */
@@ -180,7 +201,7 @@ static int sign_remote(struct registry *registry, const struct private_key *key,
 
 int sign_run(struct cli *cli, struct error *error)
 {
-    char name[IMAGE_TEXT_MAX], digest[DIGEST_TEXT_MAX];
+    char name[IMAGE_TEXT_MAX], digest[DIGEST_TEXT_MAX], id[KEY_ID_MAX];
     struct registry registry;
     struct private_key *key = NULL;
     if (registry_init(&registry, cli, cli_argument(cli, 0), error) < 0 ||
@@ -188,8 +209,9 @@ int sign_run(struct cli *cli, struct error *error)
         return -1;
     image_reference_format(&registry.image, name);
     int result = sign_remote(&registry, key, digest, error);
+    id_of_key(key, id);
     if (result == 0)
-        print_transfer(cli, name, digest, key, "signed");
+        print_transfer(cli, name, digest, id, "signed");
     else
         error_wrap(error, "sign %s", name);
     private_key_destroy(key);
@@ -310,7 +332,7 @@ int image_pull_run(struct cli *cli, struct error *error)
     if (result == 0)
         result = layout_add(folder, name, &image, error);
     if (result == 0)
-        print_transfer(cli, name, packed_image_top(&image)->digest, NULL, "pulled");
+        print_transfer(cli, name, packed_image_top(&image)->digest, "", "pulled");
     else
         error_wrap(error, "pull %s", name);
     packed_image_release(&image);

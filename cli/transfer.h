@@ -1,0 +1,15 @@
+/* Images on their way from the local store to the registry. */
+#pragma once
+
+#include "cli/cli.h"
+#include "lib/crypto.h"
+
+struct transfer_result {
+    char digest[DIGEST_TEXT_MAX];
+    char key_id[KEY_ID_MAX]; /* of the key that signed it; "": none */
+};
+
+/* Pushes the local image that was typed, and signs it with the key in `key_file` (NULL: does not).
+ */
+int transfer_push(struct cli *cli, const char *typed, const char *key_file,
+                  struct transfer_result *ret_result, struct error *error);
