@@ -133,17 +133,36 @@ static void recall_endpoints(struct agent *agent)
 
 /* --- what the scheduler says --- */
 
+static bool boots_on(const struct family *family, const char *architecture)
+{
+    for (size_t i = 0; i < FAMILY_BOOTS_MAX && family->boots[i].architecture != NULL; i++) {
+        if (strcmp(family->boots[i].architecture, architecture) == 0)
+            return family->refused == NULL;
+    }
+    return false;
+}
+
+static void fill_machine(struct api_machine *machine, const struct host_machine *host)
+{
+    const struct family *family;
+    memcpy(machine->arch, host->arch, sizeof machine->arch);
+    memcpy(machine->accel, host->accel, sizeof machine->accel);
+    for (size_t i = 0; (family = family_at(i)) != NULL; i++) {
+        if (boots_on(family, machine->arch))
+            json_strings_add(&machine->families, family->name);
+    }
+}
+
 static void fill_join(struct api_join *join, void *data)
 {
     struct agent *agent = data;
     const struct agent_options *options = agent->options;
     snprintf(join->address, sizeof join->address, "%s:%u", options->address,
              agent_http_port(agent->server));
-    join->machines = xcalloc(1, sizeof *join->machines);
-    join->machine_count = 1;
-    memcpy(join->machines[0].arch, agent->welcome.arch, sizeof join->machines[0].arch);
-    memcpy(join->machines[0].accel, agent->welcome.accel, sizeof join->machines[0].accel);
-    json_strings_add(&join->machines[0].families, "shoal");
+    join->machines = xcalloc(HOST_MACHINES_MAX, sizeof *join->machines);
+    join->machine_count = agent->welcome.machine_count;
+    for (uint32_t i = 0; i < agent->welcome.machine_count; i++)
+        fill_machine(&join->machines[i], &agent->welcome.machines[i]);
     join->memory = options->memory > 0 ? options->memory : agent->welcome.memory;
     join->vcpus = options->vcpus > 0 ? options->vcpus : agent->welcome.vcpus;
     join->overhead = agent->welcome.overhead;
@@ -218,7 +237,7 @@ static void on_network(const struct host_answer *answer, int descriptor, void *d
     }
     if (!agent->is_resumed) {
         agent->is_resumed = true;
-        instance_table_resume(agent->instances, agent->welcome.accel);
+        instance_table_resume(agent->instances, &agent->welcome);
         recall_endpoints(agent);
     }
     start_link(agent);
@@ -306,7 +325,8 @@ static void on_welcome(const struct host_answer *answer, int descriptor, void *d
     }
     agent->welcome = answer->welcome;
     agent->is_welcome = true;
-    log_info("agent started", "node", agent->options->node, "accel", agent->welcome.accel, "why",
+    log_info("agent started", "node", agent->options->node, "accel",
+             agent->welcome.machine_count > 0 ? agent->welcome.machines[0].accel : "none", "why",
              agent->welcome.accel_reason, "memory", LOG_NUMBER(agent->welcome.memory), "vcpus",
              LOG_NUMBER(agent->welcome.vcpus), "port", LOG_NUMBER(agent_http_port(agent->server)));
     if (agent->cluster.subnet[0] != '\0')

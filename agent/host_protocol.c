@@ -27,6 +27,25 @@ static bool is_printable(const char *text, size_t size)
     return true;
 }
 
+/* The same for what goes to a guest and into XML: no broken UTF-8 either. */
+static bool is_line(const char *text, size_t size)
+{
+    if (!is_terminated(text, size))
+        return false;
+    for (const char *at = text; *at != '\0';) {
+        size_t length = text_character_length(at);
+        if (length == 0)
+            return false;
+        at += length;
+    }
+    return true;
+}
+
+static bool is_architecture(const char *text, size_t size)
+{
+    return is_terminated(text, size) && (strcmp(text, "amd64") == 0 || strcmp(text, "arm64") == 0);
+}
+
 static bool is_instance_id(const char id[INSTANCE_ID_MAX])
 {
     return is_terminated(id, INSTANCE_ID_MAX) && strlen(id) == INSTANCE_ID_MAX - 1 &&
@@ -95,17 +114,42 @@ static int check_import(const struct host_import *import, struct error *error)
     return 0;
 }
 
+/* How it boots, and from what. */
+static int check_boot_parts(const struct host_boot *boot, struct error *error)
+{
+    bool boots_disk = boot->protocol == BOOT_DISK;
+    if (!is_terminated(boot->family, sizeof boot->family) || !text_is_name(boot->family))
+        return refuse(error, "boot", "family");
+    if (!is_architecture(boot->arch, sizeof boot->arch))
+        return refuse(error, "boot", "architecture");
+    if (boot->protocol > BOOT_XEN)
+        return refuse(error, "boot", "protocol");
+    if (boot->machine > MACHINE_XENPVH)
+        return refuse(error, "boot", "machine");
+    if (boots_disk ? boot->kernel[0] != '\0' : !is_digest(boot->kernel))
+        return refuse(error, "boot", "kernel digest");
+    if (boot->initrd[0] != '\0' && (boots_disk || !is_digest(boot->initrd)))
+        return refuse(error, "boot", "initrd digest");
+    if (boot->disk_count > HOST_DISKS_MAX || (boots_disk && boot->disk_count == 0))
+        return refuse(error, "boot", "number of disks");
+    for (uint32_t i = 0; i < boot->disk_count; i++) {
+        if (!is_digest(boot->disks[i]))
+            return refuse(error, "boot", "disk digest");
+    }
+    return 0;
+}
+
 static int check_boot(const struct host_boot *boot, struct error *error)
 {
     char mac[18];
     if (!is_instance_id(boot->id))
         return refuse(error, "boot", "id");
     host_mac_of_instance(boot->id, mac);
-    if (!is_digest(boot->kernel))
-        return refuse(error, "boot", "kernel digest");
+    if (check_boot_parts(boot, error) < 0)
+        return -1;
     if (!is_digest(boot->image))
         return refuse(error, "boot", "image digest");
-    if (!is_printable(boot->command_line, sizeof boot->command_line))
+    if (!is_line(boot->command_line, sizeof boot->command_line))
         return refuse(error, "boot", "command line");
     if (!is_terminated(boot->mac, sizeof boot->mac) || strcmp(boot->mac, mac) != 0)
         return refuse(error, "boot", "MAC");
@@ -122,7 +166,7 @@ static int check_stop(const struct host_stop *stop, struct error *error)
 {
     if (!is_instance_id(stop->id))
         return refuse(error, "stop", "id");
-    if (stop->method > HOST_STOP_CONSOLE)
+    if (stop->method > HOST_STOP_ACPI)
         return refuse(error, "stop", "method");
     if (stop->grace_ms > 3600 * 1000)
         return refuse(error, "stop", "grace (at most an hour)");
@@ -160,10 +204,15 @@ static int check_answer(const struct host_answer *answer, struct error *error)
         return refuse(error, "answer", "code");
     if (!is_printable(answer->message, sizeof answer->message))
         return refuse(error, "answer", "text");
-    if (!is_printable(welcome->arch, sizeof welcome->arch) ||
-        !is_printable(welcome->accel, sizeof welcome->accel) ||
+    if (welcome->machine_count > HOST_MACHINES_MAX ||
         !is_printable(welcome->accel_reason, sizeof welcome->accel_reason))
         return refuse(error, "answer", "welcome");
+    for (uint32_t i = 0; i < welcome->machine_count; i++) {
+        const struct host_machine *machine = &welcome->machines[i];
+        if (!is_architecture(machine->arch, sizeof machine->arch) ||
+            !is_printable(machine->accel, sizeof machine->accel))
+            return refuse(error, "answer", "machine");
+    }
     return 0;
 }
 
@@ -175,7 +224,8 @@ static int check_instance(const struct host_instance *instance, struct error *er
         return refuse(error, "instance", "state");
     if (instance->cause > HOST_END_STOP_KILLED)
         return refuse(error, "instance", "cause");
-    if (instance->state == HOST_INSTANCE_RUNNING && !is_digest(instance->kernel))
+    if (instance->state == HOST_INSTANCE_RUNNING && instance->kernel[0] != '\0' &&
+        !is_digest(instance->kernel))
         return refuse(error, "instance", "kernel digest");
     if (instance->state == HOST_INSTANCE_RUNNING && !is_digest(instance->image))
         return refuse(error, "instance", "image digest");

@@ -10,12 +10,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "image-format/family.h"
 #include "lib/api/agent.h"
 #include "lib/error.h"
 
-#define HOST_PROTOCOL         1
-#define HOST_COMMAND_LINE_MAX 1024
+#define HOST_PROTOCOL         2
+#define HOST_COMMAND_LINE_MAX 2048
 #define HOST_MESSAGE_TEXT_MAX 512
+#define HOST_FAMILY_MAX       32
+#define HOST_DISKS_MAX        8
+#define HOST_MACHINES_MAX     2
 
 enum host_message_type {
     /* deciding half -> host half */
@@ -37,12 +41,18 @@ enum host_message_type {
     HOST_FRONTEND, /* host_frontend: whether a published port is bound */
 };
 
+/* Guests that can run here. */
+struct host_machine {
+    char arch[16];  /* amd64 | arm64 */
+    char accel[16]; /* kvm | tcg */
+};
+
 struct host_welcome {
     uint32_t protocol;
-    char arch[16];                            /* amd64 */
-    char accel[16];                           /* kvm | tcg */
-    char accel_reason[HOST_MESSAGE_TEXT_MAX]; /* why not kvm */
-    uint64_t memory;                          /* bytes of the host for guests, reserve taken off */
+    uint32_t machine_count;
+    struct host_machine machines[HOST_MACHINES_MAX]; /* the host's own architecture first */
+    char accel_reason[HOST_MESSAGE_TEXT_MAX];        /* why that is not kvm */
+    uint64_t memory; /* bytes of the host for guests, reserve taken off */
     uint32_t vcpus;
     uint64_t overhead; /* bytes a microVM costs beside its guest's memory */
 };
@@ -56,10 +66,19 @@ struct host_import {
     uint64_t size;
 };
 
+/* Kernel, initrd and disks were imported before, and are hashed again before they boot. Family,
+ * architecture, protocol and machine must be a row of the families' table. */
 struct host_boot {
     char id[INSTANCE_ID_MAX];
-    char kernel[DIGEST_TEXT_MAX]; /* imported before; re-hashed before the first boot */
-    char image[DIGEST_TEXT_MAX];  /* pinned; goes into the domain's metadata */
+    char family[HOST_FAMILY_MAX];
+    char arch[16];
+    uint32_t protocol;            /* enum boot_protocol */
+    uint32_t machine;             /* enum boot_machine */
+    char kernel[DIGEST_TEXT_MAX]; /* "" with BOOT_DISK, and only then */
+    char initrd[DIGEST_TEXT_MAX]; /* "": none */
+    char disks[HOST_DISKS_MAX][DIGEST_TEXT_MAX];
+    uint32_t disk_count;
+    char image[DIGEST_TEXT_MAX]; /* pinned; goes into the domain's metadata */
     char command_line[HOST_COMMAND_LINE_MAX];
     char mac[18];              /* 52: and the id's last 10 digits */
     char address[ADDRESS_MAX]; /* no other may be used by the guest */
@@ -70,6 +89,7 @@ struct host_boot {
 enum host_stop_method {
     HOST_STOP_KILL,    /* at once */
     HOST_STOP_CONSOLE, /* byte 0x04 on the console, kill after grace */
+    HOST_STOP_ACPI,    /* the power button, kill after grace */
 };
 
 struct host_stop {
@@ -116,7 +136,7 @@ enum host_instance_state {
 };
 
 enum host_end_cause {
-    HOST_END_GUEST_EXIT,  /* the guest powered off by itself */
+    HOST_END_GUEST_EXIT,  /* the guest powered off by itself, or said that it has ended */
     HOST_END_GUEST_PANIC, /* it told of a panic by pvpanic */
     HOST_END_KILLED,      /* the hypervisor's process died or was killed by somebody else */
     HOST_END_STOPPED,     /* we stopped it: it ended within its grace */
@@ -128,7 +148,7 @@ struct host_instance {
     uint32_t state;
     uint32_t cause;
     uint64_t uptime_ms;
-    char kernel[DIGEST_TEXT_MAX]; /* adopted: from the domain's metadata */
+    char kernel[DIGEST_TEXT_MAX]; /* adopted: from the domain's metadata; "" as in host_boot */
     char image[DIGEST_TEXT_MAX];
     char message[HOST_MESSAGE_TEXT_MAX];
 };

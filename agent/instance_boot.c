@@ -1,5 +1,6 @@
 #include "agent/instance_boot.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "image-format/command_line.h"
@@ -23,18 +24,52 @@ static int choose_memory(uint64_t wanted, const struct image_config *config, uin
     return 0;
 }
 
+/* The row of the family's table that the image boots by. */
+static int choose_way(const struct image_config *config, struct host_boot *boot,
+                      struct error *error)
+{
+    const struct family *family = family_find(config->family);
+    if (family == NULL)
+        return error_set(error, ERROR_UNSUPPORTED, "there is no family %s", config->family);
+    const struct family_boot *way = family_find_boot(
+        family, config->architecture, config->boot.protocol, config->boot.machine, error);
+    if (way == NULL)
+        return -1;
+    snprintf(boot->family, sizeof boot->family, "%s", family->name);
+    snprintf(boot->arch, sizeof boot->arch, "%s", way->architecture);
+    boot->protocol = way->protocol;
+    boot->machine = way->machine;
+    return 0;
+}
+
+_Static_assert(IMAGE_DISKS_MAX <= HOST_DISKS_MAX, "an image's disks fit a message");
+
+static int choose_parts(const struct image_config *config, struct host_boot *boot,
+                        struct error *error)
+{
+    const struct json_strings *disks = &config->boot.disks;
+    memcpy(boot->kernel, config->boot.kernel, sizeof boot->kernel);
+    memcpy(boot->initrd, config->boot.initrd, sizeof boot->initrd);
+    for (size_t i = 0; i < disks->count; i++) {
+        if (!text_copy(boot->disks[i], sizeof boot->disks[i], disks->items[i]))
+            return error_set(error, ERROR_INVALID, "disk %zu has no digest", i);
+    }
+    boot->disk_count = (uint32_t)disks->count;
+    return 0;
+}
+
 int instance_boot_fill(const struct api_assigned_instance *assigned,
                        const struct image_verified *verified, const char *node,
                        struct host_boot *ret_boot, struct error *error)
 {
     const struct image_config *config = &verified->config;
     struct host_boot boot = {0};
-    if (choose_memory(assigned->resources.memory, config, &boot.memory, error) < 0)
+    if (choose_memory(assigned->resources.memory, config, &boot.memory, error) < 0 ||
+        choose_way(config, &boot, error) < 0 || choose_parts(config, &boot, error) < 0)
         return -1;
     boot.vcpus =
         assigned->resources.vcpus > 0 ? assigned->resources.vcpus : config->vcpus.default_count;
     memcpy(boot.id, assigned->id, sizeof boot.id);
-    memcpy(boot.kernel, verified->kernel.digest, sizeof boot.kernel);
     memcpy(boot.image, assigned->image_digest, sizeof boot.image);
     memcpy(boot.address, assigned->address, sizeof boot.address);
     host_mac_of_instance(assigned->id, boot.mac);
@@ -58,4 +93,18 @@ int instance_boot_fill(const struct api_assigned_instance *assigned,
                          HOST_COMMAND_LINE_MAX - 1);
     *ret_boot = boot;
     return 0;
+}
+
+enum host_stop_method instance_boot_stop_method(const struct image_config *config)
+{
+    switch (image_config_stop_method(config)) {
+    case IMAGE_STOP_CONSOLE:
+        return HOST_STOP_CONSOLE;
+    case IMAGE_STOP_ACPI:
+        return HOST_STOP_ACPI;
+    case IMAGE_STOP_KILL:
+    case IMAGE_STOP_HTTP: /* refused before */
+        break;
+    }
+    return HOST_STOP_KILL;
 }

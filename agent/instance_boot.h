@@ -9,3 +9,5 @@
 int instance_boot_fill(const struct api_assigned_instance *assigned,
                        const struct image_verified *verified, const char *node,
                        struct host_boot *ret_boot, struct error *error);
+/* How the guest is asked to end: as its image says, else as its family listens. */
+enum host_stop_method instance_boot_stop_method(const struct image_config *config);

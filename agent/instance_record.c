@@ -5,7 +5,7 @@
 #include "lib/cleanup.h"
 
 static const char *const next_names[] = {"undecided", "restart", "fail", "stop", NULL};
-static const char *const stop_method_names[] = {"kill", "console", NULL};
+static const char *const stop_method_names[] = {"kill", "console", "acpi", NULL};
 
 static const struct json_field fields[] = {
     JSON_FIELD(struct instance, id, "id", JSON_STRING, .flags = JSON_REQUIRED,

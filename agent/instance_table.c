@@ -13,8 +13,8 @@
 
 struct instance_table {
     struct instance_table_options options;
-    char accel[16];
-    struct trust_need trust_needed; /* by the assignment applied last */
+    const struct host_welcome *welcome; /* NULL until the guests' network is there */
+    struct trust_need trust_needed;     /* by the assignment applied last */
     size_t count;
     LIST_HEAD(, member) members;
 };
@@ -72,9 +72,7 @@ static void on_image_ready(const struct image_verified *verified, void *data)
         return;
     }
     memcpy(instance->kernel, verified->kernel.digest, sizeof instance->kernel);
-    instance->stop_method = image_config_stop_method(&verified->config) == IMAGE_STOP_CONSOLE
-                                ? HOST_STOP_CONSOLE
-                                : HOST_STOP_KILL;
+    instance->stop_method = instance_boot_stop_method(&verified->config);
     act(member, instance_image_ready(instance));
 }
 
@@ -346,9 +344,9 @@ void instance_table_adopt(struct instance_table *table, const struct host_instan
     instance_adopted(&member->instance, found->image, found->uptime_ms);
 }
 
-void instance_table_resume(struct instance_table *table, const char *accel)
+void instance_table_resume(struct instance_table *table, const struct host_welcome *welcome)
 {
-    snprintf(table->accel, sizeof table->accel, "%s", accel);
+    table->welcome = welcome;
     struct member *member;
     LIST_FOREACH(member, &table->members, link)
     {
@@ -423,13 +421,23 @@ void instance_table_trust_changed(struct instance_table *table)
 
 /* --- looking --- */
 
+static const char *accel_of(const struct member *member)
+{
+    const struct host_welcome *welcome = member->table->welcome;
+    for (uint32_t i = 0; welcome != NULL && i < welcome->machine_count; i++) {
+        if (strcmp(welcome->machines[i].arch, member->instance.assigned.arch) == 0)
+            return welcome->machines[i].accel;
+    }
+    return "";
+}
+
 void instance_table_observe(const struct instance_table *table, struct api_status *status)
 {
     status->instances = xcalloc(table->count + 1, sizeof *status->instances);
     const struct member *member;
     LIST_FOREACH(member, &table->members, link)
     {
-        instance_observe(&member->instance, table->accel,
+        instance_observe(&member->instance, accel_of(member),
                          &status->instances[status->instance_count++]);
     }
 }

@@ -33,8 +33,9 @@ int instance_table_load(struct instance_table *table, struct error *error);
 /* A microVM that the host half found running; one without a record is reported as running, so that
  * the scheduler can say what is to become of it. */
 void instance_table_adopt(struct instance_table *table, const struct host_instance *found);
-/* The guests' network is there: goes on with every instance. `accel` is what guests run on. */
-void instance_table_resume(struct instance_table *table, const char *accel);
+/* The guests' network is there: goes on with every instance. `welcome` says what guests run on, and
+ * is kept by reference. */
+void instance_table_resume(struct instance_table *table, const struct host_welcome *welcome);
 
 /* --- later --- */
 /* Nothing is stopped because it is not named. */

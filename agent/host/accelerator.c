@@ -3,17 +3,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/host/domain_xml.h"
 #include "agent/host/guest_user.h"
+#include "agent/host/mounts.h"
 #include "agent/host/probe_guest.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -32,9 +32,9 @@ static void execute_probe(const char *accelerator, const char *kernel, int outpu
     if (dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0 ||
         setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         _exit(1);
-    execl("/usr/bin/qemu-system-x86_64", "qemu-system-x86_64", "-M", machine, "-cpu", "max", "-m",
-          "16", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel",
-          kernel, "-device", "isa-debug-exit,iobase=0xf4,iosize=1", (char *)NULL);
+    execl(DOMAIN_EMULATOR_AMD64, "qemu-system-x86_64", "-M", machine, "-cpu", "max", "-m", "16",
+          "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", kernel,
+          "-device", "isa-debug-exit,iobase=0xf4,iosize=1", (char *)NULL);
     static const char message[] = "qemu-system-x86_64 cannot be started";
     ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
     (void)ignored;
@@ -144,10 +144,35 @@ static int hide_device(const char *run_directory, struct error *error)
     AUTO_FREE char *path = xasprintf("%s/no-kvm", run_directory);
     if (file_write(path, "", 0, 0000, error) < 0)
         return -1;
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
-        mount(path, KVM_DEVICE, NULL, MS_BIND, NULL) < 0)
-        return error_set_errno(error, errno, "hide " KVM_DEVICE);
-    return 0;
+    return mounts_show(path, KVM_DEVICE, true, error);
+}
+
+#if defined(__aarch64__)
+static const char *const architectures[] = {"arm64", "amd64"};
+#else
+static const char *const architectures[] = {"amd64", "arm64"};
+#endif
+
+const char *accelerator_of(const struct accelerator *accelerator, const char *architecture)
+{
+    return accelerator->kvm && strcmp(architecture, architectures[0]) == 0 ? "kvm" : "tcg";
+}
+
+uint32_t accelerator_list_machines(const struct accelerator *accelerator,
+                                   struct host_machine ret_machines[HOST_MACHINES_MAX])
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < ARRAY_LENGTH(architectures); i++) {
+        bool is_arm = strcmp(architectures[i], "arm64") == 0;
+        struct host_machine machine = {0};
+        if (access(is_arm ? DOMAIN_EMULATOR_ARM64 : DOMAIN_EMULATOR_AMD64, X_OK) < 0)
+            continue;
+        snprintf(machine.arch, sizeof machine.arch, "%s", architectures[i]);
+        snprintf(machine.accel, sizeof machine.accel, "%s",
+                 accelerator_of(accelerator, architectures[i]));
+        ret_machines[count++] = machine;
+    }
+    return count;
 }
 
 int accelerator_choose(const char *wanted, const char *run_directory,

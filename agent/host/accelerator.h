@@ -18,10 +18,15 @@ struct accelerator {
 };
 
 /* `wanted`: auto | kvm | tcg; kvm fails where it does not work. Runs a probe guest (3 s at most)
- * and remembers the answer in the run folder. Call before the process has a second thread: it may
- * give the process a mount namespace of its own. */
+ * and remembers the answer in the run folder. The process has a mount namespace of its own
+ * (mounts.h) and no second thread yet. */
 int accelerator_choose(const char *wanted, const char *run_directory,
                        struct accelerator *ret_accelerator, struct error *error);
+/* "kvm" or "tcg": KVM runs guests of the host's own architecture only. */
+const char *accelerator_of(const struct accelerator *accelerator, const char *architecture);
+/* The architectures whose emulator is installed, the host's own first. */
+uint32_t accelerator_list_machines(const struct accelerator *accelerator,
+                                   struct host_machine ret_machines[HOST_MACHINES_MAX]);
 /* Boots the probe guest once; `accelerator` is QEMU's name, kvm or tcg. ERROR_UNAVAILABLE with the
  * reason when it did not run to its end. */
 int accelerator_probe(const char *accelerator, const char *run_directory, uid_t uid, gid_t gid,

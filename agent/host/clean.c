@@ -5,6 +5,7 @@
 #include "agent/host/accelerator.h"
 #include "agent/host/host.h"
 #include "agent/host/hypervisor.h"
+#include "agent/host/mounts.h"
 #include "agent/host/namespace.h"
 #include "agent/host/network.h"
 #include "agent/host/proxy.h"
@@ -52,7 +53,8 @@ static int clean_hypervisor(const struct host_options *options, struct error *er
     struct hypervisor_listener listener = {.ended = ignore_end};
     struct accelerator accelerator;
     struct hypervisor *hypervisor;
-    if (accelerator_choose("tcg", options->run_directory, &accelerator, error) < 0 ||
+    if (mounts_separate(error) < 0 ||
+        accelerator_choose("tcg", options->run_directory, &accelerator, error) < 0 ||
         hypervisor_libvirt_open(root, NOBODY_GROUP, &listener, &hypervisor, error) < 0)
         return -1;
     int result = end_guests(hypervisor, error);
@@ -72,17 +74,21 @@ static int check_owner(const struct host_options *options, struct error *error)
 
 int host_clean(const struct host_options *options, struct error *error)
 {
-    /* The names go before accelerator_choose gives this process mounts of its own; what they name
+    /* The names go before this process gets mounts of its own; what they name
      * lives until the last process in it has ended. */
     AUTO_FREE char *namespace = xasprintf("shoal-%s", options->node);
     if (check_owner(options, error) < 0 || proxy_clean(options->run_directory, error) < 0 ||
         namespace_remove(namespace, error) < 0 || clean_hypervisor(options, error) < 0)
         return error_wrap(error, "clean node %s", options->node);
-    static const char *const names[] = {"v", "b", "c", "accelerator", "no-kvm", "probe.elf"};
+    static const char *const names[] = {"v", "b",           "c",      "i",
+                                        "o", "accelerator", "no-kvm", "probe.elf"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
         if (file_remove_tree(path, error) < 0)
             return error_wrap(error, "clean node %s", options->node);
     }
+    AUTO_FREE char *overlays = xasprintf("%s/host/overlays", options->state_directory);
+    if (file_remove_tree(overlays, error) < 0)
+        return error_wrap(error, "clean node %s", options->node);
     return 0;
 }

@@ -25,6 +25,11 @@ struct console {
     char *path;
     gid_t reader;
     bool closed;
+    const char *watched; /* NULL: nothing */
+    void (*found)(void *context);
+    void *context;
+    char tail[CONSOLE_WATCH_MAX]; /* the bytes before the next, fewer than are watched for */
+    size_t tail_length;
 };
 
 int console_connect(const char *socket_path, int *ret_descriptor, struct error *error)
@@ -72,6 +77,31 @@ static void append(struct console *console, const char *bytes, size_t length)
         console->size += length;
 }
 
+/* The text may come in pieces: what could be its beginning is kept. */
+static void look_for_watched(struct console *console, const char *bytes, size_t length)
+{
+    size_t wanted = strlen(console->watched);
+    char seen[CONSOLE_WATCH_MAX + CONSOLE_CHUNK];
+    memcpy(seen, console->tail, console->tail_length);
+    memcpy(seen + console->tail_length, bytes, length);
+    size_t total = console->tail_length + length;
+    bool is_there = memmem(seen, total, console->watched, wanted) != NULL;
+    console->tail_length = total < wanted - 1 ? total : wanted - 1;
+    memcpy(console->tail, seen + total - console->tail_length, console->tail_length);
+    if (is_there)
+        console->found(console->context);
+}
+
+void console_watch(struct console *console, const char *text, void (*found)(void *context),
+                   void *context)
+{
+    if (text[0] == '\0' || strlen(text) > CONSOLE_WATCH_MAX)
+        return;
+    console->watched = text;
+    console->found = found;
+    console->context = context;
+}
+
 /* One chunk; false when there is nothing now or nothing any more. */
 static bool read_chunk(struct console *console)
 {
@@ -79,6 +109,8 @@ static bool read_chunk(struct console *console)
     ssize_t got = read(console->descriptor, chunk, sizeof chunk);
     if (got > 0) {
         append(console, chunk, (size_t)got);
+        if (console->watched != NULL)
+            look_for_watched(console, chunk, (size_t)got);
         return true;
     }
     if (got < 0 && (errno == EAGAIN || errno == EINTR))

@@ -19,6 +19,11 @@ int console_connect(const char *socket_path, int *ret_descriptor, struct error *
  * be read by `reader` (a group). */
 struct console *console_create(uv_loop_t *loop, int descriptor, const char *folder, const char *id,
                                gid_t reader);
+/* Calls `found` when the guest writes `text` (at most CONSOLE_WATCH_MAX bytes, kept by reference)
+ * from now on; also from console_destroy, which reads the rest. */
+#define CONSOLE_WATCH_MAX 64
+void console_watch(struct console *console, const char *text, void (*found)(void *context),
+                   void *context);
 /* ERROR_UNAVAILABLE when the guest's end is closed or does not take it now. */
 int console_send(struct console *console, char byte, struct error *error);
 /* Reads what is still there and closes. NULL is fine. */

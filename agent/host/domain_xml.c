@@ -4,8 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/host/network.h"
+#include "lib/cleanup.h"
 #include "lib/crypto.h"
 #include "lib/text.h"
+
+/* Of a domain whose description names no family. */
+#define FAMILY_UNSAID "shoal"
 
 void xml_append(struct buffer *buffer, const char *text)
 {
@@ -37,67 +42,289 @@ static void append_element(struct buffer *buffer, const char *name, const char *
     buffer_printf(buffer, "</%s>\n", name);
 }
 
+/* What a machine is to libvirt. */
+struct machine {
+    const char *name;
+    const char *type;      /* of guest */
+    const char *processor; /* "": libvirt's own */
+    bool has_isa;          /* serial port and pvpanic of a PC */
+    bool has_pci;          /* devices on bus 0, where virtio speaks its legacy form too */
+    bool is_xen;
+};
+
+static const struct machine machines[] = {
+    [MACHINE_MICROVM] = {"microvm", "hvm", "maximum", .has_isa = true},
+    [MACHINE_PC] = {"pc", "hvm", "maximum", .has_isa = true, .has_pci = true},
+    [MACHINE_Q35] = {"q35", "hvm", "maximum", .has_isa = true, .has_pci = true},
+    [MACHINE_VIRT] = {"virt", "hvm", "maximum"},
+    [MACHINE_XENPV] = {"xenpv", "linux", "", .is_xen = true},
+    [MACHINE_XENPVH] = {"xenpvh", "xenpvh", "", .is_xen = true},
+};
+
+/* On bus 0: 0 to 2 are the machine's own. */
+#define PCI_SLOT_NETWORK    3
+#define PCI_SLOT_FIRST_DISK 4
+
+static const struct machine *machine_of(const struct domain_spec *spec)
+{
+    return &machines[spec->boot->machine];
+}
+
+static bool is_arm(const struct domain_spec *spec)
+{
+    return strcmp(spec->boot->architecture, "arm64") == 0;
+}
+
+/* ---- what XML can carry ---- */
+
+static int check_text(const char *text, const char *what, struct error *error)
+{
+    for (const char *at = text; *at != '\0';) {
+        size_t length = text_character_length(at);
+        if (length == 0)
+            return error_set(error, ERROR_INVALID,
+                             "the microVM's %s holds a control character or broken UTF-8", what);
+        at += length;
+    }
+    return 0;
+}
+
+static int check_texts(const struct domain_spec *spec, struct error *error)
+{
+    const struct {
+        const char *text, *what;
+    } texts[] = {
+        {spec->id, "id"},
+        {spec->kernel, "kernel's digest"},
+        {spec->image, "image's digest"},
+        {spec->address, "address"},
+        {spec->mac, "MAC"},
+        {spec->tap, "tap"},
+        {spec->family, "family"},
+        {spec->kernel_path, "kernel's path"},
+        {spec->initrd_path, "initrd's path"},
+        {spec->console_path, "console's path"},
+        {spec->command_line, "command line"},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+        if (check_text(texts[i].text, texts[i].what, error) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < spec->disk_count; i++) {
+        const struct domain_disk *disk = &spec->disks[i];
+        if (check_text(disk->overlay_path, "overlay's path", error) < 0 ||
+            check_text(disk->image_path, "disk's path", error) < 0 ||
+            check_text(disk->image_format, "disk's format", error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int check_parts(const struct domain_spec *spec, struct error *error)
+{
+    bool has_kernel = spec->kernel_path[0] != '\0';
+    if (spec->boot->protocol == BOOT_DISK && (has_kernel || spec->disk_count == 0))
+        return error_set(error, ERROR_INVALID,
+                         "a microVM that boots from its first disk needs one, and no kernel");
+    if (spec->boot->protocol != BOOT_DISK && !has_kernel)
+        return error_set(error, ERROR_INVALID, "the microVM has no kernel");
+    if (is_arm(spec) != (spec->boot->machine == MACHINE_VIRT))
+        return error_set(error, ERROR_UNSUPPORTED, "there is no machine %s for %s",
+                         machine_of(spec)->name, spec->boot->architecture);
+    return 0;
+}
+
+/* ---- the parts of a domain ---- */
+
 static void append_identity(const struct domain_spec *spec, struct buffer *buffer)
 {
-    char name[DOMAIN_NAME_MAX], uuid[DOMAIN_UUID_MAX], metadata[384];
+    char name[DOMAIN_NAME_MAX], uuid[DOMAIN_UUID_MAX];
+    AUTO_BUFFER struct buffer metadata = {0};
     domain_name(spec->id, name);
     domain_uuid(spec->id, uuid);
-    snprintf(metadata, sizeof metadata, "shoal instance=%s kernel=%s image=%s address=%s", spec->id,
-             spec->kernel, spec->image, spec->address);
+    buffer_printf(&metadata, "shoal instance=%s", spec->id);
+    if (spec->kernel[0] != '\0')
+        buffer_printf(&metadata, " kernel=%s", spec->kernel);
+    buffer_printf(&metadata, " image=%s address=%s", spec->image, spec->address);
+    if (strcmp(spec->family, FAMILY_UNSAID) != 0)
+        buffer_printf(&metadata, " family=%s", spec->family);
     append_element(buffer, "name", name);
     append_element(buffer, "uuid", uuid);
-    append_element(buffer, "description", metadata);
+    append_element(buffer, "description", buffer_text(&metadata));
+}
+
+static void append_boot(const struct domain_spec *spec, struct buffer *buffer)
+{
+    const struct machine *machine = machine_of(spec);
+    buffer_printf(buffer, "<memory unit='b'>%" PRIu64 "</memory>\n<vcpu>%" PRIu32 "</vcpu>\n",
+                  spec->memory, spec->vcpus);
+    buffer_printf(buffer, "<os><type arch='%s' machine='%s'>%s</type>\n",
+                  is_arm(spec) ? "aarch64" : "x86_64", machine->name, machine->type);
+    if (spec->kernel_path[0] != '\0')
+        append_element(buffer, "kernel", spec->kernel_path);
+    if (spec->initrd_path[0] != '\0')
+        append_element(buffer, "initrd", spec->initrd_path);
+    if (spec->command_line[0] != '\0')
+        append_element(buffer, "cmdline", spec->command_line);
+    buffer_append_text(buffer, "</os>\n");
+    if (machine->processor[0] != '\0')
+        buffer_printf(buffer, "<cpu mode='%s'/>\n", machine->processor);
 }
 
 /* The translation cache is QEMU's largest piece of memory beside the guest's: bounded, so that the
- * overhead each instance is counted with holds. */
-static void append_machine(const struct domain_spec *spec, struct buffer *buffer)
+ * overhead each instance is counted with holds. libvirt leaves ACPI out where it is not named, and
+ * gives virt none without a firmware: there the power button is a key in the device tree. */
+static void append_features(const struct domain_spec *spec, struct buffer *buffer)
 {
-    buffer_printf(buffer, "<memory unit='b'>%" PRIu64 "</memory>\n<vcpu>%" PRIu32 "</vcpu>\n",
-                  spec->memory, spec->vcpus);
-    buffer_append_text(buffer, "<os><type arch='x86_64' machine='microvm'>hvm</type>\n");
-    append_element(buffer, "kernel", spec->kernel_path);
-    if (spec->command_line[0] != '\0')
-        append_element(buffer, "cmdline", spec->command_line);
-    buffer_append_text(buffer, "</os>\n<cpu mode='maximum'/>\n");
-    if (!spec->kvm)
-        buffer_append_text(buffer,
-                           "<features><tcg><tb-cache unit='MiB'>16</tb-cache></tcg></features>\n");
+    bool has_acpi = (spec->boot->flags & BOOT_ACPI) != 0 && !is_arm(spec);
+    bool translates = !spec->kvm && !machine_of(spec)->is_xen;
+    if (has_acpi || translates)
+        buffer_printf(buffer, "<features>%s%s</features>\n", has_acpi ? "<acpi/>" : "",
+                      translates ? "<tcg><tb-cache unit='MiB'>16</tb-cache></tcg>" : "");
     buffer_append_text(buffer, "<on_poweroff>destroy</on_poweroff>\n"
                                "<on_reboot>destroy</on_reboot>\n<on_crash>destroy</on_crash>\n");
 }
 
-static void append_devices(const struct domain_spec *spec, struct buffer *buffer)
+static void append_address(const struct domain_spec *spec, int slot, struct buffer *buffer)
 {
-    buffer_append_text(buffer, "<devices>\n<emulator>/usr/bin/qemu-system-x86_64</emulator>\n"
-                               "<controller type='usb' model='none'/>\n<memballoon model='none'/>\n"
-                               "<panic model='isa'><address type='isa' iobase='0x505'/></panic>\n"
-                               "<interface type='ethernet'><mac address='");
+    if (machine_of(spec)->has_pci)
+        buffer_printf(buffer,
+                      "<address type='pci' domain='0x0000' bus='0x00' slot='0x%02x' "
+                      "function='0x0'/>",
+                      (unsigned)slot);
+    else
+        buffer_append_text(buffer, "<address type='virtio-mmio'/>");
+}
+
+/* The card's option ROM would only look for a network to boot from. */
+static void append_network(const struct domain_spec *spec, struct buffer *buffer)
+{
+    buffer_append_text(buffer, "<interface type='ethernet'><mac address='");
     xml_append(buffer, spec->mac);
     buffer_append_text(buffer, "'/><target dev='");
     xml_append(buffer, spec->tap);
-    buffer_append_text(buffer, "' managed='no'/><model type='virtio'/><driver name='qemu'/>"
-                               "<address type='virtio-mmio'/></interface>\n"
-                               "<serial type='unix'><source mode='bind' path='");
-    xml_append(buffer, spec->console_path);
-    buffer_append_text(buffer, "'/><target type='isa-serial' port='0'/></serial>\n</devices>\n");
+    buffer_append_text(buffer, "' managed='no'/><model type='virtio'/><driver name='qemu'/>");
+    append_address(spec, PCI_SLOT_NETWORK, buffer);
+    if (machine_of(spec)->has_pci)
+        buffer_append_text(buffer, "<rom enabled='no'/>");
+    buffer_append_text(buffer, "</interface>\n");
 }
 
-void domain_xml_render(const struct domain_spec *spec, struct buffer *buffer)
+/* An overlay lives as long as one boot: nothing is flushed for the time after a crash. */
+static void append_disk(const struct domain_spec *spec, size_t index, struct buffer *buffer)
+{
+    const struct domain_disk *disk = &spec->disks[index];
+    bool is_xen = machine_of(spec)->is_xen;
+    buffer_append_text(buffer, "<disk type='file' device='disk'>"
+                               "<driver name='qemu' type='qcow2' cache='unsafe'/><source file='");
+    xml_append(buffer, disk->overlay_path);
+    buffer_append_text(buffer, "'/>\n<backingStore type='file'><format type='");
+    xml_append(buffer, disk->image_format);
+    buffer_append_text(buffer, "'/><source file='");
+    xml_append(buffer, disk->image_path);
+    buffer_printf(buffer, "'/><backingStore/></backingStore>\n<target dev='%s%c' bus='%s'/>",
+                  is_xen ? "xvd" : "vd", 'a' + (int)index, is_xen ? "xen" : "virtio");
+    if (spec->boot->protocol == BOOT_DISK && index == 0)
+        buffer_append_text(buffer, "<boot order='1'/>");
+    if (!is_xen)
+        append_address(spec, PCI_SLOT_FIRST_DISK + (int)index, buffer);
+    buffer_append_text(buffer, "</disk>\n");
+}
+
+static void append_serial(const struct domain_spec *spec, struct buffer *buffer)
+{
+    buffer_append_text(buffer, "<serial type='unix'><source mode='bind' path='");
+    xml_append(buffer, spec->console_path);
+    buffer_append_text(buffer, machine_of(spec)->has_isa
+                                   ? "'/><target type='isa-serial' port='0'/></serial>\n"
+                                   : "'/><target type='system-serial' port='0'>"
+                                     "<model name='pl011'/></target></serial>\n");
+}
+
+static void append_devices(const struct domain_spec *spec, struct buffer *buffer)
+{
+    buffer_printf(buffer,
+                  "<devices>\n<emulator>%s</emulator>\n"
+                  "<controller type='usb' model='none'/>\n<memballoon model='none'/>\n",
+                  is_arm(spec) ? DOMAIN_EMULATOR_ARM64 : DOMAIN_EMULATOR_AMD64);
+    if (machine_of(spec)->has_isa)
+        buffer_append_text(buffer, "<panic model='isa'><address type='isa' iobase='0x505'/>"
+                                   "</panic>\n");
+    append_network(spec, buffer);
+    for (size_t i = 0; i < spec->disk_count; i++)
+        append_disk(spec, i, buffer);
+    append_serial(spec, buffer);
+    buffer_append_text(buffer, "</devices>\n");
+}
+
+/* Xen's toolstack attaches the interface to the guests' bridge; the console is Xen's own. */
+static void append_xen_devices(const struct domain_spec *spec, struct buffer *buffer)
+{
+    buffer_append_text(buffer, "<devices>\n<interface type='bridge'><mac address='");
+    xml_append(buffer, spec->mac);
+    buffer_append_text(buffer, "'/><source bridge='" NETWORK_BRIDGE "'/><target dev='");
+    xml_append(buffer, spec->tap);
+    buffer_append_text(buffer, "'/></interface>\n");
+    for (size_t i = 0; i < spec->disk_count; i++)
+        append_disk(spec, i, buffer);
+    buffer_append_text(buffer, "<console type='pty'><target type='xen' port='0'/></console>\n"
+                               "</devices>\n");
+}
+
+/* What libvirt has no words for. A second -machine adds to the first. */
+static void append_command_line(const struct domain_spec *spec, struct buffer *buffer)
+{
+    unsigned flags = spec->boot->flags;
+    bool is_lean = (flags & BOOT_LEAN) != 0, has_one = (flags & BOOT_ONE_IOAPIC) != 0;
+    if ((flags & (BOOT_LEAN | BOOT_ONE_IOAPIC | BOOT_MODERN_VIRTIO)) == 0)
+        return;
+    buffer_append_text(buffer, "<qemu:commandline>");
+    if (is_lean || has_one)
+        buffer_printf(buffer, "<qemu:arg value='-machine'/><qemu:arg value='%s%s%s'/>",
+                      is_lean ? "pit=off,pic=off,rtc=off" : "", is_lean && has_one ? "," : "",
+                      has_one ? "ioapic2=off" : "");
+    if ((flags & BOOT_MODERN_VIRTIO) != 0)
+        buffer_append_text(buffer, "<qemu:arg value='-global'/>"
+                                   "<qemu:arg value='virtio-mmio.force-legacy=false'/>");
+    buffer_append_text(buffer, "</qemu:commandline>\n");
+}
+
+static void append_xen(const struct domain_spec *spec, struct buffer *buffer)
+{
+    buffer_append_text(buffer, "<domain type='xen'>\n");
+    append_identity(spec, buffer);
+    append_boot(spec, buffer);
+    append_features(spec, buffer);
+    append_xen_devices(spec, buffer);
+    buffer_append_text(buffer, "</domain>\n");
+}
+
+static void append_qemu(const struct domain_spec *spec, struct buffer *buffer)
 {
     buffer_printf(buffer,
                   "<domain type='%s' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n",
                   spec->kvm ? "kvm" : "qemu");
     append_identity(spec, buffer);
-    append_machine(spec, buffer);
+    append_boot(spec, buffer);
+    append_features(spec, buffer);
     append_devices(spec, buffer);
     buffer_printf(buffer,
                   "<seclabel type='static' model='dac' relabel='no'>"
                   "<label>+%" PRIu32 ":+%" PRIu32 "</label></seclabel>\n",
                   spec->uid, spec->gid);
-    buffer_append_text(buffer, "<qemu:commandline><qemu:arg value='-machine'/>"
-                               "<qemu:arg value='pit=off,pic=off,rtc=off'/></qemu:commandline>\n"
-                               "</domain>\n");
+    append_command_line(spec, buffer);
+    buffer_append_text(buffer, "</domain>\n");
+}
+
+int domain_xml_render(const struct domain_spec *spec, struct buffer *buffer, struct error *error)
+{
+    if (check_texts(spec, error) < 0 || check_parts(spec, error) < 0)
+        return -1;
+    if (machine_of(spec)->is_xen)
+        append_xen(spec, buffer);
+    else
+        append_qemu(spec, buffer);
+    return 0;
 }
 
 /* One word "<key>=<value>" at `*at`; moves behind it and one space. */
@@ -119,18 +346,21 @@ static bool read_word(const char **at, const char *key, char *ret_value, size_t 
 int domain_metadata_parse(const char *text, struct domain_metadata *ret_metadata)
 {
     static const char mark[] = "shoal ";
-    struct domain_metadata metadata;
+    struct domain_metadata metadata = {.family = FAMILY_UNSAID};
     if (strncmp(text, mark, sizeof mark - 1) != 0)
         return -1;
     const char *at = text + sizeof mark - 1;
-    if (!read_word(&at, "instance", metadata.id, sizeof metadata.id) ||
-        !read_word(&at, "kernel", metadata.kernel, sizeof metadata.kernel) ||
-        !read_word(&at, "image", metadata.image, sizeof metadata.image) ||
-        !read_word(&at, "address", metadata.address, sizeof metadata.address) || *at != '\0')
+    if (!read_word(&at, "instance", metadata.id, sizeof metadata.id))
+        return -1;
+    bool has_kernel = read_word(&at, "kernel", metadata.kernel, sizeof metadata.kernel);
+    if (!read_word(&at, "image", metadata.image, sizeof metadata.image) ||
+        !read_word(&at, "address", metadata.address, sizeof metadata.address))
+        return -1;
+    if (*at != '\0' && !read_word(&at, "family", metadata.family, sizeof metadata.family))
         return -1;
     unsigned char bytes[(INSTANCE_ID_MAX - 1) / 2];
-    if (!text_parse_hex(metadata.id, bytes, sizeof bytes) || !digest_is_valid(metadata.kernel) ||
-        !digest_is_valid(metadata.image))
+    if (*at != '\0' || !text_parse_hex(metadata.id, bytes, sizeof bytes) ||
+        (has_kernel && !digest_is_valid(metadata.kernel)) || !digest_is_valid(metadata.image))
         return -1;
     *ret_metadata = metadata;
     return 0;

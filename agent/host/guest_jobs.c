@@ -45,38 +45,117 @@ bool guest_process_lives(pid_t pid)
     return state != NULL && strncmp(state, ") Z", 3) != 0;
 }
 
-static void fill_spec(const struct guest_job *job, struct domain_spec *spec)
+/* What a boot put where QEMU's user can read it. */
+struct parts {
+    char *kernel, *initrd;        /* copies, gone once QEMU has loaded them; "": none */
+    char *images[HOST_DISKS_MAX]; /* shared, read-only */
+    char *overlays[HOST_DISKS_MAX];
+    uint64_t loaded; /* bytes of kernel and initrd */
+};
+
+static void release_parts(struct parts *parts)
+{
+    unlink(parts->kernel);
+    unlink(parts->initrd);
+    free(parts->kernel);
+    free(parts->initrd);
+    for (size_t i = 0; i < HOST_DISKS_MAX; i++) {
+        free(parts->images[i]);
+        free(parts->overlays[i]);
+    }
+}
+
+/* Hashed while it is copied. */
+static int place_file(struct guest_job *job, const char *digest, const char *kind, char **ret_path,
+                      uint64_t *loaded)
+{
+    const struct guest *guest = job->guest;
+    const struct guests_options *options = &guest->guests->options;
+    uint64_t size;
+    if (digest[0] == '\0') {
+        *ret_path = xstrdup("");
+        return 0;
+    }
+    *ret_path = xasprintf("%s/b/%s%s", options->run_directory, guest->id, kind);
+    if (image_store_place(options->images, digest, *ret_path, &size, &job->error) < 0)
+        return -1;
+    *loaded += size;
+    return 0;
+}
+
+/* Too large to copy: hashed where it lies, which only root can alter, and laid under an overlay. */
+static int place_disk(struct guest_job *job, size_t index, struct parts *parts,
+                      struct domain_disk *ret_disk)
+{
+    const struct guest *guest = job->guest;
+    const struct guests_options *options = &guest->guests->options;
+    const char *digest = job->boot.disks[index];
+    AUTO_CLOSE int image = -1;
+    uint64_t size;
+    if (image_store_open(options->images, digest, &image, &size, &job->error) < 0)
+        return -1;
+    parts->images[index] = image_store_shown(options->images, digest);
+    struct overlay_base base = {.path = parts->images[index]};
+    if (overlay_judge(image, size, &base, &job->error) < 0)
+        return error_wrap(&job->error, "disk %s", digest);
+    if (overlays_make(options->overlays, guest->id, index, &base, guest_user_of(guest->id),
+                      &parts->overlays[index], &job->error) < 0)
+        return -1;
+    *ret_disk = (struct domain_disk){.overlay_path = parts->overlays[index],
+                                     .image_path = base.path,
+                                     .image_format = base.format};
+    return 0;
+}
+
+static int place_parts(struct guest_job *job, struct parts *parts, struct domain_spec *spec)
+{
+    const struct host_boot *boot = &job->boot;
+    if (place_file(job, boot->kernel, "", &parts->kernel, &parts->loaded) < 0 ||
+        place_file(job, boot->initrd, ".initrd", &parts->initrd, &parts->loaded) < 0)
+        return -1;
+    for (size_t i = 0; i < boot->disk_count; i++) {
+        if (place_disk(job, i, parts, &spec->disks[i]) < 0)
+            return -1;
+    }
+    spec->disk_count = boot->disk_count;
+    spec->kernel_path = parts->kernel;
+    spec->initrd_path = parts->initrd;
+    return 0;
+}
+
+static void fill_spec(const struct guest_job *job, const struct parts *parts,
+                      struct domain_spec *spec)
 {
     const struct guest *guest = job->guest;
     const struct guests_options *options = &guest->guests->options;
     memcpy(spec->id, guest->id, sizeof spec->id);
+    memcpy(spec->family, guest->family, sizeof spec->family);
     memcpy(spec->kernel, guest->kernel, sizeof spec->kernel);
     memcpy(spec->image, guest->image, sizeof spec->image);
     memcpy(spec->address, guest->address, sizeof spec->address);
     memcpy(spec->mac, guest->mac, sizeof spec->mac);
     memcpy(spec->tap, guest->tap, sizeof spec->tap);
+    spec->boot = job->way;
     spec->command_line = job->boot.command_line;
     spec->memory = job->boot.memory;
-    spec->limit = job->boot.memory + GUEST_OVERHEAD_BYTES;
+    spec->limit = job->boot.memory + GUEST_OVERHEAD_BYTES + parts->loaded;
     spec->vcpus = job->boot.vcpus;
-    spec->kvm = options->kvm;
+    spec->kvm = strcmp(accelerator_of(options->accelerator, job->way->architecture), "kvm") == 0;
     spec->uid = guest_user_of(guest->id);
-    spec->gid = options->kvm ? options->kvm_group : spec->uid;
+    spec->gid = spec->kvm ? options->accelerator->group : spec->uid;
 }
 
-/* The image is copied to where QEMU's user can read it, hashed on the way, and goes again once
- * QEMU has loaded it. */
 static int create(struct guest_job *job, const char *console_path)
 {
-    struct guest *guest = job->guest;
-    const struct guests_options *options = &guest->guests->options;
-    AUTO_FREE char *kernel_path = xasprintf("%s/b/%s", options->run_directory, guest->id);
-    struct domain_spec spec = {.kernel_path = kernel_path, .console_path = console_path};
-    fill_spec(job, &spec);
-    if (image_store_place(options->images, guest->kernel, kernel_path, &job->error) < 0)
-        return -1;
-    int result = hypervisor_create(options->hypervisor, &spec, &job->pid, &job->error);
-    unlink(kernel_path);
+    const struct guests_options *options = &job->guest->guests->options;
+    struct domain_spec spec = {.console_path = console_path};
+    struct parts parts = {0};
+    int result = place_parts(job, &parts, &spec);
+    if (result == 0) {
+        fill_spec(job, &parts, &spec);
+        result = hypervisor_create(options->hypervisor, &spec, &job->pid, &job->error);
+    }
+    release_parts(&parts);
     return result;
 }
 
@@ -113,8 +192,17 @@ void guest_job_boot(struct worker_job *worker_job)
             hypervisor_await_gone(options->hypervisor, guest->id, NULL);
         }
     }
-    if (job->result < 0)
+    if (job->result < 0) {
         network_tap_remove(options->network, guest->tap, guest->mac, guest->address, NULL);
+        overlays_remove(options->overlays, guest->id);
+    }
+}
+
+void guest_job_press(struct worker_job *worker_job)
+{
+    struct guest_job *job = (struct guest_job *)worker_job;
+    job->result =
+        hypervisor_press_power(job->guest->guests->options.hypervisor, job->guest->id, &job->error);
 }
 
 void guest_job_destroy(struct worker_job *worker_job)
@@ -135,6 +223,7 @@ void guest_job_end(struct worker_job *worker_job)
     int removed = network_tap_remove(options->network, guest->tap, guest->mac, guest->address,
                                      gone < 0 ? NULL : &job->error);
     unlink(console_path);
+    overlays_remove(options->overlays, guest->id);
     job->result = gone < 0 || removed < 0 ? -1 : 0;
 }
 
@@ -147,6 +236,7 @@ void guest_job_forget(struct worker_job *worker_job)
     AUTO_FREE char *log = xasprintf("%s/v/log/qemu/%s.log", options->run_directory, guest->tap);
     unlink(console_path);
     unlink(log);
+    overlays_remove(options->overlays, guest->id);
     console_remove_logs(guest->guests->console_folder, guest->id);
     job->result = network_tap_remove(options->network, guest->tap, guest->mac, "", &job->error);
     if (job->result == 0 && guest->address[0] != '\0')

@@ -90,11 +90,16 @@ static void answer(struct guests *guests, uint64_t sequence, const struct error 
     guests->options.answer(guests->options.context, sequence, error);
 }
 
+static void on_halted(void *context);
+
 static void attach_console(struct guest *guest, int descriptor)
 {
     struct guests *guests = guest->guests;
+    const struct family *family = family_find(guest->family);
     guest->console = console_create(guests->options.loop, descriptor, guests->console_folder,
                                     guest->id, guests->options.log_reader);
+    if (family != NULL && family->halted != NULL)
+        console_watch(guest->console, family->halted, on_halted, guest);
 }
 
 /* ---- ending ---- */
@@ -107,6 +112,8 @@ static uint32_t cause_of(const struct guest *guest)
     case HYPERVISOR_END_PANIC:
         return HOST_END_GUEST_PANIC;
     case HYPERVISOR_END_STOP:
+        if (guest->halted)
+            return guest->stopping ? HOST_END_STOPPED : HOST_END_GUEST_EXIT;
         return HOST_END_STOP_KILLED;
     case HYPERVISOR_END_DEATH:
         break;
@@ -145,14 +152,24 @@ static void report_end(struct guest *guest)
     guests->options.report(guests->options.context, &instance);
 }
 
+/* Whoever hears of an end may have the guest forgotten: no job of it may be under way. */
+static void finish_end(struct guest *guest)
+{
+    if (!guest->end_is_done || guest->destroying || guest->pressing)
+        return;
+    guest->end_is_done = false;
+    guest->state = GUEST_ENDED;
+    report_end(guest);
+}
+
 static void end_done(struct worker_job *worker_job)
 {
     struct guest_job *job = (struct guest_job *)worker_job;
     struct guest *guest = job->guest;
     if (job->result < 0)
         log_warn("an ended microVM left something", "id", guest->id, "error", job->error.message);
-    guest->state = GUEST_ENDED;
-    report_end(guest);
+    guest->end_is_done = true;
+    finish_end(guest);
     free(job);
 }
 
@@ -208,6 +225,7 @@ static void destroy_done(struct worker_job *worker_job)
                  job->error.message);
         uv_timer_start(&guest->grace, on_grace, 1000, 0);
     }
+    finish_end(guest);
     free(job);
 }
 
@@ -227,11 +245,48 @@ static void on_grace(uv_timer_t *timer)
         begin_destroy(guest);
 }
 
+/* Its console said what its family says at the end; its machine stays up. */
+static void on_halted(void *context)
+{
+    struct guest *guest = context;
+    if (guest->state != GUEST_RUNNING || guest->halted)
+        return;
+    guest->halted = true;
+    begin_destroy(guest);
+}
+
+static void press_done(struct worker_job *worker_job)
+{
+    struct guest_job *job = (struct guest_job *)worker_job;
+    struct guest *guest = job->guest;
+    guest->pressing = false;
+    if (job->result < 0 && guest->state == GUEST_RUNNING) {
+        log_warn("a guest cannot be told to stop and is ended by force", "id", guest->id, "error",
+                 job->error.message);
+        begin_destroy(guest);
+    }
+    finish_end(guest);
+    free(job);
+}
+
+static void begin_press(struct guest *guest)
+{
+    uv_timer_start(&guest->grace, on_grace, guest->stop.grace_ms, 0);
+    if (guest->pressing)
+        return;
+    guest->pressing = true;
+    guest_job_submit(guest, 0, guest_job_press, press_done);
+}
+
 static void begin_stop(struct guest *guest)
 {
     struct error error = ERROR_INIT;
     if (guest->stop.method == HOST_STOP_KILL) {
         begin_destroy(guest);
+        return;
+    }
+    if (guest->stop.method == HOST_STOP_ACPI) {
+        begin_press(guest);
         return;
     }
     if (guest->console != NULL && console_send(guest->console, 0x04, &error) == 0) {
@@ -323,22 +378,41 @@ static struct guest *room_for(struct guests *guests, const struct host_boot *boo
     return guest != NULL ? guest : add(guests, boot->id);
 }
 
+static const struct family_boot *find_way(const struct host_boot *boot, struct error *error)
+{
+    const struct family *family = family_find(boot->family);
+    if (family == NULL) {
+        error_set(error, ERROR_UNSUPPORTED, "there is no family %s", boot->family);
+        return NULL;
+    }
+    if (family->refused != NULL) {
+        error_set(error, ERROR_UNSUPPORTED, "family %s does not run here: %s", family->name,
+                  family->refused);
+        return NULL;
+    }
+    return family_find_boot(family, boot->arch, boot_protocol_names[boot->protocol],
+                            boot_machine_names[boot->machine], error);
+}
+
 void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boot *boot)
 {
     struct error error = ERROR_INIT;
-    struct guest *guest = room_for(guests, boot, &error);
+    const struct family_boot *way = find_way(boot, &error);
+    struct guest *guest = way != NULL ? room_for(guests, boot, &error) : NULL;
     if (guest == NULL) {
         answer(guests, sequence, &error);
         return;
     }
     guest->state = GUEST_BOOTING;
     guest->pid = 0;
-    guest->stopping = guest->destroying = guest->ended_early = guest->reaped = false;
+    guest->stopping = guest->halted = guest->ended_early = guest->reaped = false;
+    memcpy(guest->family, boot->family, sizeof guest->family);
     memcpy(guest->kernel, boot->kernel, sizeof guest->kernel);
     memcpy(guest->image, boot->image, sizeof guest->image);
     memcpy(guest->address, boot->address, sizeof guest->address);
     struct guest_job *job = guest_job_create(guest, sequence, guest_job_boot, boot_done);
     job->boot = *boot;
+    job->way = way;
     worker_submit(guests->options.boot_worker, &job->job);
 }
 
@@ -429,6 +503,11 @@ static void sweep_consoles(struct guests *guests)
     closedir(folder);
 }
 
+static bool is_known(void *context, const char *id)
+{
+    return find(context, id) != NULL;
+}
+
 static void adopt_one(struct guests *guests, const struct hypervisor_found *found)
 {
     const struct domain_metadata *metadata = &found->metadata;
@@ -439,6 +518,7 @@ static void adopt_one(struct guests *guests, const struct hypervisor_found *foun
     guest->pid = found->pid;
     guest->begun_before_ms = found->uptime_ms;
     guest->adopted_at = uv_now(guests->options.loop);
+    memcpy(guest->family, metadata->family, sizeof guest->family);
     memcpy(guest->kernel, metadata->kernel, sizeof guest->kernel);
     memcpy(guest->image, metadata->image, sizeof guest->image);
     memcpy(guest->address, metadata->address, sizeof guest->address);
@@ -483,6 +563,7 @@ void guests_adopt(struct guests *guests, const struct hypervisor_found *found, s
         adopt_one(guests, &found[i]);
     sweep_taps(guests);
     sweep_consoles(guests);
+    overlays_sweep(guests->options.overlays, is_known, guests);
     repin(guests);
     end_broken(guests);
 }

@@ -11,16 +11,19 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include "agent/host/accelerator.h"
 #include "agent/host/hypervisor.h"
 #include "agent/host/image_store.h"
 #include "agent/host/network.h"
+#include "agent/host/overlays.h"
 #include "agent/host/worker.h"
 #include "agent/host_protocol.h"
 
 struct guests;
 
 /* What one microVM costs beside its guest's memory: QEMU's own pages and its translation cache.
- * Nodes are filled by it, and a QEMU that takes more is killed. */
+ * Nodes are filled by it, and a QEMU that takes more is killed. Kernel and initrd, which QEMU may
+ * keep as they came, are let in besides. */
 #define GUEST_OVERHEAD_BYTES ((uint64_t)64 << 20)
 
 struct guests_options {
@@ -30,11 +33,11 @@ struct guests_options {
     struct hypervisor *hypervisor;
     struct network *network;
     struct image_store *images;
+    struct overlays *overlays;
     const char *run_directory;
     const char *log_directory;
     gid_t log_reader;
-    bool kvm;
-    gid_t kvm_group;
+    const struct accelerator *accelerator;
     /* A microVM that was adopted or that ended. */
     void (*report)(void *context, const struct host_instance *instance);
     /* The answer to a request that took time; `error` NULL: it worked. */

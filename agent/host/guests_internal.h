@@ -12,7 +12,8 @@ struct guest {
     struct guests *guests;
     enum guest_state state;
     char id[INSTANCE_ID_MAX];
-    char kernel[DIGEST_TEXT_MAX];
+    char family[HOST_FAMILY_MAX];
+    char kernel[DIGEST_TEXT_MAX]; /* "": boots from its first disk */
     char image[DIGEST_TEXT_MAX];
     char mac[18];
     char tap[NETWORK_TAP_MAX];
@@ -23,7 +24,10 @@ struct guest {
     struct host_stop stop;
     bool stopping;    /* `stop` was asked for */
     bool destroying;  /* a job that ends it by force is under way */
+    bool pressing;    /* a job that presses its power button is under way */
+    bool halted;      /* it said that it has ended, and is ended by force */
     bool ended_early; /* its end was told while it was booting */
+    bool end_is_done; /* nothing of it is left; waits for those two jobs */
     enum hypervisor_end end;
     bool reaped; /* its process, with wait_status */
     int wait_status;
@@ -46,8 +50,9 @@ struct guest_job {
     int result;
     struct error error;
     struct host_boot boot; /* boot */
-    pid_t pid;             /* boot: of the hypervisor's process */
-    int console;           /* boot: connected */
+    const struct family_boot *way;
+    pid_t pid;   /* boot: of the hypervisor's process */
+    int console; /* boot: connected */
 };
 
 struct guest_job *guest_job_create(struct guest *guest, uint64_t sequence,
@@ -57,6 +62,7 @@ struct guest_job *guest_job_create(struct guest *guest, uint64_t sequence,
 void guest_job_submit(struct guest *guest, uint64_t sequence, void (*run)(struct worker_job *),
                       void (*done)(struct worker_job *));
 void guest_job_boot(struct worker_job *job);
+void guest_job_press(struct worker_job *job);
 void guest_job_destroy(struct worker_job *job);
 void guest_job_end(struct worker_job *job);
 void guest_job_forget(struct worker_job *job);

@@ -17,6 +17,7 @@
 #include "agent/host/channel.h"
 #include "agent/host/guests.h"
 #include "agent/host/host_internal.h"
+#include "agent/host/mounts.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -134,11 +135,11 @@ static void create_guests(struct host *host)
         .hypervisor = host->hypervisor,
         .network = host->network,
         .images = host->images,
+        .overlays = host->overlays,
         .run_directory = host->options.run_directory,
         .log_directory = host->options.log_directory,
         .log_reader = consoles.st_gid,
-        .kvm = host->accelerator.kvm,
-        .kvm_group = host->accelerator.group,
+        .accelerator = &host->accelerator,
         .report = host_report_instance,
         .answer = host_answer_request,
         .context = host,
@@ -237,7 +238,7 @@ static void empty_folder(const char *path)
 
 static int make_folders(const struct host_options *options, struct error *error)
 {
-    static const char *const names[] = {"v", "b", "c"};
+    static const char *const names[] = {"v", "b", "c", "i", "o"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
         if (file_make_directory(path, 0755, error) < 0)
@@ -265,6 +266,22 @@ static void open_standard_descriptors(void)
         close(descriptor);
 }
 
+/* QEMU's users may enter the run folder but not always the state's parents. */
+static int show_images(struct host *host, struct error *error)
+{
+    const struct host_options *options = &host->options;
+    AUTO_FREE char *images = xasprintf("%s/i", options->run_directory);
+    AUTO_FREE char *overlays = xasprintf("%s/o", options->run_directory);
+    host->images = image_store_create(options->state_directory, images, error);
+    if (host->images == NULL)
+        return -1;
+    host->overlays = overlays_create(options->state_directory, overlays, error);
+    if (host->overlays == NULL ||
+        mounts_show(image_store_folder(host->images), images, true, error) < 0)
+        return -1;
+    return mounts_show(overlays_folder(host->overlays), overlays, false, error);
+}
+
 /* What must come before the first thread: namespaces of the process, and what children inherit. */
 static int prepare_process(struct host *host, struct error *error)
 {
@@ -277,8 +294,7 @@ static int prepare_process(struct host *host, struct error *error)
     if (make_folders(options, error) < 0 ||
         network_create(options->node, options->state_directory, &host->network, error) < 0)
         return -1;
-    host->images = image_store_create(options->state_directory, error);
-    if (host->images == NULL)
+    if (mounts_separate(error) < 0 || show_images(host, error) < 0)
         return -1;
     return accelerator_choose(options->accelerator, options->run_directory, &host->accelerator,
                               error);
@@ -316,6 +332,7 @@ static void finish(struct host *host)
     uv_run(&host->loop, UV_RUN_DEFAULT);
     uv_loop_close(&host->loop);
     proxy_model_destroy(host->model);
+    overlays_destroy(host->overlays);
     image_store_destroy(host->images);
     network_destroy(host->network);
 }
@@ -326,6 +343,7 @@ int host_run(const struct host_options *options)
     struct error error = ERROR_INIT;
     if (prepare_process(&host, &error) < 0) {
         log_error("the host half cannot start", "error", error.message);
+        overlays_destroy(host.overlays);
         image_store_destroy(host.images);
         network_destroy(host.network);
         close(options->channel);

@@ -12,6 +12,7 @@
 #include "agent/host/loop_queue.h"
 #include "agent/host/namespace.h"
 #include "agent/host/network.h"
+#include "agent/host/overlays.h"
 #include "agent/host/proxy.h"
 #include "agent/host/worker.h"
 
@@ -25,6 +26,7 @@ struct host {
     struct accelerator accelerator;
     struct network *network;
     struct image_store *images;
+    struct overlays *overlays;
     struct loop_queue *queue;
     struct worker *boot_worker; /* these two: each thread in an empty network namespace */
     struct worker *end_worker;

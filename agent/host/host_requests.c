@@ -52,8 +52,7 @@ static void hello(struct host *host, uint64_t sequence)
     uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t reserve = total / 10 > RESERVE_BYTES ? total / 10 : RESERVE_BYTES;
     welcome->protocol = HOST_PROTOCOL;
-    snprintf(welcome->arch, sizeof welcome->arch, "amd64");
-    snprintf(welcome->accel, sizeof welcome->accel, "%s", host->accelerator.kvm ? "kvm" : "tcg");
+    welcome->machine_count = accelerator_list_machines(&host->accelerator, welcome->machines);
     channel_copy_text(welcome->accel_reason, sizeof welcome->accel_reason,
                       host->accelerator.reason);
     welcome->memory = total > reserve ? total - reserve : 0;

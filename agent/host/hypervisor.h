@@ -33,6 +33,7 @@ struct hypervisor_operations {
     int (*create)(struct hypervisor *hypervisor, const struct domain_spec *spec, pid_t *ret_pid,
                   struct error *error);
     int (*resume)(struct hypervisor *hypervisor, const char *id, struct error *error);
+    int (*press_power)(struct hypervisor *hypervisor, const char *id, struct error *error);
     int (*destroy)(struct hypervisor *hypervisor, const char *id, struct error *error);
     int (*await_gone)(struct hypervisor *hypervisor, const char *id, struct error *error);
     int (*adopt)(struct hypervisor *hypervisor, struct hypervisor_found **ret_found,
@@ -55,6 +56,13 @@ static inline int hypervisor_resume(struct hypervisor *hypervisor, const char *i
                                     struct error *error)
 {
     return hypervisor->operations->resume(hypervisor, id, error);
+}
+
+/* The power button: a guest that listens to it powers off by itself, any other goes on. */
+static inline int hypervisor_press_power(struct hypervisor *hypervisor, const char *id,
+                                         struct error *error)
+{
+    return hypervisor->operations->press_power(hypervisor, id, error);
 }
 
 /* Ends it at once; one that is not there is fine. */

@@ -130,7 +130,8 @@ static int create(struct hypervisor *hypervisor, const struct domain_spec *spec,
     AUTO_BUFFER struct buffer xml = {0};
     AUTO_FREE char *log = log_path(libvirt, spec->id);
     unlink(log); /* or it would grow with every restart */
-    domain_xml_render(spec, &xml);
+    if (domain_xml_render(spec, &xml, error) < 0)
+        return -1;
     AUTO_DOMAIN virDomainPtr domain =
         virDomainCreateXML(libvirt->connection, buffer_text(&xml), VIR_DOMAIN_START_PAUSED);
     if (domain == NULL)
@@ -145,6 +146,14 @@ static int resume(struct hypervisor *hypervisor, const char *id, struct error *e
     AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id);
     if (domain == NULL || virDomainResume(domain) < 0)
         return refuse(error, "start the microVM");
+    return 0;
+}
+
+static int press_power(struct hypervisor *hypervisor, const char *id, struct error *error)
+{
+    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id);
+    if (domain == NULL || virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) < 0)
+        return refuse(error, "press the microVM's power button");
     return 0;
 }
 
@@ -345,6 +354,7 @@ static void close_driver(struct hypervisor *hypervisor)
 static const struct hypervisor_operations operations = {
     .create = create,
     .resume = resume,
+    .press_power = press_power,
     .destroy = destroy,
     .await_gone = await_gone,
     .adopt = adopt,

@@ -17,6 +17,7 @@
 struct image_store {
     char *staging;
     char *images;
+    char *shown; /* the same folder, as QEMU sees it */
 };
 
 /* QEMU's users pass through the folders and read the files; only root lists or writes. */
@@ -32,11 +33,13 @@ static int make_folders(const struct image_store *store, const char *state_direc
     return 0;
 }
 
-struct image_store *image_store_create(const char *state_directory, struct error *error)
+struct image_store *image_store_create(const char *state_directory, const char *shown,
+                                       struct error *error)
 {
     struct image_store *store = xcalloc(1, sizeof *store);
     store->staging = xasprintf("%s/staging", state_directory);
     store->images = xasprintf("%s/host/images", state_directory);
+    store->shown = xstrdup(shown);
     if (make_folders(store, state_directory, error) < 0) {
         image_store_destroy(store);
         return NULL;
@@ -50,7 +53,18 @@ void image_store_destroy(struct image_store *store)
         return;
     free(store->staging);
     free(store->images);
+    free(store->shown);
     free(store);
+}
+
+const char *image_store_folder(const struct image_store *store)
+{
+    return store->images;
+}
+
+char *image_store_shown(const struct image_store *store, const char *digest)
+{
+    return xasprintf("%s/%s", store->shown, digest_hex(digest));
 }
 
 static int open_regular(int folder, const char *name, uint64_t *ret_size, struct error *error)
@@ -100,26 +114,28 @@ static int copy_hashed(int from, int to, uint64_t size, char ret_digest[DIGEST_T
     return result;
 }
 
-static int fill(int from, int to, const char *digest, uint64_t size, struct error *error)
+static int fill(int from, int to, const char *digest, uint64_t size, bool is_durable,
+                struct error *error)
 {
     char found[DIGEST_TEXT_MAX];
     if (copy_hashed(from, to, size, found, error) < 0)
         return -1;
     if (strcmp(found, digest) != 0)
         return refuse_digest(error, digest, found);
-    if (fchown(to, 0, 0) < 0 || fchmod(to, 0444) < 0 || fsync(to) < 0)
+    if (fchown(to, 0, 0) < 0 || fchmod(to, 0444) < 0 || (is_durable && fsync(to) < 0))
         return error_set_errno(error, errno, "write image file %s", digest);
     return 0;
 }
 
-static int keep(int from, const char *path, const char *digest, uint64_t size, struct error *error)
+static int keep(int from, const char *path, const char *digest, uint64_t size, bool is_durable,
+                struct error *error)
 {
     AUTO_FREE char *temporary = xasprintf("%s.new", path);
     unlink(temporary);
     AUTO_CLOSE int to = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (to < 0)
         return error_set_errno(error, errno, "create %s", temporary);
-    if (fill(from, to, digest, size, error) == 0) {
+    if (fill(from, to, digest, size, is_durable, error) == 0) {
         if (rename(temporary, path) == 0)
             return 0;
         error_set_errno(error, errno, "rename to %s", path);
@@ -155,18 +171,37 @@ int image_store_import(struct image_store *store, const char *digest, uint64_t s
                          "image file %s: expected %llu bytes, the staged file has %llu", digest,
                          (unsigned long long)size, (unsigned long long)found);
     AUTO_FREE char *path = xasprintf("%s/%s", store->images, digest_hex(digest));
-    if (keep(from, path, digest, size, error) < 0)
+    if (keep(from, path, digest, size, true, error) < 0)
         return -1;
     return file_sync_directory(store->images, error);
 }
 
 int image_store_place(struct image_store *store, const char *digest, const char *target,
-                      struct error *error)
+                      uint64_t *ret_size, struct error *error)
 {
     AUTO_FREE char *path = xasprintf("%s/%s", store->images, digest_hex(digest));
     uint64_t size;
     AUTO_CLOSE int from = open_regular(AT_FDCWD, path, &size, error);
-    if (from < 0)
+    if (from < 0 || keep(from, target, digest, size, false, error) < 0)
         return -1;
-    return keep(from, target, digest, size, error);
+    *ret_size = size;
+    return 0;
+}
+
+int image_store_open(struct image_store *store, const char *digest, int *ret_descriptor,
+                     uint64_t *ret_size, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/%s", store->images, digest_hex(digest));
+    char found[DIGEST_TEXT_MAX];
+    uint64_t size;
+    AUTO_CLOSE int file = open_regular(AT_FDCWD, path, &size, error);
+    if (file < 0 || digest_of_descriptor(file, found, NULL, error) < 0)
+        return -1;
+    if (strcmp(found, digest) != 0)
+        return refuse_digest(error, digest, found);
+    if (lseek(file, 0, SEEK_SET) < 0)
+        return error_set_errno(error, errno, "read image file %s", digest);
+    *ret_descriptor = TAKE_DESCRIPTOR(file);
+    *ret_size = size;
+    return 0;
 }

@@ -25,8 +25,6 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
-#define BRIDGE_NAME "shoal0"
-
 struct network {
     int namespace;
 };
@@ -113,17 +111,17 @@ static int set_up(struct nl_sock *socket, const char *name, struct error *error)
  * come and go, and their ARP caches would point nowhere. */
 static int make_bridge(struct nl_sock *socket, struct error *error)
 {
-    if (if_nametoindex(BRIDGE_NAME) != 0)
+    if (if_nametoindex(NETWORK_BRIDGE) != 0)
         return 0;
     AUTO_LINK struct rtnl_link *bridge = rtnl_link_bridge_alloc();
     unsigned char mac[6] = {0x52, 0xff, 0xff, 0xff, 0xff, 0xfe};
     struct nl_addr *address = nl_addr_build(AF_LLC, mac, sizeof mac);
-    rtnl_link_set_name(bridge, BRIDGE_NAME);
+    rtnl_link_set_name(bridge, NETWORK_BRIDGE);
     rtnl_link_set_addr(bridge, address);
     nl_addr_put(address);
     int result = rtnl_link_add(socket, bridge, NLM_F_CREATE | NLM_F_EXCL);
     if (result < 0 && result != -NLE_EXIST)
-        return refuse(error, result, "create bridge", BRIDGE_NAME);
+        return refuse(error, result, "create bridge", NETWORK_BRIDGE);
     return 0;
 }
 
@@ -145,7 +143,7 @@ static int give_address(struct nl_sock *socket, const char *subnet, struct error
     if (result < 0)
         return refuse(error, result, "parse address", text);
     struct rtnl_addr *address = rtnl_addr_alloc();
-    rtnl_addr_set_ifindex(address, (int)if_nametoindex(BRIDGE_NAME));
+    rtnl_addr_set_ifindex(address, (int)if_nametoindex(NETWORK_BRIDGE));
     rtnl_addr_set_local(address, local);
     result = rtnl_addr_add(socket, address, 0);
     rtnl_addr_put(address);
@@ -183,7 +181,7 @@ static int configure_here(const char *subnet, struct error *error)
         network_filter_install(error) < 0 || make_bridge(socket, error) < 0 ||
         give_address(socket, subnet, error) < 0 || set_up(socket, "lo", error) < 0)
         return -1;
-    return set_up(socket, BRIDGE_NAME, error);
+    return set_up(socket, NETWORK_BRIDGE, error);
 }
 
 int network_configure(struct network *network, const char *subnet, struct error *error)
@@ -256,7 +254,7 @@ static int make_port(struct nl_sock *socket, const char *tap, struct error *erro
     int result = rtnl_link_get_kernel(socket, 0, tap, &link);
     if (result < 0)
         return refuse(error, result, "find tap", tap);
-    int bridge = (int)if_nametoindex(BRIDGE_NAME);
+    int bridge = (int)if_nametoindex(NETWORK_BRIDGE);
     if (bridge == 0)
         return error_set(error, ERROR_UNAVAILABLE, "the guests' network has not been set up yet");
     AUTO_LINK struct rtnl_link *change = rtnl_link_alloc();
@@ -334,7 +332,7 @@ static int remove_here(const char *tap, const char *mac, const char *address, st
 {
     if (delete_here(tap, error) < 0)
         return -1;
-    if (address[0] == '\0' || if_nametoindex(BRIDGE_NAME) == 0)
+    if (address[0] == '\0' || if_nametoindex(NETWORK_BRIDGE) == 0)
         return 0;
     network_filter_unpin(tap, mac, address);
     AUTO_NETLINK struct nl_sock *socket = NULL;

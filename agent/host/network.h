@@ -15,6 +15,8 @@
 struct network;
 
 /* "sh" and the instance's id: fits IFNAMSIZ. */
+/* The bridge that every tap of the namespace is a port of. */
+#define NETWORK_BRIDGE  "shoal0"
 #define NETWORK_TAP_MAX 16
 void network_tap_name(const char *id, char ret_name[NETWORK_TAP_MAX]);
 

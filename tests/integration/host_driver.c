@@ -29,6 +29,7 @@
 struct driver {
     int channel;
     uint64_t sequence;
+    struct host_boot form; /* how the next guests boot: "as", "initrd", "disk" */
 };
 
 static void print_event(const struct host_message *message)
@@ -73,6 +74,14 @@ static int ask(struct driver *driver, struct host_message *message, struct host_
     }
 }
 
+static void print_welcome(const struct host_welcome *welcome)
+{
+    printf("ok");
+    for (uint32_t i = 0; i < welcome->machine_count; i++)
+        printf(" %s/%s", welcome->machines[i].arch, welcome->machines[i].accel);
+    printf(" %s\n", welcome->accel_reason);
+}
+
 static void ask_and_print(struct driver *driver, struct host_message *message)
 {
     struct host_message answer;
@@ -80,7 +89,7 @@ static void ask_and_print(struct driver *driver, struct host_message *message)
     if (answer.answer.code != ERROR_NONE)
         printf("error %s %s\n", error_code_name(answer.answer.code), answer.answer.message);
     else if (message->type == HOST_HELLO)
-        printf("ok %s %s\n", answer.answer.welcome.accel, answer.answer.welcome.accel_reason);
+        print_welcome(&answer.answer.welcome);
     else
         printf("ok %u\n", answer.answer.number);
 }
@@ -91,18 +100,51 @@ static void copy(char *to, size_t size, const char *from)
         to[0] = '\0';
 }
 
-/* boot ID KERNEL ADDRESS MEMORY COMMAND-LINE... */
+static uint32_t number_of(const char *const names[], const char *name)
+{
+    uint32_t number = 0;
+    while (name != NULL && names[number] != NULL && strcmp(names[number], name) != 0)
+        number++;
+    return number;
+}
+
+/* as FAMILY ARCH PROTOCOL MACHINE: without initrd and disks */
+static void as(struct driver *driver, char **words)
+{
+    struct host_boot form = {0};
+    copy(form.family, sizeof form.family, words[1]);
+    copy(form.arch, sizeof form.arch, words[2]);
+    form.protocol = number_of(boot_protocol_names, words[3]);
+    form.machine = number_of(boot_machine_names, words[4]);
+    driver->form = form;
+    printf("ok\n");
+}
+
+/* initrd DIGEST, disk DIGEST */
+static void add_part(struct driver *driver, char **words)
+{
+    struct host_boot *form = &driver->form;
+    bool is_disk = strcmp(words[0], "disk") == 0;
+    if (is_disk && form->disk_count < HOST_DISKS_MAX)
+        copy(form->disks[form->disk_count++], sizeof form->disks[0], words[1]);
+    else if (!is_disk)
+        copy(form->initrd, sizeof form->initrd, words[1]);
+    printf("ok\n");
+}
+
+/* boot ID KERNEL|- ADDRESS MEMORY COMMAND-LINE... */
 static void boot(struct driver *driver, char **words, const char *rest)
 {
-    struct host_message message = {.type = HOST_BOOT};
+    struct host_message message = {.type = HOST_BOOT, .boot = driver->form};
     struct host_boot *boot = &message.boot;
+    bool has_kernel = words[2] != NULL && strcmp(words[2], "-") != 0;
     copy(boot->id, sizeof boot->id, words[1]);
-    copy(boot->kernel, sizeof boot->kernel, words[2]);
-    copy(boot->image, sizeof boot->image, words[2]);
+    copy(boot->kernel, sizeof boot->kernel, has_kernel ? words[2] : "");
+    copy(boot->image, sizeof boot->image, has_kernel ? words[2] : boot->disks[0]);
     copy(boot->address, sizeof boot->address, words[3]);
     copy(boot->command_line, sizeof boot->command_line, rest);
     host_mac_of_instance(boot->id, boot->mac);
-    boot->memory = strtoull(words[4], NULL, 10);
+    boot->memory = words[4] != NULL ? strtoull(words[4], NULL, 10) : 0;
     boot->vcpus = 1;
     ask_and_print(driver, &message);
 }
@@ -192,6 +234,7 @@ static void proxy_server(struct driver *driver, char **words)
 
 static void run_command(struct driver *driver, char **words, const char *rest)
 {
+    static const char *const stop_methods[] = {"kill", "console", "acpi", NULL};
     struct host_message message = {0};
     if (strcmp(words[0], "hello") == 0) {
         message.type = HOST_HELLO;
@@ -205,7 +248,7 @@ static void run_command(struct driver *driver, char **words, const char *rest)
     } else if (strcmp(words[0], "stop") == 0) {
         message.type = HOST_STOP;
         copy(message.stop.id, sizeof message.stop.id, words[1]);
-        message.stop.method = strcmp(words[2], "console") == 0 ? HOST_STOP_CONSOLE : HOST_STOP_KILL;
+        message.stop.method = number_of(stop_methods, words[2]);
         message.stop.grace_ms = strtoull(words[3], NULL, 10);
     } else if (strcmp(words[0], "forget") == 0) {
         message.type = HOST_FORGET;
@@ -221,6 +264,10 @@ static void run_command(struct driver *driver, char **words, const char *rest)
     }
     if (message.type != 0)
         ask_and_print(driver, &message);
+    else if (strcmp(words[0], "as") == 0)
+        as(driver, words);
+    else if (strcmp(words[0], "initrd") == 0 || strcmp(words[0], "disk") == 0)
+        add_part(driver, words);
     else if (strcmp(words[0], "boot") == 0)
         boot(driver, words, rest);
     else if (strcmp(words[0], "get") == 0)
@@ -236,21 +283,26 @@ static void run_command(struct driver *driver, char **words, const char *rest)
 }
 
 /* Splits in place: at most five words (a boot's rest is its command line). */
+static void run_line(struct driver *driver, char *line)
+{
+    char *words[WORDS_MAX] = {0}, *at = line;
+    size_t count = 0;
+    while (count < 5 && *at != '\0') {
+        words[count++] = at;
+        at += strcspn(at, " ");
+        if (*at == ' ')
+            *at++ = '\0';
+    }
+    if (count > 0)
+        run_command(driver, words, at);
+}
+
 static void read_commands(struct driver *driver)
 {
     char line[4096];
     while (fgets(line, sizeof line, stdin) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        char *words[WORDS_MAX] = {0}, *at = line;
-        size_t count = 0;
-        while (count < 5 && *at != '\0') {
-            words[count++] = at;
-            at += strcspn(at, " ");
-            if (*at == ' ')
-                *at++ = '\0';
-        }
-        if (count > 0)
-            run_command(driver, words, at);
+        run_line(driver, line);
         fflush(stdout);
     }
 }
@@ -283,7 +335,11 @@ int main(int count, char **arguments)
     pid_t pid = fork();
     if (pid == 0) {
         close(ends[0]);
-        struct driver driver = {.channel = ends[1]};
+        struct driver driver = {.channel = ends[1],
+                                .form = {.family = "shoal",
+                                         .arch = "amd64",
+                                         .protocol = BOOT_PVH,
+                                         .machine = MACHINE_MICROVM}};
         read_commands(&driver);
         return 0;
     }

@@ -89,7 +89,7 @@ done
 
 # ---- start, images
 host_start
-says host_welcome '^ok tcg tcg was asked for$' hello
+says host_welcome '^ok amd64/tcg( arm64/tcg)? tcg was asked for$' hello
 says network_is_made '^ok' network "$subnet.0/24"
 says network_is_idempotent '^ok' network "$subnet.0/24"
 
@@ -118,7 +118,7 @@ net_of() { readlink "/proc/$1/ns/net"; }
 guests_net=net:[$(stat -L -c %i "/run/netns/$space")]
 check qemu_is_in_neither_namespace test "$(net_of "$(qemu_of $first)")" != "$guests_net" -a \
     "$(net_of "$(qemu_of $first)")" != "$(net_of $$)"
-# The limit of its cgroup: 16 MiB of guest and 64 MiB of overhead.
+# The limit of its cgroup: 16 MiB of guest, 64 MiB of overhead, the kernel.
 memory_limit() {
     local path
     path=$(sed -n 's/^[0-9]*:\(memory\|\):\(.*\)$/\1\2/p' "/proc/$(qemu_of "$1")/cgroup" |
@@ -127,7 +127,8 @@ memory_limit() {
         "/sys/fs/cgroup${path%/emulator}/memory.max" 2>/dev/null
 }
 if [ -n "$(memory_limit $first)" ]; then
-    check qemu_memory_is_limited test "$(memory_limit $first)" = 83886080
+    check qemu_memory_is_limited test "$(memory_limit $first)" -ge 83886080 -a \
+        "$(memory_limit $first)" -le $((83886080 + size))
 else
     skip qemu_memory_is_limited "no memory controller"
 fi

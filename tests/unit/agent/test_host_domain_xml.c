@@ -4,38 +4,117 @@
 #include <stdint.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
+#include <glob.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/host/domain_xml.h"
 #include "agent/host/guest_user.h"
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/xalloc.h"
 
-#define DIGEST "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define DIGEST   "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define FIXTURES "tests/fixtures/domain"
 
-static struct domain_spec spec(void)
+/* What an instance of the family is given when it boots that way. */
+static struct domain_spec spec_of(const struct family *family, const struct family_boot *boot)
 {
-    return (struct domain_spec){
+    bool boots_disk = boot->protocol == BOOT_DISK;
+    struct domain_spec domain = {
         .id = "0001000003f2",
         .kernel = DIGEST,
         .image = DIGEST,
         .address = "10.64.0.2",
         .mac = "52:01:00:00:03:f2",
         .tap = "sh0001000003f2",
-        .kernel_path = "/run/shoal/1/b/0001000003f2",
+        .boot = boot,
+        .kernel_path = boots_disk ? "" : "/run/shoal/1/b/0001000003f2",
+        .initrd_path = "",
         .console_path = "/run/shoal/1/c/0001000003f2.sock",
-        .command_line = "--ip=10.64.0.2/24",
+        .command_line = boots_disk ? "" : "--ip=10.64.0.2/24",
         .memory = 33554432,
         .vcpus = 2,
         .uid = 1879049202,
         .gid = 1879049202,
     };
+    strcpy(domain.family, family->name);
+    if (boots_disk)
+        domain.kernel[0] = '\0';
+    if (boot->protocol == BOOT_LINUX)
+        domain.initrd_path = "/run/shoal/1/b/0001000003f2.initrd";
+    if (strcmp(family->name, "shoal") != 0) {
+        domain.disks[0] = (struct domain_disk){"/run/shoal/1/o/0001000003f2.0",
+                                               "/run/shoal/1/i/0123456789abcdef", "raw"};
+        domain.disks[1] = (struct domain_disk){"/run/shoal/1/o/0001000003f2.1",
+                                               "/run/shoal/1/i/fedcba9876543210", "qcow2"};
+        domain.disk_count = 2;
+    }
+    return domain;
+}
+
+static struct domain_spec spec_for(const char *name, const char *protocol, const char *machine)
+{
+    const struct family *family = family_find(name);
+    assert_non_null(family);
+    const struct family_boot *boot = family_find_boot(family, "amd64", protocol, machine, NULL);
+    assert_non_null(boot);
+    return spec_of(family, boot);
+}
+
+static struct domain_spec spec(void)
+{
+    return spec_for("shoal", "pvh", "microvm");
+}
+
+static void render(const struct domain_spec *domain, struct buffer *xml)
+{
+    struct error error = ERROR_INIT;
+    if (domain_xml_render(domain, xml, &error) < 0)
+        fail_msg("%s", error.message);
 }
 
 static void assert_contains(const struct domain_spec *domain, const char *text)
 {
     AUTO_BUFFER struct buffer xml = {0};
-    domain_xml_render(domain, &xml);
+    render(domain, &xml);
     if (strstr(buffer_text(&xml), text) == NULL)
         fail_msg("no %s in %s", text, buffer_text(&xml));
+}
+
+/* UPDATE_FIXTURES=1 writes the files anew, to be looked at before they are kept. */
+static void assert_as_in_file(const struct family *family, const struct family_boot *boot)
+{
+    struct domain_spec domain = spec_of(family, boot);
+    AUTO_BUFFER struct buffer xml = {0};
+    AUTO_FREE char *path =
+        xasprintf(FIXTURES "/%s-%s-%s-%s.xml", family->name, boot->architecture,
+                  boot_protocol_names[boot->protocol], boot_machine_names[boot->machine]);
+    AUTO_FREE char *expected = NULL;
+    render(&domain, &xml);
+    if (getenv("UPDATE_FIXTURES") != NULL)
+        assert_int_equal(file_write(path, xml.data, xml.length, 0644, NULL), 0);
+    if (file_read(path, 65536, &expected, NULL, NULL) < 0)
+        fail_msg("there is no %s", path);
+    assert_string_equal(buffer_text(&xml), expected);
+}
+
+static void every_way_to_boot_is_as_in_its_file(void **state)
+{
+    (void)state;
+    size_t ways = 0;
+    const struct family *family;
+    for (size_t i = 0; (family = family_at(i)) != NULL; i++) {
+        for (size_t j = 0; j < FAMILY_BOOTS_MAX && family->boots[j].architecture != NULL; j++) {
+            assert_as_in_file(family, &family->boots[j]);
+            ways++;
+        }
+    }
+    assert_true(ways > 20);
+    glob_t files;
+    assert_int_equal(glob(FIXTURES "/*.xml", 0, NULL, &files), 0);
+    assert_int_equal(files.gl_pathc, ways);
+    globfree(&files);
 }
 
 static void what_was_asked_for_is_in_the_xml(void **state)
@@ -53,15 +132,120 @@ static void what_was_asked_for_is_in_the_xml(void **state)
     assert_contains(&domain, "<domain type='kvm'");
 }
 
+static void disks_lie_on_images_whose_format_is_said(void **state)
+{
+    (void)state;
+    struct domain_spec domain = spec_for("osv", "disk", "pc");
+    assert_contains(&domain, "<source file='/run/shoal/1/o/0001000003f2.1'/>\n"
+                             "<backingStore type='file'><format type='qcow2'/>"
+                             "<source file='/run/shoal/1/i/fedcba9876543210'/>"
+                             "<backingStore/></backingStore>");
+    assert_contains(&domain, "<boot order='1'/>");
+    domain.disk_count = HOST_DISKS_MAX;
+    for (size_t i = 2; i < HOST_DISKS_MAX; i++)
+        domain.disks[i] = domain.disks[1];
+    assert_contains(&domain, "<target dev='vdh' bus='virtio'/>");
+}
+
 static void nothing_in_a_value_becomes_markup(void **state)
 {
     (void)state;
-    struct domain_spec domain = spec();
+    struct domain_spec domain = spec_for("linux", "linux", "q35");
     domain.command_line = "</cmdline><x y=\"1\" z='2'/>&";
     domain.console_path = "/a'/><evil a='";
+    domain.initrd_path = "/b</initrd>";
+    domain.disks[0].overlay_path = "/c'/><evil/>";
+    domain.disks[0].image_path = "/d'&\"";
+    domain.disks[1].image_format = "raw'/>";
+    strcpy(domain.tap, "t'/><b/>");
+    strcpy(domain.mac, "m'/><b/>");
+    strcpy(domain.family, "<f>");
     assert_contains(&domain, "<cmdline>&lt;/cmdline&gt;&lt;x y=&quot;1&quot; z=&apos;2&apos;/&gt;"
                              "&amp;</cmdline>");
     assert_contains(&domain, "path='/a&apos;/&gt;&lt;evil a=&apos;'/>");
+    assert_contains(&domain, "<initrd>/b&lt;/initrd&gt;</initrd>");
+    assert_contains(&domain, "<source file='/c&apos;/&gt;&lt;evil/&gt;'/>");
+    assert_contains(&domain, "<source file='/d&apos;&amp;&quot;'/>");
+    assert_contains(&domain, "<format type='raw&apos;/&gt;'/>");
+    assert_contains(&domain, "<target dev='t&apos;/&gt;&lt;b/&gt;'");
+    assert_contains(&domain, "<mac address='m&apos;/&gt;&lt;b/&gt;'/>");
+    assert_contains(&domain, " family=&lt;f&gt;</description>");
+}
+
+static void assert_refused(const struct domain_spec *domain, const char *why)
+{
+    AUTO_BUFFER struct buffer xml = {0};
+    struct error error = ERROR_INIT;
+    assert_int_equal(domain_xml_render(domain, &xml, &error), -1);
+    if (strstr(error.message, why) == NULL)
+        fail_msg("no %s in %s", why, error.message);
+    assert_int_equal(xml.length, 0);
+}
+
+static void what_xml_cannot_carry_is_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"a\nb", "a\rb",     "a\tb",         "\x01",        "\x7f",
+                                        "\xff", "\xc0\x80", "\xed\xa0\x80", "\xef\xbf\xbf"};
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+        struct domain_spec domain = spec_for("linux", "linux", "pc");
+        domain.command_line = texts[i];
+        assert_refused(&domain, "command line");
+        domain = spec_for("linux", "linux", "pc");
+        domain.kernel_path = texts[i];
+        assert_refused(&domain, "kernel's path");
+        domain = spec_for("linux", "linux", "pc");
+        domain.initrd_path = texts[i];
+        assert_refused(&domain, "initrd's path");
+        domain = spec_for("linux", "linux", "pc");
+        domain.console_path = texts[i];
+        assert_refused(&domain, "console's path");
+        domain = spec_for("linux", "linux", "pc");
+        domain.disks[1].overlay_path = texts[i];
+        assert_refused(&domain, "overlay's path");
+        domain = spec_for("linux", "linux", "pc");
+        domain.disks[1].image_path = texts[i];
+        assert_refused(&domain, "disk's path");
+        domain = spec_for("linux", "linux", "pc");
+        domain.disks[0].image_format = texts[i];
+        assert_refused(&domain, "disk's format");
+        domain = spec_for("linux", "linux", "pc");
+        strcpy(domain.family, texts[i]);
+        assert_refused(&domain, "family");
+        domain = spec_for("linux", "linux", "pc");
+        strcpy(domain.tap, texts[i]);
+        assert_refused(&domain, "tap");
+        domain = spec_for("linux", "linux", "pc");
+        strcpy(domain.mac, texts[i]);
+        assert_refused(&domain, "MAC");
+        domain = spec_for("linux", "linux", "pc");
+        strcpy(domain.address, texts[i]);
+        assert_refused(&domain, "address");
+        domain = spec_for("linux", "linux", "pc");
+        strcpy(domain.kernel, texts[i]);
+        assert_refused(&domain, "kernel's digest");
+        domain = spec_for("linux", "linux", "pc");
+        strcpy(domain.image, texts[i]);
+        assert_refused(&domain, "image's digest");
+    }
+}
+
+static void parts_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    struct domain_spec domain = spec_for("osv", "disk", "pc");
+    domain.disk_count = 0;
+    assert_refused(&domain, "first disk");
+    domain = spec_for("osv", "disk", "pc");
+    domain.kernel_path = "/k";
+    assert_refused(&domain, "no kernel");
+    domain = spec();
+    domain.kernel_path = "";
+    assert_refused(&domain, "no kernel");
+    struct family_boot odd = {"arm64", BOOT_LINUX, MACHINE_PC, 0};
+    domain = spec();
+    domain.boot = &odd;
+    assert_refused(&domain, "no machine pc for arm64");
 }
 
 static void an_empty_command_line_is_left_out(void **state)
@@ -70,7 +254,7 @@ static void an_empty_command_line_is_left_out(void **state)
     struct domain_spec domain = spec();
     AUTO_BUFFER struct buffer xml = {0};
     domain.command_line = "";
-    domain_xml_render(&domain, &xml);
+    render(&domain, &xml);
     assert_null(strstr(buffer_text(&xml), "cmdline"));
 }
 
@@ -88,6 +272,16 @@ static void the_metadata_reads_back(void **state)
     struct domain_spec domain = spec();
     assert_contains(&domain, "<description>shoal instance=0001000003f2 kernel=" DIGEST
                              " image=" DIGEST " address=10.64.0.2</description>");
+    assert_string_equal(metadata.family, "shoal");
+    assert_int_equal(domain_metadata_parse("shoal instance=0001000003f2 image=" DIGEST
+                                           " address=10.64.0.2 family=osv",
+                                           &metadata),
+                     0);
+    assert_string_equal(metadata.kernel, "");
+    assert_string_equal(metadata.family, "osv");
+    domain = spec_for("osv", "disk", "pc");
+    assert_contains(&domain, "<description>shoal instance=0001000003f2 image=" DIGEST
+                             " address=10.64.0.2 family=osv</description>");
 }
 
 static void foreign_metadata_is_refused(void **state)
@@ -101,6 +295,9 @@ static void foreign_metadata_is_refused(void **state)
         "shoal instance=../../../etc kernel=" DIGEST " image=" DIGEST " address=10.64.0.2",
         "shoal instance=0001000003f2ff kernel=" DIGEST " image=" DIGEST " address=10.64.0.2",
         "shoal instance=0001000003f2 kernel=" DIGEST " image=" DIGEST " address=10.64.0.2 more=1",
+        "shoal instance=0001000003f2 kernel=" DIGEST " image=" DIGEST
+        " address=10.64.0.2 family=osv more=1",
+        "shoal instance=0001000003f2 kernel= image=" DIGEST " address=10.64.0.2",
     };
     struct domain_metadata metadata;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -128,8 +325,12 @@ static void each_instance_has_a_user_of_its_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_way_to_boot_is_as_in_its_file),
         cmocka_unit_test(what_was_asked_for_is_in_the_xml),
+        cmocka_unit_test(disks_lie_on_images_whose_format_is_said),
         cmocka_unit_test(nothing_in_a_value_becomes_markup),
+        cmocka_unit_test(what_xml_cannot_carry_is_refused),
+        cmocka_unit_test(parts_that_do_not_fit_are_refused),
         cmocka_unit_test(an_empty_command_line_is_left_out),
         cmocka_unit_test(the_metadata_reads_back),
         cmocka_unit_test(foreign_metadata_is_refused),

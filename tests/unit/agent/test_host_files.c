@@ -6,6 +6,7 @@
 #include <stdint.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 #include "agent/host/console.h"
 #include "agent/host/guest_user.h"
 #include "agent/host/image_store.h"
+#include "agent/host/overlays.h"
+#include "image-format/qcow2.h"
 #include "lib/cleanup.h"
 #include "lib/crypto.h"
 #include "lib/file.h"
@@ -50,7 +53,7 @@ static void an_image_comes_in_by_its_digest(void **state)
     struct stat status;
     if (geteuid() != 0)
         skip();
-    struct image_store *store = image_store_create(*state, NULL);
+    struct image_store *store = image_store_create(*state, "/shown", NULL);
     assert_non_null(store);
     digest_of_bytes("kernel", 6, digest);
     stage(*state, digest, "kernel");
@@ -69,7 +72,7 @@ static void other_bytes_are_refused_and_named(void **state)
     struct error error = ERROR_INIT;
     if (geteuid() != 0)
         skip();
-    struct image_store *store = image_store_create(*state, NULL);
+    struct image_store *store = image_store_create(*state, "/shown", NULL);
     digest_of_bytes("kernel", 6, digest);
     digest_of_bytes("kernal", 6, found);
     stage(*state, digest, "kernal");
@@ -86,28 +89,169 @@ static void what_was_altered_on_disk_does_not_boot(void **state)
 {
     char digest[DIGEST_TEXT_MAX];
     struct error error = ERROR_INIT;
+    uint64_t size = 0;
+    int file = -1;
     if (geteuid() != 0)
         skip();
-    struct image_store *store = image_store_create(*state, NULL);
+    struct image_store *store = image_store_create(*state, "/shown", NULL);
     digest_of_bytes("kernel", 6, digest);
     stage(*state, digest, "kernel");
     assert_int_equal(image_store_import(store, digest, 6, NULL), 0);
     AUTO_FREE char *path = xasprintf("%s/host/images/%s", (char *)*state, digest_hex(digest));
     AUTO_FREE char *target = xasprintf("%s/target", (char *)*state);
-    assert_int_equal(image_store_place(store, digest, target, NULL), 0);
+    assert_int_equal(image_store_place(store, digest, target, &size, NULL), 0);
+    assert_int_equal(size, 6);
     assert_int_equal(unlink(target), 0);
+    assert_int_equal(image_store_open(store, digest, &file, &size, NULL), 0);
+    assert_int_equal(lseek(file, 0, SEEK_CUR), 0);
+    close(file);
     assert_int_equal(file_write(path, "kernal", 6, 0444, NULL), 0);
-    assert_int_equal(image_store_place(store, digest, target, &error), -1);
+    assert_int_equal(image_store_place(store, digest, target, &size, &error), -1);
     assert_int_equal(error.code, ERROR_SIGNATURE);
     assert_int_equal(access(target, F_OK), -1);
+    assert_int_equal(image_store_open(store, digest, &file, &size, &error), -1);
+    assert_int_equal(error.code, ERROR_SIGNATURE);
     image_store_destroy(store);
 }
+
+static void an_image_is_shown_where_others_see_it(void **state)
+{
+    if (geteuid() != 0)
+        skip();
+    struct image_store *store = image_store_create(*state, "/run/shoal/1/i", NULL);
+    AUTO_FREE char *path = image_store_shown(store, "sha256:0123");
+    assert_string_equal(path, "/run/shoal/1/i/0123");
+    image_store_destroy(store);
+}
+
+/* ---- overlays ---- */
 
 static size_t size_of(const char *folder, const char *name)
 {
     AUTO_FREE char *path = xasprintf("%s/%s", folder, name);
     struct stat status;
     return stat(path, &status) == 0 ? (size_t)status.st_size : 0;
+}
+
+static struct overlays *open_overlays(const char *folder)
+{
+    AUTO_FREE char *shown = xasprintf("%s/host/overlays", folder);
+    assert_int_equal(chmod(folder, 0711), 0); /* QEMU's users pass */
+    struct overlays *overlays = overlays_create(folder, shown, NULL);
+    assert_non_null(overlays);
+    return overlays;
+}
+
+static void an_overlay_is_its_users_and_opens_nothing(void **state)
+{
+    if (geteuid() != 0)
+        skip();
+    struct overlays *overlays = open_overlays(*state);
+    struct overlay_base base = {.path = "/there/is/no/such", .format = "qcow2", .size = 1 << 20};
+    struct error error = ERROR_INIT;
+    AUTO_FREE char *path = NULL;
+    AUTO_FREE char *again = NULL;
+    struct stat status;
+    if (overlays_make(overlays, "0001000000a1", 0, &base, 0x70000001, &path, &error) < 0)
+        fail_msg("%s", error.message);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_uid, 0x70000001);
+    assert_int_equal(status.st_mode & 07777, 0600);
+    unsigned char head[QCOW2_HEAD_MAX];
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = read(file, head, sizeof head);
+    close(file);
+    uint64_t size;
+    assert_true(qcow2_is(head, (size_t)got));
+    assert_int_equal(qcow2_check(head, (size_t)got, (uint64_t)status.st_size, &size, &error), -1);
+    assert_non_null(strstr(error.message, "backing file"));
+    /* What the guest wrote before its restart is gone. */
+    assert_int_equal(truncate(path, 1), 0);
+    assert_int_equal(overlays_make(overlays, "0001000000a1", 0, &base, 0x70000001, &again, NULL),
+                     0);
+    assert_int_equal(stat(again, &status), 0);
+    assert_true(status.st_size > 1);
+    base.format = "no-such-format";
+    assert_int_equal(overlays_make(overlays, "0001000000a1", 1, &base, 0x70000001, &again, &error),
+                     -1);
+    if (strstr(error.message, "does not accept value") == NULL)
+        fail_msg("%s", error.message);
+    overlays_destroy(overlays);
+}
+
+static bool is_first(void *context, const char *id)
+{
+    (void)context;
+    return strcmp(id, "0001000000a1") == 0;
+}
+
+static void overlays_go_with_their_instance(void **state)
+{
+    static const char *const names[] = {"0001000000a1.0", "0001000000a1.7", "0001000000a2.0",
+                                        "stray", "0001000000a1x.0"};
+    struct overlays *overlays = open_overlays(*state);
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        AUTO_FREE char *path = xasprintf("%s/%s", overlays_folder(overlays), names[i]);
+        assert_int_equal(file_write(path, "x", 1, 0600, NULL), 0);
+    }
+    overlays_sweep(overlays, is_first, NULL);
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
+        assert_int_equal(size_of(overlays_folder(overlays), names[i]), i < 2);
+    overlays_remove(overlays, "0001000000a1");
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
+        assert_int_equal(size_of(overlays_folder(overlays), names[i]), 0);
+    overlays_destroy(overlays);
+}
+
+static int judge(const char *folder, const void *bytes, size_t length,
+                 struct overlay_base *ret_base, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/disk", folder);
+    assert_int_equal(file_write(path, bytes, length, 0600, NULL), 0);
+    AUTO_CLOSE int file = open(path, O_RDONLY | O_CLOEXEC);
+    return overlay_judge(file, length, ret_base, error);
+}
+
+static void a_disk_is_raw_unless_it_says_qcow2(void **state)
+{
+    struct overlay_base base = {0};
+    struct error error = ERROR_INIT;
+    assert_int_equal(judge(*state, "hello", 5, &base, NULL), 0);
+    assert_string_equal(base.format, "raw");
+    assert_int_equal(base.size, 512);
+    assert_int_equal(judge(*state, "KDMV, of another kind", 21, &base, NULL), 0);
+    assert_string_equal(base.format, "raw");
+    assert_int_equal(judge(*state, "", 0, &base, &error), -1);
+    assert_int_equal(judge(*state, "QFI\xfb and no more", 16, &base, &error), -1);
+    assert_non_null(strstr(error.message, "cut short"));
+}
+
+/* ---- the console ---- */
+
+static void count_call(void *context)
+{
+    (*(int *)context)++;
+}
+
+static void what_is_watched_for_is_seen_across_pieces(void **state)
+{
+    static const char *const pieces[] = {"h", "al", "halte", "d, ", "halt", "ed\nhalt", "ing"};
+    int ends[2], calls = 0;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    struct console *console = console_create(&loop, ends[0], *state, "0001000000a1", getegid());
+    console_watch(console, "halted", count_call, &calls);
+    for (size_t i = 0; i < ARRAY_LENGTH(pieces); i++) {
+        size_t length = strlen(pieces[i]);
+        assert_int_equal(write(ends[1], pieces[i], length), length);
+        uv_run(&loop, UV_RUN_ONCE);
+        assert_int_equal(calls, i < 3 ? 0 : i < 5 ? 1 : 2);
+    }
+    console_destroy(console);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    close(ends[1]);
 }
 
 static void a_console_log_is_bounded_and_whole_at_its_end(void **state)
@@ -170,6 +314,16 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_bytes_are_refused_and_named, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(what_was_altered_on_disk_does_not_boot, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(an_image_is_shown_where_others_see_it, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(an_overlay_is_its_users_and_opens_nothing, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(overlays_go_with_their_instance, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(a_disk_is_raw_unless_it_says_qcow2, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(what_is_watched_for_is_seen_across_pieces, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_console_log_is_bounded_and_whole_at_its_end, make_folder,
                                         remove_folder),

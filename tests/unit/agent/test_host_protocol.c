@@ -18,7 +18,15 @@ static struct host_message good_boot(void)
     struct host_message message = {.type = HOST_BOOT, .sequence = 7};
     struct host_boot *boot = &message.boot;
     strcpy(boot->id, "0001000003f2");
+    strcpy(boot->family, "linux");
+    strcpy(boot->arch, "amd64");
+    boot->protocol = BOOT_LINUX;
+    boot->machine = MACHINE_PC;
     strcpy(boot->kernel, DIGEST);
+    strcpy(boot->initrd, DIGEST);
+    strcpy(boot->disks[0], DIGEST);
+    strcpy(boot->disks[1], DIGEST);
+    boot->disk_count = 2;
     strcpy(boot->image, DIGEST);
     strcpy(boot->command_line, "--greeting 'a & <b>'");
     strcpy(boot->mac, "52:01:00:00:03:f2");
@@ -56,10 +64,43 @@ static void a_boot_is_refused_for_each_field(void **state)
     memset(message.boot.kernel, 'a', sizeof message.boot.kernel);
     assert_refused(&message, "kernel");
     message = good_boot();
+    message.boot.kernel[0] = '\0';
+    assert_refused(&message, "kernel");
+    message = good_boot();
+    strcpy(message.boot.family, "Linux\n");
+    assert_refused(&message, "family");
+    message = good_boot();
+    memset(message.boot.family, 'a', sizeof message.boot.family);
+    assert_refused(&message, "family");
+    message = good_boot();
+    strcpy(message.boot.arch, "x86_64");
+    assert_refused(&message, "architecture");
+    message = good_boot();
+    message.boot.protocol = BOOT_XEN + 1;
+    assert_refused(&message, "protocol");
+    message = good_boot();
+    message.boot.machine = MACHINE_XENPVH + 1;
+    assert_refused(&message, "machine");
+    message = good_boot();
+    strcpy(message.boot.initrd, "/etc/passwd");
+    assert_refused(&message, "initrd");
+    message = good_boot();
+    strcpy(message.boot.disks[1], "../../etc/passwd");
+    assert_refused(&message, "disk digest");
+    message = good_boot();
+    message.boot.disk_count = 3; /* one that is not there */
+    assert_refused(&message, "disk digest");
+    message = good_boot();
+    message.boot.disk_count = HOST_DISKS_MAX + 1;
+    assert_refused(&message, "number of disks");
+    message = good_boot();
     strcpy(message.boot.image, "sha256:12");
     assert_refused(&message, "image");
     message = good_boot();
     strcpy(message.boot.command_line, "a\nb");
+    assert_refused(&message, "command line");
+    message = good_boot();
+    strcpy(message.boot.command_line, "broken \xc3 letter");
     assert_refused(&message, "command line");
     message = good_boot();
     memset(message.boot.command_line, 'x', sizeof message.boot.command_line);
@@ -76,6 +117,54 @@ static void a_boot_is_refused_for_each_field(void **state)
     message = good_boot();
     message.boot.vcpus = 0;
     assert_refused(&message, "vcpus");
+}
+
+static void a_disk_boots_without_a_kernel(void **state)
+{
+    (void)state;
+    struct host_message message = good_boot();
+    message.boot.protocol = BOOT_DISK;
+    assert_refused(&message, "kernel");
+    message.boot.kernel[0] = '\0';
+    assert_refused(&message, "initrd");
+    message.boot.initrd[0] = '\0';
+    assert_int_equal(host_message_check(&message, NULL), 0);
+    message.boot.disk_count = 0;
+    assert_refused(&message, "number of disks");
+    struct host_message running = {.type = HOST_INSTANCE, .instance.state = HOST_INSTANCE_RUNNING};
+    strcpy(running.instance.id, "0001000003f2");
+    strcpy(running.instance.image, DIGEST);
+    assert_int_equal(host_message_check(&running, NULL), 0);
+    strcpy(running.instance.kernel, "sha256:1");
+    assert_refused(&running, "kernel");
+}
+
+static void a_stop_is_one_of_three(void **state)
+{
+    (void)state;
+    struct host_message message = {.type = HOST_STOP};
+    strcpy(message.stop.id, "0001000003f2");
+    message.stop.method = HOST_STOP_ACPI;
+    assert_int_equal(host_message_check(&message, NULL), 0);
+    message.stop.method = HOST_STOP_ACPI + 1;
+    assert_refused(&message, "method");
+}
+
+static void a_welcome_lists_machines(void **state)
+{
+    (void)state;
+    struct host_message message = {.type = HOST_ANSWER};
+    struct host_welcome *welcome = &message.answer.welcome;
+    strcpy(welcome->machines[0].arch, "amd64");
+    strcpy(welcome->machines[0].accel, "kvm");
+    strcpy(welcome->machines[1].arch, "arm64");
+    strcpy(welcome->machines[1].accel, "tcg");
+    welcome->machine_count = 2;
+    assert_int_equal(host_message_check(&message, NULL), 0);
+    strcpy(welcome->machines[1].arch, "riscv");
+    assert_refused(&message, "machine");
+    welcome->machine_count = HOST_MACHINES_MAX + 1;
+    assert_refused(&message, "welcome");
 }
 
 static void a_subnet_must_be_one(void **state)
@@ -182,6 +271,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_boot_passes),
         cmocka_unit_test(a_boot_is_refused_for_each_field),
+        cmocka_unit_test(a_disk_boots_without_a_kernel),
+        cmocka_unit_test(a_stop_is_one_of_three),
+        cmocka_unit_test(a_welcome_lists_machines),
         cmocka_unit_test(a_subnet_must_be_one),
         cmocka_unit_test(a_frontend_needs_name_port_and_mode),
         cmocka_unit_test(an_unknown_type_is_a_protocol_error),
