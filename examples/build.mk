@@ -124,7 +124,7 @@ $(BUILD)/bench/boot_clock: $(examples_root)/tests/bench/boot_clock.c $(examples_
 bench-boot: all $(BUILD)/bench/boot_clock ## measure how fast a guest answers
 	$(examples_quiet)BUILD=$(BUILD) $(examples_root)/tests/bench/boot.sh
 
-include $(examples_source)/linux/build.mk
+include $(examples_source)/posix/build.mk $(examples_source)/linux/build.mk
 
 -include $(examples_runtime_objects:.o=.d) $(examples_lwip_objects:.o=.d)
 -include $(foreach v,$(examples_hello_versions),$(examples_build)/hello/hello-$(v).d)

@@ -14,7 +14,7 @@
 set -eu
 
 PACKAGE=linux-image-cloud-amd64 # depends on the kernel proper, whose name changes
-MODULES='virtio_net virtio_blk virtio_pci virtio_mmio'
+MODULES='virtio_net virtio_blk virtio_pci virtio_mmio pvpanic-mmio'
 
 say() { printf 'fetch-kernel: %s\n' "$*"; }
 fail() { printf 'fetch-kernel: %s\n' "$*" >&2; exit 1; }

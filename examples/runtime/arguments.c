@@ -178,7 +178,7 @@ static size_t match_option(const char *text)
     return 0;
 }
 
-static int split_line(struct arguments *arguments, char *line, char *message, size_t message_size)
+int arguments_split(struct arguments *arguments, char *line, char *message, size_t message_size)
 {
     for (;;) {
         bool closed;
@@ -188,25 +188,27 @@ static int split_line(struct arguments *arguments, char *line, char *message, si
             return -1;
         }
         if (value == NULL) {
+            take_devices(arguments);
             return 0;
         }
-        if (arguments->value_count == ARGUMENTS_MAX) {
-            snprintf(message, message_size, "more than %d arguments", ARGUMENTS_MAX);
+        if (arguments_add(arguments, value, message, message_size) != 0) {
             return -1;
         }
-        arguments->values[arguments->value_count++] = value;
     }
 }
 
-int arguments_parse(struct arguments *arguments, char *line, char *message, size_t message_size)
+int arguments_add(struct arguments *arguments, char *value, char *message, size_t message_size)
 {
-    memset(arguments, 0, sizeof(*arguments));
-    arguments->instance_id = "-";
-    if (split_line(arguments, line, message, message_size) != 0) {
+    if (arguments->value_count == ARGUMENTS_MAX) {
+        snprintf(message, message_size, "more than %d arguments", ARGUMENTS_MAX);
         return -1;
     }
-    take_devices(arguments);
+    arguments->values[arguments->value_count++] = value;
+    return 0;
+}
 
+int arguments_parse(struct arguments *arguments, char *message, size_t message_size)
+{
     int used = 0;
     for (; used < arguments->value_count; used++) {
         char *text = arguments->values[used];
@@ -224,10 +226,6 @@ int arguments_parse(struct arguments *arguments, char *line, char *message, size
     arguments->value_count -= used;
     memmove(arguments->values, arguments->values + used,
             (size_t)arguments->value_count * sizeof(arguments->values[0]));
-    if (arguments->prefix == 0) {
-        snprintf(message, message_size, "--ip=ADDRESS/PREFIX is missing from the command line");
-        return -1;
-    }
     return 0;
 }
 

@@ -28,8 +28,8 @@ struct arguments {
     uint32_t address; /* host byte order, as the gateway; 0: none */
     uint32_t gateway;
     unsigned prefix;
-    unsigned mtu; /* 0: not told */
-    const char *instance_id;
+    unsigned mtu;                                       /* 0: not told */
+    const char *instance_id;                            /* NULL: not told */
     const char *environment[ARGUMENTS_ENVIRONMENT_MAX]; /* "NAME=value" */
     unsigned environment_count;
     char *values[ARGUMENTS_MAX]; /* the service's own arguments */
@@ -38,8 +38,13 @@ struct arguments {
     unsigned device_count;
 };
 
-/* Returns 0, or -1 with a sentence in `message`. The strings of `arguments` point into `line`. */
-int arguments_parse(struct arguments *arguments, char *line, char *message, size_t message_size);
+/* The steps, in order, on a struct that is all zero at first; each returns 0, or -1 with a sentence
+ * in `message`. First the words come in: those of a line, which is split in place, or one at a time
+ * where something else has split them. Then the runtime's own among them are taken out and read.
+ * The strings stay the caller's. */
+int arguments_split(struct arguments *arguments, char *line, char *message, size_t message_size);
+int arguments_add(struct arguments *arguments, char *value, char *message, size_t message_size);
+int arguments_parse(struct arguments *arguments, char *message, size_t message_size);
 
 /* The value of an environment entry, NULL without one. */
 const char *arguments_find_environment(const struct arguments *arguments, const char *name);

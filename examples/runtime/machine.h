@@ -13,6 +13,8 @@
 /* What the hypervisor told the machine at boot. */
 struct machine_boot_information {
     const char *command_line; /* NUL-terminated; to be copied before memory is used */
+    char **words;             /* instead of the line where it is split already; ends with NULL */
+    char **environment;       /* "NAME=value" beside --env, ends with NULL; NULL: none */
     uintptr_t memory_end;     /* first address after the memory that begins with the image */
 };
 
@@ -23,6 +25,7 @@ _Noreturn void runtime_start(const struct machine_boot_information *information)
 uintptr_t machine_image_end(void);
 
 /* Console: the serial port. Reading gives -1 when nothing is waiting. */
+#define MACHINE_CONSOLE_STOP 0x04 /* begins the end */
 void machine_console_write(const char *text, size_t length);
 int machine_console_read(void);
 bool machine_console_is_waiting(void);

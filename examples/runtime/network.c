@@ -83,6 +83,9 @@ static err_t start_interface(struct netif *netif)
 
 void network_start(const struct arguments *arguments, void *heap)
 {
+    if (arguments->prefix == 0) {
+        shoal_panic("command line: --ip=ADDRESS/PREFIX is missing");
+    }
     network_arguments = arguments;
     network_heap = heap;
     lwip_init();

@@ -1,6 +1,7 @@
 /*
- * The network interface: lwIP on the first virtio network device. Owns lwIP's memory and timers.
- * Knows no protocol above TCP and no service.
+ * The network interface: lwIP on the first virtio network device, whose memory and timers it owns;
+ * a process has the sockets of its kernel instead (../posix/network.c). Knows no protocol above TCP
+ * and no service.
  */
 #ifndef RUNTIME_NETWORK_H
 #define RUNTIME_NETWORK_H
@@ -14,7 +15,8 @@
 /* Memory lwIP's heap needs; network_start takes it from its caller. */
 #define NETWORK_HEAP_SIZE (576 * 1024)
 
-/* Brings the interface up and announces the address. Panics when there is no device. */
+/* Brings the interface up and announces the address. Panics when there is no device, or no address
+ * among the arguments. */
 void network_start(const struct arguments *arguments, void *heap);
 
 /* Takes in what has arrived, sends what is due, runs the timers. */

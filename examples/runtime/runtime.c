@@ -18,11 +18,11 @@ _Static_assert(LAYOUT_ABI_VERSION == SHOAL_ABI_VERSION, "the note tells the ABI'
 
 #define COMMAND_LINE_LIMIT 4096
 #define LINE_SIZE          512
-#define CONSOLE_STOP       0x04
 
 static struct {
     char command_line[COMMAND_LINE_LIMIT];
     struct arguments arguments;
+    char **environment;
     char address[16];
     uint64_t random_state;
     bool stopping;
@@ -31,7 +31,7 @@ static struct {
 
 const char *shoal_instance_id(void)
 {
-    return runtime.arguments.instance_id;
+    return runtime.arguments.instance_id != NULL ? runtime.arguments.instance_id : "-";
 }
 
 const char *shoal_address(void)
@@ -41,7 +41,15 @@ const char *shoal_address(void)
 
 const char *shoal_environment_get(const char *name)
 {
-    return arguments_find_environment(&runtime.arguments, name);
+    const char *value = arguments_find_environment(&runtime.arguments, name);
+    size_t length = strlen(name);
+    for (char **entry = runtime.environment; value == NULL && entry != NULL && *entry != NULL;
+         entry++) {
+        if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=') {
+            value = *entry + length + 1;
+        }
+    }
+    return value;
 }
 
 uint64_t shoal_clock_nanoseconds(void)
@@ -114,20 +122,35 @@ _Noreturn void shoal_hang(void)
     machine_hang();
 }
 
-static void read_command_line(const char *command_line)
+/* Copies the line, which may lie in memory that is given out, and splits it. */
+static int split_command_line(const char *command_line, char *message, size_t message_size)
+{
+    size_t length = strlen(command_line);
+    if (length >= sizeof(runtime.command_line)) {
+        snprintf(message, message_size, "longer than %d bytes", COMMAND_LINE_LIMIT - 1);
+        return -1;
+    }
+    memcpy(runtime.command_line, command_line, length + 1);
+    return arguments_split(&runtime.arguments, runtime.command_line, message, message_size);
+}
+
+static void read_arguments(const struct machine_boot_information *information)
 {
     char message[LINE_SIZE / 2];
-    size_t length = 0;
-    while (command_line[length] != '\0') {
-        if (length + 1 == sizeof(runtime.command_line)) {
-            shoal_panic("command line: longer than %d bytes", COMMAND_LINE_LIMIT - 1);
-        }
-        runtime.command_line[length] = command_line[length];
-        length++;
+    int result = 0;
+    if (information->words == NULL) {
+        result = split_command_line(information->command_line, message, sizeof(message));
     }
-    if (arguments_parse(&runtime.arguments, runtime.command_line, message, sizeof(message)) != 0) {
+    for (char **word = information->words; result == 0 && word != NULL && *word != NULL; word++) {
+        result = arguments_add(&runtime.arguments, *word, message, sizeof(message));
+    }
+    if (result == 0) {
+        result = arguments_parse(&runtime.arguments, message, sizeof(message));
+    }
+    if (result != 0) {
         shoal_panic("command line: %s", message);
     }
+    runtime.environment = information->environment;
     uint32_t address = runtime.arguments.address;
     snprintf(runtime.address, sizeof(runtime.address), "%u.%u.%u.%u", address >> 24,
              address >> 16 & 255, address >> 8 & 255, address & 255);
@@ -137,7 +160,7 @@ static void poll_console(void)
 {
     int byte;
     while ((byte = machine_console_read()) >= 0) {
-        if (byte == CONSOLE_STOP) {
+        if (byte == MACHINE_CONSOLE_STOP) {
             shoal_stop();
         }
     }
@@ -170,7 +193,7 @@ static void run_once(void)
 _Noreturn void runtime_start(const struct machine_boot_information *information)
 {
     runtime.random_state = machine_random_seed();
-    read_command_line(information->command_line);
+    read_arguments(information);
     memory_init(machine_image_end(), information->memory_end);
     network_start(&runtime.arguments, memory_take(NETWORK_HEAP_SIZE, "the network"));
     int result = shoal_application.start(runtime.arguments.value_count, runtime.arguments.values);
