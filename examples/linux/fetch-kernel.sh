@@ -5,6 +5,7 @@
 #     fetch-kernel.sh BUILD_DIR   ->  BUILD_DIR/linux/vmlinuz        the kernel, a bzImage
 #                                     BUILD_DIR/linux/modules/X.ko   virtio's modules and what they need
 #                                     BUILD_DIR/linux/modules/order  their names, each after what it needs
+#                                     BUILD_DIR/linux/modules/power  the same of the power button's modules
 #                                     BUILD_DIR/linux/.complete      the package's name and version
 #
 # The package comes from wherever the user's own apt entries say Debian lives, and apt's signatures
@@ -15,6 +16,7 @@ set -eu
 
 PACKAGE=linux-image-cloud-amd64 # depends on the kernel proper, whose name changes
 MODULES='virtio_net virtio_blk virtio_pci virtio_mmio pvpanic-mmio'
+POWER_MODULES='button evdev'
 
 say() { printf 'fetch-kernel: %s\n' "$*"; }
 fail() { printf 'fetch-kernel: %s\n' "$*" >&2; exit 1; }
@@ -46,7 +48,7 @@ download() {
         >>"$work/log" 2>&1
 }
 
-# take_module NAME: the module, after those that it names as what it depends on.
+# take_module NAME LIST: the module, after those that it names as what it depends on.
 take_module() {
     [ ! -e "$work/linux/modules/$1.ko" ] || return 0
     file=$(find "$work/root/lib/modules" -name "$1.ko")
@@ -54,9 +56,9 @@ take_module() {
     cp "$file" "$work/linux/modules/$1.ko"
     # shellcheck disable=SC2013  # words are meant
     for needed in $(grep -aoE 'depends=[A-Za-z0-9_,-]*' "$file" | sed 's/depends=//; s/,/ /g'); do
-        take_module "$needed"
+        take_module "$needed" "$2"
     done
-    echo "$1" >>"$work/linux/modules/order"
+    echo "$1" >>"$work/linux/modules/$2"
 }
 
 [ $# -eq 1 ] || fail 'usage: fetch-kernel.sh BUILD_DIR'
@@ -83,7 +85,10 @@ mkdir -p "$work/linux/modules" "$work/root"
 dpkg-deb --extract "$work"/files/*.deb "$work/root"
 cp "$work"/root/boot/vmlinuz-* "$work/linux/vmlinuz"
 for module in $MODULES; do
-    take_module "$module"
+    take_module "$module" order
+done
+for module in $POWER_MODULES; do
+    take_module "$module" power
 done
 version=$(dpkg-deb --field "$work"/files/*.deb Version)
 echo "$kernel $version" >"$work/linux/.complete"
