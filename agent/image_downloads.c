@@ -351,6 +351,11 @@ static struct oci_client *create_client(const struct image_downloads *store)
     return client;
 }
 
+const char *image_downloads_registry(const struct image_downloads *store)
+{
+    return store->registry != NULL ? store->registry : "";
+}
+
 void image_downloads_set_registry(struct image_downloads *store, const char *url)
 {
     if (url[0] == '\0' || (store->registry != NULL && strcmp(store->registry, url) == 0))

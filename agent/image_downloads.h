@@ -42,6 +42,9 @@ void image_downloads_destroy(struct image_downloads *store);
 /* "http://host:port"; what runs starts again there when it changed. */
 void image_downloads_set_registry(struct image_downloads *store, const char *url);
 
+/* The URL that was set last; "" before the first. */
+const char *image_downloads_registry(const struct image_downloads *store);
+
 /* The folder of a chain; the caller frees it. */
 char *image_downloads_chain_path(const struct image_downloads *store, const char *digest,
                                  const char *architecture);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "lib/image_reference.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
@@ -112,8 +113,10 @@ static int verify(struct image_preparation *preparation, struct error *error)
 {
     AUTO_FREE char *path = image_downloads_chain_path(
         preparation->options.store, preparation->digest, preparation->architecture);
-    const struct trust *trust = preparation->options.trust;
-    const struct image_rules rules = {.keys = trust->keys, .key_count = trust->key_count};
+    const struct image_rules rules =
+        trust_rules(preparation->options.trust,
+                    image_registry_host(image_downloads_registry(preparation->options.store)),
+                    preparation->repository);
     struct image_chain chain = {0};
     if (image_chain_load(path, &chain, error) < 0)
         return -1;
@@ -126,6 +129,15 @@ static int verify(struct image_preparation *preparation, struct error *error)
                                     &preparation->verified, error);
     image_chain_release(&chain);
     return status;
+}
+
+static void warn(const struct image_preparation *preparation)
+{
+    if (preparation->verified.verdict.outcome != POLICY_WARNED)
+        return;
+    AUTO_FREE char *text = policy_verdict_text(&preparation->verified.verdict);
+    log_warn("an image boots that its policy would refuse: the policy only warns", "digest",
+             preparation->digest, "repository", preparation->repository, "reason", text);
 }
 
 static void prove(struct image_preparation *preparation)
@@ -147,9 +159,14 @@ static void prove(struct image_preparation *preparation)
             fail(preparation, &error);
         return;
     }
+    warn(preparation);
     log_info("image verified", "digest", preparation->digest, "manifest",
              preparation->verified.manifest_digest, "kernel", preparation->verified.kernel.digest,
              "key", preparation->verified.key_id, "key_name", preparation->verified.key_name);
+    if (preparation->options.is_imported) {
+        on_kernel(NULL, preparation);
+        return;
+    }
     preparation->waiter.on_done = on_kernel;
     image_downloads_fetch_kernel(preparation->options.store, preparation->repository,
                                  preparation->verified.kernel.digest,

@@ -1,9 +1,11 @@
 /* From a pinned digest to an image that may boot here, for one instance:
  *
  *   chain saved on disk, or fetched and saved -> the trust that is needed is there ->
- *   verified from the bytes on disk with today's keys -> kernel imported by the host half
+ *   verified from the bytes on disk with today's keys and policies -> kernel imported by the host
+ * half
  *
- * Every preparation verifies, however often the image was used before. Loop thread only. */
+ * Every preparation verifies, however often the image was used before: one is made for every boot.
+ * Loop thread only. */
 #pragma once
 
 #include "agent/image_downloads.h"
@@ -24,6 +26,7 @@ struct image_preparation_options {
     const char *repository;
     const char *digest;
     const char *architecture;
+    bool is_imported; /* since this process started: only the proof is made again */
     void (*on_state)(enum instance_state state, const char *cause, const char *message, void *data);
     /* Exactly one of these ends it; the preparation is gone when it returns. `verified` is lent. */
     void (*on_ready)(const struct image_verified *verified, void *data);

@@ -71,8 +71,9 @@ static unsigned boot(struct instance *instance)
     instance->restart_at_ms = 0;
     instance->next = INSTANCE_NEXT_UNDECIDED;
     instance->adopted_image[0] = '\0';
-    if (!instance->image_ready)
+    if (!instance->image_ready || !instance->is_judged)
         return prepare(instance);
+    instance->is_judged = false;
     uint64_t now = now_of(instance);
     instance->vm = INSTANCE_VM_BOOTING;
     instance->booted_at_ms = now;
@@ -201,8 +202,12 @@ unsigned instance_assign(struct instance *instance, const struct api_assigned_in
     json_record_copy(&api_assigned_instance_record, assigned, &instance->assigned);
     instance->is_assigned = true;
     instance->is_listed = true;
-    if (assigned->wanted == API_WANTED_STOP)
+    if (assigned->wanted == API_WANTED_STOP) {
+        /* What the scheduler has to say about it, it tells people itself. */
+        if (assigned->stop_cause[0] != '\0' && !instance_state_is_over(instance->state))
+            explain(instance, assigned->stop_cause, "");
         return stop(instance);
+    }
     if (instance->vm == INSTANCE_VM_RUNNING && !was_assigned)
         return take_over(instance);
     if (instance->vm == INSTANCE_VM_RUNNING && !same_health)
@@ -228,6 +233,7 @@ unsigned instance_image_ready(struct instance *instance)
 {
     instance->preparing = false;
     instance->image_ready = true;
+    instance->is_judged = true;
     if (instance->state <= INSTANCE_VERIFYING) {
         explain(instance, "", "");
         move(instance, INSTANCE_VERIFYING); /* when it was told of a failed download last */

@@ -5,8 +5,8 @@
  * Time comes from the instance's clock. It knows neither processes nor sockets. Loop thread only.
  *
  *   prepare (fetch, verify, import) -> boot -> watch -> ready
- *                                       ^       |
- *                                       +-------+ restart in place: same id, same address  */
+ *      ^                                        |
+ *      +----------------------------------------+ restart in place: same id, same address  */
 #pragma once
 
 #include "agent/host_protocol.h"
@@ -32,7 +32,8 @@ enum instance_next {
 
 /* Actions, a set. */
 enum instance_action {
-    INSTANCE_PREPARE = 1 << 0, /* fetch, verify and import the image */
+    /* Fetch, verify and import the image; only verify it again when it is ready. */
+    INSTANCE_PREPARE = 1 << 0,
     INSTANCE_ABANDON = 1 << 1, /* give up a preparation that runs */
     INSTANCE_BOOT = 1 << 2,
     INSTANCE_END = 1 << 3,  /* ask the guest to end, kill it after its grace time */
@@ -65,6 +66,7 @@ struct instance {
 
     enum instance_vm vm;
     bool image_ready; /* verified and imported by this process, for this instance */
+    bool is_judged;   /* may boot once: what is trusted may change before the next boot */
     bool preparing;
     char adopted_image[DIGEST_TEXT_MAX]; /* what its microVM was booted from; "": by us */
     bool is_listed;                      /* named by the last full assignment or a later one */

@@ -96,6 +96,7 @@ static void start_preparation(struct member *member)
         .repository = assigned->repository,
         .digest = assigned->image_digest,
         .architecture = assigned->arch,
+        .is_imported = member->instance.image_ready,
         .on_state = on_image_state,
         .on_ready = on_image_ready,
         .on_failed = on_image_failed,

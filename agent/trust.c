@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "image-format/chain.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -65,6 +65,24 @@ static bool is_local(const struct trust *trust, const char *id)
     return !trust->has_local;
 }
 
+static void free_policies(struct trust *trust)
+{
+    for (size_t i = 0; i < trust->policy_count; i++)
+        json_record_release(&api_policy_record, &trust->policies[i]);
+    free(trust->policies);
+    trust->policies = NULL;
+    trust->policy_count = 0;
+}
+
+static void take_policies(struct trust *trust, const struct api_trust *document)
+{
+    free_policies(trust);
+    trust->policies = xcalloc(document->policy_count + 1, sizeof *trust->policies);
+    trust->policy_count = document->policy_count;
+    for (size_t i = 0; i < document->policy_count; i++)
+        json_record_copy(&api_policy_record, &document->policies[i], &trust->policies[i]);
+}
+
 void trust_apply(struct trust *trust, const struct api_trust *document)
 {
     struct trusted_key *keys = xcalloc(document->key_count + 1, sizeof *keys);
@@ -85,9 +103,26 @@ void trust_apply(struct trust *trust, const struct api_trust *document)
     trusted_keys_free(trust->keys, trust->key_count);
     trust->keys = keys;
     trust->key_count = count;
+    take_policies(trust, document);
     trust->term = document->term;
     trust->revision = document->revision;
-    log_info("trust applied", "revision", LOG_NUMBER(trust->revision), "keys", LOG_NUMBER(count));
+    log_info("trust applied", "revision", LOG_NUMBER(trust->revision), "keys", LOG_NUMBER(count),
+             "policies", LOG_NUMBER(trust->policy_count));
+}
+
+struct image_rules trust_rules(const struct trust *trust, const char *registry,
+                               const char *repository)
+{
+    return (struct image_rules){
+        .keys = trust->keys,
+        .key_count = trust->key_count,
+        .policies = trust->policies,
+        .policy_count = trust->policy_count,
+        .registry = registry,
+        .repository = repository,
+        .now_ms = clock_wall_ms(clock_system()),
+        .needs_trusted_key = trust->has_local,
+    };
 }
 
 bool trust_is_since(const struct trust *trust, uint64_t term, uint64_t revision)
@@ -99,6 +134,7 @@ bool trust_is_since(const struct trust *trust, uint64_t term, uint64_t revision)
 void trust_finish(struct trust *trust)
 {
     trusted_keys_free(trust->keys, trust->key_count);
+    free_policies(trust);
     free(trust->local_ids);
     *trust = (struct trust){0};
 }

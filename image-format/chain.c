@@ -157,29 +157,49 @@ static int check_content(const struct verification *verification,
     return 0;
 }
 
+/* Judged before anything inside is read, and once more when the family is known. */
+static int check_rules(const struct verification *verification, const char *family,
+                       struct image_verified *verified)
+{
+    policy_verdict_release(&verified->verdict);
+    return image_chain_judge(verification->chain, verification->rules, family, &verified->evidence,
+                             &verified->verdict, verification->error);
+}
+
+static int check_inside(const struct verification *verification, struct image_verified *verified)
+{
+    const struct image_chain *chain = verification->chain;
+    struct oci_manifest manifest = {0};
+    if (json_parse_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
+                          JSON_LENIENT, &manifest, verification->error) < 0)
+        return error_wrap(verification->error, "image %s: manifest", chain->pinned);
+    int result = check_content(verification, &manifest, verified);
+    json_record_release(&oci_manifest_record, &manifest);
+    return result;
+}
+
 int image_chain_verify(const struct image_chain *chain, const struct image_rules *rules,
                        const char *architecture, struct image_verified *ret_verified,
                        struct error *error)
 {
     struct verification verification = {chain, rules, architecture, "", error};
     struct image_verified verified = {0};
-    struct oci_manifest manifest = {0};
-    size_t key;
     if (check_top(&verification) < 0)
         return -1;
     digest_of_bytes(chain->manifest, chain->manifest_length, verification.manifest_digest);
-    if (image_chain_check_signatures(chain, rules->keys, rules->key_count, &key, error) < 0)
+    image_chain_collect_evidence(chain, rules, &verified.evidence);
+    if (check_rules(&verification, NULL, &verified) < 0 ||
+        check_inside(&verification, &verified) < 0 ||
+        check_rules(&verification, verified.config.family, &verified) < 0) {
+        image_verified_release(&verified);
         return -1;
-    if (json_parse_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
-                          JSON_LENIENT, &manifest, error) < 0)
-        return error_wrap(error, "image %s: manifest", chain->pinned);
-    int result = check_content(&verification, &manifest, &verified);
-    json_record_release(&oci_manifest_record, &manifest);
-    if (result < 0)
-        return -1;
+    }
     memcpy(verified.manifest_digest, verification.manifest_digest, sizeof verified.manifest_digest);
-    memcpy(verified.key_name, rules->keys[key].name, sizeof verified.key_name);
-    memcpy(verified.key_id, rules->keys[key].id, sizeof verified.key_id);
+    if (verified.evidence.signature_count > 0) {
+        const struct policy_signature *signature = &verified.evidence.signatures[0];
+        memcpy(verified.key_name, signature->name, sizeof verified.key_name);
+        memcpy(verified.key_id, signature->key, sizeof verified.key_id);
+    }
     *ret_verified = verified;
     return 0;
 }
@@ -187,6 +207,8 @@ int image_chain_verify(const struct image_chain *chain, const struct image_rules
 void image_verified_release(struct image_verified *verified)
 {
     image_config_release(&verified->config);
+    policy_evidence_release(&verified->evidence);
+    policy_verdict_release(&verified->verdict);
     *verified = (struct image_verified){0};
 }
 

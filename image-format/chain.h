@@ -1,6 +1,6 @@
 /* The proof that an image may boot: index -> manifest -> config -> kernel layer, each by digest
- * from the pinned one, and a signature by a trusted key. Verified from bytes alone, as often as
- * one likes: scheduler at deploy, agent before every first boot.
+ * from the pinned one, and the signatures that policies ask for (policy.h). Verified from bytes
+ * alone, as often as one likes: scheduler at deploy, agent before every boot.
  *
  * Verification is pure; save and load read and write a folder (blocking, small files). Any
  * thread. */
@@ -8,6 +8,7 @@
 
 #include "image-format/bundle.h"
 #include "image-format/image_config.h"
+#include "image-format/policy.h"
 #include "image-format/signature.h"
 
 enum signature_kind {
@@ -53,18 +54,29 @@ struct image_verified {
         uint64_t size;
         char media_type[128];
     } kernel;
-    char key_name[64]; /* of the trusted key that signed it */
+    char key_name[64]; /* of a trusted key that signed it; "": a policy only warned of that */
     char key_id[KEY_ID_MAX];
+    struct policy_evidence evidence; /* all that trusted keys signed */
+    struct policy_verdict verdict;   /* allowed, or warned and why */
 };
 
 /* By what an image is judged. Lent: everything stays the caller's. */
 struct image_rules {
     const struct trusted_key *keys;
     size_t key_count;
+    const struct api_policy *policies; /* none: one signature by any of the keys is enough */
+    size_t policy_count;
+    /* What policies ask about, needed only with them. */
+    const char *registry;   /* "host:port" that it comes from */
+    const char *repository; /* "default/hello" */
+    uint64_t now_ms;        /* wall clock, since 1970 */
+    bool needs_trusted_key; /* also where a policy only warns */
+    bool ignores_age;       /* a policy's max_age does not count */
 };
 
 /* A signature of either kind counts, of the pinned digest or of the manifest. ERROR_SIGNATURE when
- * a digest or the signature does not hold, naming digests and key ids; ERROR_NOT_FOUND when the
+ * a digest or the signature does not hold, naming digests and key ids; ERROR_POLICY when the rules
+ * do not let it boot, naming the policy, what it asks and what there is; ERROR_NOT_FOUND when the
  * image has nothing for `architecture`; ERROR_INVALID or ERROR_UNSUPPORTED when what was signed is
  * not a bootable image. */
 int image_chain_verify(const struct image_chain *chain, const struct image_rules *rules,
@@ -117,6 +129,15 @@ void image_proofs_release(struct image_proofs *proofs);
  * that is about signatures. */
 int image_chain_check_signatures(const struct image_chain *chain, const struct trusted_key *keys,
                                  size_t key_count, size_t *ret_key, struct error *error);
+
+/* What policies judge by: the proofs of image_chain_prove by keys of the rules. Release it. */
+void image_chain_collect_evidence(const struct image_chain *chain, const struct image_rules *rules,
+                                  struct policy_evidence *ret_evidence);
+/* The half of image_chain_verify that is about the rules; `family` NULL: not known yet. Release the
+ * verdict; there is none on failure. */
+int image_chain_judge(const struct image_chain *chain, const struct image_rules *rules,
+                      const char *family, const struct policy_evidence *evidence,
+                      struct policy_verdict *ret_verdict, struct error *error);
 
 /* Hands the trusted keys back: destroys each key and frees the list. */
 void trusted_keys_free(struct trusted_key *keys, size_t count);

@@ -13,7 +13,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
-#define EVIDENCE_MAX 1024 /* of each kind */
+#define EVIDENCE_MAX 128 /* of each kind: by trusted keys, so nobody else can fill it */
 /* A signer's clock may be ahead of ours by so much. */
 #define CLOCK_SKEW_S 300
 
@@ -49,6 +49,11 @@ const struct json_record policy_evidence_record = {sizeof(struct policy_evidence
 void policy_evidence_add_signature(struct policy_evidence *evidence, const struct trusted_key *key,
                                    uint64_t signed_at)
 {
+    for (size_t i = 0; i < evidence->signature_count; i++) {
+        if (strcmp(evidence->signatures[i].key, key->id) == 0 &&
+            evidence->signatures[i].signed_at == signed_at)
+            return;
+    }
     if (evidence->signature_count == EVIDENCE_MAX)
         return;
     evidence->signatures = xreallocarray(evidence->signatures, evidence->signature_count + 1,
@@ -62,6 +67,11 @@ void policy_evidence_add_signature(struct policy_evidence *evidence, const struc
 void policy_evidence_add_statement(struct policy_evidence *evidence, const struct trusted_key *key,
                                    const char *type)
 {
+    for (size_t i = 0; i < evidence->statement_count; i++) {
+        if (strcmp(evidence->statements[i].key, key->id) == 0 &&
+            strcmp(evidence->statements[i].type, type) == 0)
+            return;
+    }
     if (evidence->statement_count == EVIDENCE_MAX)
         return;
     evidence->statements = xreallocarray(evidence->statements, evidence->statement_count + 1,
@@ -194,7 +204,7 @@ static bool is_timely(const struct judgement *judgement, const struct policy_sig
 {
     uint64_t max_age_s = judgement->policy->max_age_ms / 1000;
     uint64_t now_s = judgement->question->now_ms / 1000;
-    if (judgement->policy->max_age_ms == 0)
+    if (judgement->policy->max_age_ms == 0 || judgement->question->ignores_age)
         return true;
     if (signature->signed_at == 0 || signature->signed_at > now_s + CLOCK_SKEW_S)
         return false;
@@ -283,7 +293,9 @@ static void judge_keys(struct judgement *judgement)
 {
     struct json_strings ids = {0}, names = {0};
     list_signers(judgement, &ids, &names);
-    if (ids.count < judgement->policy->require) {
+    /* A document of another version may not say how many. */
+    uint32_t required = judgement->policy->require > 0 ? judgement->policy->require : 1;
+    if (ids.count < required) {
         AUTO_BUFFER struct buffer reason = {0};
         describe_demand(judgement->policy, &reason);
         if (names.count == 0) {

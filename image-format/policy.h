@@ -38,6 +38,7 @@ struct policy_evidence {
 };
 extern const struct json_record policy_evidence_record;
 
+/* What is there already is not added again. */
 void policy_evidence_add_signature(struct policy_evidence *evidence, const struct trusted_key *key,
                                    uint64_t signed_at);
 void policy_evidence_add_statement(struct policy_evidence *evidence, const struct trusted_key *key,
@@ -59,6 +60,7 @@ struct policy_question {
     const struct policy_evidence *evidence;
     uint64_t now_ms;        /* wall clock, since 1970 */
     bool needs_trusted_key; /* a policy that only warns is not enough without one */
+    bool ignores_age;       /* what runs already is judged so when a key goes */
 };
 
 enum policy_outcome {

@@ -161,3 +161,9 @@ void image_reference_format(const struct image_reference *reference, char ret_te
              reference->tag[0] != '\0' ? ":" : "", reference->tag,
              reference->digest[0] != '\0' ? "@" : "", reference->digest);
 }
+
+const char *image_registry_host(const char *url)
+{
+    const char *host = strstr(url, "://");
+    return host != NULL ? host + 3 : url;
+}

@@ -26,5 +26,7 @@ int image_reference_parse(const char *text, const char *namespace_name,
                           struct image_reference *ret_reference, struct error *error);
 /* The canonical form, host and digest included where present. */
 void image_reference_format(const struct image_reference *reference, char ret_text[IMAGE_TEXT_MAX]);
+/* A registry's URL as images name it: its host, with its port. Points into `url`. */
+const char *image_registry_host(const char *url);
 bool repository_is_valid(const char *repository);
 bool tag_is_valid(const char *tag);

@@ -131,6 +131,8 @@ static void fill_instance(const struct model_instance *instance,
     /* Without its revision nothing could boot it. */
     assigned->wanted =
         document->wish == WISH_STOP || revision == NULL ? API_WANTED_STOP : API_WANTED_RUN;
+    if (assigned->wanted == API_WANTED_STOP)
+        text_copy(assigned->stop_cause, sizeof assigned->stop_cause, document->cause);
     if (revision != NULL)
         fill_template(instance, revision, assigned);
 }

@@ -8,10 +8,12 @@
 #include "lib/cleanup.h"
 #include "lib/image_client.h"
 #include "lib/image_reference.h"
+#include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/service_changes.h"
 #include "scheduler/template.h"
+#include "scheduler/trust.h"
 
 /* One request on its way. */
 struct deployment {
@@ -98,6 +100,22 @@ static void on_decided(const struct error *error, void *data)
     deployment_free(deployment);
 }
 
+/* What a policy that only warns has against the image: the first architecture's reasons. */
+static void note_warning(struct deployment *deployment, struct document_revision *revision)
+{
+    for (size_t i = 0; i < deployment->verified_count && revision->warning[0] == '\0'; i++) {
+        const struct policy_verdict *verdict = &deployment->verified[i].verdict;
+        if (verdict->outcome != POLICY_WARNED)
+            continue;
+        AUTO_FREE char *text = policy_verdict_text(verdict);
+        snprintf(revision->warning, sizeof revision->warning, "%.*s",
+                 (int)sizeof revision->warning - 1, text);
+        text_make_printable(revision->warning);
+        log_warn("an image is deployed that its policy would refuse: the policy only warns",
+                 "service", revision->service, "image", revision->image, "reason", text);
+    }
+}
+
 static void make_revision(struct deployment *deployment)
 {
     struct error error = ERROR_INIT;
@@ -118,36 +136,22 @@ static void make_revision(struct deployment *deployment)
     text_copy(revision->service, sizeof revision->service, spec->service);
     text_copy(revision->image, sizeof revision->image, spec->image);
     text_copy(revision->repository, sizeof revision->repository, deployment->reference.repository);
+    note_warning(deployment, revision);
     deployment->revision = revision;
     changes_decide(deployment->core->changes, decide, on_decided, deployment);
 }
 
 /* --- the image --- */
 
-static struct trusted_key *trusted_keys(const struct core *core, size_t *ret_count)
-{
-    const struct sorted *keys = &core->model.keys;
-    struct trusted_key *trusted = xcalloc(keys->count + 1, sizeof *trusted);
-    size_t count = 0;
-    for (size_t i = 0; i < keys->count; i++) {
-        const struct api_key *key = ((const struct model_key *)keys->items[i])->document;
-        /* They were read before they were stored. */
-        if (trusted_key_parse(key->name, key->pem, strlen(key->pem), &trusted[count], NULL) == 0)
-            count++;
-    }
-    *ret_count = count;
-    return trusted;
-}
-
 static int verify(struct deployment *deployment, const struct image_chain *chain,
                   struct error *error)
 {
-    size_t count;
-    struct trusted_key *keys = trusted_keys(deployment->core, &count);
-    const struct image_rules rules = {.keys = keys, .key_count = count};
-    int result = image_chain_verify(chain, &rules, deployment->architectures[deployment->next],
-                                    &deployment->verified[deployment->verified_count], error);
-    trusted_keys_free(keys, count);
+    struct trust_rules rules;
+    trust_rules_init(deployment->core, deployment->reference.repository, NULL, &rules);
+    int result =
+        image_chain_verify(chain, &rules.rules, deployment->architectures[deployment->next],
+                           &deployment->verified[deployment->verified_count], error);
+    trust_rules_finish(&rules);
     if (result == 0)
         deployment->verified_count++;
     return result;
@@ -220,13 +224,6 @@ static void on_resolved(const struct image_resolved *resolved, void *data)
 
 /* --- the request --- */
 
-/* The host of the cluster's registry's URL, with its port. */
-static const char *registry_host(const struct core *core)
-{
-    const char *host = strstr(core->options->registry, "://");
-    return host != NULL ? host + 3 : core->options->registry;
-}
-
 static int read_reference(struct deployment *deployment, struct error *error)
 {
     const struct api_service_spec *spec = &deployment->spec;
@@ -235,12 +232,14 @@ static int read_reference(struct deployment *deployment, struct error *error)
         snprintf(error->pointer, sizeof error->pointer, "/image");
         return -1;
     }
-    if (reference->host[0] == '\0' || strcmp(reference->host, registry_host(deployment->core)) == 0)
+    if (reference->host[0] == '\0' ||
+        strcmp(reference->host, image_registry_host(deployment->core->options->registry)) == 0)
         return 0;
     error_set(error, ERROR_UNSUPPORTED,
               "image %s is in the registry %s, services run images of the cluster's registry %s: "
               "push it there and name it without a host",
-              spec->image, reference->host, registry_host(deployment->core));
+              spec->image, reference->host,
+              image_registry_host(deployment->core->options->registry));
     snprintf(error->pointer, sizeof error->pointer, "/image");
     return -1;
 }

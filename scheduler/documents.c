@@ -56,6 +56,7 @@ const struct json_record document_template_record = {sizeof(struct document_temp
 static const struct json_field platform_fields[] = {
     TEXT(arch, "arch"),
     TEXT(family, "family"),
+    FIELD(evidence, "evidence", JSON_OBJECT, .record = &policy_evidence_record),
     JSON_FIELD_END,
 };
 static const struct json_record platform_record = {sizeof(struct document_platform),
@@ -75,6 +76,8 @@ static const struct json_field revision_fields[] = {
     JSON_FIELD_LIST(struct document_revision, platforms, platform_count, "platforms",
                     &platform_record, .flags = 0),
     FIELD(health, "health", JSON_OBJECT, .record = &api_health_record),
+    TEXT(warning, "warning"),
+    TEXT(revoked, "revoked"),
     NUMBER(created_ms, "created_ms"),
     JSON_FIELD_END,
 };
@@ -111,6 +114,7 @@ static const struct json_field instance_fields[] = {
     TEXT(address, "address"),
     FIELD(wish, "wish", JSON_ENUM, .names = instance_wish_names),
     TEXT(why, "why"),
+    TEXT(cause, "cause"),
     BOOLEAN(given_up, "given_up"),
     NUMBER(created_ms, "created_ms"),
     NUMBER(ended_ms, "ended_ms"),
@@ -169,6 +173,7 @@ static const struct {
     [DOCUMENT_COUNTERS] = {"counters", &counters_record},
     [DOCUMENT_NODE] = {"nodes/", &node_record},
     [DOCUMENT_KEY] = {"keys/", &api_key_record},
+    [DOCUMENT_POLICY] = {"policies/", &api_policy_record},
     [DOCUMENT_SERVICE] = {"services/", &service_record},
     [DOCUMENT_REVISION] = {"revisions/", &revision_record},
     [DOCUMENT_ROLLOUT] = {"rollouts/", &rollout_record},
@@ -223,6 +228,9 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
     case DOCUMENT_KEY:
         snprintf(ret_key, size, "%s%s", prefix, ((const struct api_key *)document)->name);
         break;
+    case DOCUMENT_POLICY:
+        snprintf(ret_key, size, "%s%s", prefix, ((const struct api_policy *)document)->name);
+        break;
     case DOCUMENT_EVENT:
         snprintf(ret_key, size, "%s%016llx", prefix,
                  (unsigned long long)((const struct api_event *)document)->sequence);
@@ -239,6 +247,8 @@ void *document_create(enum document_kind kind)
     void *document = xcalloc(1, kinds[kind].record->size);
     if (kind == DOCUMENT_SERVICE)
         api_service_spec_set_defaults(&((struct document_service *)document)->spec);
+    if (kind == DOCUMENT_POLICY)
+        api_policy_set_defaults(document);
     if (kind == DOCUMENT_REVISION) {
         api_probe_set_defaults(&((struct document_revision *)document)->health.readiness);
         api_probe_set_defaults(&((struct document_revision *)document)->health.liveness);

@@ -3,14 +3,15 @@
  *
  *   counters                              what was handed out, and how often we started
  *   services/NS/NAME                      settings, replicas, what is current
- *   revisions/NS/NAME/00000007            a template, never changed
+ *   revisions/NS/NAME/00000007            a template, never changed, and how its image was judged
  *   rollouts/NS/NAME/00000012
  *   instances/0001000003f2                what is wanted of it
  *   observed/0001000003f2                 what its node last said of it
- *   nodes/NAME · keys/NAME
+ *   nodes/NAME · keys/NAME · policies/NAME
  *   events/00000000000004d2 */
 #pragma once
 
+#include "image-format/policy.h"
 #include "lib/api/views.h"
 #include "scheduler/reconcile.h"
 
@@ -23,6 +24,7 @@ enum document_kind {
     DOCUMENT_COUNTERS,
     DOCUMENT_NODE,
     DOCUMENT_KEY,
+    DOCUMENT_POLICY,
     DOCUMENT_SERVICE,
     DOCUMENT_REVISION,
     DOCUMENT_ROLLOUT,
@@ -71,6 +73,7 @@ struct document_template {
 struct document_platform {
     char arch[16];
     char family[32];
+    struct policy_evidence evidence; /* what was proven when it was deployed last */
 };
 
 struct document_revision {
@@ -85,6 +88,9 @@ struct document_revision {
     struct document_platform *platforms; /* that the image has and the template allows */
     size_t platform_count;
     struct api_health health; /* the image's own checks */
+    char warning[REASON_MAX]; /* what a policy that only warns has against it */
+    /* Why nothing of it may run since a key was removed; "": it may. */
+    char revoked[REASON_MAX];
     uint64_t created_ms;
 };
 
@@ -114,7 +120,8 @@ struct document_instance {
     char arch[16];
     char address[ADDRESS_MAX];
     enum instance_wish wish;
-    char why[REASON_MAX]; /* it was asked to end */
+    char why[REASON_MAX];  /* it was asked to end */
+    char cause[CAUSE_MAX]; /* the same in a word, when it is not the usual business; else "" */
     bool given_up;
     uint64_t created_ms;
     uint64_t ended_ms; /* 0: not yet */

@@ -32,6 +32,15 @@ struct model_node *model_node(const struct model *model, const char *name)
     return sorted_find(&model->nodes, name);
 }
 
+struct api_policy *model_policies(const struct model *model, size_t *ret_count)
+{
+    struct api_policy *list = xcalloc(model->policies.count + 1, sizeof *list);
+    for (size_t i = 0; i < model->policies.count; i++)
+        list[i] = *((const struct model_policy *)model->policies.items[i])->document;
+    *ret_count = model->policies.count;
+    return list;
+}
+
 const struct document_revision *model_revision(const struct model_service *service, uint32_t number)
 {
     for (size_t i = service->revision_count; i-- > 0;) {
@@ -131,6 +140,12 @@ static void free_key(struct model_key *key)
     free(key);
 }
 
+static void free_policy(struct model_policy *policy)
+{
+    document_free(DOCUMENT_POLICY, policy->document);
+    free(policy);
+}
+
 void model_finish(struct model *model)
 {
     for (size_t i = 0; i < model->services.count; i++)
@@ -141,10 +156,13 @@ void model_finish(struct model *model)
         free_instance(model->instances.items[i]);
     for (size_t i = 0; i < model->keys.count; i++)
         free_key(model->keys.items[i]);
+    for (size_t i = 0; i < model->policies.count; i++)
+        free_policy(model->policies.items[i]);
     sorted_finish(&model->services);
     sorted_finish(&model->nodes);
     sorted_finish(&model->instances);
     sorted_finish(&model->keys);
+    sorted_finish(&model->policies);
 }
 
 /* --- applying, one function a kind --- */
@@ -361,6 +379,30 @@ static void apply_key(struct model *model, struct api_key *document, bool remove
     key->document = document;
 }
 
+static void apply_policy(struct model *model, struct api_policy *document, bool removed)
+{
+    struct model_policy *policy = sorted_find(&model->policies, document->name);
+    model->trust_dirty = true;
+    if (removed) {
+        if (policy != NULL) {
+            sorted_remove(&model->policies, policy);
+            free_policy(policy);
+        }
+        document_free(DOCUMENT_POLICY, document);
+        return;
+    }
+    if (policy == NULL) {
+        policy = xcalloc(1, sizeof *policy);
+        policy->name = document->name;
+        policy->document = document;
+        sorted_insert(&model->policies, policy);
+        return;
+    }
+    policy->name = document->name;
+    document_free(DOCUMENT_POLICY, policy->document);
+    policy->document = document;
+}
+
 void model_apply(struct model *model, enum document_kind kind, void *document, bool removed,
                  uint64_t now_ms)
 {
@@ -388,6 +430,9 @@ void model_apply(struct model *model, enum document_kind kind, void *document, b
         return;
     case DOCUMENT_KEY:
         apply_key(model, document, removed);
+        return;
+    case DOCUMENT_POLICY:
+        apply_policy(model, document, removed);
         return;
     case DOCUMENT_EVENT:
         if (!removed && model->on_event != NULL)

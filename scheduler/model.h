@@ -84,11 +84,16 @@ struct model_key {
     struct api_key *document;
 };
 
+struct model_policy {
+    const char *name;
+    struct api_policy *document;
+};
+
 struct model {
     struct document_counters counters;
-    struct sorted services, nodes, keys, instances;
+    struct sorted services, nodes, keys, policies, instances;
     bool endpoints_dirty;
-    bool trust_dirty;
+    bool trust_dirty; /* keys or policies changed */
     /* Told of every event that was committed; may be NULL. */
     void (*on_event)(const struct api_event *event, void *data);
     void *data;
@@ -104,6 +109,8 @@ struct model_service *model_service(const struct model *model, const char *names
                                     const char *service);
 struct model_instance *model_instance(const struct model *model, const char *id);
 struct model_node *model_node(const struct model *model, const char *name);
+/* All of them as one list, lent: the caller frees only the list, before the model changes. */
+struct api_policy *model_policies(const struct model *model, size_t *ret_count);
 /* NULL when there is none of that number. */
 const struct document_revision *model_revision(const struct model_service *service,
                                                uint32_t number);

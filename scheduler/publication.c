@@ -90,8 +90,10 @@ static void refresh_trust(struct publication *publication)
     trust.keys = xcalloc(core->model.keys.count + 1, sizeof *trust.keys);
     for (size_t i = 0; i < core->model.keys.count; i++)
         trust.keys[trust.key_count++] = *((struct model_key *)core->model.keys.items[i])->document;
+    trust.policies = model_policies(&core->model, &trust.policy_count);
     bool changed = refresh(core, &publication->trust, &api_trust_record, &trust, &trust.revision);
     free(trust.keys);
+    free(trust.policies);
     for (size_t i = 0; changed && i < core->model.nodes.count; i++)
         ((struct model_node *)core->model.nodes.items[i])->assignment_dirty = true;
     core->model.trust_dirty = false;

@@ -88,6 +88,10 @@ void rollout_decide(const struct rollout_input *input, struct rollout_clock *clo
                input->counts.healthy, input->replicas);
         return;
     }
+    if (input->revoked != NULL) {
+        fail(input, input->revoked, ret_decision);
+        return;
+    }
     if (input->phase == ROLLOUT_PROGRESSING && input->slot_failures >= ROLLOUT_FAILURES_MAX) {
         snprintf(why, sizeof why, "slot %u failed %u times%s%.300s", input->worst_slot,
                  input->slot_failures, input->last_failure[0] != '\0' ? ": " : "",

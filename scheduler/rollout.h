@@ -29,6 +29,7 @@ struct rollout_input {
     const char *last_failure; /* what the agent said about it; "" when nothing */
     bool became_healthy;      /* one did, since the last look */
     const char *no_capacity;  /* why nothing can be placed; NULL when all could */
+    const char *revoked;      /* why the wanted revision may not run any more; NULL: it may */
     uint64_t now_ms;
 };
 

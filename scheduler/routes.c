@@ -8,6 +8,7 @@
 
 #define SPEC_LIMIT   (256u << 10)
 #define SMALL_LIMIT  (16u << 10)
+#define POLICY_LIMIT (64u << 10)
 #define STATUS_LIMIT (8u << 20)
 /* Streams and long polls end by themselves. */
 #define LONG_MS (24u * 3600 * 1000)
@@ -70,6 +71,16 @@ const struct http_route scheduler_routes[] = {
     {.method = "DELETE",
      .pattern = "/v1/keys/{key}",
      .handler = routes_delete_key,
+     .body_limit = SMALL_LIMIT},
+    {.method = "GET", .pattern = "/v1/policies", .handler = routes_list_policies},
+    {.method = "GET", .pattern = "/v1/policies/{policy}", .handler = routes_get_policy},
+    {.method = "PUT",
+     .pattern = "/v1/policies/{policy}",
+     .handler = routes_put_policy,
+     .body_limit = POLICY_LIMIT},
+    {.method = "DELETE",
+     .pattern = "/v1/policies/{policy}",
+     .handler = routes_delete_policy,
      .body_limit = SMALL_LIMIT},
     {.method = "GET", .pattern = "/healthz", .handler = routes_healthz},
     {.method = "GET", .pattern = "/version", .handler = routes_version},

@@ -26,6 +26,11 @@ void routes_list_nodes(struct http_request *request, void *data);
 void routes_list_keys(struct http_request *request, void *data);
 void routes_put_key(struct http_request *request, void *data);
 void routes_delete_key(struct http_request *request, void *data);
+/* routes_policies.c */
+void routes_list_policies(struct http_request *request, void *data);
+void routes_get_policy(struct http_request *request, void *data);
+void routes_put_policy(struct http_request *request, void *data);
+void routes_delete_policy(struct http_request *request, void *data);
 /* routes_about.c */
 void routes_healthz(struct http_request *request, void *data);
 void routes_version(struct http_request *request, void *data);

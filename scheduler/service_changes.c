@@ -214,8 +214,33 @@ static bool take_replicas(struct subject *subject, const struct api_service_spec
     return true;
 }
 
+/* How its image is judged now: written only when that is news. */
+static void take_judgement(struct subject *subject, const struct document_revision *known,
+                           const struct document_revision *judged)
+{
+    struct document_revision *copy = document_copy(DOCUMENT_REVISION, known);
+    struct document_revision fresh;
+    json_record_copy(document_record(DOCUMENT_REVISION), judged, &fresh);
+    struct document_platform *platforms = copy->platforms;
+    size_t platform_count = copy->platform_count;
+    copy->platforms = fresh.platforms;
+    copy->platform_count = fresh.platform_count;
+    fresh.platforms = platforms;
+    fresh.platform_count = platform_count;
+    memcpy(copy->warning, judged->warning, sizeof copy->warning);
+    memcpy(copy->signed_by, judged->signed_by, sizeof copy->signed_by);
+    copy->revoked[0] = '\0';
+    json_record_release(document_record(DOCUMENT_REVISION), &fresh);
+    AUTO_FREE char *before = json_record_text(document_record(DOCUMENT_REVISION), known);
+    AUTO_FREE char *after = json_record_text(document_record(DOCUMENT_REVISION), copy);
+    if (strcmp(before, after) == 0)
+        document_free(DOCUMENT_REVISION, copy);
+    else
+        change_put(subject->change, DOCUMENT_REVISION, copy);
+}
+
 /* A template that differs is a new revision; the same one again is rolled out again only when it
- * failed the last time. */
+ * failed the last time, or was revoked meanwhile. */
 static uint32_t take_template(struct subject *subject, const struct document_revision *revision,
                               uint32_t *ret_revision)
 {
@@ -226,7 +251,9 @@ static uint32_t take_template(struct subject *subject, const struct document_rev
     uint32_t good = service != NULL ? service->document->good : 0;
     if (target != NULL && strcmp(target->template_digest, revision->template_digest) == 0) {
         *ret_revision = target->number;
-        if (last == NULL || last->phase != ROLLOUT_FAILED)
+        take_judgement(subject, target, revision);
+        bool was_revoked = target->revoked[0] != '\0';
+        if (last == NULL || (last->phase != ROLLOUT_FAILED && !was_revoked))
             return 0;
         return begin_rollout(subject, good, target->number, "deploy");
     }
@@ -265,6 +292,10 @@ int service_changes_apply(struct core *core, struct change *change,
         say(&subject, "%u replicas", ret_answer->replicas);
     else
         say(&subject, "%s", settings ? "settings applied in place" : "nothing to change");
+    text_copy(ret_answer->warning, sizeof ret_answer->warning, apply->revision->warning);
+    if (ret_answer->changed && ret_answer->warning[0] != '\0')
+        changes_event(core->changes, change, "service", spec->namespace_name, spec->service, NULL,
+                      "policy_warning", "policy_warning", "%s", ret_answer->warning);
     if (ret_answer->changed)
         tell(&subject, "service", rollout != 0 ? "deployed" : scaled ? "scaled" : "changed");
     return 0;
@@ -295,13 +326,26 @@ static void list_revisions(const struct model_service *service, struct buffer *t
         buffer_printf(text, "%s%u", i > 0 ? ", " : "", service->revisions[i]->number);
 }
 
+static int check_not_revoked(const struct model_service *service, uint32_t number,
+                             struct error *error)
+{
+    const struct document_revision *revision = model_revision(service, number);
+    if (revision == NULL || revision->revoked[0] == '\0')
+        return 0;
+    return error_set(error, ERROR_POLICY,
+                     "revision %u may not run: %s\nSign its image with a trusted key (`shoal image "
+                     "sign`) and deploy it again.",
+                     number, revision->revoked);
+}
+
 static uint32_t newest_other_success(const struct model_service *service)
 {
     uint32_t target = model_target(service);
     for (size_t i = service->rollout_count; i-- > 0;) {
         const struct document_rollout *rollout = service->rollouts[i];
-        if (rollout->phase == ROLLOUT_SUCCEEDED && rollout->to != target &&
-            model_revision(service, rollout->to) != NULL)
+        const struct document_revision *revision = model_revision(service, rollout->to);
+        if (rollout->phase == ROLLOUT_SUCCEEDED && rollout->to != target && revision != NULL &&
+            revision->revoked[0] == '\0')
             return rollout->to;
     }
     return 0;
@@ -313,6 +357,8 @@ static int choose_revision(const struct model_service *service, uint32_t to, uin
     AUTO_BUFFER struct buffer kept = {0};
     uint32_t chosen = to != 0 ? to : newest_other_success(service);
     if (chosen != 0 && model_revision(service, chosen) != NULL) {
+        if (check_not_revoked(service, chosen, error) < 0)
+            return -1;
         *ret_to = chosen;
         return 0;
     }
@@ -360,6 +406,8 @@ int service_changes_restart(struct core *core, struct change *change, const char
     if (begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0)
         return -1;
     uint32_t target = model_target(subject.service);
+    if (check_not_revoked(subject.service, target, error) < 0)
+        return -1;
     /* A revision that has not worked yet still has what it returns to. */
     uint32_t rollout = begin_rollout(&subject, subject.service->document->good, target, "restart");
     fill_answer(&subject, true, target, rollout);

@@ -12,6 +12,7 @@
 /* Writes that one action may take: two instances, the counters, two events. */
 #define ROOM_OF_ACTION 6
 #define ROOM_RETRY_MS  2000
+#define CAUSE_REVOKED  "trust_revoked"
 
 /* A look at one service. */
 struct look {
@@ -34,6 +35,11 @@ static void look_again(struct look *look, uint64_t at_ms)
 {
     if (at_ms > look->pass->now_ms && at_ms < look->service->next_ms)
         look->service->next_ms = at_ms;
+}
+
+static bool is_revoked(const struct document_revision *revision)
+{
+    return revision != NULL && revision->revoked[0] != '\0';
 }
 
 /* --- values --- */
@@ -269,6 +275,8 @@ static bool advance_rollout(struct look *look, const struct reconcile_counts *co
                                   .last_failure = failures.text,
                                   .became_healthy = service->became_healthy,
                                   .no_capacity = service->no_capacity,
+                                  .revoked =
+                                      is_revoked(look->target) ? look->target->revoked : NULL,
                                   .now_ms = look->pass->now_ms};
     rollout_decide(&input, &service->clock, &decision);
     service->became_healthy = false;
@@ -414,7 +422,7 @@ static bool carry_out(struct look *look, const struct reconcile_result *result)
             return false;
         switch (action->kind) {
         case RECONCILE_CREATE:
-            if (revision != NULL && !look->no_room)
+            if (revision != NULL && !is_revoked(revision) && !look->no_room)
                 start(look, action, revision);
             break;
         case RECONCILE_DRAIN:
@@ -433,6 +441,39 @@ static bool carry_out(struct look *look, const struct reconcile_result *result)
         look->service->no_capacity = NULL;
     }
     return true;
+}
+
+/* --- revoked --- */
+
+static void stop_revoked_instance(struct look *look, struct model_instance *owner,
+                                  const struct document_revision *revision)
+{
+    struct document_instance *instance =
+        change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
+    end_instance(look, owner, WISH_STOP, revision->revoked);
+    snprintf(instance->cause, sizeof instance->cause, "%s", CAUSE_REVOKED);
+    changes_event(look->pass->core->changes, look->pass->change, "instance",
+                  look->document->namespace_name, look->document->service, owner->name, "stopping",
+                  CAUSE_REVOKED, "%s", revision->revoked);
+}
+
+/* What may not run any more is not drained: it is stopped at once, whatever the rollout's bounds.
+ * True when there was something to stop: the rest is decided after that is written. */
+static bool stop_revoked(struct look *look)
+{
+    bool found = false;
+    for (size_t i = 0; i < look->count; i++) {
+        struct model_instance *owner = look->owners[i];
+        const struct document_revision *revision =
+            model_revision(look->service, owner->document->revision);
+        if (!is_revoked(revision) || owner->document->wish == WISH_STOP)
+            continue;
+        found = true;
+        if (!change_has_room(look->pass->change, ROOM_OF_ACTION))
+            break;
+        stop_revoked_instance(look, owner, revision);
+    }
+    return found;
 }
 
 /* --- ends --- */
@@ -509,6 +550,10 @@ static bool decide(struct look *look, bool frozen)
     }
     look_again(look, result.next_ms);
     bool complete = record_ends(look);
+    if (complete && stop_revoked(look)) {
+        reconcile_result_release(&result);
+        return change_has_room(look->pass->change, ROOM_OF_ACTION);
+    }
     if (complete && !advance_rollout(look, &result.counts))
         complete = carry_out(look, &result);
     if (complete && look->document->deleting)

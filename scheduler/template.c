@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
@@ -157,6 +158,8 @@ static void fill_platforms(const struct template_image *image, struct document_r
         const struct image_config *config = &image->verified[i].config;
         text_copy(platform->arch, sizeof platform->arch, config->architecture);
         text_copy(platform->family, sizeof platform->family, config->family);
+        json_record_copy(&policy_evidence_record, &image->verified[i].evidence,
+                         &platform->evidence);
     }
 }
 
@@ -181,6 +184,21 @@ static void fill_health(const struct image_config *config, struct document_revis
     rename_port(config, &revision->template, &revision->health.liveness);
 }
 
+/* "ci (3f…), release (9a…)", each key once, as many as there is room for. */
+static void fill_signers(const struct image_verified *verified, struct document_revision *revision)
+{
+    const struct policy_evidence *evidence = &verified->evidence;
+    AUTO_BUFFER struct buffer text = {0};
+    for (size_t i = 0; i < evidence->signature_count; i++) {
+        const struct policy_signature *signature = &evidence->signatures[i];
+        AUTO_FREE char *one = xasprintf("%s (%s)", signature->name, signature->key);
+        if (strstr(buffer_text(&text), one) == NULL &&
+            text.length + strlen(one) + 3 < sizeof revision->signed_by)
+            buffer_printf(&text, "%s%s", text.length > 0 ? ", " : "", one);
+    }
+    text_copy(revision->signed_by, sizeof revision->signed_by, buffer_text(&text));
+}
+
 int template_make(const struct api_service_spec *spec, const struct template_image *image,
                   struct document_revision *ret_revision, struct error *error)
 {
@@ -199,8 +217,7 @@ int template_make(const struct api_service_spec *spec, const struct template_ima
     template->stop = spec->stop;
     fill_platforms(image, &revision);
     fill_health(&first->config, &revision);
-    snprintf(revision.signed_by, sizeof revision.signed_by, "%s (%s)", first->key_name,
-             first->key_id);
+    fill_signers(first, &revision);
     AUTO_FREE char *text = json_record_text(&document_template_record, template);
     digest_of_bytes(text, strlen(text), revision.template_digest);
     *ret_revision = revision;

@@ -62,6 +62,12 @@ struct json_object *views_rollouts(const struct core *core, const struct model_s
 
 /* --- services --- */
 
+static void fill_warning(const struct document_revision *revision, char ret_warning[REASON_MAX])
+{
+    text_copy(ret_warning, REASON_MAX,
+              revision->revoked[0] != '\0' ? revision->revoked : revision->warning);
+}
+
 /* The spec that applies: the settings as they are, and the template of the revision in use. */
 static struct json_object *spec_in_use(const struct model_service *service,
                                        const struct document_revision *revision)
@@ -107,6 +113,7 @@ struct json_object *views_service(const struct core *core, const struct model_se
         view.revision = revision->number;
         text_copy(view.image, sizeof view.image, revision->image);
         text_copy(view.image_digest, sizeof view.image_digest, revision->template.image_digest);
+        fill_warning(revision, view.warning);
     }
     if (rollout != NULL) {
         view.has_rollout = true;
@@ -141,6 +148,7 @@ struct json_object *views_revisions(const struct core *core, const struct model_
         text_copy(view.image_digest, sizeof view.image_digest, revision->template.image_digest);
         text_copy(view.template_digest, sizeof view.template_digest, revision->template_digest);
         text_copy(view.signed_by, sizeof view.signed_by, revision->signed_by);
+        fill_warning(revision, view.warning);
         view.current = revision->number == model_target(service);
         view.age_ms = age(core_wall(core), revision->created_ms);
         json_object_array_add(list, json_encode(&api_revision_view_record, &view));
@@ -178,6 +186,8 @@ struct json_object *views_instance(const struct core *core, const struct model_i
     text_copy(view.message, sizeof view.message, observed->message);
     if (view.message[0] == '\0')
         text_copy(view.message, sizeof view.message, document->why);
+    if (view.cause[0] == '\0')
+        text_copy(view.cause, sizeof view.cause, document->cause);
     view.restarts = observed->restarts;
     view.age_ms = age(core_wall(core), document->created_ms);
     if (observed->uptime_ms != 0 && !instance_state_is_over(view.state))
@@ -267,6 +277,16 @@ struct json_object *views_nodes(const struct core *core)
     for (size_t i = 0; i < core->model.nodes.count; i++)
         json_object_array_add(list, view_node(core, core->model.nodes.items[i]));
     return list_of("nodes", list);
+}
+
+struct json_object *views_policies(const struct core *core)
+{
+    struct json_object *list = json_object_new_array();
+    for (size_t i = 0; i < core->model.policies.count; i++) {
+        const struct model_policy *policy = core->model.policies.items[i];
+        json_object_array_add(list, json_encode(&api_policy_record, policy->document));
+    }
+    return list_of("policies", list);
 }
 
 struct json_object *views_keys(const struct core *core)

@@ -16,3 +16,4 @@ struct json_object *views_instances(const struct core *core, const char *namespa
 struct json_object *views_instance(const struct core *core, const struct model_instance *instance);
 struct json_object *views_nodes(const struct core *core);
 struct json_object *views_keys(const struct core *core);
+struct json_object *views_policies(const struct core *core);

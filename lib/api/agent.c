@@ -52,6 +52,8 @@ static const struct json_field assigned_fields[] = {
     JSON_FIELD(struct api_assigned_instance, revision, "revision", JSON_UINT),
     JSON_FIELD(struct api_assigned_instance, wanted, "wanted", JSON_ENUM, .flags = JSON_REQUIRED,
                .names = api_wanted_names),
+    JSON_FIELD(struct api_assigned_instance, stop_cause, "stop_cause", JSON_STRING,
+               .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct api_assigned_instance, repository, "repository", JSON_STRING),
     JSON_FIELD(struct api_assigned_instance, image_digest, "image_digest", JSON_STRING,
                .flags = JSON_OMIT_EMPTY, .check = api_check_digest),
@@ -147,6 +149,8 @@ static const struct json_field trust_fields[] = {
     JSON_FIELD(struct api_trust, term, "term", JSON_UINT, .flags = JSON_REQUIRED),
     JSON_FIELD(struct api_trust, revision, "revision", JSON_UINT, .flags = JSON_REQUIRED),
     JSON_FIELD_LIST(struct api_trust, keys, key_count, "keys", &api_key_record, .max = 1000),
+    JSON_FIELD_LIST(struct api_trust, policies, policy_count, "policies", &api_policy_record,
+                    .max = API_POLICIES_MAX),
     JSON_FIELD_END,
 };
 const struct json_record api_trust_record = {sizeof(struct api_trust), trust_fields};

@@ -12,6 +12,7 @@
  * Readers ignore unknown fields. Ages travel as milliseconds. */
 #pragma once
 
+#include "lib/api/policy.h"
 #include "lib/api/service_spec.h"
 #include "lib/api/states.h"
 #include "lib/crypto.h"
@@ -55,6 +56,7 @@ struct api_assigned_instance {
     uint32_t slot;
     uint32_t revision;
     enum api_wanted wanted;
+    char stop_cause[CAUSE_MAX];         /* why it is to stop, when people should know; else "" */
     char repository[256];               /* in the cluster's registry */
     char image_digest[DIGEST_TEXT_MAX]; /* pinned: an index or a manifest */
     char arch[16];
@@ -119,12 +121,15 @@ struct api_key {
     char *pem;
 };
 
+/* By what a node judges images. */
 struct api_trust {
     char cluster[CLUSTER_ID_MAX];
     uint64_t term;
     uint64_t revision;
     struct api_key *keys;
     size_t key_count;
+    struct api_policy *policies;
+    size_t policy_count;
 };
 
 struct api_observed_instance {

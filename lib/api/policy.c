@@ -70,6 +70,39 @@ static const struct json_field policy_fields[] = {
 };
 const struct json_record api_policy_record = {sizeof(struct api_policy), policy_fields};
 
+static const struct json_field affected_fields[] = {
+    JSON_FIELD(struct api_affected, namespace_name, "namespace", JSON_STRING, .flags = 0),
+    JSON_FIELD(struct api_affected, service, "service", JSON_STRING, .flags = 0),
+    JSON_FIELD(struct api_affected, revision, "revision", JSON_UINT, .flags = 0),
+    JSON_FIELD(struct api_affected, image, "image", JSON_STRING, .flags = 0),
+    JSON_FIELD(struct api_affected, instances, "instances", JSON_UINT, .flags = 0),
+    JSON_FIELD(struct api_affected, is_unknown, "unknown", JSON_BOOL, .flags = 0),
+    JSON_FIELD(struct api_affected, policy, "policy", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct api_affected, on_revoke, "on_revoke", JSON_ENUM,
+               .names = api_on_revoke_names),
+    JSON_FIELD(struct api_affected, reason, "reason", JSON_STRING, .flags = 0),
+    JSON_FIELD_END,
+};
+static const struct json_record affected_record = {sizeof(struct api_affected), affected_fields};
+static const struct json_field trust_answer_fields[] = {
+    JSON_FIELD(struct api_trust_answer, changed, "changed", JSON_BOOL, .flags = 0),
+    JSON_FIELD(struct api_trust_answer, dry_run, "dry_run", JSON_BOOL, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_LIST(struct api_trust_answer, services, service_count, "services", &affected_record,
+                    .flags = 0),
+    JSON_FIELD_END,
+};
+const struct json_record api_trust_answer_record = {sizeof(struct api_trust_answer),
+                                                    trust_answer_fields};
+
+static const struct json_field verdict_request_fields[] = {
+    JSON_FIELD(struct api_verdict_request, image, "image", JSON_STRING, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct api_verdict_request, namespace_name, "namespace", JSON_STRING,
+               .flags = JSON_REQUIRED, .check = api_check_name),
+    JSON_FIELD_END,
+};
+const struct json_record api_verdict_request_record = {sizeof(struct api_verdict_request),
+                                                       verdict_request_fields};
+
 void api_policy_set_defaults(struct api_policy *policy)
 {
     policy->require = 1;

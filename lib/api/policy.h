@@ -51,6 +51,35 @@ struct api_policy {
 
 extern const struct json_record api_policy_record;
 
+/* A service whose image what is trusted now, or would be, does not let boot any more. */
+struct api_affected {
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t revision;
+    char image[768];            /* as the user wrote it */
+    uint32_t instances;         /* of that revision, not over */
+    bool is_unknown;            /* it could not be found out */
+    char policy[NAME_MAX_TEXT]; /* that decides; "": none does */
+    enum api_on_revoke on_revoke;
+    char reason[REASON_MAX];
+};
+
+/* What DELETE of a key, and PUT and DELETE of a policy, answer. */
+struct api_trust_answer {
+    bool changed;
+    bool dry_run; /* nothing was changed, but it would be */
+    struct api_affected *services;
+    size_t service_count;
+};
+extern const struct json_record api_trust_answer_record;
+
+/* POST /v1/verdicts: what the rules of now say about an image. */
+struct api_verdict_request {
+    char image[768];
+    char namespace_name[NAME_MAX_TEXT];
+};
+extern const struct json_record api_verdict_request_record;
+
 void api_policy_set_defaults(struct api_policy *policy);
 /* Strictly, a person's document. An attestation may be a text, its type: `object` is changed to the
  * long form. `ret_policy` is overwritten; release it by the record. */

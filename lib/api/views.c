@@ -33,6 +33,7 @@ static const struct json_field service_fields[] = {
     FIELD(revision, "revision", JSON_UINT, .flags = 0),
     FIELD(image, "image", JSON_STRING, .flags = 0),
     FIELD(image_digest, "image_digest", JSON_STRING, .flags = 0),
+    FIELD(warning, "warning", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     FIELD(age_ms, "age_ms", JSON_UINT, .flags = 0),
     FIELD(rollout, "rollout", JSON_OBJECT, .record = &api_rollout_view_record,
           .present_offset = offsetof(struct api_service_view, has_rollout)),
@@ -50,6 +51,7 @@ static const struct json_field revision_fields[] = {
     FIELD(image_digest, "image_digest", JSON_STRING, .flags = 0),
     FIELD(template_digest, "template_digest", JSON_STRING, .flags = 0),
     FIELD(signed_by, "signed_by", JSON_STRING, .flags = 0),
+    FIELD(warning, "warning", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     FIELD(current, "current", JSON_BOOL, .flags = 0),
     FIELD(age_ms, "age_ms", JSON_UINT, .flags = 0),
     JSON_FIELD_END,
@@ -146,6 +148,7 @@ static const struct json_field change_fields[] = {
     FIELD(rollout, "rollout", JSON_UINT, .flags = 0),
     FIELD(replicas, "replicas", JSON_UINT, .flags = 0),
     FIELD(message, "message", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(warning, "warning", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,
 };
 const struct json_record api_change_answer_record = {sizeof(struct api_change_answer),

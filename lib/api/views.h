@@ -2,7 +2,8 @@
  *
  * Views are derived, never stored. Ages are milliseconds at the time of the answer. Lists come as
  * {"services": [...]}, {"instances": [...]}, {"nodes": [...]}, {"revisions": [...]},
- * {"rollouts": [...]}, {"keys": [...]}; events as NDJSON, one api_event a line. */
+ * {"rollouts": [...]}, {"keys": [...]}, {"policies": [...]}; events as NDJSON, one api_event a
+ * line. */
 #pragma once
 
 #include "lib/api/agent.h"
@@ -34,6 +35,9 @@ struct api_service_view {
     char image[768];   /* as the user wrote it */
     char image_digest[DIGEST_TEXT_MAX];
     uint64_t age_ms;
+    /* What the image's policy has against it though it only warns, or why the revision may not run
+     * any more; else "". */
+    char warning[REASON_MAX];
     bool has_rollout;
     struct api_rollout_view rollout; /* the running one, else the last */
     struct json_object *spec;        /* GET of one service: the spec that applies */
@@ -44,7 +48,8 @@ struct api_revision_view {
     char image[768];
     char image_digest[DIGEST_TEXT_MAX];
     char template_digest[DIGEST_TEXT_MAX];
-    char signed_by[128]; /* name and id of the key */
+    char signed_by[128];      /* names and ids of the keys */
+    char warning[REASON_MAX]; /* as a service's */
     bool current;
     uint64_t age_ms;
 };
@@ -90,9 +95,9 @@ struct api_node_view {
 struct api_event {
     uint64_t sequence;
     uint64_t time_ms;                   /* wall clock, since 1970 */
-    char kind[24];                      /* service | rollout | instance | node | key */
-    char namespace_name[NAME_MAX_TEXT]; /* "" for nodes and keys */
-    char name[NAME_MAX_TEXT];           /* service, node or key */
+    char kind[24];                      /* service | rollout | instance | node | key | policy */
+    char namespace_name[NAME_MAX_TEXT]; /* "" for nodes, keys and policies */
+    char name[NAME_MAX_TEXT];           /* service, node, key or policy */
     char id[INSTANCE_ID_MAX];           /* instance, or "" */
     char what[32];                      /* "ready", "restarted", "rollout_failed", ... */
     char cause[CAUSE_MAX];
@@ -114,6 +119,7 @@ struct api_change_answer {
     uint32_t rollout; /* number of the rollout that was started; 0: none */
     uint32_t replicas;
     char message[REASON_MAX];
+    char warning[REASON_MAX]; /* what a policy that only warns has against the image; or "" */
 };
 
 extern const struct json_record api_rollout_view_record;

@@ -164,8 +164,35 @@ static void a_guest_that_exits_is_restarted_after_its_delay(void **state)
     assert_int_equal(instance_tick(instance), 0);
     fake.now_ms += 1;
     assert_int_equal(instance_next_deadline(instance), fake.now_ms);
-    assert_int_equal(instance_tick(instance), INSTANCE_BOOT);
+    assert_int_equal(instance_tick(instance), INSTANCE_PREPARE);
+    assert_int_equal(instance_image_ready(instance), INSTANCE_BOOT);
+    assert_string_equal(instance->cause, "guest_exit");
     assert_int_equal(instance->boot_ms, 0);
+}
+
+static void before_a_restart_in_place_the_image_is_judged_again(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    instance_ended(instance, HOST_END_GUEST_EXIT, "");
+    fake.now_ms += 1000;
+    assert_int_equal(instance_tick(instance), INSTANCE_PREPARE);
+    assert_int_equal(instance_tick(instance), 0);
+    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance_image_failed(instance, "policy_refused", "policy p: too old"), 0);
+    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_string_equal(instance->cause, "policy_refused");
+}
+
+static void a_stop_says_why_when_the_scheduler_does(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    struct api_assigned_instance assigned = assignment(API_WANTED_STOP);
+    strcpy(assigned.stop_cause, "trust_revoked");
+    instance_assign(instance, &assigned);
+    assert_int_equal(instance->state, INSTANCE_STOPPING);
+    assert_string_equal(instance->cause, "trust_revoked");
 }
 
 static void after_the_allowed_attempts_it_fails(void **state)
@@ -175,7 +202,8 @@ static void after_the_allowed_attempts_it_fails(void **state)
     for (int i = 0; i < 2; i++) {
         instance_ended(instance, HOST_END_GUEST_PANIC, "");
         fake.now_ms += 8000;
-        assert_int_equal(instance_tick(instance), INSTANCE_BOOT);
+        assert_int_equal(instance_tick(instance), INSTANCE_PREPARE);
+        assert_int_equal(instance_image_ready(instance), INSTANCE_BOOT);
         instance_booted(instance);
     }
     instance_ended(instance, HOST_END_GUEST_PANIC, "");
@@ -196,7 +224,7 @@ static void a_boot_that_never_gets_ready_is_killed_and_restarted(void **state)
     assert_string_equal(instance->cause, "boot_timeout");
     fake.now_ms += 5000;
     assert_int_equal(instance_ended(instance, HOST_END_STOP_KILLED, ""),
-                     INSTANCE_UNWATCH | INSTANCE_BOOT);
+                     INSTANCE_UNWATCH | INSTANCE_PREPARE);
 }
 
 static void failing_liveness_restarts_and_fails_only_when_the_guest_is_gone(void **state)
@@ -418,6 +446,8 @@ int main(void)
         TEST(the_same_assignment_again_changes_nothing),
         TEST(a_changed_check_applies_in_place),
         TEST(a_rejected_image_fails_with_its_cause),
+        TEST(before_a_restart_in_place_the_image_is_judged_again),
+        TEST(a_stop_says_why_when_the_scheduler_does),
         TEST(an_unreachable_registry_is_shown_while_it_is_tried_again),
         TEST(a_download_that_worked_at_last_boots_like_any_other),
         TEST(a_guest_that_exits_is_restarted_after_its_delay),

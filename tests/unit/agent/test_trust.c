@@ -89,6 +89,45 @@ static void with_a_trust_folder_only_its_keys_count(void **state)
     file_remove_tree(folder, NULL);
 }
 
+static void the_scheduler_s_policies_are_the_node_s_rules(void **state)
+{
+    (void)state;
+    char glob[] = "default/*", name[] = "k";
+    char *match[] = {glob}, *keys[] = {name};
+    struct api_policy policy = {
+        .name = "p", .match = {match, 1}, .keys = {keys, 1}, .require = 1, .max_age_ms = 60000};
+    struct api_trust document = {.term = 1, .revision = 1, .policies = &policy, .policy_count = 1};
+    struct trust trust;
+    assert_int_equal(trust_init(&trust, NULL, NULL), 0);
+    trust_apply(&trust, &document);
+    policy.max_age_ms = 0; /* it has a copy of its own */
+    struct image_rules rules = trust_rules(&trust, "r:5000", "default/hello");
+    assert_int_equal(rules.policy_count, 1);
+    assert_string_equal(rules.policies[0].match.items[0], "default/*");
+    assert_int_equal(rules.policies[0].max_age_ms, 60000);
+    assert_string_equal(rules.registry, "r:5000");
+    assert_string_equal(rules.repository, "default/hello");
+    assert_true(rules.now_ms > 0);
+    assert_false(rules.needs_trusted_key);
+    document.policy_count = 0;
+    document.revision = 2;
+    trust_apply(&trust, &document);
+    assert_int_equal(trust_rules(&trust, "r:5000", "default/hello").policy_count, 0);
+    trust_finish(&trust);
+}
+
+static void with_a_trust_folder_no_policy_is_enough_without_a_key(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/shoal-trust.XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    struct trust trust;
+    assert_int_equal(trust_init(&trust, folder, NULL), 0);
+    assert_true(trust_rules(&trust, "r:5000", "default/hello").needs_trusted_key);
+    trust_finish(&trust);
+    file_remove_tree(folder, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +135,8 @@ int main(void)
         cmocka_unit_test(a_list_of_an_earlier_term_is_older_whatever_its_revision),
         cmocka_unit_test(a_newer_list_takes_the_place_of_the_one_before),
         cmocka_unit_test(with_a_trust_folder_only_its_keys_count),
+        cmocka_unit_test(the_scheduler_s_policies_are_the_node_s_rules),
+        cmocka_unit_test(with_a_trust_folder_no_policy_is_enough_without_a_key),
     };
     log_open("test", LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

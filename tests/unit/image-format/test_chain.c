@@ -94,7 +94,7 @@ static int tear_down(void **state)
 
 static void assert_verified(struct world *world)
 {
-    const struct image_rules rules = {&world->trusted, 1};
+    const struct image_rules rules = {.keys = &world->trusted, .key_count = 1};
     struct image_verified verified;
     struct error error = ERROR_INIT;
     if (image_chain_verify(&world->chain, &rules, "amd64", &verified, &error) < 0)
@@ -113,7 +113,7 @@ static void assert_verified(struct world *world)
 static void assert_refused(struct world *world, enum error_code code, const char *first,
                            const char *second)
 {
-    const struct image_rules rules = {&world->trusted, 1};
+    const struct image_rules rules = {.keys = &world->trusted, .key_count = 1};
     struct image_verified verified = {.key_name = "untouched"};
     struct error error = ERROR_INIT;
     assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), -1);
@@ -349,7 +349,7 @@ static void a_swapped_manifest_of_a_plain_image_is_altered(void **state)
 static void an_architecture_that_is_not_there_is_not_found(void **state)
 {
     struct world *world = *state;
-    const struct image_rules rules = {&world->trusted, 1};
+    const struct image_rules rules = {.keys = &world->trusted, .key_count = 1};
     struct image_verified verified;
     struct error error = ERROR_INIT;
     assert_int_equal(image_chain_verify(&world->chain, &rules, "arm64", &verified, &error), -1);

@@ -143,7 +143,7 @@ static void fetch(struct world *world, const char *digest, const char *architect
 
 static int verify(struct world *world, struct error *error)
 {
-    const struct image_rules rules = {&world->trusted, 1};
+    const struct image_rules rules = {.keys = &world->trusted, .key_count = 1};
     struct image_verified verified;
     if (image_chain_verify(&world->chain, &rules, "amd64", &verified, error) < 0)
         return -1;

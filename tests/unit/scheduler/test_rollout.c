@@ -57,6 +57,22 @@ static void rolls_back_at_the_third_failure_of_a_slot(void **state)
     assert_non_null(strstr(decision.reason, "back to revision 1"));
 }
 
+static void a_revision_that_was_revoked_is_given_up_at_once(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_decision decision;
+    struct rollout_input input = progressing(1000);
+    input.revoked = "key ci was removed";
+    rollout_decide(&input, &clock, &decision);
+    assert_int_equal(decision.phase, ROLLOUT_ROLLING_BACK);
+    assert_non_null(strstr(decision.reason, "key ci was removed; back to revision 1"));
+    input.phase = ROLLOUT_ROLLING_BACK;
+    rollout_decide(&input, &clock, &decision);
+    assert_int_equal(decision.phase, ROLLOUT_FAILED);
+    assert_non_null(strstr(decision.reason, "revision 1 did not come back: key ci was removed"));
+}
+
 static void the_deadline_runs_from_the_last_that_became_healthy(void **state)
 {
     (void)state;
@@ -165,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(succeeds_when_all_are_healthy_and_the_old_ones_are_gone),
         cmocka_unit_test(rolls_back_at_the_third_failure_of_a_slot),
+        cmocka_unit_test(a_revision_that_was_revoked_is_given_up_at_once),
         cmocka_unit_test(the_deadline_runs_from_the_last_that_became_healthy),
         cmocka_unit_test(the_deadline_stands_still_while_room_is_the_only_obstacle),
         cmocka_unit_test(a_first_deploy_fails_and_has_nothing_to_return_to),
