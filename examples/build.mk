@@ -25,41 +25,44 @@ examples_build := $(BUILD)/examples
 examples_lwip := $(BUILD)/lwip
 examples_runtime := $(examples_source)/runtime
 
-examples_architecture := x86_64
-examples_machine := -m64 -mno-red-zone -mgeneral-regs-only -fcf-protection=none
+# One compiler an architecture: this machine's own, and Debian's cross compiler for the other.
+examples_architectures := x86_64 aarch64
+examples_image_x86_64 := amd64
+examples_image_aarch64 := arm64
+examples_ccache := $(if $(findstring ccache,$(CC)),ccache)
+examples_prefix_x86_64 := x86_64-linux-gnu-
+examples_prefix_aarch64 := aarch64-linux-gnu-
+examples_native := $(shell uname -m)
+$(foreach a,$(examples_architectures),$(eval \
+	examples_cc_$(a) := $(if $(filter $(a),$(examples_native)),$(CC),$(examples_ccache) $(examples_prefix_$(a))gcc)))
+
+examples_machine_x86_64 := -m64 -mno-red-zone -mgeneral-regs-only -fcf-protection=none
+examples_machine_aarch64 := -mgeneral-regs-only -mno-outline-atomics -mbranch-protection=none
 examples_code := -O2 -g -ffreestanding -fno-pic -fno-pie -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -fno-common \
-	-ffile-prefix-map=$(examples_root)/= $(examples_machine)
-examples_include := -nostdinc -isystem $(shell $(CC) -print-file-name=include) \
-	-I$(examples_runtime)/include
+	-ffile-prefix-map=$(examples_root)/=
 examples_lwip_include := -I$(examples_runtime)/lwip -isystem $(examples_lwip)/src/include
-examples_cflags := -std=c17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror \
-	$(examples_code) $(examples_include)
-# lwIP is not ours to warn about.
-examples_lwip_cflags := -std=c17 -w $(examples_code) $(examples_include)
+examples_warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 examples_ldflags := -nostdlib -static -no-pie -Wl,--gc-sections -Wl,--build-id=none \
 	-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
 
+examples_sources_x86_64 := $(addprefix x86_64/,start.c interrupts.c clock.c serial.c devices.c power.c entry.S)
+examples_sources_aarch64 := $(addprefix aarch64/,start.c fdt.c device_tree.c page_tables.c interrupts.c \
+	clock.c serial.c devices.c power.c panic_device.c entry.S)
 examples_runtime_sources := runtime.c arguments.c memory.c network.c virtio_net.c virtio_queue.c \
-	http_server.c http_lwip.c http_message.c library/string.c library/format.c \
-	$(addprefix $(examples_architecture)/,start.c interrupts.c clock.c serial.c devices.c power.c \
-	entry.S)
+	http_server.c http_lwip.c http_message.c library/string.c library/format.c
 examples_lwip_sources := $(addprefix core/,def.c inet_chksum.c init.c ip.c mem.c memp.c netif.c \
 	pbuf.c tcp.c tcp_in.c tcp_out.c timeouts.c ipv4/etharp.c ipv4/icmp.c ipv4/ip4.c \
 	ipv4/ip4_addr.c) netif/ethernet.c
 
-examples_runtime_objects := $(addprefix $(examples_build)/runtime/,$(addsuffix .o,$(examples_runtime_sources)))
-examples_lwip_objects := $(addprefix $(examples_build)/lwip/,$(addsuffix .o,$(examples_lwip_sources)))
-examples_script := $(examples_build)/runtime/image.ld
 examples_hello_versions := 1 2 3
 examples_hello_1 := -DHELLO_VERSION='"1.0"' -DHELLO_BROKEN=false
 examples_hello_2 := -DHELLO_VERSION='"2.0"' -DHELLO_BROKEN=false
 examples_hello_3 := -DHELLO_VERSION='"3.0"' -DHELLO_BROKEN=true
 
 examples: ## build the example guests
-examples: $(foreach v,$(examples_hello_versions),\
-	$(examples_build)/hello/hello-$(v).elf \
-	$(examples_build)/hello/v$(v)/hello.elf $(examples_build)/hello/v$(v)/Unikernel.yaml) \
+examples: $(foreach v,$(examples_hello_versions),$(examples_build)/hello/v$(v)/Unikernel.yaml \
+	$(foreach a,$(examples_architectures),$(examples_build)/hello/v$(v)/hello-$(examples_image_$(a)).elf)) \
 	$(examples_build)/bare/bare.elf
 
 # The stamp is lwIP's own: a new pin in the script fetches again.
@@ -69,52 +72,67 @@ $(examples_lwip)/.complete: $(examples_runtime)/fetch-lwip.sh
 	$< $(BUILD)
 	@touch $@
 
-$(examples_lwip_objects): $(examples_build)/lwip/%.o: $(examples_lwip)/.complete $(examples_source)/build.mk
-	@mkdir -p $(@D)
-	$(call examples_say,CC,lwip/$*)
-	$(examples_quiet)$(CC) $(examples_lwip_cflags) $(examples_lwip_include) -MMD -MP -c -o $@ $(examples_lwip)/src/$*
+# $(1): the architecture. Its objects lie in a folder of their own.
+define examples_architecture_rules
+examples_out_$(1) := $(examples_build)/$(1)
+examples_flags_$(1) := -std=c17 $(examples_code) $$(examples_machine_$(1)) -nostdinc \
+	-isystem $$(shell $$(examples_cc_$(1)) -print-file-name=include) \
+	-I$(examples_runtime)/include -I$(examples_runtime)/$(1)
+examples_objects_$(1) := $$(addprefix $$(examples_out_$(1))/runtime/,$$(addsuffix .o,$(examples_runtime_sources) $$(examples_sources_$(1))))
+examples_lwip_objects_$(1) := $$(addprefix $$(examples_out_$(1))/lwip/,$(addsuffix .o,$(examples_lwip_sources)))
 
-$(examples_build)/runtime/%.o: $(examples_runtime)/% $(examples_lwip)/.complete $(examples_source)/build.mk
-	@mkdir -p $(@D)
-	$(call examples_say,CC,$<)
-	$(examples_quiet)$(CC) $(examples_cflags) $(examples_lwip_include) -MMD -MP -c -o $@ $<
-
-$(examples_script): $(examples_runtime)/$(examples_architecture)/image.ld \
-		$(examples_runtime)/$(examples_architecture)/layout.h $(examples_source)/build.mk
-	@mkdir -p $(@D)
-	$(examples_quiet)$(CC) -E -P -x c -o $@ $<
-
-# A service: its objects, then one image.
-define examples_hello_rules
-$(examples_build)/hello/hello-$(1).o: $(examples_source)/hello/hello.c $(examples_source)/build.mk
+# lwIP is not ours to warn about.
+$$(examples_lwip_objects_$(1)): $$(examples_out_$(1))/lwip/%.o: $(examples_lwip)/.complete $(examples_source)/build.mk
 	@mkdir -p $$(@D)
 	$$(call examples_say,CC,$$@)
-	$$(examples_quiet)$$(CC) $$(examples_cflags) $$(examples_hello_$(1)) -MMD -MP -c -o $$@ $$<
+	$$(examples_quiet)$$(examples_cc_$(1)) -w $$(examples_flags_$(1)) $(examples_lwip_include) \
+		-MMD -MP -c -o $$@ $(examples_lwip)/src/$$*
 
-$(examples_build)/hello/hello-$(1).debug: $(examples_build)/hello/hello-$(1).o \
-		$(examples_runtime_objects) $(examples_lwip_objects) $(examples_script)
-	$$(call examples_say,LINK,$$@)
-	$$(examples_quiet)$$(CC) $$(examples_machine) $$(examples_ldflags) -T $(examples_script) -o $$@ \
-		$$(filter %.o,$$^)
-
-$(examples_build)/hello/v$(1)/hello.elf: $(examples_build)/hello/hello-$(1).elf
+$$(examples_objects_$(1)): $$(examples_out_$(1))/runtime/%.o: $(examples_runtime)/% $(examples_lwip)/.complete $(examples_source)/build.mk
 	@mkdir -p $$(@D)
-	$$(examples_quiet)cp $$< $$@
+	$$(call examples_say,CC,$$@)
+	$$(examples_quiet)$$(examples_cc_$(1)) $(examples_warnings) $$(examples_flags_$(1)) $(examples_lwip_include) \
+		-MMD -MP -c -o $$@ $$<
 
-$(examples_build)/hello/v$(1)/Unikernel.yaml: $(examples_source)/hello/Unikernel.yaml
+$$(examples_out_$(1))/image.ld: $(examples_runtime)/$(1)/image.ld $(examples_runtime)/$(1)/layout.h $(examples_source)/build.mk
 	@mkdir -p $$(@D)
-	$$(examples_quiet)cp $$< $$@
+	$$(examples_quiet)$$(examples_cc_$(1)) -E -P -x c -o $$@ $$<
+
+-include $$(examples_objects_$(1):.o=.d) $$(examples_lwip_objects_$(1):.o=.d)
 endef
-$(foreach v,$(examples_hello_versions),$(eval $(call examples_hello_rules,$(v))))
+$(foreach a,$(examples_architectures),$(eval $(call examples_architecture_rules,$(a))))
 
-$(examples_build)/hello/%.elf: $(examples_build)/hello/%.debug
-	$(examples_quiet)strip --strip-all -o $@ $<
+# $(1): the version, $(2): the architecture. The service's object, the image, the image stripped.
+define examples_hello_rules
+$$(examples_out_$(2))/hello/hello-$(1).o: $(examples_source)/hello/hello.c $(examples_source)/build.mk
+	@mkdir -p $$(@D)
+	$$(call examples_say,CC,$$@)
+	$$(examples_quiet)$$(examples_cc_$(2)) $(examples_warnings) $$(examples_flags_$(2)) $$(examples_hello_$(1)) \
+		-MMD -MP -c -o $$@ $$<
+
+$$(examples_out_$(2))/hello/hello-$(1).debug: $$(examples_out_$(2))/hello/hello-$(1).o \
+		$$(examples_objects_$(2)) $$(examples_lwip_objects_$(2)) $$(examples_out_$(2))/image.ld
+	$$(call examples_say,LINK,$$@)
+	$$(examples_quiet)$$(examples_cc_$(2)) $$(examples_machine_$(2)) $(examples_ldflags) \
+		-T $$(examples_out_$(2))/image.ld -o $$@ $$(filter %.o,$$^)
+
+$(examples_build)/hello/v$(1)/hello-$(examples_image_$(2)).elf: $$(examples_out_$(2))/hello/hello-$(1).debug
+	@mkdir -p $$(@D)
+	$$(examples_quiet)$(examples_prefix_$(2))strip --strip-all -o $$@ $$<
+
+-include $$(examples_out_$(2))/hello/hello-$(1).d
+endef
+$(foreach v,$(examples_hello_versions),$(foreach a,$(examples_architectures),$(eval $(call examples_hello_rules,$(v),$(a)))))
+
+$(examples_build)/hello/v%/Unikernel.yaml: $(examples_source)/hello/Unikernel.yaml
+	@mkdir -p $(@D)
+	$(examples_quiet)cp $< $@
 
 $(examples_build)/bare/bare.elf: $(examples_source)/bare/bare.S $(examples_source)/bare/bare.ld $(examples_source)/build.mk
 	@mkdir -p $(@D)
 	$(call examples_say,LINK,$@)
-	$(examples_quiet)$(CC) -m64 $(examples_ldflags) -T $(examples_source)/bare/bare.ld -o $@ $<
-	$(examples_quiet)strip --strip-all $@
+	$(examples_quiet)$(examples_cc_x86_64) -m64 $(examples_ldflags) -T $(examples_source)/bare/bare.ld -o $@ $<
+	$(examples_quiet)$(examples_prefix_x86_64)strip --strip-all $@
 
 $(BUILD)/bench/boot_clock: $(examples_root)/tests/bench/boot_clock.c $(examples_source)/build.mk
 	@mkdir -p $(@D)
@@ -126,6 +144,4 @@ bench-boot: all $(BUILD)/bench/boot_clock ## measure how fast a guest answers
 
 include $(examples_source)/posix/build.mk $(examples_source)/linux/build.mk
 
--include $(examples_runtime_objects:.o=.d) $(examples_lwip_objects:.o=.d)
--include $(foreach v,$(examples_hello_versions),$(examples_build)/hello/hello-$(v).d)
 -include $(BUILD)/bench/boot_clock.d

@@ -146,7 +146,7 @@ refused_image() {
     # One more byte makes another digest, which nobody has signed.
     mkdir "$work/unsigned"
     cp "$BUILD"/examples/hello/v2/* "$work/unsigned/"
-    printf '\n' >>"$work/unsigned/hello.elf"
+    printf '\n' >>"$work/unsigned/hello-amd64.elf"
     say shoal build "$work/unsigned" -t hello:unsigned
     say shoal push hello:unsigned
     sed 's/hello:1.0/hello:unsigned/' "$work/service.yaml" >"$work/unsigned.yaml"

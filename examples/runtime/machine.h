@@ -1,7 +1,8 @@
 /*
  * What the runtime needs from a machine: one implementation per architecture, in a folder of that
- * name. Nothing here knows about the network or the service. One thread calls all of it; interrupt
- * handlers stay inside the implementation and only wake the machine up.
+ * name, which also has registers.h (access to devices' registers in memory) and layout.h (with the
+ * ABI's version, for the ELF note). Nothing here knows about the network or the service. One thread
+ * calls all of it; interrupt handlers stay inside the implementation and only wake the machine up.
  */
 #ifndef RUNTIME_MACHINE_H
 #define RUNTIME_MACHINE_H

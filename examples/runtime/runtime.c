@@ -7,14 +7,12 @@
 
 #include "arguments.h"
 #include "http_server.h"
+#include "layout.h"
 #include "machine.h"
 #include "memory.h"
 #include "network.h"
 
-#if defined(__x86_64__)
-#include "x86_64/layout.h"
 _Static_assert(LAYOUT_ABI_VERSION == SHOAL_ABI_VERSION, "the note tells the ABI's version");
-#endif
 
 #define COMMAND_LINE_LIMIT 4096
 #define LINE_SIZE          512

@@ -5,6 +5,7 @@
 #include <shoal/runtime.h>
 
 #include "machine.h"
+#include "registers.h"
 
 #define MAGIC 0x74726976
 
@@ -45,17 +46,17 @@ _Static_assert(sizeof(struct virtio_descriptor) == 16, "virtio's descriptor");
 
 static uint32_t read_register(const struct virtio_device *device, unsigned offset)
 {
-    return *(const volatile uint32_t *)(device->address + offset);
+    return register_read_32(device->address + offset);
 }
 
 static void write_register(const struct virtio_device *device, unsigned offset, uint32_t value)
 {
-    *(volatile uint32_t *)(device->address + offset) = value;
+    register_write_32(device->address + offset, value);
 }
 
 uint8_t virtio_device_read_8(const struct virtio_device *device, unsigned offset)
 {
-    return *(const volatile uint8_t *)(device->address + REGISTER_CONFIGURATION + offset);
+    return register_read_8(device->address + REGISTER_CONFIGURATION + offset);
 }
 
 int virtio_device_find(struct virtio_device *ret_device, uint32_t kind)

@@ -82,7 +82,7 @@ check the_public_half_is_unchanged grep -q "$(sha256sum <shoal.pub | cut -d' ' -
 
 # --- images in the local store ---
 recipe=$BUILD/examples/hello/v1
-if [ -f "$recipe/hello.elf" ]; then
+if [ -f "$recipe/hello-amd64.elf" ]; then
     expect build_puts_an_image_into_the_store 0 'default/hello:1.0: built' \
         shoal build "$recipe" -t hello:1.0
     digest=$(shoal image list -o json | jq -r '.images[0].digest')

@@ -6,7 +6,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 driver=$BUILD/tests/host_driver
-kernel=$BUILD/examples/hello/v1/hello.elf
+kernel=$BUILD/examples/hello/v1/hello-amd64.elf
 node=h$(printf '%05d' $((RANDOM % 100000)))
 space=shoal-$node
 state=$work/state run=$work/run log=$work/log

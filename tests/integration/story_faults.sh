@@ -14,7 +14,7 @@ one_ready() { instances_in ready | head -n 1; }
 # An image that no node has: version 1's kernel with another byte behind it.
 build_fresh() {
     mkdir -p "$work/fresh" && cp "$BUILD"/examples/hello/v1/* "$work/fresh/" &&
-        printf 'x' >>"$work/fresh/hello.elf" &&
+        printf 'x' >>"$work/fresh/hello-amd64.elf" &&
         shoal build "$work/fresh" -t hello:4.0 && shoal push hello:4.0 --sign "$work/shoal.key" &&
         manifest 4 2 >"$work/fresh.yaml"
 }

@@ -22,10 +22,19 @@ void *memset(void *target, int value, size_t size)
     return result;
 }
 #else
+/* Words need not be aligned: the compiler makes one instruction of each of these copies. */
 void *memcpy(void *restrict target, const void *restrict source, size_t size)
 {
     unsigned char *out = target;
     const unsigned char *in = source;
+    for (; size >= 2 * sizeof(uint64_t); size -= 2 * sizeof(uint64_t)) {
+        uint64_t words[2];
+        __builtin_memcpy(words, in, sizeof(words));
+        __builtin_memcpy(out, words, sizeof(words));
+        in += sizeof(words);
+        out += sizeof(words);
+        KEEP_LOOP();
+    }
     while (size-- > 0) {
         *out++ = *in++;
         KEEP_LOOP();
@@ -36,6 +45,12 @@ void *memcpy(void *restrict target, const void *restrict source, size_t size)
 void *memset(void *target, int value, size_t size)
 {
     unsigned char *out = target;
+    const uint64_t word = 0x0101010101010101ULL * (unsigned char)value;
+    for (; size >= sizeof(word); size -= sizeof(word)) {
+        __builtin_memcpy(out, &word, sizeof(word));
+        out += sizeof(word);
+        KEEP_LOOP();
+    }
     while (size-- > 0) {
         *out++ = (unsigned char)value;
         KEEP_LOOP();

@@ -10,7 +10,7 @@
 #include "../machine.h"
 #include "internal.h"
 #include "layout.h"
-#include "ports.h"
+#include "registers.h"
 
 #define SLOT_BASE                  0xfeb00000
 #define SLOT_SIZE                  0x200
@@ -55,9 +55,9 @@ void devices_handle_interrupt(void)
             continue;
         }
         uintptr_t address = machine_virtio_slot_address(slot);
-        uint32_t status = memory_read_32(address + SLOT_INTERRUPT_STATUS);
+        uint32_t status = register_read_32(address + SLOT_INTERRUPT_STATUS);
         if (status != 0) {
-            memory_write_32(address + SLOT_INTERRUPT_ACKNOWLEDGE, status);
+            register_write_32(address + SLOT_INTERRUPT_ACKNOWLEDGE, status);
         }
     }
 }

@@ -8,6 +8,7 @@
 #include "internal.h"
 #include "layout.h"
 #include "ports.h"
+#include "registers.h"
 
 #define LOCAL_BASE             0xfee00000
 #define LOCAL_END_OF_INTERRUPT 0xb0
@@ -65,12 +66,12 @@ void interrupt_dispatch(const struct interrupt_frame *frame);
 
 uint32_t local_interrupt_read(unsigned offset)
 {
-    return memory_read_32(LOCAL_BASE + offset);
+    return register_read_32(LOCAL_BASE + offset);
 }
 
 void local_interrupt_write(unsigned offset, uint32_t value)
 {
-    memory_write_32(LOCAL_BASE + offset, value);
+    register_write_32(LOCAL_BASE + offset, value);
 }
 
 static void panic_on_exception(const struct interrupt_frame *frame)
@@ -138,14 +139,14 @@ static void load_vector_table(void)
 
 static uint32_t global_read(uintptr_t base, unsigned number)
 {
-    memory_write_32(base, number);
-    return memory_read_32(base + GLOBAL_WINDOW);
+    register_write_32(base, number);
+    return register_read_32(base + GLOBAL_WINDOW);
 }
 
 static void global_write(uintptr_t base, unsigned number, uint32_t value)
 {
-    memory_write_32(base, number);
-    memory_write_32(base + GLOBAL_WINDOW, value);
+    register_write_32(base, number);
+    register_write_32(base + GLOBAL_WINDOW, value);
 }
 
 unsigned interrupts_second_controller_base(void)

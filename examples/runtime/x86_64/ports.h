@@ -16,16 +16,6 @@ static inline uint8_t port_read_8(uint16_t port)
     return value;
 }
 
-static inline uint32_t memory_read_32(uintptr_t address)
-{
-    return *(const volatile uint32_t *)address;
-}
-
-static inline void memory_write_32(uintptr_t address, uint32_t value)
-{
-    *(volatile uint32_t *)address = value;
-}
-
 static inline uint64_t timestamp_read(void)
 {
     uint32_t low, high;
