@@ -48,7 +48,7 @@ fi
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/../integration/lib.sh"
 runs=${RUNS:-21}
-image=$BUILD/examples/hello/hello-1.elf
+image=$BUILD/examples/hello/v1/hello-amd64.elf
 bare=$BUILD/examples/bare/bare.elf
 boot_clock=$BUILD/bench/boot_clock
 for file in "$image" "$bare" "$boot_clock" "$BUILD/bin/shoal-agent"; do

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 
 export XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data
-kernel=$BUILD/examples/hello/hello-1.elf
+kernel=$BUILD/examples/hello/v1/hello-amd64.elf
 cd "$work" || exit 1
 
 # recipe FOLDER: a folder with a kernel, a disk, symbols, and standard input as its recipe.

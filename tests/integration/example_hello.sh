@@ -1,8 +1,8 @@
 #!/bin/bash
-# The example runtime and its service hello, booted directly in QEMU (TCG): what the service
-# answers, how a guest ends, and that every layout of the machine boots.
+# The example runtime and its service hello, booted directly in QEMU (TCG) on both architectures:
+# what the service answers, how a guest ends, and that every layout of the machine boots.
 #
-#   BUILD=dir tests/integration/example_hello.sh
+#   BUILD=dir tests/integration/example_hello.sh [amd64|arm64]...
 #
 # Everything runs in a network namespace of the test's own, which disappears with it. Prints a line
 # a check, "ok NAME" or "FAIL NAME: why"; exits 1 if one failed.
@@ -20,6 +20,7 @@ work=$(mktemp -d)
 failures=0
 number=0
 guest=
+architecture=amd64
 machine=()
 extra=()
 
@@ -30,10 +31,10 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
 
-pass() { printf 'ok %s\n' "$1"; }
+pass() { printf 'ok %s: %s\n' "$architecture" "$1"; }
 
 fail() {
-    printf 'FAIL %s: %s\n' "$1" "$2"
+    printf 'FAIL %s: %s: %s\n' "$architecture" "$1" "$2"
     failures=$((failures + 1))
 }
 
@@ -60,8 +61,18 @@ wait_until() {
     done
 }
 
+use_machine() {
+    case $architecture in
+    amd64) machine=(qemu-system-x86_64 -M "$1" -cpu max -device pvpanic) ;;
+    arm64) machine=(qemu-system-aarch64 -M "$1" -cpu max -device pvpanic-pci) ;;
+    esac
+}
+
 use_default_machine() {
-    machine=(-M 'microvm,accel=tcg,acpi=off,pit=off,pic=off,rtc=off')
+    case $architecture in
+    amd64) use_machine microvm,accel=tcg,acpi=off,pit=off,pic=off,rtc=off ;;
+    arm64) use_machine virt,accel=tcg ;;
+    esac
     extra=()
 }
 
@@ -78,10 +89,10 @@ start_guest() {
     ip link set "$tap" up
     local line=${2//@ip/--ip=$address\/24}
     line=${line//@gateway/--gateway=$subnet.1}
-    qemu-system-x86_64 "${machine[@]}" -nodefaults -no-user-config -display none -no-reboot \
-        -m "${memory:-32}" -cpu max -kernel "$build/examples/hello/hello-$1.elf" -append "$line" \
+    "${machine[@]}" -nodefaults -no-user-config -display none -no-reboot \
+        -m "${memory:-32}" -kernel "$build/examples/hello/v$1/hello-$architecture.elf" -append "$line" \
         -chardev "socket,id=console,path=$serial,server=on,wait=off,logfile=$console" \
-        -serial chardev:console -device pvpanic -action panic=exit-failure \
+        -serial chardev:console -action panic=exit-failure \
         -netdev "tap,id=net,ifname=$tap,script=no,downscript=no" \
         -device "virtio-net-device,netdev=net,mac=52:54:00:00:00:$(printf %02x "$number")" \
         "${extra[@]}" 2> "$work/qemu-$number" &
@@ -147,24 +158,23 @@ first_line() { head -n 1 | tr -d '\r'; }
 
 default_line='@ip @gateway --instance=000100000001'
 
-check_sizes() {
-    local version size
+check_images() {
+    local version size folder
     for version in 1 2 3; do
-        size=$(stat -c %s "$build/examples/hello/hello-$version.elf")
+        folder=$build/examples/hello/v$version
+        size=$(stat -c %s "$folder/hello-$architecture.elf")
         if [ "$size" -le 102400 ]; then
             pass "image of version $version: at most 100 KiB"
         else
             fail "image of version $version: at most 100 KiB" "it has $size bytes"
         fi
-    done
-    for version in 1 2 3; do
-        if [ -s "$build/examples/hello/v$version/Unikernel.yaml" ] &&
-            cmp -s "$build/examples/hello/hello-$version.elf" \
-                "$build/examples/hello/v$version/hello.elf"; then
+        if [ -s "$folder/Unikernel.yaml" ]; then
             pass "folder of version $version: ready to pack"
         else
-            fail "folder of version $version: ready to pack" "recipe or kernel is missing"
+            fail "folder of version $version: ready to pack" "the recipe is missing"
         fi
+        expect_match "image of version $version: a note tells what it is" '*Shoal*01 00 00 00*' \
+            "$(readelf --notes --wide "$folder/hello-$architecture.elf")"
     done
 }
 
@@ -314,19 +324,37 @@ check_layout() {
     expect "$name: ends" 0 "$code"
 }
 
-check_layouts() {
-    machine=(-M 'microvm,accel=tcg,acpi=on,pit=off,pic=off,rtc=off')
+check_amd64_layouts() {
+    use_machine microvm,accel=tcg,acpi=on,pit=off,pic=off,rtc=off
     check_layout 'ACPI on'
-    machine=(-M 'microvm,accel=tcg,acpi=on,ioapic2=off,pit=off,pic=off,rtc=off')
+    use_machine microvm,accel=tcg,acpi=on,ioapic2=off,pit=off,pic=off,rtc=off
     check_layout 'ACPI on, one interrupt controller'
-    machine=(-M 'microvm,accel=tcg')
+    use_machine microvm,accel=tcg
     check_layout "the machine's defaults"
+    use_machine microvm,accel=tcg,acpi=on,pit=off,pic=off,rtc=off
+    extra=(-global virtio-mmio.force-legacy=false)
+    check_layout 'modern virtio, ACPI on'
+}
+
+check_arm64_layouts() {
+    use_machine virt,accel=tcg,gic-version=3
+    check_layout 'GICv3'
+    use_machine virt,accel=tcg,highmem=off,gic-version=3,its=off
+    check_layout 'all devices below 4 GiB'
+    use_machine virt,accel=tcg,virtualization=on
+    check_layout 'entered at EL2'
+    use_machine virt,accel=tcg,virtualization=on,gic-version=3
+    check_layout 'entered at EL2, GICv3'
+    use_default_machine
+    machine+=(-cpu cortex-a53)
+    check_layout 'an old processor'
+}
+
+check_layouts() {
+    "check_${architecture}_layouts"
     use_default_machine
     extra=(-global virtio-mmio.force-legacy=false)
     check_layout 'modern virtio'
-    machine=(-M 'microvm,accel=tcg,acpi=on,pit=off,pic=off,rtc=off')
-    check_layout 'modern virtio, ACPI on'
-    use_default_machine
     extra=(-device virtio-rng-device -device virtio-rng-device)
     check_layout 'other devices beside'
     extra=()
@@ -379,27 +407,34 @@ check_arguments() {
     expect_refusal 'unknown argument' 'unknown argument' '@ip --bogus'
 }
 
-for file in "$build"/examples/hello/hello-{1,2,3}.elf; do
-    [ -s "$file" ] || { echo "FAIL $file is not built; run: make examples" >&2; exit 1; }
-done
+check_architecture() {
+    for file in "$build"/examples/hello/v{1,2,3}/"hello-$architecture.elf"; do
+        [ -s "$file" ] || { echo "FAIL $file is not built; run: make examples" >&2; exit 1; }
+    done
+    use_default_machine
+    check_images
+    boot 1 "$default_line"
+    check_answers
+    check_connections
+    check_bad_requests
+    check_endings
+    check_drain
+    check_layouts
+    check_versions
+    check_arguments
+}
+
 if ! ip tuntap add dev probe mode tap 2> "$work/tap"; then
     echo "skip example_hello: no taps for this user ($(cat "$work/tap")); run it as root"
     exit 0
 fi
 ip link delete probe
 ip link set lo up
-use_default_machine
 default_line="$default_line --greeting ahoy"
-check_sizes
-boot 1 "$default_line"
-check_answers
-check_connections
-check_bad_requests
-check_endings
-check_drain
-check_layouts
-check_versions
-check_arguments
+[ $# -gt 0 ] || set -- amd64 arm64
+for architecture in "$@"; do
+    check_architecture
+done
 if [ "$failures" -gt 0 ]; then
     echo "$failures checks failed"
     exit 1
