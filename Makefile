@@ -117,6 +117,13 @@ $(HOST_DRIVER): $(call objects,tests/integration/host_driver.c agent/host_protoc
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS) $(HOST_LIBS)
 
+# Says by DHCP what no client should, for tests/integration/host_dhcp.sh.
+DHCP_PROBE := $(BUILD)/tests/dhcp_probe
+$(DHCP_PROBE): $(call objects,tests/integration/dhcp_probe.c) $(BUILD)/libshoal.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
+
 REGISTRY_LOAD := $(BUILD)/bench/registry_load
 $(REGISTRY_LOAD): $(call objects,tests/bench/registry_load.c) $(BUILD)/libshoal.a
 	@mkdir -p $(@D)
@@ -147,7 +154,7 @@ $(S3_SERVER): tests/tools/s3/package.json tests/tools/s3/package-lock.json
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
 	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
 
-check: all unit $(if $(SAN),,fuzz-build) $(S3_SERVER) $(HOST_DRIVER) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
+check: all unit $(if $(SAN),,fuzz-build) $(S3_SERVER) $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test

@@ -20,6 +20,8 @@
 #define HOST_FAMILY_MAX       32
 #define HOST_DISKS_MAX        8
 #define HOST_MACHINES_MAX     2
+/* Bytes of a packet on the guests' network; guests learn it by command line and DHCP. */
+#define HOST_GUEST_MTU 1500
 
 enum host_message_type {
     /* deciding half -> host half */

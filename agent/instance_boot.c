@@ -7,8 +7,6 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 
-#define GUEST_MTU 1500
-
 static int choose_memory(uint64_t wanted, const struct image_config *config, uint64_t *ret_memory,
                          struct error *error)
 {
@@ -77,7 +75,7 @@ int instance_boot_fill(const struct api_assigned_instance *assigned,
         .address = assigned->address,
         .prefix = assigned->prefix,
         .gateway = assigned->gateway[0] != '\0' ? assigned->gateway : NULL,
-        .mtu = GUEST_MTU,
+        .mtu = HOST_GUEST_MTU,
         .mac = boot.mac,
         .instance_id = assigned->id,
         .slot = assigned->slot,

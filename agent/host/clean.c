@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/host/accelerator.h"
+#include "agent/host/dhcp.h"
 #include "agent/host/host.h"
 #include "agent/host/hypervisor.h"
 #include "agent/host/mounts.h"
@@ -78,7 +79,8 @@ int host_clean(const struct host_options *options, struct error *error)
      * lives until the last process in it has ended. */
     AUTO_FREE char *namespace = xasprintf("shoal-%s", options->node);
     if (check_owner(options, error) < 0 || proxy_clean(options->run_directory, error) < 0 ||
-        namespace_remove(namespace, error) < 0 || clean_hypervisor(options, error) < 0)
+        dhcp_clean(options->run_directory, error) < 0 || namespace_remove(namespace, error) < 0 ||
+        clean_hypervisor(options, error) < 0)
         return error_wrap(error, "clean node %s", options->node);
     static const char *const names[] = {"v", "b",           "c",      "i",
                                         "o", "accelerator", "no-kvm", "probe.elf"};

@@ -159,13 +159,32 @@ static int create(struct guest_job *job, const char *console_path)
     return result;
 }
 
-/* Nothing runs before its console is connected and its tap is where only its own address passes. */
+/* A guest that can learn its address in no other way is not started where nobody would answer. */
+static int give_lease(struct guest_job *job)
+{
+    const struct guest *guest = job->guest;
+    const struct family *family = family_find(guest->family);
+    struct dhcp *dhcp = guest->guests->options.dhcp;
+    struct network_pin lease;
+    memcpy(lease.tap, guest->tap, sizeof lease.tap);
+    memcpy(lease.mac, guest->mac, sizeof lease.mac);
+    memcpy(lease.address, guest->address, sizeof lease.address);
+    if (dhcp_lease(dhcp, &lease, &job->error) < 0)
+        return -1;
+    if (family != NULL && family->address == FAMILY_ADDRESS_DHCP &&
+        dhcp_check(dhcp, &job->error) < 0)
+        return error_wrap(&job->error, "family %s gets its address by DHCP only", family->name);
+    return 0;
+}
+
+/* Nothing runs before its console is connected, its address can be asked for, and its tap is where
+ * only that address passes. */
 static int start(struct guest_job *job, const char *console_path)
 {
     struct guest *guest = job->guest;
     const struct guests_options *options = &guest->guests->options;
     AUTO_CLOSE int console = -1;
-    if (console_connect(console_path, &console, &job->error) < 0 ||
+    if (console_connect(console_path, &console, &job->error) < 0 || give_lease(job) < 0 ||
         network_tap_attach(options->network, guest->tap, guest->mac, guest->address, &job->error) <
             0 ||
         hypervisor_resume(options->hypervisor, guest->id, &job->error) < 0)
@@ -238,6 +257,7 @@ void guest_job_forget(struct worker_job *worker_job)
     unlink(log);
     overlays_remove(options->overlays, guest->id);
     console_remove_logs(guest->guests->console_folder, guest->id);
+    dhcp_forget(options->dhcp, guest->tap);
     job->result = network_tap_remove(options->network, guest->tap, guest->mac, "", &job->error);
     if (job->result == 0 && guest->address[0] != '\0')
         job->result = network_address_release(options->network, guest->address, &job->error);

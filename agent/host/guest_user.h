@@ -10,6 +10,7 @@
 #define GUEST_USER_BASE  0x70000000U
 #define GUEST_USER_MASK  0x0fffffffU
 #define GUEST_USER_PROBE (GUEST_USER_BASE - 1)
+#define GUEST_USER_DHCP  (GUEST_USER_BASE - 2) /* dnsmasq: of nobody else */
 
 #define GUEST_USER_TERM 0x09e3779bU /* the golden section of the range: terms keep apart */
 

@@ -479,6 +479,7 @@ static void repin(struct guests *guests)
     }
     if (network_adopt(guests->options.network, pins, count, &error) < 0)
         log_warn("the adopted guests' addresses cannot be pinned", "error", error.message);
+    dhcp_adopt(guests->options.dhcp, pins, count);
     free(pins);
 }
 

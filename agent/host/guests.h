@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "agent/host/accelerator.h"
+#include "agent/host/dhcp.h"
 #include "agent/host/hypervisor.h"
 #include "agent/host/image_store.h"
 #include "agent/host/network.h"
@@ -32,6 +33,7 @@ struct guests_options {
     struct worker *end_worker;
     struct hypervisor *hypervisor;
     struct network *network;
+    struct dhcp *dhcp;
     struct image_store *images;
     struct overlays *overlays;
     const char *run_directory;

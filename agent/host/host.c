@@ -134,6 +134,7 @@ static void create_guests(struct host *host)
         .end_worker = host->end_worker,
         .hypervisor = host->hypervisor,
         .network = host->network,
+        .dhcp = host->dhcp,
         .images = host->images,
         .overlays = host->overlays,
         .run_directory = host->options.run_directory,
@@ -162,12 +163,23 @@ static int create_proxy(struct host *host, struct error *error)
     return host->proxy != NULL ? 0 : -1;
 }
 
+static int create_dhcp(struct host *host, struct error *error)
+{
+    struct dhcp_options options = {.run_directory = host->options.run_directory,
+                                   .log_directory = host->options.log_directory,
+                                   .network = host->network};
+    host->dhcp = dhcp_create(&options, error);
+    return host->dhcp != NULL ? 0 : -1;
+}
+
 static void start_done(struct worker_job *worker_job)
 {
     struct start_job *job = (struct start_job *)worker_job;
     struct host *host = job->host;
     if (job->result == 0 && !host->stopping)
         job->result = create_proxy(host, &job->error);
+    if (job->result == 0 && !host->stopping)
+        job->result = create_dhcp(host, &job->error);
     if (host->stopping) {
         /* nothing was begun */
     } else if (job->result < 0) {
@@ -321,6 +333,7 @@ static void finish(struct host *host)
     worker_stop(host->end_worker);
     worker_stop(host->image_worker);
     proxy_destroy(host->proxy);
+    dhcp_destroy(host->dhcp);
     hypervisor_close(host->hypervisor);
     loop_queue_destroy(host->queue);
     guests_destroy(host->guests);

@@ -1,5 +1,5 @@
 /* The host half of the agent: microVMs, the guests' namespace, taps, image files, consoles,
- * HAProxy.
+ * HAProxy, dnsmasq.
  *
  * Owns every effect on the machine; decides nothing. It speaks agent/host_protocol.h with the
  * deciding half over `channel` and trusts none of it. Guests, HAProxy and the namespace outlive the

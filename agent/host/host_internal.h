@@ -5,6 +5,7 @@
 
 #include "agent/host/accelerator.h"
 #include "agent/host/channel.h"
+#include "agent/host/dhcp.h"
 #include "agent/host/guests.h"
 #include "agent/host/host.h"
 #include "agent/host/hypervisor.h"
@@ -25,6 +26,7 @@ struct host {
     uv_signal_t terminate, interrupt, child;
     struct accelerator accelerator;
     struct network *network;
+    struct dhcp *dhcp;
     struct image_store *images;
     struct overlays *overlays;
     struct loop_queue *queue;

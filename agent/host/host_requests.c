@@ -99,6 +99,9 @@ static void network_run(struct worker_job *worker_job)
 {
     struct request_job *job = (struct request_job *)worker_job;
     job->result = network_configure(job->host->network, job->message.network.subnet, &job->error);
+    /* Most guests do not ask for their address: those that do are told at their boot. */
+    if (job->result == 0)
+        dhcp_serve(job->host->dhcp, NULL);
 }
 
 static void submit(struct host *host, const struct host_message *message,

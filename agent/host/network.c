@@ -194,6 +194,59 @@ int network_configure(struct network *network, const char *subnet, struct error 
     return result < 0 ? error_wrap(error, "guests' network %s", subnet) : 0;
 }
 
+struct subnet_list {
+    struct network_subnet *subnets;
+    size_t count;
+    int bridge;
+};
+
+static void note_subnet(struct nl_object *object, void *context)
+{
+    struct subnet_list *list = context;
+    struct rtnl_addr *address = (struct rtnl_addr *)object;
+    struct nl_addr *local = rtnl_addr_get_local(address);
+    struct network_subnet subnet;
+    if (rtnl_addr_get_ifindex(address) != list->bridge || nl_addr_get_family(local) != AF_INET)
+        return;
+    inet_ntop(AF_INET, nl_addr_get_binary_addr(local), subnet.gateway, sizeof subnet.gateway);
+    subnet.prefix = nl_addr_get_prefixlen(local);
+    list->subnets = xreallocarray(list->subnets, list->count + 1, sizeof *list->subnets);
+    list->subnets[list->count++] = subnet;
+}
+
+static int list_subnets_here(struct subnet_list *list, struct error *error)
+{
+    AUTO_NETLINK struct nl_sock *socket = NULL;
+    struct nl_cache *addresses;
+    list->bridge = (int)if_nametoindex(NETWORK_BRIDGE);
+    if (list->bridge == 0)
+        return 0;
+    if (open_netlink(&socket, error) < 0)
+        return -1;
+    int result = rtnl_addr_alloc_cache(socket, &addresses);
+    if (result < 0)
+        return refuse(error, result, "list", "addresses");
+    nl_cache_foreach(addresses, note_subnet, list);
+    nl_cache_free(addresses);
+    return 0;
+}
+
+int network_list_subnets(struct network *network, struct network_subnet **ret_subnets,
+                         size_t *ret_count, struct error *error)
+{
+    struct subnet_list list = {0};
+    int previous;
+    if (namespace_enter(network->namespace, &previous, error) < 0)
+        return -1;
+    int result = list_subnets_here(&list, error);
+    namespace_leave(previous);
+    if (result < 0)
+        return -1;
+    *ret_subnets = list.subnets;
+    *ret_count = list.count;
+    return 0;
+}
+
 int network_tap_make(const char *tap, struct error *error)
 {
     AUTO_CLOSE int device = open("/dev/net/tun", O_RDWR | O_CLOEXEC);

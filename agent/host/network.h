@@ -7,12 +7,15 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "agent/host/network_filter.h"
 #include "lib/api/protocol.h"
 #include "lib/error.h"
 
 struct network;
+
+#define NETWORK_BRIDGE "shoal0"
 
 /* "sh" and the instance's id: fits IFNAMSIZ. */
 /* The bridge that every tap of the namespace is a port of. */
@@ -28,6 +31,15 @@ void network_destroy(struct network *network);
 
 /* Bridge with the subnet's first address, loopback, filter. `subnet` is checked: "10.64.0.0/24". */
 int network_configure(struct network *network, const char *subnet, struct error *error);
+
+/* One subnet of the guests: the bridge's address in it, and the prefix's length. */
+struct network_subnet {
+    char gateway[ADDRESS_MAX];
+    uint32_t prefix;
+};
+/* All that the bridge has had an address of, none where there is no bridge; the caller frees. */
+int network_list_subnets(struct network *network, struct network_subnet **ret_subnets,
+                         size_t *ret_count, struct error *error);
 
 /* Makes a tap in the calling thread's own namespace, for a hypervisor to open there. */
 int network_tap_make(const char *tap, struct error *error);

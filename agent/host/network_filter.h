@@ -1,4 +1,5 @@
-/* nftables rules of the guests' namespace: which tap may use which MAC and address.
+/* nftables rules of the guests' namespace: which tap may use which MAC and address, also
+ * when it asks for that address by DHCP.
  * Every function works on the calling thread's namespace. */
 #pragma once
 

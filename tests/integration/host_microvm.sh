@@ -5,64 +5,13 @@
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-driver=$BUILD/tests/host_driver
-kernel=$BUILD/examples/hello/v1/hello-amd64.elf
-node=h$(printf '%05d' $((RANDOM % 100000)))
-space=shoal-$node
-state=$work/state run=$work/run log=$work/log
-chmod 711 "$work" # QEMU's users pass through to the run folder
-mkdir -p "$state/staging" "$run" "$log"
-host_in='' host_out='' driver_pid=''
-subnet=10.64.77
-hex=$(sha256sum "$kernel" | cut -d' ' -f1)
-size=$(stat -c %s "$kernel")
-digest=sha256:$hex
-first=0001000000a1 second=0001000000a2 third=0001000000a3
-web=$(free_port) raw=$(free_port) taken=$(free_port)
-
-# The driver runs as long as its input is open. say COMMAND...: prints all it answers.
-host_start() {
-    coproc HOST { exec "$driver" "$node" "$state" "$run" "$log" tcg 2>>"$work/host.log"; }
-    driver_pid=$HOST_PID
-    exec {host_in}>&"${HOST[1]}" {host_out}<&"${HOST[0]}"
-}
-
-host_gone() { ! kill -0 "$driver_pid" 2>/dev/null; }
-
-host_end() {
-    [ -n "$driver_pid" ] || return 0
-    exec {host_in}>&- {host_out}<&-
-    wait_for 20 host_gone || kill -9 "$driver_pid"
-    wait "$driver_pid" 2>/dev/null
-    driver_pid=
-}
-
-host_clean() { "$driver" --clean "$node" "$state" "$run" "$log" 2>>"$work/host.log"; }
-
+# shellcheck source=tests/integration/host_functions.bash
+. "$(dirname "${BASH_SOURCE[0]}")/host_functions.bash"
 trap 'host_end; host_clean; finish' EXIT
 
-say() {
-    local line
-    echo "$*" >&"$host_in"
-    while IFS= read -r -t 60 line <&"$host_out"; do
-        echo "$line"
-        case $line in ok*) return 0 ;; error*) return 1 ;; esac
-    done
-    echo "error no answer to: $*"
-    return 1
-}
-
-# says NAME PATTERN COMMAND...: one named check of the last line of an answer.
-says() {
-    local name=$1 pattern=$2 answer
-    shift 2
-    answer=$(say "$@")
-    if grep -qE -- "$pattern" <<<"$answer"; then
-        pass "$name"
-    else
-        fail "$name" "$* -> $(tr '\n' '|' <<<"$answer")"
-    fi
-}
+subnet=10.64.77
+first=0001000000a1 second=0001000000a2 third=0001000000a3
+web=$(free_port) raw=$(free_port) taken=$(free_port)
 
 boot() { # ID LAST-OF-ADDRESS [COMMAND-LINE-ADDRESS]
     say boot "$1" "$digest" "$subnet.$2" 16777216 \
@@ -82,10 +31,6 @@ data_plane() { # SERVER-LINES...: the frontend web with these servers, and a tcp
     for line in "$@"; do say "server $line" >/dev/null || return 1; done
     say commit
 }
-
-for program in "$driver" "$kernel"; do
-    [ -e "$program" ] || { fail host_programs "$program is not built"; exit 1; }
-done
 
 # ---- start, images
 host_start
@@ -262,11 +207,6 @@ says grace_begins '^ok' stop $second console 0
 says grace_passes "event ended $second" wait $second 30
 
 # ---- killed at bad moments
-host_kill() {
-    kill -9 "$(pgrep -P "$driver_pid" -f "^$driver $node ")" "$driver_pid"
-    wait "$driver_pid" 2>/dev/null
-    exec {host_in}>&- {host_out}<&-
-}
 host_again() { host_start && say hello && say network "$subnet.0/24" >/dev/null; }
 boot $first 2 >/dev/null
 one_web() { say begin && say frontend default.hello "$late" http &&
