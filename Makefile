@@ -34,7 +34,7 @@ DEBIAN_PACKAGES := \
 	libnl-3-dev libnl-route-3-dev libnftables-dev libcmocka-dev \
 	qemu-system-x86 qemu-system-arm qemu-utils gcc-aarch64-linux-gnu dnsmasq-base busybox-static cpio zstd \
 	haproxy skopeo podman iproute2 procps curl jq socat openssl ca-certificates git
-# For the tests' S3 server; only where no Node.js from elsewhere is there.
+# For what tests/tools needs; only where no Node.js from elsewhere is there.
 NODE_PACKAGES := nodejs npm
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -141,20 +141,20 @@ $(REGISTRY_DRIVERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/integration/%.o $(call
 soak-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_DRIVERS) ## kill the registry under load (ROUNDS=200 SEED=N)
 	$(Q)BUILD=$(BUILD) ROUNDS=$(or $(ROUNDS),200) $(if $(SEED),SEED=$(SEED)) bash tests/integration/registry_kill.sh
 
-# What tests/tools/s3/server.js is made of. Where npm cannot fetch it, the test that needs it is
-# skipped and says so.
-S3_SERVER := build/tools/s3/fetched
-$(S3_SERVER): tests/tools/s3/package.json tests/tools/s3/package-lock.json
+# What others wrote and our tests run: an S3 server, Sigstore's own code. Where npm cannot fetch it,
+# the tests that need it are skipped and say so.
+NODE_TOOLS := $(addprefix build/tools/,s3/fetched sigstore/fetched)
+$(NODE_TOOLS): build/tools/%/fetched: tests/tools/%/package.json tests/tools/%/package-lock.json
 	@mkdir -p $(@D) && cp $^ $(@D)
 	$(call say,NPM,$(@D))
 	$(Q)cd $(@D) && if npm ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1; then touch fetched; \
-		else echo "  npm could not fetch the tests' S3 server: see $(@D)/npm.log"; fi
+		else echo "  npm could not fetch tests/tools/$*: see $(@D)/npm.log"; fi
 
 .PHONY: bench-registry
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
 	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
 
-check: all unit $(if $(SAN),,fuzz-build) $(S3_SERVER) $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
+check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test

@@ -65,6 +65,11 @@ static const struct option down_options[] = {
     END,
 };
 
+static const struct option keygen_options[] = {
+    {"passphrase", 0, OPTION_FLAG, .help = "encrypt it, asking for a password twice"},
+    END,
+};
+
 static const struct option build_options[] = {
     {"tag", 't', OPTION_TEXT, true, .value = "REF", .help = "the image's name, hello:1.0"},
     {"arch", 0, OPTION_CHOICE, .value = "ARCH", .help = "for this architecture only",
@@ -172,9 +177,12 @@ const struct command commands[] = {
      .run = down_run, .details = "What was deployed is kept on disk: `shoal up` brings it back.",
      .examples = "  shoal down\n  shoal down --keep"},
     {"key", "generate", "keygen", "make a signing key: NAME.key and NAME.pub", "NAME",
-     .run = keygen_run,
-     .details = "ECDSA P-256, PEM; NAME.key is readable by you alone. Never overwrites a key.",
-     .examples = "  shoal keygen shoal"},
+     .options = keygen_options, .run = keygen_run,
+     .details =
+         "ECDSA P-256, PEM; NAME.key is readable by you alone. Never overwrites a key.\nWith "
+         "--passphrase, or when COSIGN_PASSWORD is set (an empty one counts), NAME.key is\n"
+         "encrypted in cosign's form, and cosign reads it.",
+     .examples = "  shoal keygen shoal\n  shoal keygen shoal --passphrase"},
     {"trust", "add", NULL, "let images signed by a key boot", "FILE",
      .argument_kind = ARGUMENT_FILE, .options = trust_add_options, .run = trust_add_run,
      .examples = "  shoal trust add shoal.pub"},

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "cli/lists.h"
+#include "cli/passphrase.h"
 #include "cli/scheduler.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
@@ -17,6 +18,20 @@
 #include "lib/xalloc.h"
 
 #define KEY_FILE_MAX 65536 /* bytes */
+
+static int decrypt(const char *path, const char *pem, size_t length, struct private_key **ret_key,
+                   struct error *error)
+{
+    struct passphrase passphrase;
+    if (private_key_check_encrypted(pem, length, error) < 0)
+        return error_wrap(error, "%s", path);
+    if (passphrase_get(path, false, &passphrase, error) < 0)
+        return -1;
+    int result = private_key_from_encrypted_pem(pem, length, passphrase.text, passphrase.length,
+                                                ret_key, error);
+    passphrase_wipe(&passphrase);
+    return result < 0 ? error_wrap(error, "%s", path) : 0;
+}
 
 int keys_load_private(const char *path, struct private_key **ret_key, struct error *error)
 {
@@ -27,9 +42,11 @@ int keys_load_private(const char *path, struct private_key **ret_key, struct err
                    ? error_set(error, ERROR_NOT_FOUND,
                                "there is no key %s: make one with `shoal keygen NAME`", path)
                    : -1;
-    if (private_key_from_pem(pem, length, ret_key, error) < 0)
-        return error_wrap(error, "%s", path);
-    return 0;
+    bool encrypted = private_key_is_encrypted(pem, length);
+    int result = encrypted ? decrypt(path, pem, length, ret_key, error)
+                           : private_key_from_pem(pem, length, ret_key, error);
+    secret_wipe(pem, length);
+    return result < 0 && !encrypted ? error_wrap(error, "%s", path) : result;
 }
 
 int keys_load_public(const char *path, struct public_key **ret_key, struct error *error)
@@ -66,27 +83,74 @@ static int write_new(const char *path, const char *text, mode_t mode, struct err
     return 0;
 }
 
+static int refuse_existing(const char *path, struct error *error)
+{
+    if (access(path, F_OK) != 0)
+        return 0;
+    return error_set(error, ERROR_CONFLICT,
+                     "%s exists already: keys are never overwritten; choose another name or "
+                     "move it away",
+                     path);
+}
+
+/* `passphrase` NULL: as it is. The text is wiped and freed by the caller. */
+static int private_pem(const struct private_key *key, const struct passphrase *passphrase,
+                       char **ret_pem, struct error *error)
+{
+    return passphrase == NULL ? private_key_to_pem(key, ret_pem, error)
+                              : private_key_to_encrypted_pem(key, passphrase->text,
+                                                             passphrase->length, ret_pem, error);
+}
+
 static int write_pair(const char *private_path, const char *public_path,
                       const struct private_key *key, const struct public_key *public,
-                      struct error *error)
+                      const struct passphrase *passphrase, struct error *error)
 {
-    AUTO_FREE char *private_pem = NULL;
+    AUTO_FREE char *secret = NULL;
     AUTO_FREE char *public_pem = NULL;
-    if (private_key_to_pem(key, &private_pem, error) < 0 ||
+    if (private_pem(key, passphrase, &secret, error) < 0 ||
         public_key_to_pem(public, &public_pem, error) < 0)
         return -1;
-    if (access(public_path, F_OK) == 0)
-        return error_set(error, ERROR_CONFLICT,
-                         "%s exists already: keys are never overwritten; choose another name or "
-                         "move it away",
-                         public_path);
-    if (write_new(private_path, private_pem, 0600, error) < 0)
+    int result = write_new(private_path, secret, 0600, error);
+    secret_wipe(secret, strlen(secret));
+    if (result < 0)
         return -1;
     if (write_new(public_path, public_pem, 0644, error) < 0) {
         unlink(private_path);
         return -1;
     }
     return 0;
+}
+
+static void print_pair(struct cli *cli, const char *private_path, const char *public_path,
+                       const char *id, bool encrypted)
+{
+    if (!cli_wants_document(cli)) {
+        printf("%s  the private key%s: keep it secret\n%s  the public key, id %s\n", private_path,
+               encrypted ? ", under its password" : "", public_path, id);
+        return;
+    }
+    struct json_object *document = json_object_new_object();
+    json_object_object_add(document, "private", json_object_new_string(private_path));
+    json_object_object_add(document, "public", json_object_new_string(public_path));
+    json_object_object_add(document, "id", json_object_new_string(id));
+    json_object_object_add(document, "encrypted", json_object_new_boolean(encrypted));
+    cli_print_document(cli, document);
+}
+
+static int make_pair(const char *private_path, const char *public_path,
+                     const struct passphrase *passphrase, char ret_id[KEY_ID_MAX],
+                     struct error *error)
+{
+    struct private_key *key = private_key_generate(error);
+    if (key == NULL)
+        return -1;
+    struct public_key *public = private_key_public(key);
+    public_key_id(public, ret_id);
+    int result = write_pair(private_path, public_path, key, public, passphrase, error);
+    private_key_destroy(key);
+    public_key_destroy(public);
+    return result;
 }
 
 int keygen_run(struct cli *cli, struct error *error)
@@ -96,28 +160,19 @@ int keygen_run(struct cli *cli, struct error *error)
         return cli_refuse_usage(cli, error, "\"%s\": a key needs a name", name);
     AUTO_FREE char *private_path = xasprintf("%s.key", name);
     AUTO_FREE char *public_path = xasprintf("%s.pub", name);
+    bool encrypted = invocation_has(cli->invocation, "passphrase") || passphrase_is_given();
     char id[KEY_ID_MAX];
-    struct private_key *key = private_key_generate(error);
-    if (key == NULL)
+    struct passphrase passphrase;
+    /* Before anybody types a password for nothing. */
+    if (refuse_existing(private_path, error) < 0 || refuse_existing(public_path, error) < 0 ||
+        (encrypted && passphrase_get(private_path, true, &passphrase, error) < 0))
         return -1;
-    struct public_key *public = private_key_public(key);
-    public_key_id(public, id);
-    int result = write_pair(private_path, public_path, key, public, error);
-    private_key_destroy(key);
-    public_key_destroy(public);
-    if (result < 0)
-        return -1;
-    if (!cli_wants_document(cli)) {
-        printf("%s  the private key: keep it secret\n%s  the public key, id %s\n", private_path,
-               public_path, id);
-        return 0;
-    }
-    struct json_object *document = json_object_new_object();
-    json_object_object_add(document, "private", json_object_new_string(private_path));
-    json_object_object_add(document, "public", json_object_new_string(public_path));
-    json_object_object_add(document, "id", json_object_new_string(id));
-    cli_print_document(cli, document);
-    return 0;
+    int result = make_pair(private_path, public_path, encrypted ? &passphrase : NULL, id, error);
+    if (encrypted)
+        passphrase_wipe(&passphrase);
+    if (result == 0)
+        print_pair(cli, private_path, public_path, id, encrypted);
+    return result;
 }
 
 /* "keys/shoal.pub" is the key "shoal". */

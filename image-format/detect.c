@@ -48,12 +48,17 @@ static const struct json_field detection_fields[] = {
 };
 const struct json_record detection_record = {sizeof(struct detection), detection_fields};
 
+/* One line: a file's texts must not look like lines of ours. */
 static char *print_text(const char *format, va_list arguments)
 {
     char *text;
     if (vasprintf(&text, format, arguments) < 0)
         abort();
     text_make_printable(text);
+    for (char *at = text; *at != '\0'; at++) {
+        if (*at == '\n' || *at == '\r' || *at == '\t')
+            *at = '?';
+    }
     return text;
 }
 
@@ -78,6 +83,7 @@ void detection_decide(struct detection *detection, const char *family, const cha
     set_verdict(detection, DETECTION_CERTAIN, NULL);
     snprintf(detection->family, sizeof detection->family, "%s", family);
     snprintf(detection->title, sizeof detection->title, "%s", title);
+    text_make_printable(detection->title);
 }
 
 void detection_call_generic(struct detection *detection, const char *title)

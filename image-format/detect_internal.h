@@ -53,7 +53,8 @@ struct detect_drive {
     uint64_t table_at; /* the first-level table */
     uint32_t table_size;
 };
-/* Reads a qcow2 header. What cannot be a part of an image is refused in `detection`. */
+/* Reads a qcow2 header. What cannot be a part of an image is refused in `detection`, and then the
+ * drive's size is 0. */
 int detect_open_qcow2(const struct detect_source *source, struct detection *detection,
                       struct detect_drive *ret_drive, struct error *error);
 /* Zeroes behind the end. ERROR_UNSUPPORTED for compressed clusters, ERROR_INVALID for a damaged

@@ -23,16 +23,14 @@ int detect_open_qcow2(const struct detect_source *source, struct detection *dete
     uint32_t version = detect_big_u32(head + 4);
     uint64_t features = version >= 3 ? detect_big_u64(head + 72) : 0;
     drive.cluster_bits = detect_big_u32(head + 20);
-    drive.size = detect_big_u64(head + 24);
     drive.table_size = detect_big_u32(head + 36);
     drive.table_at = detect_big_u64(head + 40);
     drive.entry_size = (features & SUBCLUSTERS) != 0 ? 16 : 8;
     detection_add(detection, "QFI\\xfb at 0: qcow2 version %u, %" PRIu64 " bytes for the guest",
-                  version, drive.size);
+                  version, detect_big_u64(head + 24));
+    int result = qcow2_check(head, length, source->size, &drive.size, &cause);
     *ret_drive = drive;
-    if (qcow2_check(head, length, source->size, &drive.size, &cause) < 0)
-        return detection_refuse_damaged(detection, &cause, error);
-    return 0;
+    return result == 0 ? 0 : detection_refuse_damaged(detection, &cause, error);
 }
 
 static int read_entry(const struct detect_drive *drive, uint64_t table, uint64_t index,

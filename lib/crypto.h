@@ -60,8 +60,31 @@ struct public_key;
 struct private_key *private_key_generate(struct error *error);
 /* PKCS#8 PEM, unencrypted (RFC 5958). The caller frees the text. */
 int private_key_to_pem(const struct private_key *key, char **ret_pem, struct error *error);
+/* Reads that form and SEC1's ("EC PRIVATE KEY", RFC 5915); encrypted ones are refused by name. */
 int private_key_from_pem(const char *pem, size_t length, struct private_key **ret_key,
                          struct error *error);
+/* PKCS#8 DER. The caller wipes and frees the bytes. */
+int private_key_to_der(const struct private_key *key, unsigned char **ret_der, size_t *ret_length,
+                       struct error *error);
+int private_key_from_der(const unsigned char *der, size_t length, struct private_key **ret_key,
+                         struct error *error);
+
+/* The form in which cosign keeps keys (go-securesystemslib `encrypted`): a PEM block "ENCRYPTED
+ * SIGSTORE PRIVATE KEY" (cosign 1: "ENCRYPTED COSIGN PRIVATE KEY") of JSON {kdf, cipher,
+ * ciphertext}: PKCS#8 DER in a NaCl secretbox, whose key is the password's by scrypt. A password is
+ * any run of bytes, an empty one too. */
+bool private_key_is_encrypted(const char *pem, size_t length);
+int private_key_to_encrypted_pem(const struct private_key *key, const char *password,
+                                 size_t password_length, char **ret_pem, struct error *error);
+/* Before anybody is asked for the password: ERROR_INVALID for what is no such key, or asks scrypt
+ * for more memory or work than a key may cost (256 MiB, N * r * p of 2^24). */
+int private_key_check_encrypted(const char *pem, size_t length, struct error *error);
+/* The same, and ERROR_DENIED when the password does not open it. */
+int private_key_from_encrypted_pem(const char *pem, size_t length, const char *password,
+                                   size_t password_length, struct private_key **ret_key,
+                                   struct error *error);
+/* Overwrites a secret before its memory is given back. */
+void secret_wipe(void *bytes, size_t length);
 struct public_key *private_key_public(const struct private_key *key);
 void private_key_destroy(struct private_key *key);
 /* SubjectPublicKeyInfo PEM (RFC 5280). */

@@ -89,19 +89,13 @@ int private_key_to_pem(const struct private_key *key, char **ret_pem, struct err
     return 0;
 }
 
-int private_key_from_pem(const char *pem, size_t length, struct private_key **ret_key,
-                         struct error *error)
+/* Takes `read`, which may be NULL. */
+static int keep_p256(EVP_PKEY *read, const char *form, struct private_key **ret_key,
+                     struct error *error)
 {
-    if (memmem(pem, length, "ENCRYPTED", strlen("ENCRYPTED")) != NULL)
-        return error_set(error, ERROR_UNSUPPORTED,
-                         "the private key is encrypted with a password: not supported yet (make a "
-                         "key with `shoal keygen`)");
-    BIO *bio = length <= INT32_MAX ? BIO_new_mem_buf(pem, (int)length) : NULL;
-    EVP_PKEY *read = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
-    BIO_free(bio);
     ERR_clear_error();
     if (read == NULL)
-        return error_set(error, ERROR_INVALID, "not a private key in PEM form (PKCS#8)");
+        return error_set(error, ERROR_INVALID, "not a private key in %s form", form);
     if (!is_p256(read)) {
         EVP_PKEY_free(read);
         return error_set(error, ERROR_INVALID, "the private key is not an EC key on P-256");
@@ -109,6 +103,50 @@ int private_key_from_pem(const char *pem, size_t length, struct private_key **re
     *ret_key = xcalloc(1, sizeof **ret_key);
     (*ret_key)->key = read;
     return 0;
+}
+
+int private_key_from_pem(const char *pem, size_t length, struct private_key **ret_key,
+                         struct error *error)
+{
+    if (private_key_is_encrypted(pem, length))
+        return error_set(
+            error, ERROR_UNSUPPORTED,
+            "the private key is encrypted with a password: one without is needed here");
+    if (memmem(pem, length, "ENCRYPTED", strlen("ENCRYPTED")) != NULL)
+        return error_set(
+            error, ERROR_UNSUPPORTED,
+            "the private key is encrypted, and not in cosign's form: take the password "
+            "off with `openssl pkey`, or make a key with `shoal keygen`");
+    BIO *bio = length <= INT32_MAX ? BIO_new_mem_buf(pem, (int)length) : NULL;
+    EVP_PKEY *read = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    BIO_free(bio);
+    return keep_p256(read, "PEM", ret_key, error);
+}
+
+int private_key_to_der(const struct private_key *key, unsigned char **ret_der, size_t *ret_length,
+                       struct error *error)
+{
+    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key->key);
+    unsigned char *made = NULL;
+    int length = info != NULL ? i2d_PKCS8_PRIV_KEY_INFO(info, &made) : -1;
+    PKCS8_PRIV_KEY_INFO_free(info);
+    if (length <= 0)
+        return openssl_error(error, ERROR_INTERNAL, "write a private key");
+    *ret_der = xmemdup(made, (size_t)length);
+    *ret_length = (size_t)length;
+    OPENSSL_clear_free(made, (size_t)length);
+    return 0;
+}
+
+int private_key_from_der(const unsigned char *der, size_t length, struct private_key **ret_key,
+                         struct error *error)
+{
+    const unsigned char *at = der;
+    PKCS8_PRIV_KEY_INFO *info =
+        length <= INT32_MAX ? d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)length) : NULL;
+    EVP_PKEY *read = info != NULL ? EVP_PKCS82PKEY(info) : NULL;
+    PKCS8_PRIV_KEY_INFO_free(info);
+    return keep_p256(read, "PKCS#8", ret_key, error);
 }
 
 struct public_key *private_key_public(const struct private_key *key)

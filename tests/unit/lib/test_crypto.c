@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/crypto.h"
 #include "lib/file.h"
@@ -157,6 +158,102 @@ static void a_signature_holds_for_its_bytes_and_key_only(void **state)
     public_key_destroy(theirs);
     private_key_destroy(key);
     private_key_destroy(other);
+}
+
+/* An encrypted key with `old` in its JSON replaced. */
+static char *edited_key(const char *pem, const char *old, const char *new)
+{
+    AUTO_FREE char *body = xstrdup(strchr(pem, '\n') + 1);
+    *strstr(body, "-----") = '\0';
+    char *to = body;
+    for (const char *from = body; *from != '\0'; from++) {
+        if (*from != '\n')
+            *to++ = *from;
+    }
+    *to = '\0';
+    AUTO_FREE unsigned char *json = NULL;
+    size_t length;
+    assert_true(base64_decode(body, &json, &length));
+    AUTO_FREE char *text = xstrndup((const char *)json, length);
+    const char *at = strstr(text, old);
+    assert_non_null(at);
+    AUTO_FREE char *edited = xasprintf("%.*s%s%s", (int)(at - text), text, new, at + strlen(old));
+    AUTO_FREE char *again = base64_encode(edited, strlen(edited));
+    AUTO_BUFFER struct buffer lines = {0};
+    for (size_t i = 0; i < strlen(again); i += 64)
+        buffer_printf(&lines, "%.64s\n", again + i);
+    return xasprintf("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n%s"
+                     "-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n",
+                     buffer_text(&lines));
+}
+
+static void a_password_opens_an_encrypted_key_and_no_other_does(void **state)
+{
+    (void)state;
+    struct private_key *key = private_key_generate(NULL), *read = NULL;
+    struct error error = ERROR_INIT;
+    AUTO_FREE char *pem = NULL;
+    AUTO_FREE char *empty = NULL;
+    assert_int_equal(private_key_to_encrypted_pem(key, "a\0b", 3, &pem, NULL), 0);
+    assert_true(private_key_is_encrypted(pem, strlen(pem)));
+    assert_int_equal(private_key_check_encrypted(pem, strlen(pem), NULL), 0);
+    assert_int_equal(private_key_from_encrypted_pem(pem, strlen(pem), "a\0b", 3, &read, NULL), 0);
+    struct public_key *first = private_key_public(key), *second = private_key_public(read);
+    char ids[2][KEY_ID_MAX];
+    public_key_id(first, ids[0]);
+    public_key_id(second, ids[1]);
+    assert_string_equal(ids[0], ids[1]);
+    public_key_destroy(first);
+    public_key_destroy(second);
+    private_key_destroy(read);
+    read = NULL;
+    assert_int_equal(private_key_from_encrypted_pem(pem, strlen(pem), "a", 1, &read, &error), -1);
+    assert_int_equal(error.code, ERROR_DENIED);
+    assert_null(read);
+    assert_int_equal(private_key_to_encrypted_pem(key, "", 0, &empty, NULL), 0);
+    assert_int_equal(private_key_from_encrypted_pem(empty, strlen(empty), "", 0, &read, NULL), 0);
+    private_key_destroy(read);
+    private_key_destroy(key);
+}
+
+static void encrypted_keys_that_ask_for_too_much_or_lie_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][3] = {
+        {"\"N\":65536", "\"N\":2097152", "out of range"},
+        {"\"N\":65536", "\"N\":65537", "no power of two"},
+        {"\"N\":65536", "\"N\":-1", "out of range"},
+        {"\"N\":65536", "\"N\":\"65536\"", "expected a whole number"},
+        {"\"N\":65536,\"r\":8", "\"N\":1048576,\"r\":8", "more memory or work"},
+        {"\"p\":1", "\"p\":64", "more memory or work"},
+        {"\"r\":8", "\"r\":0", "out of range"},
+        {"\"r\":8", "\"r\":8,\"r\":8", "a key twice"},
+        {"scrypt", "pbkdf2", "made by \"pbkdf2\""},
+        {"nacl/secretbox", "aes-256-gcm", "and \"aes-256-gcm\""},
+        {"\"salt\":\"", "\"salt\":\"*", "salt is not base64"},
+        {"\"nonce\":\"", "\"nonce\":\"AAAA", "nonce"},
+        {"\"ciphertext\":\"", "\"ciphertext\":\"AAAA\",\"x\":\"", "ciphertext is cut off"},
+        {"{\"kdf\"", "[{\"kdf\"", "not valid JSON"},
+    };
+    struct private_key *key = private_key_generate(NULL), *read = NULL;
+    AUTO_FREE char *pem = NULL;
+    assert_int_equal(private_key_to_encrypted_pem(key, "x", 1, &pem, NULL), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct error error = ERROR_INIT;
+        AUTO_FREE char *edited = edited_key(pem, cases[i][0], cases[i][1]);
+        assert_int_equal(
+            private_key_from_encrypted_pem(edited, strlen(edited), "x", 1, &read, &error), -1);
+        assert_int_equal(error.code, ERROR_INVALID);
+        if (strstr(error.message, cases[i][2]) == NULL)
+            fail_msg("expected \"%s\" in \"%s\"", cases[i][2], error.message);
+    }
+    /* Altered behind its seal. */
+    struct error error = ERROR_INIT;
+    AUTO_FREE char *altered = edited_key(pem, "\"ciphertext\":\"", "\"ciphertext\":\"AAAA");
+    assert_int_equal(
+        private_key_from_encrypted_pem(altered, strlen(altered), "x", 1, &read, &error), -1);
+    assert_int_equal(error.code, ERROR_DENIED);
+    private_key_destroy(key);
 }
 
 static void openssl_reads_our_keys_and_we_verify_its_signatures(void **state)
@@ -315,6 +412,8 @@ int main(void)
         cmocka_unit_test(keys_survive_pem_and_keep_their_id),
         cmocka_unit_test(other_keys_are_refused_with_the_reason),
         cmocka_unit_test(a_signature_holds_for_its_bytes_and_key_only),
+        cmocka_unit_test(a_password_opens_an_encrypted_key_and_no_other_does),
+        cmocka_unit_test(encrypted_keys_that_ask_for_too_much_or_lie_are_refused),
         cmocka_unit_test(openssl_reads_our_keys_and_we_verify_its_signatures),
         cmocka_unit_test(base64_goes_both_ways),
         cmocka_unit_test(broken_base64_is_refused),
