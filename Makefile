@@ -66,6 +66,8 @@ REGISTRY_SOURCES  := $(filter-out registry/main.c,$(call sources,registry regist
 SCHEDULER_SOURCES := $(filter-out scheduler/main.c,$(call sources,scheduler))
 AGENT_SOURCES     := $(filter-out agent/main.c,$(call sources,agent agent/host))
 CLI_SOURCES       := $(filter-out cli/main.c,$(call sources,cli))
+# What of the examples' runtime is pure, and so runs here as well.
+EXAMPLES_SOURCES  := $(addprefix examples/runtime/aarch64/,fdt.c device_tree.c)
 UNIT_TESTS        := $(call sources,tests/unit tests/unit/*)
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,shoal shoal-registry shoal-scheduler shoal-agent)
@@ -99,7 +101,7 @@ $(PROGRAMS):
 
 # A unit test tests/unit/<room>/test_x.c links the library and, for a daemon's room, that room.
 unit_room = $(word 3,$(subst /, ,$(1)))
-room_objects = $(call objects,$(if $(filter registry,$(1)),$(REGISTRY_SOURCES))$(if $(filter scheduler,$(1)),$(SCHEDULER_SOURCES))$(if $(filter agent,$(1)),$(AGENT_SOURCES))$(if $(filter cli,$(1)),$(CLI_SOURCES)))
+room_objects = $(call objects,$(if $(filter registry,$(1)),$(REGISTRY_SOURCES))$(if $(filter scheduler,$(1)),$(SCHEDULER_SOURCES))$(if $(filter agent,$(1)),$(AGENT_SOURCES))$(if $(filter cli,$(1)),$(CLI_SOURCES))$(if $(filter examples,$(1)),$(EXAMPLES_SOURCES)))
 UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_TESTS))
 define unit_rule
 $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(1)): $(call objects,$(1)) $(call room_objects,$(call unit_room,$(1))) $(BUILD)/libshoal.a
