@@ -25,6 +25,7 @@ struct build {
     bool quiet;
     struct progress progress;
     struct recipe recipe;
+    struct layout_scratch scratch;
     struct packed_image image;
     struct transfer_result pushed; /* digest "": it was not */
 };
@@ -150,8 +151,12 @@ static void on_read(const char *path, uint64_t done, uint64_t total, void *data)
         return;
     format_bytes(done, part);
     format_bytes(total, whole);
-    progress_show_fast(&build->progress, "%s: reading %s: %s of %s", build->name,
-                       name != NULL ? name + 1 : path, part, whole);
+    name = name != NULL ? name + 1 : path;
+    if (done < total)
+        progress_show_fast(&build->progress, "%s: reading %s: %s of %s", build->name, name, part,
+                           whole);
+    else
+        progress_show_fast(&build->progress, "%s: packing %s", build->name, name);
 }
 
 static int store(struct build *build, struct error *error)
@@ -166,13 +171,30 @@ static int store(struct build *build, struct error *error)
     return 0;
 }
 
+static int pack(struct build *build, struct error *error)
+{
+    const char *compression = invocation_text(build->cli->invocation, "compress");
+    AUTO_FREE char *folder = image_store_path();
+    if (layout_scratch_create(folder, &build->scratch, error) < 0)
+        return -1;
+    struct pack_options options = {
+        .architecture = build->architecture,
+        .progress = on_read,
+        .progress_data = build,
+        .has_compression = compression != NULL,
+        .compression = compression != NULL && strcmp(compression, "zstd") == 0
+                           ? RECIPE_COMPRESS_ZSTD
+                           : RECIPE_COMPRESS_NONE,
+        .scratch = build->scratch.path,
+    };
+    return pack_image(&build->recipe, &options, &build->image, error);
+}
+
 static int make_image(struct build *build, struct error *error)
 {
-    struct pack_options options = {
-        .architecture = build->architecture, .progress = on_read, .progress_data = build};
     const struct invocation *invocation = build->cli->invocation;
     if (check_architecture(build, error) < 0 || run_commands(build, error) < 0 ||
-        pack_image(&build->recipe, &options, &build->image, error) < 0)
+        pack(build, error) < 0)
         return -1;
     int result = store(build, error);
     progress_clear(&build->progress);
@@ -226,6 +248,7 @@ int build_run(struct cli *cli, struct error *error)
     else if (result == 0)
         print_text(&build);
     packed_image_release(&build.image);
+    layout_scratch_remove(&build.scratch);
     recipe_release(&build.recipe);
     return result;
 }

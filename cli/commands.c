@@ -75,6 +75,8 @@ static const struct option build_options[] = {
     {"arch", 0, OPTION_CHOICE, .value = "ARCH", .help = "for this architecture only",
      .choices = recipe_architecture_names},
     {"no-build", 0, OPTION_FLAG, .help = "take the files that are there, run no build command"},
+    {"compress", 0, OPTION_CHOICE, .value = "HOW",
+     .help = "the layers (default: as the recipe says)", .choices = recipe_compression_names},
     {"output", 0, OPTION_FOLDER, .value = "DIR", .help = "write it there too, as an OCI layout"},
     {"push", 0, OPTION_FLAG, .help = "push it to the registry as well"},
     {"sign", 0, OPTION_FILE, .value = "KEY", .help = "with --push: sign it with this private key"},

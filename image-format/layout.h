@@ -28,3 +28,14 @@ int layout_find(const char *folder, const char *name, struct packed_image *ret_i
                 struct error *error);
 /* Removes the name, and the blobs that no other name leads to. */
 int layout_remove(const char *folder, const char *name, struct error *error);
+
+/* A folder in the store's for files on their way into an image. What a process that was killed left
+ * there goes with the next one that is made. */
+struct layout_scratch {
+    char *path;
+    int lock;
+};
+int layout_scratch_create(const char *folder, struct layout_scratch *ret_scratch,
+                          struct error *error);
+/* Removes it with all it holds; nothing for a scratch of zeros. */
+void layout_scratch_remove(struct layout_scratch *scratch);

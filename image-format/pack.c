@@ -1,12 +1,15 @@
 #include "image-format/pack.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "image-format/kernel.h"
+#include "image-format/detect.h"
 #include "image-format/pack_file.h"
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
+
+#define FAMILY_NAME_MAX 32
 
 /* One architecture on its way into the image. */
 struct packing {
@@ -14,7 +17,11 @@ struct packing {
     const struct pack_options *options;
     size_t architecture;
     struct packed_image *image;
+    char *family; /* of the architectures so far, "": none yet; FAMILY_NAME_MAX bytes */
     struct recipe_parts parts;
+    char boots[32];             /* the recipe's key of the file that boots: "kernel", "disks/0" */
+    char *boot_name;            /* its path */
+    struct detection detection; /* of it */
     struct oci_descriptor layers[RECIPE_DISKS_MAX + 3];
     size_t layer_count;
     struct error *error;
@@ -43,14 +50,22 @@ static struct oci_descriptor describe(const struct packed_blob *blob)
 }
 
 /* Two disks with the same bytes are one layer. */
-static void add_layer(struct packing *packing, const struct oci_descriptor *descriptor)
+static void add_layer(struct packing *packing, const struct packed_file *file)
 {
+    struct oci_descriptor *layer = &packing->layers[packing->layer_count];
     for (size_t i = 0; i < packing->layer_count; i++) {
-        if (strcmp(packing->layers[i].digest, descriptor->digest) == 0 &&
-            strcmp(packing->layers[i].media_type, descriptor->media_type) == 0)
+        if (strcmp(packing->layers[i].digest, file->blob.digest) == 0 &&
+            strcmp(packing->layers[i].media_type, file->blob.media_type) == 0)
             return;
     }
-    packing->layers[packing->layer_count++] = *descriptor;
+    *layer = describe(&file->blob);
+    packing->layer_count++;
+    if (strcmp(file->digest, file->blob.digest) == 0)
+        return;
+    char size[24];
+    snprintf(size, sizeof size, "%" PRIu64, file->size);
+    json_map_set(&layer->annotations, CONTENT_DIGEST_ANNOTATION, file->digest);
+    json_map_set(&layer->annotations, CONTENT_SIZE_ANNOTATION, size);
 }
 
 static void fill_manifest(struct packed_manifest *manifest, const char *media_type,
@@ -77,11 +92,23 @@ static int refuse_file(const struct packing *packing, const char *pointer)
     return recipe_locate(packing->recipe, pointer, error);
 }
 
-static int check_kernel(const struct packing *packing, const char *path,
-                        const struct packed_blob *blob)
+/* Takes what is known about the file that boots, once. */
+static void note_boot(struct packing *packing, const char *key, const char *path,
+                      struct packed_file *file)
 {
-    AUTO_FREE char *name = xasprintf("%s/%s", packing->recipe->folder, path);
-    return kernel_check_pvh(name, blob->bytes, blob->size, packing->error);
+    if (packing->boot_name != NULL)
+        return;
+    packing->boot_name = xasprintf("%s/%s", packing->recipe->folder, path);
+    snprintf(packing->boots, sizeof packing->boots, "%s", key);
+    packing->detection = file->detection;
+    file->detection = (struct detection){0};
+}
+
+static void make_pointer(const struct packing *packing, const char *key,
+                         char ret_pointer[ERROR_POINTER_MAX])
+{
+    snprintf(ret_pointer, ERROR_POINTER_MAX, "/architectures/%s/%s",
+             recipe_architecture_names[packing->architecture], key);
 }
 
 /* Packs the file `path`, which stands under `key` of the architecture. */
@@ -89,19 +116,17 @@ static int pack_part(struct packing *packing, enum pack_role role, const char *k
                      const char *path, char ret_digest[DIGEST_TEXT_MAX])
 {
     char pointer[ERROR_POINTER_MAX];
-    struct packed_blob blob = {0};
-    snprintf(pointer, sizeof pointer, "/architectures/%s/%s",
-             recipe_architecture_names[packing->architecture], key);
-    if (pack_file(packing->recipe, packing->options, role, path, &blob, packing->error) < 0)
+    struct packed_file file;
+    make_pointer(packing, key, pointer);
+    if (pack_file(packing->recipe, packing->options, role, path, &file, packing->error) < 0)
         return refuse_file(packing, pointer);
-    if (role == PACK_KERNEL && check_kernel(packing, path, &blob) < 0) {
-        free(blob.bytes);
-        return refuse_file(packing, pointer);
-    }
-    struct oci_descriptor layer = describe(&blob);
-    add_layer(packing, &layer);
-    strcpy(ret_digest, blob.digest);
-    add_blob(packing->image, &blob);
+    if (role == PACK_KERNEL || role == PACK_DISK)
+        note_boot(packing, key, path, &file);
+    add_layer(packing, &file);
+    strcpy(ret_digest, file.digest);
+    add_blob(packing->image, &file.blob);
+    file.blob = (struct packed_blob){0};
+    packed_file_release(&file);
     return 0;
 }
 
@@ -128,12 +153,67 @@ static int pack_parts(struct packing *packing)
     return 0;
 }
 
+/* "auto": only what put its own mark into the file is taken for a family's. */
+static int choose_family(struct packing *packing)
+{
+    const struct detection *detection = &packing->detection;
+    char pointer[ERROR_POINTER_MAX];
+    if (strcmp(packing->recipe->family, RECIPE_FAMILY_AUTO) != 0)
+        return 0;
+    make_pointer(packing, packing->boots, pointer);
+    if (detection->verdict == DETECTION_CERTAIN) {
+        packing->parts.family = detection->family;
+        return 0;
+    }
+    if (detection->verdict == DETECTION_GENERIC)
+        error_set(packing->error, ERROR_INVALID,
+                  "%s: it boots by %s, but whose it is does not show: say which `family` it is, or "
+                  "`family: generic` for a guest that asks DHCP for its address",
+                  packing->boot_name, detection->protocols.items[0]);
+    else
+        error_set(packing->error, ERROR_INVALID, "%s: its family does not show: %s",
+                  packing->boot_name, detection->reason != NULL ? detection->reason : "");
+    return recipe_locate(packing->recipe, pointer, packing->error);
+}
+
+/* An index whose children are of different families would be two images under one name. */
+static int check_family(const struct packing *packing)
+{
+    const char *family = packing->parts.family;
+    char pointer[ERROR_POINTER_MAX];
+    if (packing->family[0] == '\0')
+        snprintf(packing->family, FAMILY_NAME_MAX, "%s", family);
+    if (strcmp(packing->family, family) == 0)
+        return 0;
+    make_pointer(packing, packing->boots, pointer);
+    error_set(packing->error, ERROR_INVALID,
+              "%s is of family %s, the other architecture's of family %s: an image has one",
+              packing->boot_name, family, packing->family);
+    return recipe_locate(packing->recipe, pointer, packing->error);
+}
+
+static int check_boot(const struct packing *packing, const struct image_config *config)
+{
+    char pointer[ERROR_POINTER_MAX];
+    if (detection_check(&packing->detection, packing->boot_name, config->family,
+                        config->boot.protocol, config->architecture, packing->error) == 0)
+        return 0;
+    make_pointer(packing, packing->boots, pointer);
+    return recipe_locate(packing->recipe, pointer, packing->error);
+}
+
 static int pack_config(struct packing *packing, struct oci_descriptor *ret_descriptor)
 {
     struct image_config config;
-    if (recipe_config(packing->recipe, packing->architecture, &packing->parts, &config,
+    packing->parts.protocols = &packing->detection.protocols;
+    if (choose_family(packing) < 0 || check_family(packing) < 0 ||
+        recipe_config(packing->recipe, packing->architecture, &packing->parts, &config,
                       packing->error) < 0)
         return -1;
+    if (check_boot(packing, &config) < 0) {
+        image_config_release(&config);
+        return -1;
+    }
     struct packed_blob blob = {.bytes = json_record_text(&image_config_record, &config),
                                .media_type = SHOAL_CONFIG_TYPE};
     image_config_release(&config);
@@ -168,16 +248,22 @@ static int pack_manifest(struct packing *packing)
 }
 
 static int pack_architecture(const struct recipe *recipe, const struct pack_options *options,
-                             size_t architecture, struct packed_image *image, struct error *error)
+                             size_t architecture, char *family, struct packed_image *image,
+                             struct error *error)
 {
     struct packing packing = {.recipe = recipe,
                               .options = options,
                               .architecture = architecture,
                               .image = image,
+                              .family = family,
                               .parts = {.family = recipe->family},
                               .error = error};
     int result = pack_manifest(&packing);
     json_strings_release(&packing.parts.disks);
+    detection_release(&packing.detection);
+    free(packing.boot_name);
+    for (size_t i = 0; i < packing.layer_count; i++)
+        json_record_release(&oci_descriptor_record, &packing.layers[i]);
     return result;
 }
 
@@ -211,11 +297,12 @@ int pack_image(const struct recipe *recipe, const struct pack_options *options,
 {
     const char *only = options != NULL ? options->architecture : NULL;
     struct packed_image image = {0};
+    char family[FAMILY_NAME_MAX] = "";
     for (size_t i = 0; i < RECIPE_ARCHITECTURES; i++) {
         if (!recipe->architectures.present[i] ||
             (only != NULL && strcmp(only, recipe_architecture_names[i]) != 0))
             continue;
-        if (pack_architecture(recipe, options, i, &image, error) < 0) {
+        if (pack_architecture(recipe, options, i, family, &image, error) < 0) {
             packed_image_release(&image);
             return -1;
         }

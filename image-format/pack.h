@@ -47,10 +47,15 @@ struct pack_options {
     const char *architecture; /* only this one; NULL: all that the recipe has */
     pack_progress *progress;  /* NULL: nobody watches */
     void *progress_data;
+    bool has_compression; /* goes before the recipe's */
+    enum recipe_compression compression;
+    const char *scratch; /* a folder for compressed files, which must live as long as the image */
 };
 
-/* `options` NULL: everything, unwatched. Kernels are kept in memory; all other files stay where
- * they are, and whoever stores them finds out when they have changed since (ERROR_CONFLICT). */
+/* `options` NULL: everything, unwatched. Plain kernels are kept in memory; all other files stay
+ * where they are, and whoever stores them finds out when they have changed since (ERROR_CONFLICT).
+ * Nothing is compressed without a scratch folder. What the files are is told from their bytes, and
+ * must agree with the recipe. */
 int pack_image(const struct recipe *recipe, const struct pack_options *options,
                struct packed_image *ret_image, struct error *error);
 /* The index over the image's manifests, in their order. */

@@ -1,7 +1,13 @@
-/* One of a recipe's files as a layer's blob, for pack.c alone: limits, bytes, digest. */
+/* One of a recipe's files as a layer's blob, for pack.c alone: limits, bytes, digest, compression.
+ */
 #pragma once
 
+#include "image-format/detect.h"
 #include "image-format/pack.h"
+
+/* The annotations of a layer that is packed: what it unpacks to. */
+#define CONTENT_DIGEST_ANNOTATION "dev.shoal.content.digest"
+#define CONTENT_SIZE_ANNOTATION   "dev.shoal.content.size"
 
 enum pack_role { PACK_KERNEL, PACK_INITRD, PACK_DISK, PACK_DEBUG };
 
@@ -12,8 +18,17 @@ struct pack_role_facts {
 };
 extern const struct pack_role_facts pack_roles[]; /* by enum pack_role */
 
-/* Reads the file: a kernel's bytes into `ret_blob`, of all others the digest and the path. Empty
- * and oversized files, and those that change meanwhile, are refused. The caller owns the blob's
- * members. */
+/* A file as the layer that carries it. */
+struct packed_file {
+    struct packed_blob blob;
+    char digest[DIGEST_TEXT_MAX]; /* of the file's own bytes; the blob's may be compressed */
+    uint64_t size;
+    struct detection detection; /* of what may boot: kernels and disks */
+};
+
+/* Reads the file: a plain kernel's bytes into the blob, of all others the digest and the path, or
+ * the path of a compressed copy in the options' scratch folder. Empty and oversized files, and
+ * those that change meanwhile, are refused. The caller releases the file. */
 int pack_file(const struct recipe *recipe, const struct pack_options *options, enum pack_role role,
-              const char *path, struct packed_blob *ret_blob, struct error *error);
+              const char *path, struct packed_file *ret_file, struct error *error);
+void packed_file_release(struct packed_file *file);

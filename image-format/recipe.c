@@ -163,23 +163,40 @@ static struct image_memory choose_memory(const struct recipe *recipe, const stru
     return memory;
 }
 
+static bool is_or_empty(const char *given, const char *name)
+{
+    return given[0] == '\0' || strcmp(given, name) == 0;
+}
+
+static bool is_among(const struct json_strings *names, const char *name)
+{
+    for (size_t i = 0; names != NULL && i < names->count; i++) {
+        if (strcmp(names->items[i], name) == 0)
+            return true;
+    }
+    return names == NULL;
+}
+
 /* The first way of the family's that fits what was given and what is there to boot: a kernel, or a
- * disk alone. NULL: none does. */
+ * disk alone; one by which the bytes boot goes first. NULL: none does. */
 static const struct family_boot *find_boot(const struct family *family, size_t architecture,
                                            const struct recipe_architecture *given,
                                            const struct recipe_parts *parts)
 {
+    const struct family_boot *first = NULL;
     for (size_t i = 0; i < FAMILY_BOOTS_MAX && family->boots[i].architecture != NULL; i++) {
         const struct family_boot *boot = &family->boots[i];
         const char *protocol = boot_protocol_names[boot->protocol];
-        if (strcmp(boot->architecture, recipe_architecture_names[architecture]) == 0 &&
-            (given->protocol[0] == '\0' || strcmp(given->protocol, protocol) == 0) &&
-            (given->machine[0] == '\0' ||
-             strcmp(given->machine, boot_machine_names[boot->machine]) == 0) &&
-            (boot->protocol == BOOT_DISK) == (parts->kernel[0] == '\0'))
+        if (strcmp(boot->architecture, recipe_architecture_names[architecture]) != 0 ||
+            !is_or_empty(given->protocol, protocol) ||
+            !is_or_empty(given->machine, boot_machine_names[boot->machine]) ||
+            (boot->protocol == BOOT_DISK) != (parts->kernel[0] == '\0'))
+            continue;
+        if (is_among(parts->protocols, protocol))
             return boot;
+        first = first != NULL ? first : boot;
     }
-    return NULL;
+    return first;
 }
 
 /* Where nothing fits, what was given stays for the config's check to refuse. */

@@ -71,8 +71,9 @@ struct recipe {
 /* The digests of the bytes that boot, and what they were found to be. */
 struct recipe_parts {
     const char *family;
-    char kernel[DIGEST_TEXT_MAX]; /* "": none */
-    char initrd[DIGEST_TEXT_MAX]; /* "": none */
+    const struct json_strings *protocols; /* by which the bytes boot; NULL: any */
+    char kernel[DIGEST_TEXT_MAX];         /* "": none */
+    char initrd[DIGEST_TEXT_MAX];         /* "": none */
     struct json_strings disks;
 };
 

@@ -52,6 +52,19 @@ expect config_names_the_disk 0 "$(sha256sum <one/data.img | cut -c1-64)" jq -r '
 expect config_does_not_name_the_symbols 1 '' grep -q "$(sha256sum <one/hello.debug | cut -c1-64)" "$config"
 expect args_follow_the_command_line 0 'ip=.*--greeting ahoy$' jq -r '.cmdline | join(" ")' "$config"
 
+# Compressed: other layers, the same content, and nothing is left behind.
+zstd=$(build one --compress zstd)
+expect compressed_again_is_the_same 0 "^$zstd\$" build one --compress zstd
+expect compressed_layers_say_what_they_hold 0 "^sha256:$(sha256sum <one/data.img | cut -c1-64) 70000\$" \
+    jq -r '.layers[1].annotations | ."dev.shoal.content.digest" + " " + ."dev.shoal.content.size"' \
+    "$(blob "$zstd")"
+expect zstd_unpacks_them 0 "^$(sha256sum <one/data.img)\$" \
+    bash -c "zstd -dc '$(blob "$(jq -r '.layers[1].digest' "$(blob "$zstd")")")' | sha256sum"
+expect no_scratch_is_left 1 '' bash -c "ls -A '$XDG_DATA_HOME/shoal/images' | grep -q scratch"
+mkdir "$XDG_DATA_HOME/shoal/images/.scratch.killed"
+build one >/dev/null
+expect scratch_of_a_killed_build_goes 1 '' bash -c "ls -A '$XDG_DATA_HOME/shoal/images' | grep -q scratch"
+
 # Build commands.
 recipe made <<YAML
 architectures:
@@ -189,6 +202,12 @@ hostile anchor '1:9: '
 bad no_kernel_bytes <<<"$head {kernel: text}"
 echo '#!/bin/sh' >hostile/no_kernel_bytes/text
 hostile no_kernel_bytes '3:19: .*text'
+bad other_family <<<"family: linux
+architectures: {amd64: {kernel: hello.elf}}"
+hostile other_family '2:33: .*hello.elf: declared (as|to boot)'
+bad qcow_with_backing <<<"$head {kernel: hello.elf, disks: [disk]}"
+qemu-img create -q -f qcow2 -b /etc/passwd -F raw hostile/qcow_with_backing/disk 1M
+hostile qcow_with_backing '3:38: .*disk: '
 bad other_architecture <<<"$head {kernel: hello.elf}"
 printf '\xb7' | dd of=hostile/other_architecture/hello.elf bs=1 seek=18 conv=notrunc status=none
 hostile other_architecture '3:19: .*(arm64|aarch64)'
