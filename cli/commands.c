@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include "cli/cli.h"
+#include "cli/signing.h"
 #include "image-format/recipe.h"
 
 #define END                                                                                        \
@@ -85,16 +86,21 @@ static const struct option build_options[] = {
 
 static const struct option push_options[] = {
     {"sign", 0, OPTION_FILE, .value = "KEY", .help = "sign it with this private key"},
+    {"format", 0, OPTION_CHOICE, .value = "FORM", .help = "of the signatures (default both)",
+     .choices = signing_form_names},
     END,
 };
 
 static const struct option sign_options[] = {
     {"key", 0, OPTION_FILE, true, .value = "KEY", .help = "the private key"},
+    {"format", 0, OPTION_CHOICE, .value = "FORM", .help = "of the signatures (default both)",
+     .choices = signing_form_names},
     END,
 };
 
 static const struct option verify_options[] = {
     {"key", 0, OPTION_FILE, .value = "PUB", .help = "a public key instead of the cluster's"},
+    {"arch", 0, OPTION_TEXT, .value = "ARCH", .help = "this architecture only (default: all)"},
     END,
 };
 
@@ -201,15 +207,21 @@ const struct command commands[] = {
                  "  shoal build . -t hello:1.0 --arch arm64 --no-build --output ./layout"},
     {"image", "push", "push", "copy a local image to the registry", "REF", .options = push_options,
      .run = push_run,
-     .details = "--sign signs the image and each of its architectures, as cosign does.",
+     .details =
+         "--sign signs the image and each of its architectures, as cosign does: `simple` under "
+         "the tag\nsha256-<digest>.sig, `bundle` as a referrer.",
      .examples = "  shoal push hello:1.0 --sign shoal.key"},
     {"image", "sign", "sign", "sign an image that is in the registry", "REF",
      .options = sign_options, .run = sign_run,
+     .details = "The index and all that it lists. Signatures that are there stay; a key that has "
+                "signed already\nadds nothing. An encrypted key's password comes from "
+                "COSIGN_PASSWORD, or is asked for.",
      .examples = "  shoal sign hello:1.0 --key shoal.key"},
     {"image", "verify", "verify", "check an image in the registry as a node would", "REF",
      .options = verify_options, .run = verify_run,
-     .details = "Every digest from the index to the kernel's, and the signature, by the keys that "
-                "the\ncluster trusts or by --key.",
+     .details = "For each architecture: every digest from the index to the kernel's, and the "
+                "signature, by the\nkeys that the cluster trusts or by --key. -o json lists every "
+                "signature and attestation.",
      .examples = "  shoal verify hello:1.0\n  shoal verify hello:1.0 --key shoal.pub"},
     {"image", "list", NULL, "local images, or the registry's", "", .options = image_list_options,
      .run = image_list_run},

@@ -1,4 +1,4 @@
-/* image list, rm, verify. */
+/* image list, rm. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +73,17 @@ static int image_list_local(struct cli *cli, struct error *error)
     return 0;
 }
 
-/* Tags of one repository; signatures are no images. */
+/* "sha256-<hex>", with or without a ".sig" behind: what stands beside an image, signatures and
+ * lists of referrers. */
+static bool is_beside(const char *tag)
+{
+    static const char prefix[] = "sha256-";
+    size_t hex = strlen(prefix);
+    return strncmp(tag, prefix, hex) == 0 && strspn(tag + hex, "0123456789abcdef") == 64 &&
+           (tag[hex + 64] == '\0' || tag[hex + 64] == '.');
+}
+
+/* Tags of one repository. */
 static int list_repository(struct registry *registry, const char *repository,
                            struct json_object *images, struct error *error)
 {
@@ -91,7 +101,7 @@ static int list_repository(struct registry *registry, const char *repository,
         struct registry_manifest manifest = {0};
         if (length == 0)
             continue;
-        if (length > 4 && strcmp(tag + length - 4, ".sig") == 0)
+        if (is_beside(tag))
             continue;
         if (registry_get_manifest(registry, tag, &manifest, NULL) < 0)
             continue;
@@ -190,110 +200,4 @@ int image_remove_run(struct cli *cli, struct error *error)
     json_object_object_add(document, "result", json_object_new_string("removed"));
     cli_print_document(cli, document);
     return 0;
-}
-
-/* The keys that decide: a file's, or the cluster's. */
-static int load_keys(struct cli *cli, struct trusted_key **ret_keys, size_t *ret_count,
-                     struct error *error)
-{
-    const char *file = invocation_text(cli->invocation, "key");
-    struct trusted_key *keys;
-    if (file != NULL) {
-        keys = xcalloc(1, sizeof *keys);
-        if (keys_load_public(file, &keys->key, error) < 0) {
-            free(keys);
-            return -1;
-        }
-        public_key_id(keys->key, keys->id);
-        snprintf(keys->name, sizeof keys->name, "%s", file);
-        *ret_keys = keys;
-        *ret_count = 1;
-        return 0;
-    }
-    struct view_list AUTO_VIEWS list = {0};
-    if (scheduler_keys(cli, &list, error) < 0)
-        return -1;
-    if (list.count == 0)
-        return error_set(error, ERROR_SIGNATURE,
-                         "no key is trusted yet, so nothing may boot. Make one and trust it:\n"
-                         "  shoal keygen shoal\n  shoal trust add shoal.pub\n"
-                         "or check against a key of your own with --key PUB");
-    const struct api_key *views = list.items;
-    size_t count = 0;
-    keys = xcalloc(list.count, sizeof *keys);
-    for (size_t i = 0; i < list.count; i++) {
-        if (views[i].pem != NULL &&
-            trusted_key_parse(views[i].name, views[i].pem, strlen(views[i].pem), &keys[count],
-                              NULL) == 0)
-            count++;
-    }
-    *ret_keys = keys;
-    *ret_count = count;
-    return 0;
-}
-
-static void print_verified(struct cli *cli, const char *name, const struct image_verified *verified,
-                           const char *pinned)
-{
-    if (!cli_wants_document(cli)) {
-        printf("%s: signed by %s (key %s)\n%s\n", name, verified->key_name, verified->key_id,
-               pinned);
-        return;
-    }
-    struct json_object *document = json_object_new_object();
-    json_object_object_add(document, "name", json_object_new_string(name));
-    json_object_object_add(document, "digest", json_object_new_string(pinned));
-    json_object_object_add(document, "manifest_digest",
-                           json_object_new_string(verified->manifest_digest));
-    json_object_object_add(document, "kernel_digest",
-                           json_object_new_string(verified->kernel.digest));
-    json_object_object_add(document, "architecture",
-                           json_object_new_string(verified->config.architecture));
-    json_object_object_add(document, "key_name", json_object_new_string(verified->key_name));
-    json_object_object_add(document, "key_id", json_object_new_string(verified->key_id));
-    cli_print_document(cli, document);
-}
-
-/* Fetches the kernel's bytes, which the client hashes on their way, and drops them. */
-static int check_kernel(struct registry *registry, const struct image_verified *verified,
-                        struct error *error)
-{
-    char folder[] = "/tmp/shoal-verify.XXXXXX";
-    if (mkdtemp(folder) == NULL)
-        return error_set_errno(error, errno, "create %s", folder);
-    AUTO_FREE char *path = xasprintf("%s/kernel", folder);
-    int result =
-        registry_pull_blob(registry, verified->kernel.digest, verified->kernel.size, path, error);
-    file_remove_tree(folder, NULL);
-    progress_finish(&registry->progress);
-    return result;
-}
-
-int verify_run(struct cli *cli, struct error *error)
-{
-    const char *name = cli_argument(cli, 0);
-    char architecture[16];
-    struct registry registry;
-    struct image_chain chain;
-    struct trusted_key *keys = NULL;
-    size_t count = 0;
-    if (registry_init(&registry, cli, name, error) < 0 || load_keys(cli, &keys, &count, error) < 0)
-        return -1;
-    int result = registry_fetch_chain(&registry, architecture, &chain, error);
-    if (result == 0) {
-        const struct image_rules rules = {.keys = keys, .key_count = count};
-        struct image_verified verified;
-        result = image_chain_verify(&chain, &rules, architecture, &verified, error);
-        if (result == 0) {
-            result = check_kernel(&registry, &verified, error);
-            if (result == 0)
-                print_verified(cli, name, &verified, chain.pinned);
-            image_verified_release(&verified);
-        }
-        if (result < 0)
-            error_wrap(error, "%s", name);
-        image_chain_release(&chain);
-    }
-    trusted_keys_free(keys, count);
-    return result;
 }

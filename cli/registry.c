@@ -7,7 +7,7 @@
 #include "cli/format.h"
 #include "lib/cleanup.h"
 #include "lib/http_client.h"
-#include "lib/image_client.h"
+#include "lib/image_signatures.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
@@ -17,8 +17,8 @@ struct call {
     bool done;
     struct error error;
     struct registry_manifest manifest;
+    struct image_resolved resolved;
     struct image_chain chain;
-    char architecture[16];
 };
 
 static bool is_local(const char *host)
@@ -222,13 +222,25 @@ static void on_resolved(const struct image_resolved *resolved, void *data)
 {
     struct call *call = data;
     call->done = true;
-    if (resolved->error != NULL) {
+    if (resolved->error != NULL)
         call->error = *resolved->error;
-        return;
-    }
-    snprintf(call->manifest.digest, sizeof call->manifest.digest, "%s", resolved->digest);
-    if (resolved->architecture_count > 0)
-        snprintf(call->architecture, sizeof call->architecture, "%s", resolved->architectures[0]);
+    else
+        call->resolved = *resolved;
+}
+
+int registry_resolve(struct registry *registry, struct image_resolved *ret_resolved,
+                     struct error *error)
+{
+    struct call call = {.registry = registry};
+    image_client_resolve(registry->client, registry->image.repository, registry_reference(registry),
+                         on_resolved, &call);
+    if (finish(&call, error) < 0)
+        return -1;
+    if (call.resolved.architecture_count == 0)
+        return error_set(error, ERROR_INVALID, "%s is no unikernel image: it has no architecture",
+                         registry->doing);
+    *ret_resolved = call.resolved;
+    return 0;
 }
 
 static void on_chain(const struct error *error, struct image_chain *chain, void *data)
@@ -243,65 +255,104 @@ static void on_chain(const struct error *error, struct image_chain *chain, void 
     *chain = (struct image_chain){0};
 }
 
-int registry_fetch_chain(struct registry *registry, char architecture[16],
+int registry_fetch_chain(struct registry *registry, const char *digest, const char *architecture,
                          struct image_chain *ret_chain, struct error *error)
 {
-    struct call resolve = {.registry = registry}, fetch = {.registry = registry};
-    image_client_resolve(registry->client, registry->image.repository, registry_reference(registry),
-                         on_resolved, &resolve);
-    if (finish(&resolve, error) < 0)
+    struct call call = {.registry = registry};
+    image_client_fetch_chain(registry->client, registry->image.repository, digest, architecture,
+                             on_chain, &call);
+    if (finish(&call, error) < 0)
         return -1;
-    if (resolve.architecture[0] == '\0')
-        return error_set(error, ERROR_INVALID, "%s is no unikernel image: it has no architecture",
-                         registry->doing);
-    image_client_fetch_chain(registry->client, registry->image.repository, resolve.manifest.digest,
-                             resolve.architecture, on_chain, &fetch);
-    if (finish(&fetch, error) < 0)
-        return -1;
-    strcpy(architecture, resolve.architecture);
-    *ret_chain = fetch.chain;
+    *ret_chain = call.chain;
     return 0;
 }
 
-/* The signature manifest that is there already; none is no error. */
-static int existing_signatures(struct registry *registry, const char *tag,
-                               struct registry_manifest *ret_manifest, struct error *error)
+static void on_signatures(const struct error *error, void *data)
 {
-    struct error reason = ERROR_INIT;
-    if (registry_get_manifest(registry, tag, ret_manifest, &reason) == 0 ||
-        reason.code == ERROR_NOT_FOUND)
-        return 0;
-    return error_copy(error, &reason);
+    struct call *call = data;
+    call->done = true;
+    if (error != NULL)
+        call->error = *error;
 }
 
-static int push_signature(struct registry *registry, const char *tag,
-                          const struct signature_image *image, struct error *error)
+int registry_fetch_signatures(struct registry *registry, const char *digest,
+                              struct image_chain *chain, struct error *error)
 {
-    if (registry_push_blob(registry, image->payload_digest, image->payload_length, NULL,
-                           image->payload, error) < 0 ||
-        registry_push_blob(registry, image->config_digest, image->config_length, NULL,
-                           image->config, error) < 0)
-        return -1;
-    return registry_push_manifest(registry, tag, OCI_MANIFEST_TYPE, image->manifest,
-                                  image->manifest_length, error);
+    struct call call = {.registry = registry};
+    image_signatures_fetch(registry->client, registry->image.repository, digest, chain,
+                           on_signatures, &call);
+    return finish(&call, error);
 }
 
-int registry_sign(struct registry *registry, const struct private_key *key, const char *digest,
-                  struct error *error)
+int registry_list_referrers(struct registry *registry, const char *digest,
+                            struct oci_index *ret_index, struct error *error)
 {
-    char tag[SIGNATURE_TAG_MAX];
-    struct registry_manifest existing = {0};
-    struct signature_image image;
-    AUTO_FREE char *reference = registry_docker_reference(registry);
-    signature_tag(digest, tag);
-    if (existing_signatures(registry, tag, &existing, error) < 0)
+    struct call call = {.registry = registry};
+    struct oci_index index = {0};
+    oci_client_list_referrers(registry->client, registry->image.repository, digest, NULL, on_result,
+                              &call);
+    if (finish(&call, error) < 0)
         return -1;
-    int result = signature_image_create(key, reference, digest, existing.bytes, existing.length,
-                                        &image, error);
-    free(existing.bytes);
-    if (result < 0)
-        return error_wrap(error, "sign %s", digest);
-    result = push_signature(registry, tag, &image, error);
-    signature_image_release(&image);
+    AUTO_FREE char *bytes = call.manifest.bytes;
+    if (json_parse_record(&oci_index_record, bytes, call.manifest.length, JSON_LENIENT, &index,
+                          error) < 0)
+        return error_wrap(error, "referrers of %s", digest);
+    *ret_index = index;
+    return 0;
+}
+
+/* A registry without the list of referrers: they are told by an index under a tag, which whoever
+ * adds one writes anew (distribution spec 1.1, "Referrers Tag Schema"). */
+static int add_to_tag(struct registry *registry, const char *subject,
+                      const struct oci_descriptor *referrer, struct oci_index *index,
+                      struct error *error)
+{
+    AUTO_FREE char *tag = xasprintf("sha256-%s", digest_hex(subject));
+    index->manifests =
+        xreallocarray(index->manifests, index->manifest_count + 1, sizeof *index->manifests);
+    json_record_copy(&oci_descriptor_record, referrer, &index->manifests[index->manifest_count++]);
+    AUTO_FREE char *text = json_record_text(&oci_index_record, index);
+    return registry_push_manifest(registry, tag, OCI_INDEX_TYPE, text, strlen(text), error);
+}
+
+static int ensure_listed(struct registry *registry, const char *subject,
+                         const struct oci_descriptor *referrer, struct error *error)
+{
+    struct oci_index index = {0};
+    bool listed = false;
+    if (registry_list_referrers(registry, subject, &index, error) < 0)
+        return -1;
+    for (size_t i = 0; i < index.manifest_count && !listed; i++)
+        listed = strcmp(index.manifests[i].digest, referrer->digest) == 0;
+    int result = listed ? 0 : add_to_tag(registry, subject, referrer, &index, error);
+    json_record_release(&oci_index_record, &index);
+    return result;
+}
+
+int registry_push_referrer(struct registry *registry, const struct oci_descriptor *subject,
+                           const char *media_type, const char *bytes, size_t length,
+                           const char *predicate_type, char ret_digest[DIGEST_TEXT_MAX],
+                           struct error *error)
+{
+    struct oci_descriptor content = {.size = length}, referrer = {.media_type = OCI_MANIFEST_TYPE};
+    snprintf(content.media_type, sizeof content.media_type, "%s", media_type);
+    digest_of_bytes(bytes, length, content.digest);
+    AUTO_FREE char *manifest = bundle_referrer(subject, &content, predicate_type);
+    referrer.size = strlen(manifest);
+    digest_of_bytes(manifest, strlen(manifest), referrer.digest);
+    memcpy(referrer.artifact_type, content.media_type, sizeof referrer.artifact_type);
+    bundle_annotate(&referrer.annotations, predicate_type);
+    int result = registry_push_blob(registry, content.digest, length, NULL, bytes, error);
+    if (result == 0)
+        result = registry_push_blob(registry, OCI_EMPTY_DIGEST, strlen(OCI_EMPTY), NULL, OCI_EMPTY,
+                                    error);
+    if (result == 0)
+        result = registry_push_manifest(registry, referrer.digest, OCI_MANIFEST_TYPE, manifest,
+                                        strlen(manifest), error);
+    if (result == 0)
+        result = ensure_listed(registry, subject->digest, &referrer, error);
+    if (result == 0)
+        memcpy(ret_digest, referrer.digest, DIGEST_TEXT_MAX);
+    json_map_release(&referrer.annotations);
     return result;
 }

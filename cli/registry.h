@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "image-format/chain.h"
+#include "lib/image_client.h"
 #include "lib/image_reference.h"
 #include "lib/oci_client.h"
 
@@ -53,10 +54,21 @@ int registry_list_repositories(struct registry *registry, struct json_object **r
 int registry_list_tags(struct registry *registry, const char *repository,
                        struct json_object **ret_document, struct error *error);
 int registry_delete(struct registry *registry, struct error *error);
-/* For image_chain_verify; `architecture` NULL: the first one the image has, told back. */
-int registry_fetch_chain(struct registry *registry, char architecture[16],
+/* The digest that the image's name stands for, and its architectures: at least one. */
+int registry_resolve(struct registry *registry, struct image_resolved *ret_resolved,
+                     struct error *error);
+/* For image_chain_verify. */
+int registry_fetch_chain(struct registry *registry, const char *digest, const char *architecture,
                          struct image_chain *ret_chain, struct error *error);
-
-/* Signs the image under `digest` with `key` and pushes the signature beside those there are. */
-int registry_sign(struct registry *registry, const struct private_key *key, const char *digest,
-                  struct error *error);
+/* Adds the signatures and attestations of one manifest or index to the chain. */
+int registry_fetch_signatures(struct registry *registry, const char *digest,
+                              struct image_chain *chain, struct error *error);
+/* What refers to it, of any type; release it by oci_index_record. */
+int registry_list_referrers(struct registry *registry, const char *digest,
+                            struct oci_index *ret_index, struct error *error);
+/* Pushes bytes of `media_type` as a referrer of `subject` (type, digest and size are used), and
+ * sees to it that the registry lists it. `predicate_type` as for bundle_referrer. */
+int registry_push_referrer(struct registry *registry, const struct oci_descriptor *subject,
+                           const char *media_type, const char *bytes, size_t length,
+                           const char *predicate_type, char ret_digest[DIGEST_TEXT_MAX],
+                           struct error *error);

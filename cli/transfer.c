@@ -1,4 +1,4 @@
-/* push, sign, image pull: between the local store and the registry. */
+/* push, image pull: between the local store and the registry. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,14 +7,14 @@
 #include "cli/format.h"
 #include "cli/images.h"
 #include "cli/keys.h"
-#include "cli/registry.h"
+#include "cli/signing.h"
 #include "cli/transfer.h"
 #include "image-format/layout.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/xalloc.h"
 
-/* The digests that a signature of the image covers: the index, and each architecture's manifest. */
+/* The manifests of an image, each once. */
 struct digests {
     char (*items)[DIGEST_TEXT_MAX];
     size_t count;
@@ -30,34 +30,11 @@ static void digests_add(struct digests *digests, const char *digest)
     snprintf(digests->items[digests->count++], DIGEST_TEXT_MAX, "%s", digest);
 }
 
-static int sign_all(struct registry *registry, const struct private_key *key,
-                    const struct digests *digests, struct error *error)
-{
-    for (size_t i = 0; i < digests->count; i++) {
-        if (registry_sign(registry, key, digests->items[i], error) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* "" without a key. */
-static void id_of_key(const struct private_key *key, char ret_id[KEY_ID_MAX])
-{
-    ret_id[0] = '\0';
-    if (key == NULL)
-        return;
-    struct public_key *public = private_key_public(key);
-    public_key_id(public, ret_id);
-    public_key_destroy(public);
-}
-
 static void print_transfer(struct cli *cli, const char *name, const char *digest, const char *id,
                            const char *result)
 {
     if (!cli_wants_document(cli)) {
-        bool only_signed = strcmp(result, "signed") == 0;
-        printf("%s: %s%s%s\n%s\n", name, only_signed ? "" : result,
-               id[0] == '\0' ? "" : (only_signed ? "signed by key " : ", signed by key "), id,
+        printf("%s: %s%s%s\n%s\n", name, result, id[0] == '\0' ? "" : ", signed by key ", id,
                digest);
         return;
     }
@@ -92,17 +69,19 @@ static int push_image(struct registry *registry, const struct packed_image *imag
 }
 
 static int push_and_sign(struct registry *registry, const struct packed_image *image,
-                         const struct private_key *key, struct error *error)
+                         const struct private_key *key, unsigned forms,
+                         struct transfer_result *result, struct error *error)
 {
-    struct digests digests = {0};
+    struct signing_result signed_image;
+    strcpy(result->digest, packed_image_top(image)->digest);
     if (push_image(registry, image, error) < 0)
         return -1;
-    digests_add(&digests, packed_image_top(image)->digest);
-    for (size_t i = 0; i < image->manifest_count; i++)
-        digests_add(&digests, image->manifests[i].digest);
-    int result = key != NULL ? sign_all(registry, key, &digests, error) : 0;
-    free(digests.items);
-    return result;
+    if (key == NULL)
+        return 0;
+    if (signing_sign(registry, key, result->digest, forms, &signed_image, error) < 0)
+        return -1;
+    strcpy(result->key_id, signed_image.key_id);
+    return 0;
 }
 
 static int find_local(struct registry *registry, const char *typed, struct packed_image *ret_image,
@@ -127,6 +106,8 @@ static int find_local(struct registry *registry, const char *typed, struct packe
 int transfer_push(struct cli *cli, const char *typed, const char *key_file,
                   struct transfer_result *ret_result, struct error *error)
 {
+    unsigned forms = signing_forms_parse(invocation_text(cli->invocation, "format"));
+    struct transfer_result pushed = {.key_id = ""};
     struct registry registry;
     struct packed_image image;
     struct private_key *key = NULL;
@@ -140,14 +121,12 @@ int transfer_push(struct cli *cli, const char *typed, const char *key_file,
     }
     image_reference_format(&registry.image, name);
     progress_show(&registry.progress, "%s: pushing to %s", name, registry.url);
-    int result = push_and_sign(&registry, &image, key, error);
+    int result = push_and_sign(&registry, &image, key, forms, &pushed, error);
     progress_finish(&registry.progress);
-    if (result == 0) {
-        strcpy(ret_result->digest, packed_image_top(&image)->digest);
-        id_of_key(key, ret_result->key_id);
-    } else {
+    if (result == 0)
+        *ret_result = pushed;
+    else
         error_wrap(error, "push %s", name);
-    }
     packed_image_release(&image);
     private_key_destroy(key);
     return result;
@@ -179,43 +158,6 @@ static int digests_of_index(const struct registry_manifest *manifest, struct dig
         digests_add(digests, index.manifests[i].digest);
     json_record_release(&oci_index_record, &index);
     return 0;
-}
-
-static int sign_remote(struct registry *registry, const struct private_key *key,
-                       char ret_digest[DIGEST_TEXT_MAX], struct error *error)
-{
-    struct registry_manifest manifest = {0};
-    struct digests digests = {0};
-    if (registry_get_manifest(registry, registry_reference(registry), &manifest, error) < 0)
-        return -1;
-    digests_add(&digests, manifest.digest);
-    int result = digests_of_index(&manifest, &digests, error);
-    if (result == 0)
-        result = sign_all(registry, key, &digests, error);
-    if (result == 0)
-        strcpy(ret_digest, manifest.digest);
-    free(manifest.bytes);
-    free(digests.items);
-    return result;
-}
-
-int sign_run(struct cli *cli, struct error *error)
-{
-    char name[IMAGE_TEXT_MAX], digest[DIGEST_TEXT_MAX], id[KEY_ID_MAX];
-    struct registry registry;
-    struct private_key *key = NULL;
-    if (registry_init(&registry, cli, cli_argument(cli, 0), error) < 0 ||
-        keys_load_private(invocation_text(cli->invocation, "key"), &key, error) < 0)
-        return -1;
-    image_reference_format(&registry.image, name);
-    int result = sign_remote(&registry, key, digest, error);
-    id_of_key(key, id);
-    if (result == 0)
-        print_transfer(cli, name, digest, id, "signed");
-    else
-        error_wrap(error, "sign %s", name);
-    private_key_destroy(key);
-    return result;
 }
 
 static bool has_blob(const struct packed_image *image, const char *digest)

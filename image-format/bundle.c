@@ -269,10 +269,11 @@ static int check_parsed(const struct bundle *bundle, const struct trusted_key *k
         if (!signature_verify(keys[i].key, signed_bytes.data, signed_bytes.length,
                               bundle->signature, bundle->signature_length))
             continue;
-        return check_subject(&bundle->statement, digest, error) < 0 ? -1 : (int)i;
+        return check_subject(&bundle->statement, digest, error) < 0 ? SIGNATURE_OF_ANOTHER : (int)i;
     }
-    return error_set(error, ERROR_SIGNATURE, "the signature is by none of the %zu trusted keys",
-                     key_count);
+    error_set(error, ERROR_SIGNATURE, "the signature is by none of the %zu trusted keys",
+              key_count);
+    return SIGNATURE_BY_NONE;
 }
 
 int bundle_check(const char *bundle, size_t length, const struct trusted_key *keys,
@@ -283,7 +284,7 @@ int bundle_check(const char *bundle, size_t length, const struct trusted_key *ke
     if (bundle_parse(bundle, length, &parsed, error) < 0) {
         if (error != NULL)
             error->code = ERROR_SIGNATURE;
-        return -1;
+        return SIGNATURE_BY_NONE;
     }
     int key = check_parsed(&parsed, keys, key_count, digest, error);
     if (key >= 0 && ret_claims != NULL)
@@ -337,6 +338,14 @@ int bundle_create(const struct private_key *key, const char *statement, char **r
     return 0;
 }
 
+void bundle_annotate(struct json_map *annotations, const char *predicate_type)
+{
+    if (predicate_type == NULL)
+        return;
+    json_map_set(annotations, CONTENT_ANNOTATION, "dsse-envelope");
+    json_map_set(annotations, PREDICATE_ANNOTATION, predicate_type);
+}
+
 char *bundle_referrer(const struct oci_descriptor *subject, const struct oci_descriptor *content,
                       const char *predicate_type)
 {
@@ -356,10 +365,7 @@ char *bundle_referrer(const struct oci_descriptor *subject, const struct oci_des
     memcpy(manifest.artifact_type, content->media_type, sizeof manifest.artifact_type);
     memcpy(manifest.subject.digest, subject->digest, sizeof manifest.subject.digest);
     memcpy(manifest.subject.media_type, subject->media_type, sizeof manifest.subject.media_type);
-    if (predicate_type != NULL) {
-        json_map_set(&manifest.annotations, CONTENT_ANNOTATION, "dsse-envelope");
-        json_map_set(&manifest.annotations, PREDICATE_ANNOTATION, predicate_type);
-    }
+    bundle_annotate(&manifest.annotations, predicate_type);
     char *text = json_record_text(&oci_manifest_record, &manifest);
     json_map_release(&manifest.annotations);
     return text;

@@ -39,8 +39,8 @@ int bundle_create(const struct private_key *key, const char *statement, char **r
  * attestations. ERROR_INVALID for what is no such bundle. */
 int bundle_read_claims(const char *bundle, size_t length, struct bundle_claims *ret_claims,
                        struct error *error);
-/* The index of the key that signed the bundle, when its statement is about the image `digest`;
- * else -1 with ERROR_SIGNATURE saying which check failed. `ret_claims` may be NULL. */
+/* The index of the key that signed the bundle, when its statement is about the image `digest`; else
+ * as signature_check, SIGNATURE_BY_NONE for what is no such bundle. `ret_claims` may be NULL. */
 int bundle_check(const char *bundle, size_t length, const struct trusted_key *keys,
                  size_t key_count, const char *digest, struct bundle_claims *ret_claims,
                  struct error *error);
@@ -54,3 +54,5 @@ int bundle_check(const char *bundle, size_t length, const struct trusted_key *ke
 #define OCI_EMPTY_DIGEST "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 char *bundle_referrer(const struct oci_descriptor *subject, const struct oci_descriptor *content,
                       const char *predicate_type);
+/* Those annotations, for a list of referrers that is kept by hand; none when it is NULL. */
+void bundle_annotate(struct json_map *annotations, const char *predicate_type);

@@ -116,8 +116,8 @@ struct image_proofs {
     size_t count;
 };
 
-/* The index of the key by which a signature or attestation holds for its `signed_digest`; else -1
- * with ERROR_SIGNATURE saying which check failed. `ret_proof` may be NULL. */
+/* The index of the key by which a signature or attestation holds for its `signed_digest`; else as
+ * signature_check, with ERROR_SIGNATURE saying which check failed. `ret_proof` may be NULL. */
 int image_signature_check(const struct image_signature *signature, const struct trusted_key *keys,
                           size_t key_count, struct image_proof *ret_proof, struct error *error);
 /* All that hold and are about the pinned digest or the manifest: what a policy judges. Says nothing

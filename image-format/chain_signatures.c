@@ -87,19 +87,30 @@ static void describe(const struct image_signature *signature, const struct trust
 {
     struct error reason = ERROR_INIT;
     const char *id = signature->key_id;
-    bool unread = signature->kind == SIGNATURE_BUNDLE && signature->predicate_type[0] == '\0';
-    image_signature_check(signature, keys, key_count, NULL, &reason);
-    if (unread)
+    int result = image_signature_check(signature, keys, key_count, NULL, &reason);
+    if (signature->kind == SIGNATURE_BUNDLE && signature->predicate_type[0] == '\0')
         buffer_printf(text, "a bundle that cannot be read: %.200s", reason.message);
+    else if (result == SIGNATURE_OF_ANOTHER)
+        buffer_printf(text, "a trusted key, but %.200s", reason.message);
     else if (id[0] == '\0')
         buffer_append_text(text, "an unknown key");
     else if (id_is_trusted(keys, key_count, id))
-        buffer_printf(text,
-                      "key %s, but the signature does not hold: it or its payload was altered or "
-                      "made for another image",
-                      id);
+        buffer_printf(
+            text, "key %s, but the signature does not hold: it or what it covers was altered", id);
     else
         buffer_printf(text, "key %s", id);
+}
+
+/* Each signer once: most sign in two forms. */
+static void list_signers(const struct image_chain *chain, const struct trusted_key *keys,
+                         size_t key_count, struct buffer *text)
+{
+    for (size_t i = 0; i < chain->signature_count && text->length < 600; i++) {
+        AUTO_BUFFER struct buffer signer = {0};
+        describe(&chain->signatures[i], keys, key_count, &signer);
+        if (strstr(buffer_text(text), buffer_text(&signer)) == NULL)
+            buffer_printf(text, "%s%s", text->length > 0 ? ", " : "", buffer_text(&signer));
+    }
 }
 
 static int refuse(const struct image_chain *chain, const struct trusted_key *keys, size_t key_count,
@@ -112,11 +123,7 @@ static int refuse(const struct image_chain *chain, const struct trusted_key *key
         return error_set(error, ERROR_SIGNATURE,
                          "image %s is unsigned: push it with --sign KEY (trusted: %.400s)",
                          chain->pinned, buffer_text(&trusted));
-    for (size_t i = 0; i < chain->signature_count && signers.length < 600; i++) {
-        if (i > 0)
-            buffer_append_text(&signers, ", ");
-        describe(&chain->signatures[i], keys, key_count, &signers);
-    }
+    list_signers(chain, keys, key_count, &signers);
     return error_set(error, ERROR_SIGNATURE,
                      "image %s is not signed by a trusted key (signed by %.600s; trusted: %.400s)",
                      chain->pinned, buffer_text(&signers), buffer_text(&trusted));

@@ -1,5 +1,6 @@
 #include "image-format/signature.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,13 +55,22 @@ void signature_tag(const char *digest, char ret_tag[SIGNATURE_TAG_MAX])
     snprintf(ret_tag, SIGNATURE_TAG_MAX, "sha256-%s.sig", digest_hex(digest));
 }
 
-char *signature_payload(const char *docker_reference, const char *digest)
+/* What containers/image adds as well: who made it, and when. */
+static char *payload_extras(uint64_t signed_at)
+{
+    return signed_at == 0
+               ? xstrdup("null")
+               : xasprintf("{\"creator\":\"shoal\",\"timestamp\":%" PRIu64 "}", signed_at);
+}
+
+char *signature_payload(const char *docker_reference, const char *digest, uint64_t signed_at)
 {
     AUTO_JSON struct json_object *reference = json_object_new_string(docker_reference);
     AUTO_FREE char *quoted = json_text(reference);
+    AUTO_FREE char *extras = payload_extras(signed_at);
     return xasprintf("{\"critical\":{\"identity\":{\"docker-reference\":%s},\"image\":{"
-                     "\"docker-manifest-digest\":\"%s\"},\"type\":\"%s\"},\"optional\":null}",
-                     quoted, digest, PAYLOAD_KIND);
+                     "\"docker-manifest-digest\":\"%s\"},\"type\":\"%s\"},\"optional\":%s}",
+                     quoted, digest, PAYLOAD_KIND, extras);
 }
 
 static void describe(struct oci_descriptor *descriptor, const char *media_type, const char *bytes,
@@ -99,37 +109,12 @@ static int parse_manifest(const char *bytes, size_t length, struct oci_manifest 
     return 0;
 }
 
-static bool holds(const struct public_key *key, const char *payload, size_t payload_length,
-                  const char *signature)
-{
-    AUTO_FREE unsigned char *der = NULL;
-    size_t length;
-    return base64_decode(signature, &der, &length) &&
-           signature_verify(key, payload, payload_length, der, length);
-}
-
-/* Whether the manifest has this key's signature over this payload already. */
-static bool is_signed_by(const struct oci_manifest *manifest, const struct public_key *key,
-                         const struct signature_image *image)
-{
-    for (size_t i = 0; i < manifest->layer_count; i++) {
-        const struct oci_descriptor *layer = &manifest->layers[i];
-        const char *signature = json_map_get(&layer->annotations, COSIGN_SIGNATURE_ANNOTATION);
-        if (signature != NULL && strcmp(layer->digest, image->payload_digest) == 0 &&
-            holds(key, image->payload, image->payload_length, signature))
-            return true;
-    }
-    return false;
-}
-
 static int add_layer(struct oci_manifest *manifest, const struct private_key *key,
                      const struct public_key *public_half, const struct signature_image *image,
                      struct error *error)
 {
     AUTO_FREE unsigned char *der = NULL;
     size_t length = 0;
-    if (is_signed_by(manifest, public_half, image))
-        return 0;
     if (manifest->layer_count >= SIGNATURES_MAX)
         return error_set(error, ERROR_TOO_LARGE,
                          "there are %zu signatures already, at most %d are kept: remove the tag "
@@ -166,13 +151,15 @@ static void finish_image(struct oci_manifest *manifest, struct signature_image *
 }
 
 int signature_image_create(const struct private_key *key, const char *docker_reference,
-                           const char *digest, const char *existing, size_t existing_length,
-                           struct signature_image *ret_image, struct error *error)
+                           const char *digest, uint64_t signed_at, const char *existing,
+                           size_t existing_length, struct signature_image *ret_image,
+                           struct error *error)
 {
     struct oci_manifest manifest = {0};
     if (existing != NULL && parse_manifest(existing, existing_length, &manifest, error) < 0)
         return error_wrap(error, "signatures of %s", digest);
-    struct signature_image image = {.payload = signature_payload(docker_reference, digest)};
+    struct signature_image image = {.payload =
+                                        signature_payload(docker_reference, digest, signed_at)};
     image.payload_length = strlen(image.payload);
     digest_of_bytes(image.payload, image.payload_length, image.payload_digest);
     struct public_key *public_half = private_key_public(key);
@@ -292,9 +279,11 @@ int signature_check(const char *payload, size_t payload_length, const char *sign
     for (size_t i = 0; i < key_count; i++) {
         if (!signature_verify(keys[i].key, payload, payload_length, der, der_length))
             continue;
-        return check_payload(payload, payload_length, digest, ret_signed_at, error) < 0 ? -1
-                                                                                        : (int)i;
+        return check_payload(payload, payload_length, digest, ret_signed_at, error) < 0
+                   ? SIGNATURE_OF_ANOTHER
+                   : (int)i;
     }
-    return error_set(error, ERROR_SIGNATURE, "the signature is by none of the %zu trusted keys",
-                     key_count);
+    error_set(error, ERROR_SIGNATURE, "the signature is by none of the %zu trusted keys",
+              key_count);
+    return SIGNATURE_BY_NONE;
 }

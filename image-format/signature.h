@@ -42,13 +42,14 @@ struct signature_image {
 /* "sha256-<hex>.sig". */
 void signature_tag(const char *digest, char ret_tag[SIGNATURE_TAG_MAX]);
 /* The payload's exact bytes; the caller frees them. `docker_reference` is the image's name without
- * tag and digest ("127.0.0.1:5000/default/hello"). */
-char *signature_payload(const char *docker_reference, const char *digest);
+ * tag and digest ("127.0.0.1:5000/default/hello"). `signed_at`: seconds since 1970; 0: not told. */
+char *signature_payload(const char *docker_reference, const char *digest, uint64_t signed_at);
 /* Signs `digest` and adds the signature to `existing`, the bytes of the signature manifest that is
  * under the tag already (NULL, 0: none); what is in it stays. */
 int signature_image_create(const struct private_key *key, const char *docker_reference,
-                           const char *digest, const char *existing, size_t existing_length,
-                           struct signature_image *ret_image, struct error *error);
+                           const char *digest, uint64_t signed_at, const char *existing,
+                           size_t existing_length, struct signature_image *ret_image,
+                           struct error *error);
 void signature_image_release(struct signature_image *image);
 
 /* The signatures of a signature manifest, at most SIGNATURES_MAX; layers of other types are passed
@@ -58,9 +59,13 @@ int signature_entries_parse(const char *manifest, size_t length,
                             struct error *error);
 void signature_entries_free(struct signature_entry *entries, size_t count);
 
+/* What checking a signature returns instead of a key's index, both with ERROR_SIGNATURE. */
+enum { SIGNATURE_BY_NONE = -1, SIGNATURE_OF_ANOTHER = -2 };
+
 /* The index of the key that made `signature` (base64) over the payload's bytes, when the payload
- * says that it is about `digest`; else -1 with ERROR_SIGNATURE. `ret_signed_at`: when, by its own
- * words, in seconds since 1970, 0 when it does not say; may be NULL. */
+ * says that it is about `digest`; SIGNATURE_BY_NONE when no key made it (another did, or something
+ * was altered), SIGNATURE_OF_ANOTHER when what was signed is something else. `ret_signed_at`: when,
+ * by its own words, in seconds since 1970, 0 when it does not say; may be NULL. */
 int signature_check(const char *payload, size_t payload_length, const char *signature,
                     const struct trusted_key *keys, size_t key_count, const char *digest,
                     uint64_t *ret_signed_at, struct error *error);

@@ -1,5 +1,5 @@
 #!/bin/bash
-# An image built here is an ordinary OCI image with an ordinary cosign signature: skopeo copies it,
+# An image built here is an ordinary OCI image with cosign's simple signature: skopeo copies it,
 # OpenSSL verifies what we signed, and we verify what OpenSSL signed.
 here=$(dirname "$0")
 # shellcheck source=tests/integration/lib.sh
@@ -41,7 +41,7 @@ verify() { shoal verify hello:1.0 --key "$1"; }
 check push_unsigned shoal push hello:1.0
 (shoal keygen shoal && shoal keygen other && shoal keygen third) >/dev/null
 expect an_unsigned_image_is_refused 1 "image $digest is unsigned" verify shoal.pub
-check push_signed shoal push hello:1.0 --sign shoal.key
+check push_signed shoal push hello:1.0 --sign shoal.key --format simple
 check our_signature_verifies verify shoal.pub
 key_id() { openssl pkey -pubin -in "$1" -outform DER | sha256sum | cut -c1-16; }
 expect a_strangers_key_is_refused_with_both_ids 1 \
@@ -59,7 +59,7 @@ openssl_verifies() { # KEY INDEX: the INDEX-th signature under the tag
         openssl dgst -sha256 -verify "$1" -signature sig.der payload
 }
 check openssl_verifies_our_signature openssl_verifies shoal.pub 0
-check a_second_signature_is_added shoal sign hello:1.0 --key other.key
+check a_second_signature_is_added shoal sign hello:1.0 --key other.key --format simple
 check the_second_verifies verify other.pub
 check the_first_is_kept verify shoal.pub
 check openssl_verifies_the_second openssl_verifies other.pub 1

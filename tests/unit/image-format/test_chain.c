@@ -16,7 +16,7 @@ static void add_signature(struct image_chain *chain, const struct private_key *k
     struct signature_image image;
     struct signature_entry *entries;
     size_t count;
-    assert_int_equal(signature_image_create(key, "r/hello", digest, NULL, 0, &image, NULL), 0);
+    assert_int_equal(signature_image_create(key, "r/hello", digest, 0, NULL, 0, &image, NULL), 0);
     assert_int_equal(
         signature_entries_parse(image.manifest, image.manifest_length, &entries, &count, NULL), 0);
     image_chain_add_signature(chain, image.payload, image.payload_length, entries[0].signature,
@@ -163,7 +163,8 @@ static void bundles_that_do_not_count_are_told(void **state)
     drop_signatures(&world->chain);
     add_bundle(&world->chain, world->key, world->image.manifests[0].digest, PREDICATE_SIGNATURE);
     strcpy(world->chain.signatures[0].signed_digest, world->chain.pinned);
-    assert_refused(world, ERROR_SIGNATURE, "made for another image", world->trusted.id);
+    assert_refused(world, ERROR_SIGNATURE, "a trusted key, but the signature is for",
+                   world->chain.pinned);
 }
 
 static void an_attestation_is_no_signature(void **state)

@@ -34,8 +34,8 @@ static void serve_signature(struct world *world, const char *digest)
 {
     struct signature_image image;
     char tag[SIGNATURE_TAG_MAX];
-    assert_int_equal(signature_image_create(world->key, "r/hello", digest, NULL, 0, &image, NULL),
-                     0);
+    assert_int_equal(
+        signature_image_create(world->key, "r/hello", digest, 0, NULL, 0, &image, NULL), 0);
     signature_tag(digest, tag);
     serve_manifest(world, tag, OCI_MANIFEST_TYPE, image.manifest, image.manifest_length);
     serve_blob(world, image.payload_digest, image.payload, image.payload_length);
