@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/image_downloads_internal.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/image_client.h"
@@ -11,39 +12,6 @@
 
 #define RETRY_FIRST_MS 500
 #define RETRY_MOST_MS  30000
-
-enum job_kind { JOB_CHAIN, JOB_KERNEL };
-/* Whose answer a job waits for. */
-enum job_place { JOB_IDLE, JOB_AT_REGISTRY, JOB_AT_HOST };
-
-/* A download that some wait for. */
-struct image_job {
-    struct image_downloads *store;
-    enum job_kind kind;
-    char *repository;
-    char digest[DIGEST_TEXT_MAX];
-    char architecture[16]; /* JOB_CHAIN */
-    uint64_t size;         /* JOB_KERNEL */
-    bool is_pulled;        /* JOB_KERNEL: the import was tried after a pull */
-    uv_timer_t retry;
-    uint64_t retry_delay_ms;
-    enum instance_state state; /* what those who wait were told last */
-    const char *cause;         /* NULL: none */
-    char message[ERROR_MESSAGE_MAX];
-    enum job_place place;
-    uint64_t request; /* JOB_AT_HOST */
-    TAILQ_HEAD(, image_waiter) waiters;
-    TAILQ_ENTRY(image_job) link;
-};
-
-struct image_downloads {
-    struct image_downloads_options options;
-    struct oci_client *client; /* NULL: no registry known yet */
-    char *registry;
-    TAILQ_HEAD(, image_job) jobs;
-};
-
-static void job_run(struct image_job *job);
 
 /* --- jobs --- */
 
@@ -57,6 +25,7 @@ static void on_retry_closed(uv_handle_t *handle)
 static void job_destroy(struct image_job *job)
 {
     TAILQ_REMOVE(&job->store->jobs, job, link);
+    image_job_unpack_finish(job);
     if (job->place == JOB_AT_HOST)
         host_client_forget(job->store->options.host, job->request);
     uv_close((uv_handle_t *)&job->retry, on_retry_closed);
@@ -69,9 +38,9 @@ static struct image_job *job_find(struct image_downloads *store, enum job_kind k
     struct image_job *job;
     TAILQ_FOREACH(job, &store->jobs, link)
     {
-        /* A kernel is the same wherever it comes from; signatures need not be. */
+        /* A part is the same wherever it comes from; signatures need not be. */
         if (job->kind == kind && strcmp(job->digest, digest) == 0 &&
-            (kind == JOB_KERNEL || strcmp(job->repository, repository) == 0) &&
+            (kind == JOB_PART || strcmp(job->repository, repository) == 0) &&
             strcmp(job->architecture, architecture) == 0)
             return job;
     }
@@ -89,6 +58,10 @@ static void job_join(struct image_downloads *store, const struct image_job *want
         job->store = store;
         job->kind = wanted->kind;
         job->size = wanted->size;
+        job->is_local = wanted->is_local;
+        job->image = wanted->image;
+        job->metadata = wanted->metadata;
+        job->metadata_length = wanted->metadata_length;
         job->repository = xstrdup(wanted->repository);
         memcpy(job->digest, wanted->digest, sizeof job->digest);
         memcpy(job->architecture, wanted->architecture, sizeof job->architecture);
@@ -100,15 +73,15 @@ static void job_join(struct image_downloads *store, const struct image_job *want
     waiter->job = job;
     TAILQ_INSERT_TAIL(&job->waiters, waiter, link);
     if (is_new)
-        job_run(job);
+        image_job_run(job);
     else
         waiter->on_state(job->state, job->cause != NULL ? job->cause : "", job->message,
                          waiter->data);
 }
 
 /* While it is being tried again the cause stays shown, until it worked. */
-static void job_tell(struct image_job *job, enum instance_state state, const char *cause,
-                     const char *message)
+void image_job_tell(struct image_job *job, enum instance_state state, const char *cause,
+                    const char *message)
 {
     if (cause[0] == '\0' && job->cause != NULL) {
         cause = job->cause;
@@ -122,7 +95,7 @@ static void job_tell(struct image_job *job, enum instance_state state, const cha
     }
 }
 
-static void job_end(struct image_job *job, const struct error *error)
+void image_job_end(struct image_job *job, const struct error *error)
 {
     job_destroy(job);
     while (!TAILQ_EMPTY(&job->waiters)) {
@@ -138,7 +111,7 @@ static void on_retry(uv_timer_t *timer)
     if (TAILQ_EMPTY(&job->waiters))
         job_destroy(job);
     else
-        job_run(job);
+        image_job_run(job);
 }
 
 /* This machine's disk, which people mend. */
@@ -152,12 +125,12 @@ static bool is_temporary(const struct error *error)
     return error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT || is_local(error);
 }
 
-static void job_fail(struct image_job *job, const struct error *error)
+void image_job_fail(struct image_job *job, const struct error *error)
 {
     if (!is_temporary(error)) {
         log_warn("an image cannot be had", "repository", job->repository, "digest", job->digest,
                  "reason", error->message);
-        job_end(job, error);
+        image_job_end(job, error);
         return;
     }
     uint64_t delay = job->retry_delay_ms * 2;
@@ -169,7 +142,7 @@ static void job_fail(struct image_job *job, const struct error *error)
              error->message);
     job->cause = is_local(error) ? "local_storage" : "registry_unreachable";
     snprintf(job->message, sizeof job->message, "%s", error->message);
-    job_tell(job, INSTANCE_FETCHING, job->cause, job->message);
+    image_job_tell(job, INSTANCE_FETCHING, job->cause, job->message);
     uv_timer_start(&job->retry, on_retry, job->retry_delay_ms, 0);
 }
 
@@ -186,18 +159,18 @@ static void on_chain(const struct error *error, struct image_chain *chain, void 
     struct image_job *job = data;
     job->place = JOB_IDLE;
     if (error != NULL) {
-        job_fail(job, error);
+        image_job_fail(job, error);
         return;
     }
     AUTO_FREE char *path = image_downloads_chain_path(job->store, job->digest, job->architecture);
     struct error reason = ERROR_INIT;
     if (image_chain_save(chain, path, &reason) < 0)
-        job_fail(job, &reason);
+        image_job_fail(job, &reason);
     else
-        job_end(job, NULL);
+        image_job_end(job, NULL);
 }
 
-/* --- kernels --- */
+/* --- parts --- */
 
 static char *staging_path(const struct image_downloads *store, const char *digest,
                           const char *suffix)
@@ -205,36 +178,36 @@ static char *staging_path(const struct image_downloads *store, const char *diges
     return xasprintf("%s/%s%s", store->options.staging_directory, digest_hex(digest), suffix);
 }
 
-static void kernel_import(struct image_job *job);
+static void part_import(struct image_job *job);
 
 static void on_pulled(const struct oci_result *result, void *data)
 {
     struct image_job *job = data;
     job->place = JOB_IDLE;
     if (result->error != NULL) {
-        job_fail(job, result->error);
+        image_job_fail(job, result->error);
         return;
     }
     job->is_pulled = true;
-    kernel_import(job);
+    part_import(job);
 }
 
-static bool has_registry(struct image_job *job)
+bool image_job_has_registry(struct image_job *job)
 {
     if (job->store->client != NULL)
         return true;
     struct error error = ERROR_INIT;
     error_set(&error, ERROR_UNAVAILABLE, "the scheduler has not named a registry yet");
-    job_fail(job, &error);
+    image_job_fail(job, &error);
     return false;
 }
 
-static void kernel_pull(struct image_job *job)
+static void part_pull(struct image_job *job)
 {
-    if (!has_registry(job))
+    if (!image_job_has_registry(job))
         return;
     AUTO_FREE char *path = staging_path(job->store, job->digest, "");
-    job_tell(job, INSTANCE_FETCHING, "", "");
+    image_job_tell(job, INSTANCE_FETCHING, "", "");
     job->place = JOB_AT_REGISTRY;
     oci_client_pull_blob(job->store->client, job->repository, job->digest, job->size, path, NULL,
                          on_pulled, job);
@@ -249,38 +222,45 @@ static void on_imported(const struct host_answer *answer, int descriptor, void *
     if (host_answer_check(answer, &error) == 0) {
         AUTO_FREE char *staged = staging_path(job->store, job->digest, "");
         unlink(staged);
-        job_end(job, NULL);
+        image_job_end(job, NULL);
+        return;
+    }
+    if ((error.code == ERROR_NOT_FOUND || error.code == ERROR_SIGNATURE) && job->is_local) {
+        error.code = ERROR_NOT_FOUND;
+        image_job_end(job, &error);
         return;
     }
     if ((error.code == ERROR_NOT_FOUND || error.code == ERROR_SIGNATURE) && !job->is_pulled) {
-        image_downloads_remove_kernel(job->store, job->digest);
-        kernel_pull(job);
+        image_downloads_remove_part(job->store, job->digest);
+        part_pull(job);
         return;
     }
     error_wrap(&error, "import %s", job->digest);
     if (error.code == ERROR_NOT_FOUND)
         error.code = ERROR_IO; /* the file was here a moment ago; it is not the image's fault */
     job->is_pulled = false;
-    job_fail(job, &error);
+    image_job_fail(job, &error);
 }
 
-static void kernel_import(struct image_job *job)
+static void part_import(struct image_job *job)
 {
     struct host_message message = {.type = HOST_IMPORT};
     memcpy(message.import.digest, job->digest, sizeof message.import.digest);
     message.import.size = job->size;
-    job_tell(job, INSTANCE_VERIFYING, "", "");
+    image_job_tell(job, INSTANCE_VERIFYING, "", "");
     job->place = JOB_AT_HOST;
     job->request = host_client_request(job->store->options.host, &message, on_imported, job);
 }
 
-static void job_run(struct image_job *job)
+void image_job_run(struct image_job *job)
 {
     struct image_downloads *store = job->store;
-    if (job->kind == JOB_KERNEL) {
-        kernel_import(job);
-    } else if (has_registry(job)) {
-        job_tell(job, INSTANCE_FETCHING, "", "");
+    if (job->kind == JOB_PART) {
+        part_import(job);
+    } else if (job->kind == JOB_UNPACK) {
+        image_job_unpack(job);
+    } else if (image_job_has_registry(job)) {
+        image_job_tell(job, INSTANCE_FETCHING, "", "");
         job->place = JOB_AT_REGISTRY;
         image_client_fetch_chain(store->client, job->repository, job->digest, job->architecture,
                                  on_chain, job);
@@ -300,12 +280,42 @@ void image_downloads_fetch_chain(struct image_downloads *store, const char *repo
     job_join(store, &wanted, waiter);
 }
 
-void image_downloads_fetch_kernel(struct image_downloads *store, const char *repository,
-                                  const char *digest, uint64_t size, struct image_waiter *waiter)
+void image_downloads_fetch_part(struct image_downloads *store, const char *repository,
+                                const char *digest, uint64_t size, struct image_waiter *waiter)
 {
     AUTO_FREE char *name = xstrdup(repository);
-    struct image_job wanted = {.kind = JOB_KERNEL, .repository = name, .size = size};
+    struct image_job wanted = {.kind = JOB_PART, .repository = name, .size = size};
     snprintf(wanted.digest, sizeof wanted.digest, "%s", digest);
+    job_join(store, &wanted, waiter);
+}
+
+void image_downloads_import_part(struct image_downloads *store, const char *digest, uint64_t size,
+                                 struct image_waiter *waiter)
+{
+    AUTO_FREE char *nowhere = xstrdup("");
+    struct image_job wanted = {
+        .kind = JOB_PART, .repository = nowhere, .size = size, .is_local = true};
+    snprintf(wanted.digest, sizeof wanted.digest, "%s", digest);
+    job_join(store, &wanted, waiter);
+}
+
+void image_downloads_unpack(struct image_downloads *store, const char *repository,
+                            const char *digest, const struct image_verified *image,
+                            const struct image_chain *chain, struct image_waiter *waiter)
+{
+    AUTO_FREE char *name = xstrdup(repository);
+    struct image_job wanted = {.kind = JOB_UNPACK, .repository = name};
+    snprintf(wanted.digest, sizeof wanted.digest, "%s", digest);
+    snprintf(wanted.architecture, sizeof wanted.architecture, "%s", image->config.architecture);
+    if (job_find(store, JOB_UNPACK, name, wanted.digest, wanted.architecture) == NULL) {
+        wanted.image = xmalloc(sizeof *wanted.image);
+        *wanted.image = *image;
+        wanted.image->config = (struct image_config){0};
+        if (chain->metadata != NULL) {
+            wanted.metadata = xstrndup(chain->metadata, chain->metadata_length);
+            wanted.metadata_length = chain->metadata_length;
+        }
+    }
     job_join(store, &wanted, waiter);
 }
 
@@ -326,7 +336,7 @@ void image_downloads_remove_chain(struct image_downloads *store, const char *dig
         log_warn("an image's files stay", "reason", error.message);
 }
 
-void image_downloads_remove_kernel(struct image_downloads *store, const char *digest)
+void image_downloads_remove_part(struct image_downloads *store, const char *digest)
 {
     AUTO_FREE char *whole = staging_path(store, digest, "");
     AUTO_FREE char *partial = staging_path(store, digest, ".partial");
@@ -368,7 +378,7 @@ void image_downloads_set_registry(struct image_downloads *store, const char *url
     struct image_job *job;
     TAILQ_FOREACH(job, &store->jobs, link)
     {
-        if (job->place == JOB_AT_HOST)
+        if (job->place == JOB_AT_HOST || job->place == JOB_IN_LINE || job->place == JOB_UNPACKING)
             continue;
         job->place = JOB_IDLE;
         uv_timer_start(&job->retry, on_retry, 0, 0);
@@ -380,6 +390,7 @@ struct image_downloads *image_downloads_create(const struct image_downloads_opti
     struct image_downloads *store = xcalloc(1, sizeof *store);
     store->options = *options;
     TAILQ_INIT(&store->jobs);
+    TAILQ_INIT(&store->contents);
     return store;
 }
 
@@ -390,6 +401,11 @@ void image_downloads_destroy(struct image_downloads *store)
     oci_client_destroy(store->client);
     while (!TAILQ_EMPTY(&store->jobs))
         job_destroy(TAILQ_FIRST(&store->jobs));
+    while (!TAILQ_EMPTY(&store->contents)) {
+        struct image_contents *contents = TAILQ_FIRST(&store->contents);
+        TAILQ_REMOVE(&store->contents, contents, link);
+        free(contents);
+    }
     free(store->registry);
     free(store);
 }

@@ -1,5 +1,6 @@
-/* Image files on this node: chains (index, manifest, config, signatures) saved below `chains`,
- * kernels pulled into `staging` and handed to the host half for import by digest.
+/* Image files on this node: chains (index, manifest, config, signatures) saved below `chains`, with
+ * the packed layers of images that have some; parts (kernel, initrd, disks) pulled or unpacked into
+ * `staging` and handed to the host half for import by digest.
  *
  * One download serves every instance that waits for it. A registry that cannot be reached is tried
  * again with back-off for as long as somebody waits. Judges nothing: image_preparation.h does.
@@ -9,6 +10,7 @@
 #include <sys/queue.h>
 
 #include "agent/host_client.h"
+#include "image-format/chain.h"
 #include "lib/http_client.h"
 #include "lib/registry_login.h"
 
@@ -52,11 +54,22 @@ char *image_downloads_chain_path(const struct image_downloads *store, const char
 void image_downloads_fetch_chain(struct image_downloads *store, const char *repository,
                                  const char *digest, const char *architecture,
                                  struct image_waiter *waiter);
-/* Has the host half import the kernel, pulling it first when it is not there yet. */
-void image_downloads_fetch_kernel(struct image_downloads *store, const char *repository,
-                                  const char *digest, uint64_t size, struct image_waiter *waiter);
+/* Has the host half import a part, pulling it first when it is not there yet. */
+void image_downloads_fetch_part(struct image_downloads *store, const char *repository,
+                                const char *digest, uint64_t size, struct image_waiter *waiter);
+/* The same for one that was unpacked here: ERROR_NOT_FOUND when it is neither imported nor staged
+ * whole. */
+void image_downloads_import_part(struct image_downloads *store, const char *digest, uint64_t size,
+                                 struct image_waiter *waiter);
+/* Fetches an image's packed layers and unpacks its parts into the staging folder. What they turned
+ * out to be, image_downloads_recall knows from then on. */
+void image_downloads_unpack(struct image_downloads *store, const char *repository,
+                            const char *digest, const struct image_verified *image,
+                            const struct image_chain *chain, struct image_waiter *waiter);
+/* Fills in what is known of the parts that were unpacked; whether all are known. */
+bool image_downloads_recall(const struct image_downloads *store, struct image_verified *verified);
 void image_downloads_leave(struct image_waiter *waiter);
-/* No instance uses the chain (or the kernel) any more: removes our files of it. */
+/* No instance uses the chain (or the part) any more: removes our files of it. */
 void image_downloads_remove_chain(struct image_downloads *store, const char *digest,
                                   const char *architecture);
-void image_downloads_remove_kernel(struct image_downloads *store, const char *digest);
+void image_downloads_remove_part(struct image_downloads *store, const char *digest);

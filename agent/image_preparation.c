@@ -16,7 +16,10 @@ struct image_preparation {
     char architecture[16];
     uv_timer_t step; /* begins it, from the loop */
     struct image_waiter waiter;
+    struct image_chain chain; /* that `verified` was proven from */
     struct image_verified verified;
+    size_t part;              /* of `verified`: the one that is fetched */
+    bool is_unpacked;         /* its packed layers were, for this proof */
     struct trust_need proven; /* the keys that `verified` was proven with */
     bool is_fresh;            /* the chain was fetched by this preparation */
     bool waits_for_trust;
@@ -37,6 +40,7 @@ void image_preparation_cancel(struct image_preparation *preparation)
         return;
     image_downloads_leave(&preparation->waiter);
     image_verified_release(&preparation->verified);
+    image_chain_release(&preparation->chain);
     preparation->waits_for_trust = false;
     uv_close((uv_handle_t *)&preparation->step, on_closed);
 }
@@ -65,7 +69,7 @@ static void tell(struct image_preparation *preparation, enum instance_state stat
     preparation->options.on_state(state, cause, message, preparation->options.data);
 }
 
-/* --- the kernel --- */
+/* --- the parts --- */
 
 /* Whether it was proven with the keys of now, which are as new as they have to be. */
 static bool has_todays_keys(const struct image_preparation *preparation)
@@ -77,20 +81,10 @@ static bool has_todays_keys(const struct image_preparation *preparation)
            trust_is_since(trust, needed->term, needed->revision);
 }
 
-static void on_kernel(const struct error *error, void *data)
+static void finish(struct image_preparation *preparation)
 {
-    struct image_preparation *preparation = data;
-    if (error != NULL) {
-        struct error told = *error;
-        if (error->code == ERROR_SIGNATURE)
-            error_wrap(&told, "image %s, signed by key %s", preparation->digest,
-                       preparation->verified.key_id);
-        fail(preparation, &told);
-        return;
-    }
     /* A download may take hours: what boots is trusted now, not then. */
     if (!has_todays_keys(preparation)) {
-        image_verified_release(&preparation->verified);
         prove(preparation);
         return;
     }
@@ -100,6 +94,71 @@ static void on_kernel(const struct error *error, void *data)
     image_preparation_cancel(preparation);
     options.on_ready(&verified, options.data);
     image_verified_release(&verified);
+}
+
+static void fail_part(struct image_preparation *preparation, const struct error *error)
+{
+    struct error told = *error;
+    if (error->code == ERROR_SIGNATURE || error->code == ERROR_INVALID)
+        error_wrap(&told, "image %s, signed by key %s", preparation->digest,
+                   preparation->verified.key_id);
+    fail(preparation, &told);
+}
+
+static void next_part(struct image_preparation *preparation);
+
+static void on_unpacked(const struct error *error, void *data)
+{
+    struct image_preparation *preparation = data;
+    if (error != NULL)
+        fail_part(preparation, error);
+    else
+        next_part(preparation);
+}
+
+static void unpack(struct image_preparation *preparation)
+{
+    preparation->is_unpacked = true;
+    preparation->waiter.on_done = on_unpacked;
+    image_downloads_unpack(preparation->options.store, preparation->repository, preparation->digest,
+                           &preparation->verified, &preparation->chain, &preparation->waiter);
+}
+
+static void on_part(const struct error *error, void *data)
+{
+    struct image_preparation *preparation = data;
+    const struct image_part *part = &preparation->verified.parts[preparation->part];
+    if (error == NULL) {
+        preparation->part++;
+        next_part(preparation);
+    } else if (error->code == ERROR_NOT_FOUND && part->packing != IMAGE_PACKING_NONE &&
+               !preparation->is_unpacked) {
+        unpack(preparation);
+    } else {
+        fail_part(preparation, error);
+    }
+}
+
+/* Kernel, initrd and disks one after the other, each to the host half. */
+static void next_part(struct image_preparation *preparation)
+{
+    struct image_downloads *store = preparation->options.store;
+    struct image_verified *verified = &preparation->verified;
+    if (!image_downloads_recall(store, verified)) {
+        unpack(preparation);
+        return;
+    }
+    if (preparation->part == verified->part_count) {
+        finish(preparation);
+        return;
+    }
+    const struct image_part *part = &verified->parts[preparation->part];
+    preparation->waiter.on_done = on_part;
+    if (part->packing == IMAGE_PACKING_NONE)
+        image_downloads_fetch_part(store, preparation->repository, part->digest, part->size,
+                                   &preparation->waiter);
+    else
+        image_downloads_import_part(store, part->digest, part->size, &preparation->waiter);
 }
 
 static void on_state(enum instance_state state, const char *cause, const char *message, void *data)
@@ -117,18 +176,18 @@ static int verify(struct image_preparation *preparation, struct error *error)
         trust_rules(preparation->options.trust,
                     image_registry_host(image_downloads_registry(preparation->options.store)),
                     preparation->repository);
-    struct image_chain chain = {0};
-    if (image_chain_load(path, &chain, error) < 0)
+    struct image_chain *chain = &preparation->chain;
+    image_chain_release(chain);
+    image_verified_release(&preparation->verified);
+    preparation->part = 0;
+    preparation->is_unpacked = false;
+    if (image_chain_load(path, chain, error) < 0)
         return -1;
-    int status = 0;
-    if (strcmp(chain.pinned, preparation->digest) != 0)
-        status = error_set(error, ERROR_SIGNATURE, "%s holds the chain of %s instead of %s", path,
-                           chain.pinned, preparation->digest);
-    else
-        status = image_chain_verify(&chain, &rules, preparation->architecture,
-                                    &preparation->verified, error);
-    image_chain_release(&chain);
-    return status;
+    if (strcmp(chain->pinned, preparation->digest) != 0)
+        return error_set(error, ERROR_SIGNATURE, "%s holds the chain of %s instead of %s", path,
+                         chain->pinned, preparation->digest);
+    return image_chain_verify(chain, &rules, preparation->architecture, &preparation->verified,
+                              error);
 }
 
 static void warn(const struct image_preparation *preparation)
@@ -161,16 +220,13 @@ static void prove(struct image_preparation *preparation)
     }
     warn(preparation);
     log_info("image verified", "digest", preparation->digest, "manifest",
-             preparation->verified.manifest_digest, "kernel", preparation->verified.kernel.digest,
+             preparation->verified.manifest_digest, "made_for", preparation->verified.made_for,
              "key", preparation->verified.key_id, "key_name", preparation->verified.key_name);
-    if (preparation->options.is_imported) {
-        on_kernel(NULL, preparation);
-        return;
-    }
-    preparation->waiter.on_done = on_kernel;
-    image_downloads_fetch_kernel(preparation->options.store, preparation->repository,
-                                 preparation->verified.kernel.digest,
-                                 preparation->verified.kernel.size, &preparation->waiter);
+    if (preparation->options.is_imported &&
+        image_downloads_recall(preparation->options.store, &preparation->verified))
+        finish(preparation);
+    else
+        next_part(preparation);
 }
 
 static void on_chain(const struct error *error, void *data)

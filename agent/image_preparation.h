@@ -1,8 +1,8 @@
 /* From a pinned digest to an image that may boot here, for one instance:
  *
  *   chain saved on disk, or fetched and saved -> the trust that is needed is there ->
- *   verified from the bytes on disk with today's keys and policies -> kernel imported by the host
- * half
+ *   verified from the bytes on disk with today's keys and policies -> packed layers unpacked ->
+ *   kernel, initrd and disks imported by the host half
  *
  * Every preparation verifies, however often the image was used before: one is made for every boot.
  * Loop thread only. */

@@ -71,7 +71,7 @@ static void on_image_ready(const struct image_verified *verified, void *data)
         act(member, instance_image_failed(instance, "image_invalid", error.message));
         return;
     }
-    memcpy(instance->kernel, verified->kernel.digest, sizeof instance->kernel);
+    memcpy(instance->kernel, verified->config.boot.kernel, sizeof instance->kernel);
     instance->stop_method = instance_boot_stop_method(&verified->config);
     act(member, instance_image_ready(instance));
 }
@@ -298,7 +298,7 @@ static void remove_unused_image(struct instance_table *table, const struct insta
     if (!chain_is_used)
         image_downloads_remove_chain(table->options.images, assigned->image_digest, assigned->arch);
     if (!kernel_is_used && gone->kernel[0] != '\0')
-        image_downloads_remove_kernel(table->options.images, gone->kernel);
+        image_downloads_remove_part(table->options.images, gone->kernel);
 }
 
 static void forget(struct member *member)

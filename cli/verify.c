@@ -63,16 +63,20 @@ static int load_keys(struct cli *cli, struct trusted_key **ret_keys, size_t *ret
     return 0;
 }
 
-/* Fetches the kernel's bytes, which the client hashes on their way, and drops them. */
-static int check_kernel(struct registry *registry, const struct image_verified *verified,
+/* Fetches what a node would, which the client hashes on its way, and drops it. */
+static int check_layers(struct registry *registry, const struct image_verified *verified,
                         struct error *error)
 {
     char folder[] = "/tmp/shoal-verify.XXXXXX";
     if (mkdtemp(folder) == NULL)
         return error_set_errno(error, errno, "create %s", folder);
-    AUTO_FREE char *path = xasprintf("%s/kernel", folder);
-    int result =
-        registry_pull_blob(registry, verified->kernel.digest, verified->kernel.size, path, error);
+    AUTO_FREE char *path = xasprintf("%s/layer", folder);
+    int result = 0;
+    for (size_t i = 0; i < verified->layer_count && result == 0; i++) {
+        const struct image_layer *layer = &verified->layers[i];
+        result = registry_pull_blob(registry, layer->digest, layer->size, path, error);
+        unlink(path);
+    }
     file_remove_tree(folder, NULL);
     progress_finish(&registry->progress);
     return result;
@@ -129,7 +133,9 @@ static void note_architecture(struct verifying *verifying, const struct image_ve
                            json_object_new_string(verified->config.architecture));
     json_object_object_add(entry, "manifest_digest",
                            json_object_new_string(verified->manifest_digest));
-    json_object_object_add(entry, "kernel_digest", json_object_new_string(verified->kernel.digest));
+    const struct image_part *kernel = image_verified_part(verified, IMAGE_PART_KERNEL);
+    if (kernel != NULL && kernel->digest[0] != '\0')
+        json_object_object_add(entry, "kernel_digest", json_object_new_string(kernel->digest));
     json_object_object_add(entry, "key_name", json_object_new_string(verified->key_name));
     json_object_object_add(entry, "key_id", json_object_new_string(verified->key_id));
     json_object_array_add(verifying->architectures, entry);
@@ -147,7 +153,7 @@ static int verify_chain(struct verifying *verifying, const struct image_chain *c
     struct image_verified verified;
     if (image_chain_verify(chain, &rules, architecture, &verified, error) < 0)
         return -1;
-    int result = check_kernel(&verifying->registry, &verified, error);
+    int result = check_layers(&verifying->registry, &verified, error);
     if (result == 0)
         note_architecture(verifying, &verified);
     image_verified_release(&verified);

@@ -1,10 +1,9 @@
 #include "image-format/chain.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "image-format/pack.h"
+#include "image-format/chain_content.h"
 #include "image-format/platforms.h"
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
@@ -88,69 +87,20 @@ static int check_top(const struct verification *verification)
                        chain->manifest_length);
 }
 
-static int check_manifest(const struct verification *verification,
-                          const struct oci_manifest *manifest)
-{
-    const struct image_chain *chain = verification->chain;
-    bool typed =
-        manifest->media_type[0] == '\0' || strcmp(manifest->media_type, OCI_MANIFEST_TYPE) == 0;
-    if (!typed || strcmp(manifest->artifact_type, SHOAL_ARTIFACT_TYPE) != 0 ||
-        !manifest->has_config || strcmp(manifest->config.media_type, SHOAL_CONFIG_TYPE) != 0)
-        return error_set(verification->error, ERROR_INVALID,
-                         "image %s is not a unikernel image: expected artifactType %s, found "
-                         "\"%s\" with a config of type \"%s\"",
-                         chain->pinned, SHOAL_ARTIFACT_TYPE, manifest->artifact_type,
-                         manifest->config.media_type);
-    return check_bytes(verification, "config", manifest->config.digest, chain->config,
-                       chain->config_length);
-}
-
-static int find_kernel(const struct verification *verification, const struct oci_manifest *manifest,
-                       const char *digest, struct image_kernel *ret_kernel)
-{
-    const char *pinned = verification->chain->pinned;
-    for (size_t i = 0; i < manifest->layer_count; i++) {
-        const struct oci_descriptor *layer = &manifest->layers[i];
-        if (strcmp(layer->digest, digest) != 0)
-            continue;
-        if (strcmp(layer->media_type, SHOAL_KERNEL_TYPE) != 0)
-            return error_set(verification->error,
-                             strcmp(layer->media_type, SHOAL_KERNEL_TYPE "+zstd") == 0
-                                 ? ERROR_UNSUPPORTED
-                                 : ERROR_INVALID,
-                             "image %s: its kernel %s has the type \"%s\": supported is %s", pinned,
-                             digest, layer->media_type, SHOAL_KERNEL_TYPE);
-        if (layer->size == 0 || layer->size > PACK_KERNEL_MAX)
-            return error_set(verification->error, ERROR_INVALID,
-                             "image %s: its kernel of %" PRIu64
-                             " bytes is out of range: allowed are 1 to %u",
-                             pinned, layer->size, PACK_KERNEL_MAX);
-        ret_kernel->size = layer->size;
-        memcpy(ret_kernel->digest, layer->digest, sizeof ret_kernel->digest);
-        memcpy(ret_kernel->media_type, layer->media_type, sizeof ret_kernel->media_type);
-        return 0;
-    }
-    return error_set(verification->error, ERROR_INVALID,
-                     "image %s: its kernel %s is not among the layers", pinned, digest);
-}
-
-/* Manifest -> config -> kernel layer. */
+/* Manifest -> config -> layers. */
 static int check_content(const struct verification *verification,
                          const struct oci_manifest *manifest, struct image_verified *verified)
 {
     const struct image_chain *chain = verification->chain;
-    if (check_manifest(verification, manifest) < 0)
+    if (manifest->has_config && check_bytes(verification, "config", manifest->config.digest,
+                                            chain->config, chain->config_length) < 0)
         return -1;
-    if (image_config_parse(chain->config, chain->config_length, &verified->config,
-                           verification->error) < 0)
+    if (image_content_read(manifest, chain->config, chain->config_length, chain->metadata,
+                           chain->metadata_length, verified, verification->error) < 0)
         return error_wrap(verification->error, "image %s", chain->pinned);
     if (strcmp(verified->config.architecture, verification->architecture) != 0) {
         error_set(verification->error, ERROR_NOT_FOUND, "image %s is for %s, not for %s",
                   chain->pinned, verified->config.architecture, verification->architecture);
-        image_config_release(&verified->config);
-        return -1;
-    }
-    if (find_kernel(verification, manifest, verified->config.boot.kernel, &verified->kernel) < 0) {
         image_config_release(&verified->config);
         return -1;
     }

@@ -1,4 +1,4 @@
-/* The proof that an image may boot: index -> manifest -> config -> kernel layer, each by digest
+/* The proof that an image may boot: index -> manifest -> config -> layers, each by digest
  * from the pinned one, and the signatures that policies ask for (policy.h). Verified from bytes
  * alone, as often as one likes: scheduler at deploy, agent before every boot.
  *
@@ -40,20 +40,59 @@ struct image_chain {
     size_t manifest_length;
     char *config;
     size_t config_length;
+    char *metadata; /* what some images keep about themselves in a layer; NULL: none */
+    size_t metadata_length;
     struct image_signature *signatures;
     size_t signature_count;
     struct image_signature *attestations; /* bundles of other predicate types */
     size_t attestation_count;
 };
 
+enum image_part_kind { IMAGE_PART_KERNEL, IMAGE_PART_INITRD, IMAGE_PART_DISK };
+extern const char *const image_part_kind_names[]; /* ends with NULL */
+
+/* How a part lies in its layer. */
+enum image_packing {
+    IMAGE_PACKING_NONE, /* the layer's bytes are the part's */
+    IMAGE_PACKING_ZSTD,
+    IMAGE_PACKING_TAR, /* a file in one of the layers, which are tar archives: the last that has it
+                        */
+};
+
+/* A layer that a node fetches. */
+struct image_layer {
+    char digest[DIGEST_TEXT_MAX];
+    uint64_t size; /* bytes */
+    char media_type[128];
+};
+
+/* Bytes that a guest boots with. Those inside a tar archive are known only once they are unpacked:
+ * image_verified_learn. */
+struct image_part {
+    enum image_part_kind kind;
+    enum image_packing packing;
+    char digest[DIGEST_TEXT_MAX]; /* of the bytes that boot; "": not known yet */
+    uint64_t size;                /* of the same; 0: not known yet */
+    size_t layer;                 /* of `layers`; not for IMAGE_PACKING_TAR */
+    char path[256];               /* IMAGE_PACKING_TAR */
+    bool is_optional;             /* it need not be there */
+};
+
+#define IMAGE_LAYERS_MAX 32
+#define IMAGE_PARTS_MAX  (IMAGE_DISKS_MAX + 2)
+/* Bytes of the parts that boot; a layer has at most those of the largest part. */
+#define IMAGE_KERNEL_MAX ((uint64_t)256 << 20)
+#define IMAGE_INITRD_MAX ((uint64_t)1 << 30)
+#define IMAGE_DISK_MAX   ((uint64_t)256 << 30)
+
 struct image_verified {
     char manifest_digest[DIGEST_TEXT_MAX];
+    char made_for[16]; /* whose form the image has: "shoal", "kraftkit" or "urunc" */
     struct image_config config;
-    struct image_kernel {
-        char digest[DIGEST_TEXT_MAX];
-        uint64_t size;
-        char media_type[128];
-    } kernel;
+    struct image_layer layers[IMAGE_LAYERS_MAX]; /* in the manifest's order */
+    size_t layer_count;
+    struct image_part parts[IMAGE_PARTS_MAX]; /* kernel, initrd, disks: those that there are */
+    size_t part_count;
     char key_name[64]; /* of a trusted key that signed it; "": a policy only warned of that */
     char key_id[KEY_ID_MAX];
     struct policy_evidence evidence; /* all that trusted keys signed */
@@ -83,8 +122,15 @@ int image_chain_verify(const struct image_chain *chain, const struct image_rules
                        const char *architecture, struct image_verified *ret_verified,
                        struct error *error);
 void image_verified_release(struct image_verified *verified);
+/* NULL when the image has no such part. */
+const struct image_part *image_verified_part(const struct image_verified *verified,
+                                             enum image_part_kind kind);
+/* The digest and size of a part that was unpacked; the config names it by that from then on. A size
+ * of 0: an optional part that is not there, which goes. */
+void image_verified_learn(struct image_verified *verified, size_t part, const char *digest,
+                          uint64_t size);
 
-/* `dir` is created; it holds pinned, index, manifest, config and signatures.json. */
+/* `dir` is created; it holds pinned, index, manifest, config, metadata and signatures.json. */
 int image_chain_save(const struct image_chain *chain, const char *dir, struct error *error);
 /* Loads what is there without judging it. */
 int image_chain_load(const char *dir, struct image_chain *ret_chain, struct error *error);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "image-format/chain.h"
+#include "image-format/foreign.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/xalloc.h"
@@ -123,6 +124,9 @@ void image_chain_copy(const struct image_chain *chain, struct image_chain *ret_c
         .manifest_length = chain->manifest_length,
         .config = copy_bytes(chain->config, chain->config_length),
         .config_length = chain->config_length,
+        .metadata =
+            chain->metadata != NULL ? copy_bytes(chain->metadata, chain->metadata_length) : NULL,
+        .metadata_length = chain->metadata_length,
     };
     memcpy(copy.pinned, chain->pinned, sizeof copy.pinned);
     for (size_t i = 0; i < chain->signature_count; i++)
@@ -148,6 +152,7 @@ void image_chain_release(struct image_chain *chain)
     free(chain->index);
     free(chain->manifest);
     free(chain->config);
+    free(chain->metadata);
     *chain = (struct image_chain){0};
 }
 
@@ -202,12 +207,15 @@ int image_chain_save(const struct image_chain *chain, const char *dir, struct er
         return -1;
     /* `pinned` goes first and comes last: a chain without it was not saved whole. The folder may
      * have held another one. */
-    if (remove_part(dir, "pinned", error) < 0 || remove_part(dir, "index", error) < 0)
+    if (remove_part(dir, "pinned", error) < 0 || remove_part(dir, "index", error) < 0 ||
+        remove_part(dir, "metadata", error) < 0)
         return -1;
     if ((chain->index != NULL &&
          write_part(dir, "index", chain->index, chain->index_length, error) < 0) ||
         write_part(dir, "manifest", chain->manifest, chain->manifest_length, error) < 0 ||
         write_part(dir, "config", chain->config, chain->config_length, error) < 0 ||
+        (chain->metadata != NULL &&
+         write_part(dir, "metadata", chain->metadata, chain->metadata_length, error) < 0) ||
         write_signatures(chain, dir, error) < 0)
         return -1;
     return write_part(dir, "pinned", chain->pinned, strlen(chain->pinned), error);
@@ -218,6 +226,17 @@ static int read_part(const char *dir, const char *name, size_t limit, char **ret
 {
     AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
     return file_read(path, limit, ret_bytes, ret_length, error);
+}
+
+/* One that is not there leaves the outputs alone. */
+static int read_optional_part(const char *dir, const char *name, size_t limit, char **ret_bytes,
+                              size_t *ret_length, struct error *error)
+{
+    struct error missing = ERROR_INIT;
+    if (read_part(dir, name, limit, ret_bytes, ret_length, &missing) == 0 ||
+        missing.code == ERROR_NOT_FOUND)
+        return 0;
+    return error_copy(error, &missing);
 }
 
 static int read_signatures(const char *dir, struct image_chain *chain, struct error *error)
@@ -264,13 +283,12 @@ static int read_pinned(const char *dir, struct image_chain *chain, struct error 
 
 static int read_parts(const char *dir, struct image_chain *chain, struct error *error)
 {
-    struct error missing = ERROR_INIT;
-    if (read_pinned(dir, chain, error) < 0)
+    if (read_pinned(dir, chain, error) < 0 ||
+        read_optional_part(dir, "index", OCI_MANIFEST_LIMIT, &chain->index, &chain->index_length,
+                           error) < 0 ||
+        read_optional_part(dir, "metadata", FOREIGN_METADATA_MAX, &chain->metadata,
+                           &chain->metadata_length, error) < 0)
         return -1;
-    if (read_part(dir, "index", OCI_MANIFEST_LIMIT, &chain->index, &chain->index_length, &missing) <
-            0 &&
-        missing.code != ERROR_NOT_FOUND)
-        return error_copy(error, &missing);
     if (read_part(dir, "manifest", OCI_MANIFEST_LIMIT, &chain->manifest, &chain->manifest_length,
                   error) < 0 ||
         read_part(dir, "config", OCI_CONFIG_LIMIT, &chain->config, &chain->config_length, error) <

@@ -177,20 +177,26 @@ static int expand_argument(const struct expansion *expansion, const char *argume
     return 0;
 }
 
-static int expand_all(const struct expansion *expansion, const struct json_strings *arguments,
+static int expand_all(const struct expansion *expansion, const struct image_config *config,
                       struct json_strings *expanded, struct error *error)
 {
+    const struct json_strings *arguments = &config->cmdline;
     for (size_t i = 0; i < arguments->count; i++) {
         AUTO_BUFFER struct buffer text = {0};
-        if (expand_argument(expansion, arguments->items[i], &text, error) < 0)
+        if (config->is_literal)
+            buffer_append_text(&text, arguments->items[i]);
+        else if (expand_argument(expansion, arguments->items[i], &text, error) < 0)
             return -1;
         json_strings_add(expanded, buffer_text(&text));
     }
     return 0;
 }
 
-static bool uses_variable(const struct json_strings *arguments, const char *start)
+static bool uses_variable(const struct image_config *config, const char *start)
 {
+    const struct json_strings *arguments = &config->cmdline;
+    if (config->is_literal)
+        return false;
     for (size_t i = 0; i < arguments->count; i++) {
         if (strstr(arguments->items[i], start) != NULL)
             return true;
@@ -199,7 +205,7 @@ static bool uses_variable(const struct json_strings *arguments, const char *star
 }
 
 /* An entry that would not reach the guest is a mistake, unless the image's own words use it. */
-static int check_environment(const struct family *family, const struct json_strings *image,
+static int check_environment(const struct family *family, const struct image_config *config,
                              const struct json_map *environment, struct error *error)
 {
     size_t count = environment != NULL ? environment->count : 0;
@@ -212,7 +218,7 @@ static int check_environment(const struct family *family, const struct json_stri
         if (api_check_environment_name(key) != NULL)
             return error_set(error, ERROR_INVALID, "env \"%.100s\" is not allowed: %s", key,
                              api_check_environment_name(key));
-        if (!family->has_environment && !uses_variable(image, variable))
+        if (!family->has_environment && !uses_variable(config, variable))
             return error_set(error, ERROR_INVALID,
                              "env %s: a guest of family %s has no environment, and the image's "
                              "command line does not use %s",
@@ -257,29 +263,33 @@ int command_line_expand(const struct image_config *config,
                         const struct command_line_values *values, char **ret_line,
                         struct error *error)
 {
-    const struct json_strings *image = &config->cmdline;
     const struct family *family = family_find(config->family);
     struct expansion expansion;
     struct json_strings expanded = {0};
+    struct json_map merged = {0};
     if (family == NULL)
         return error_set(error, ERROR_UNSUPPORTED, "there is no family \"%.32s\"", config->family);
-    if (check_arguments(family, extra_arguments, error) < 0 ||
-        check_environment(family, image, environment, error) < 0)
-        return -1;
-    expansion_init(&expansion, values, environment);
+    for (size_t i = 0; i < config->env.count; i++)
+        json_map_set(&merged, config->env.items[i].key, config->env.items[i].value);
+    for (size_t i = 0; environment != NULL && i < environment->count; i++)
+        json_map_set(&merged, environment->items[i].key, environment->items[i].value);
+    expansion_init(&expansion, values, &merged);
     struct family_line parts = {
         .image = &expanded,
-        .image_options = count_runtime_options(image),
-        .tells_address = uses_variable(image, "${net."),
+        .image_options = config->is_literal ? 0 : count_runtime_options(&config->cmdline),
+        .tells_address = uses_variable(config, "${net."),
         .extra = extra_arguments,
-        .environment = family->has_environment ? environment : NULL,
+        .environment = family->has_environment ? &merged : NULL,
         .values = values,
         .has_initrd = config->boot.initrd[0] != '\0',
-        .has_kernel = config->boot.kernel[0] != '\0',
+        .has_kernel = strcmp(config->boot.protocol, boot_protocol_names[BOOT_DISK]) != 0,
     };
-    int result = expand_all(&expansion, image, &expanded, error);
-    if (result == 0)
+    int result = -1;
+    if (check_arguments(family, extra_arguments, error) == 0 &&
+        check_environment(family, config, &merged, error) == 0 &&
+        expand_all(&expansion, config, &expanded, error) == 0)
         result = compose(family, &parts, ret_line, error);
     json_strings_release(&expanded);
+    json_map_release(&merged);
     return result;
 }

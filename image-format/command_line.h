@@ -26,7 +26,8 @@ struct command_line_values {
     const char *node;
 };
 
-/* The line for the config's family: its cmdline with ${variables} expanded, `environment` and
+/* The line for the config's family: its cmdline with ${variables} expanded, `environment` on top of
+ * the config's own and
  * `extra_arguments` (either may be NULL) where the family has them. Where the cmdline uses no
  * ${net.} variable the family's own form of the address stands in front. Refused: an unknown
  * variable, a control character, broken UTF-8, a word that the guest would take apart, args or env

@@ -63,6 +63,8 @@ static const struct json_field config_fields[] = {
     JSON_FIELD(struct image_config, vcpus, "vcpus", JSON_OBJECT, .flags = JSON_REQUIRED,
                .record = &vcpus_record),
     JSON_FIELD(struct image_config, cmdline, "cmdline", JSON_STRINGS, .max = IMAGE_ARGUMENTS_MAX),
+    JSON_FIELD(struct image_config, env, "env", JSON_MAP, .flags = JSON_OMIT_EMPTY,
+               .max = IMAGE_ENV_MAX, .check = api_check_environment_name),
     JSON_FIELD_LIST(struct image_config, ports, port_count, "ports", &api_image_port_record,
                     .max = IMAGE_PORTS_MAX),
     JSON_FIELD(struct image_config, health, "health", JSON_OBJECT, .record = &api_health_record,
@@ -194,16 +196,24 @@ static int check_probe(const struct image_config *config, bool present,
     return 0;
 }
 
-static int check_arguments(const struct json_strings *arguments, struct error *error)
+static int refuse_word(struct error *error, const char *list, size_t index)
 {
-    for (size_t i = 0; i < arguments->count; i++) {
-        char at[32];
-        snprintf(at, sizeof at, "/cmdline/%zu", i);
-        if (command_line_check(arguments->items[i], error) < 0) {
-            if (error != NULL)
-                snprintf(error->pointer, sizeof error->pointer, "%s", at);
-            return -1;
-        }
+    if (error != NULL)
+        snprintf(error->pointer, sizeof error->pointer, "/%s/%zu", list, index);
+    return -1;
+}
+
+int image_config_check_words(const struct image_config *config, struct error *error)
+{
+    const struct json_strings *words = &config->cmdline;
+    for (size_t i = 0; i < words->count; i++) {
+        if ((config->is_literal ? command_line_check_characters(words->items[i], error)
+                                : command_line_check(words->items[i], error)) < 0)
+            return refuse_word(error, "cmdline", i);
+    }
+    for (size_t i = 0; i < config->env.count; i++) {
+        if (command_line_check_characters(config->env.items[i].value, error) < 0)
+            return refuse_word(error, "env", i);
     }
     return 0;
 }
@@ -228,7 +238,7 @@ static int check_stop(const struct image_config *config, struct error *error)
 int image_config_check(const struct image_config *config, struct error *error)
 {
     if (check_platform(config, error) < 0 || check_boot(config, error) < 0 ||
-        check_resources(config, error) < 0 || check_arguments(&config->cmdline, error) < 0 ||
+        check_resources(config, error) < 0 || image_config_check_words(config, error) < 0 ||
         api_ports_validate(config->ports, config->port_count, "/ports", error) < 0)
         return -1;
     if (config->has_health &&

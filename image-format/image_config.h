@@ -22,6 +22,7 @@
 #define IMAGE_ARGUMENTS_MAX  64 /* strings in `cmdline` */
 #define IMAGE_PORTS_MAX      16
 #define IMAGE_DISKS_MAX      8
+#define IMAGE_ENV_MAX        64
 
 /* How a guest is asked to end; it is always killed when its grace time is over. */
 enum image_stop_method {
@@ -64,6 +65,8 @@ struct image_config {
     struct image_memory memory;
     struct image_vcpus vcpus;
     struct json_strings cmdline; /* an argv with ${variables}: command_line.h */
+    bool is_literal;             /* not: an image of another tool, which knows no variables */
+    struct json_map env;         /* the service's goes on top */
     struct api_port *ports;
     size_t port_count;
     bool has_health;
@@ -81,6 +84,8 @@ int image_config_parse(const char *bytes, size_t length, struct image_config *re
                        struct error *error);
 /* The same checks on a struct that was filled by other means. */
 int image_config_check(const struct image_config *config, struct error *error);
+/* Those of `cmdline` and `env` alone. */
+int image_config_check_words(const struct image_config *config, struct error *error);
 void image_config_release(struct image_config *config);
 /* What the image says, else its family's way. */
 enum image_stop_method image_config_stop_method(const struct image_config *config);

@@ -2,9 +2,22 @@
 
 #include <string.h>
 
+#include "image-format/chain_content.h"
+#include "image-format/foreign.h"
 #include "image-format/platforms.h"
+#include "lib/image_metadata.h"
 #include "lib/image_signatures.h"
 #include "lib/xalloc.h"
+
+static void keep(const struct oci_result *result, char **ret_bytes, size_t *ret_length)
+{
+    char *bytes = xmalloc(result->size + 1);
+    if (result->size > 0)
+        memcpy(bytes, result->bytes, result->size);
+    bytes[result->size] = '\0';
+    *ret_bytes = bytes;
+    *ret_length = result->size;
+}
 
 /* --- resolving a name --- */
 
@@ -12,6 +25,8 @@ struct resolution {
     struct oci_client_hook hook; /* first: freed by it */
     struct oci_client *client;
     char *repository;
+    char *manifest; /* where there is no index */
+    size_t manifest_length;
     struct image_resolved resolved;
     image_resolve_callback *callback;
     void *data;
@@ -21,6 +36,7 @@ static void resolution_free(struct oci_client_hook *hook)
 {
     struct resolution *resolution = (struct resolution *)hook;
     free(resolution->repository);
+    free(resolution->manifest);
     free(resolution);
 }
 
@@ -36,6 +52,10 @@ static void add_architecture(struct image_resolved *resolved, const char *archit
 {
     if (resolved->architecture_count == IMAGE_ARCHITECTURES_MAX)
         return;
+    for (size_t i = 0; i < resolved->architecture_count; i++) {
+        if (strcmp(resolved->architectures[i], architecture) == 0)
+            return;
+    }
     char *place = resolved->architectures[resolved->architecture_count];
     if (strlen(architecture) < sizeof resolved->architectures[0]) {
         strcpy(place, architecture);
@@ -51,8 +71,9 @@ static int read_index(const struct oci_result *result, struct image_resolved *re
                           error) < 0)
         return -1;
     for (size_t i = 0; i < index.manifest_count; i++) {
-        if (platforms_is_unikernel(&index.manifests[i]))
-            add_architecture(resolved, index.manifests[i].platform.architecture);
+        const char *architecture = platforms_architecture(&index.manifests[i]);
+        if (architecture != NULL)
+            add_architecture(resolved, architecture);
     }
     json_record_release(&oci_index_record, &index);
     if (resolved->architecture_count == 0)
@@ -60,7 +81,7 @@ static int read_index(const struct oci_result *result, struct image_resolved *re
     return 0;
 }
 
-/* The digest of the config of a unikernel's manifest. */
+/* The digest of the config of a manifest; whether it is a unikernel's, the config tells. */
 static int read_manifest(const struct oci_result *result, char ret_config[DIGEST_TEXT_MAX],
                          struct error *error)
 {
@@ -69,32 +90,47 @@ static int read_manifest(const struct oci_result *result, char ret_config[DIGEST
                           &manifest, error) < 0)
         return -1;
     int outcome = 0;
-    if (!manifest.has_config || strcmp(manifest.config.media_type, SHOAL_CONFIG_TYPE) != 0)
-        outcome = error_set(error, ERROR_INVALID,
-                            "not a unikernel image: expected a config of type %s, found \"%s\"",
-                            SHOAL_CONFIG_TYPE, manifest.config.media_type);
-    else
+    const char *type = manifest.config.media_type;
+    if (manifest.has_config &&
+        (strcmp(type, SHOAL_CONFIG_TYPE) == 0 || strcmp(type, FOREIGN_CONFIG_TYPE) == 0))
         memcpy(ret_config, manifest.config.digest, DIGEST_TEXT_MAX);
+    else
+        outcome = error_set(error, ERROR_INVALID,
+                            "not a unikernel image: expected a config of type %s or %s, found "
+                            "\"%s\"",
+                            SHOAL_CONFIG_TYPE, FOREIGN_CONFIG_TYPE, type);
     json_record_release(&oci_manifest_record, &manifest);
     return outcome;
+}
+
+static int read_architecture(const struct resolution *resolution, const struct oci_result *config,
+                             char ret_architecture[16], struct error *error)
+{
+    struct oci_manifest manifest = {0};
+    if (json_parse_record(&oci_manifest_record, resolution->manifest, resolution->manifest_length,
+                          JSON_LENIENT, &manifest, error) < 0)
+        return -1;
+    int result =
+        image_content_architecture(&manifest, config->bytes, config->size, ret_architecture, error);
+    json_record_release(&oci_manifest_record, &manifest);
+    return result;
 }
 
 static void on_resolved_config(const struct oci_result *result, void *data)
 {
     struct resolution *resolution = data;
-    struct image_config config;
+    char architecture[16];
     struct error error = ERROR_INIT;
     if (result->error != NULL) {
         resolution_end(resolution, result->error);
         return;
     }
-    if (image_config_parse(result->bytes, result->size, &config, &error) < 0) {
+    if (read_architecture(resolution, result, architecture, &error) < 0) {
         error_wrap(&error, "image %s@%s", resolution->repository, resolution->resolved.digest);
         resolution_end(resolution, &error);
         return;
     }
-    add_architecture(&resolution->resolved, config.architecture);
-    image_config_release(&config);
+    add_architecture(&resolution->resolved, architecture);
     resolution_end(resolution, NULL);
 }
 
@@ -116,6 +152,7 @@ static void on_resolved(const struct oci_result *result, void *data)
     } else if (is_index) {
         resolution_end(resolution, NULL);
     } else {
+        keep(result, &resolution->manifest, &resolution->manifest_length);
         oci_client_get_blob(resolution->client, resolution->repository, config, OCI_CONFIG_LIMIT,
                             on_resolved_config, resolution);
     }
@@ -171,16 +208,6 @@ static void chain_fetch_fail(struct chain_fetch *fetch, struct error *error)
     chain_fetch_end(fetch, error);
 }
 
-static void keep(const struct oci_result *result, char **ret_bytes, size_t *ret_length)
-{
-    char *bytes = xmalloc(result->size + 1);
-    if (result->size > 0)
-        memcpy(bytes, result->bytes, result->size);
-    bytes[result->size] = '\0';
-    *ret_bytes = bytes;
-    *ret_length = result->size;
-}
-
 static void on_child_signatures(const struct error *error, void *data)
 {
     chain_fetch_end(data, error);
@@ -196,6 +223,16 @@ static void on_top_signatures(const struct error *error, void *data)
                                &fetch->chain, on_child_signatures, fetch);
 }
 
+static void on_metadata(const struct error *error, void *data)
+{
+    struct chain_fetch *fetch = data;
+    if (error != NULL)
+        chain_fetch_end(fetch, error);
+    else
+        image_signatures_fetch(fetch->client, fetch->repository, fetch->chain.pinned, &fetch->chain,
+                               on_top_signatures, fetch);
+}
+
 static void on_config(const struct oci_result *result, void *data)
 {
     struct chain_fetch *fetch = data;
@@ -204,8 +241,10 @@ static void on_config(const struct oci_result *result, void *data)
         return;
     }
     keep(result, &fetch->chain.config, &fetch->chain.config_length);
-    image_signatures_fetch(fetch->client, fetch->repository, fetch->chain.pinned, &fetch->chain,
-                           on_top_signatures, fetch);
+    if (image_metadata_is_needed(&fetch->chain))
+        image_metadata_fetch(fetch->client, fetch->repository, &fetch->chain, on_metadata, fetch);
+    else
+        on_metadata(NULL, fetch);
 }
 
 static void take_manifest(struct chain_fetch *fetch, const struct oci_result *result)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "image-format/command_line.h"
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
@@ -140,6 +141,41 @@ static int check_probes(const struct api_service_spec *spec,
     return check_probe(template, health->has_liveness, &health->liveness, "liveness", error);
 }
 
+/* --- the command line --- */
+
+/* The longest that a node will ask for: what would not reach the guest is refused here and not at
+ * its first boot. */
+static int check_command_line(const struct api_service_spec *spec,
+                              const struct template_image *image, struct error *error)
+{
+    const struct command_line_values values = {
+        .address = "255.255.255.255",
+        .prefix = 24,
+        .gateway = "255.255.255.255",
+        .dns = "255.255.255.255",
+        .mtu = 65535,
+        .mac = "52:00:00:00:00:00",
+        .instance_id = "000000000000",
+        .service = spec->service,
+        .namespace_name = spec->namespace_name,
+        .node = "node",
+    };
+    for (size_t i = 0; i < image->count; i++) {
+        AUTO_FREE char *line = NULL;
+        if (command_line_expand(&image->verified[i].config, &spec->args, &spec->env, &values, &line,
+                                error) < 0) {
+            error_wrap(error, "the guest's command line");
+            if (error != NULL)
+                snprintf(error->pointer, sizeof error->pointer, "%s",
+                         spec->args.count > 0  ? "/args"
+                         : spec->env.count > 0 ? "/env"
+                                               : "/image");
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* --- the whole --- */
 
 static void copy_arguments(const struct api_service_spec *spec, struct document_template *template)
@@ -206,7 +242,8 @@ int template_make(const struct api_service_spec *spec, const struct template_ima
     struct document_template *template = &revision.template;
     const struct image_verified *first = &image->verified[0];
     if (make_resources(spec, image, &template->resources, error) < 0 ||
-        make_ports(spec, image, template, error) < 0 || check_probes(spec, template, error) < 0) {
+        make_ports(spec, image, template, error) < 0 || check_probes(spec, template, error) < 0 ||
+        check_command_line(spec, image, error) < 0) {
         json_record_release(document_record(DOCUMENT_REVISION), &revision);
         return -1;
     }

@@ -100,10 +100,16 @@ static void assert_verified(struct world *world)
     if (image_chain_verify(&world->chain, &rules, "amd64", &verified, &error) < 0)
         fail_msg("%s", error.message);
     assert_string_equal(verified.manifest_digest, world->image.manifests[0].digest);
-    assert_string_equal(verified.kernel.digest,
-                        fixture_blob(&world->image, SHOAL_KERNEL_TYPE)->digest);
-    assert_int_equal(verified.kernel.size, sizeof(struct tiny_kernel));
-    assert_string_equal(verified.kernel.media_type, SHOAL_KERNEL_TYPE);
+    assert_string_equal(verified.made_for, "shoal");
+    assert_int_equal(verified.part_count, 1);
+    assert_int_equal(verified.layer_count, 1);
+    const struct image_part *kernel = image_verified_part(&verified, IMAGE_PART_KERNEL);
+    assert_non_null(kernel);
+    assert_int_equal(kernel->packing, IMAGE_PACKING_NONE);
+    assert_string_equal(kernel->digest, fixture_blob(&world->image, SHOAL_KERNEL_TYPE)->digest);
+    assert_int_equal(kernel->size, sizeof(struct tiny_kernel));
+    assert_string_equal(verified.layers[kernel->layer].digest, kernel->digest);
+    assert_string_equal(verified.layers[kernel->layer].media_type, SHOAL_KERNEL_TYPE);
     assert_string_equal(verified.key_name, "shoal");
     assert_string_equal(verified.key_id, world->trusted.id);
     assert_string_equal(verified.config.family, "shoal");
@@ -355,7 +361,7 @@ static void an_architecture_that_is_not_there_is_not_found(void **state)
     struct error error = ERROR_INIT;
     assert_int_equal(image_chain_verify(&world->chain, &rules, "arm64", &verified, &error), -1);
     assert_int_equal(error.code, ERROR_NOT_FOUND);
-    assert_non_null(strstr(error.message, "nothing for arm64: there is amd64"));
+    assert_non_null(strstr(error.message, "nothing for arm64: there is unikernel/amd64"));
     free(world->chain.index);
     world->chain.index = NULL;
     strcpy(world->chain.pinned, world->image.manifests[0].digest);
@@ -397,8 +403,8 @@ static void a_signed_thing_that_is_no_unikernel_is_refused(void **state)
                               "is not a unikernel image");
     assert_signed_but_refused(world, SHOAL_KERNEL_TYPE, SHOAL_DEBUG_TYPE, ERROR_INVALID,
                               "has the type");
-    assert_signed_but_refused(world, SHOAL_KERNEL_TYPE, SHOAL_KERNEL_TYPE "+zstd",
-                              ERROR_UNSUPPORTED, "has the type");
+    assert_signed_but_refused(world, SHOAL_KERNEL_TYPE, SHOAL_KERNEL_TYPE "+zstd", ERROR_INVALID,
+                              "does not say by the annotation dev.shoal.content.size");
     AUTO_FREE char *other = xstrdup(kernel);
     other[10] = other[10] == '0' ? '1' : '0';
     assert_signed_but_refused(world, kernel, other, ERROR_INVALID, "is not among the layers");

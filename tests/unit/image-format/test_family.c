@@ -40,7 +40,7 @@ static int compose(const struct given *given, char **ret_line, struct error *err
     struct json_strings extra = {0};
     struct json_map environment = {0};
     strcpy(config.family, given->family);
-    strcpy(config.boot.kernel, given->has_no_kernel ? "" : "k");
+    strcpy(config.boot.protocol, given->has_no_kernel ? "disk" : "");
     strcpy(config.boot.initrd, given->has_initrd ? "i" : "");
     for (size_t i = 0; i < 4; i++) {
         if (given->image[i] != NULL)

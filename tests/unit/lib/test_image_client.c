@@ -173,7 +173,7 @@ static void what_does_not_resolve_says_why(void **state)
     image_client_resolve(world->registry->client, REPO, "2.0", on_resolved, world);
     script_assert_error(world->registry, ERROR_NOT_FOUND, "default/hello:2.0");
     static const char other[] = "{\"schemaVersion\":2,\"config\":{\"mediaType\":"
-                                "\"application/vnd.oci.image.config.v1+json\",\"digest\":"
+                                "\"application/vnd.docker.container.image.v1+json\",\"digest\":"
                                 "\"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61"
                                 "f20015ad\",\"size\":2},\"layers\":[]}";
     serve_manifest(world, "linux", OCI_MANIFEST_TYPE, other, strlen(other));
@@ -291,7 +291,8 @@ static void an_architecture_that_is_not_there_is_not_found(void **state)
 {
     struct world *world = *state;
     fetch(world, world->image.index.digest, "arm64");
-    script_assert_error(world->registry, ERROR_NOT_FOUND, "nothing for arm64: there is amd64");
+    script_assert_error(world->registry, ERROR_NOT_FOUND,
+                        "nothing for arm64: there is unikernel/amd64");
 }
 
 static void an_altered_config_blob_is_refused(void **state)

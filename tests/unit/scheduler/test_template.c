@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "lib/cleanup.h"
+#include "lib/xalloc.h"
 #include "scheduler/template.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -16,6 +17,7 @@ static struct api_port image_ports[] = {
     {.name = "http", .port = 8080, .has_mode = true, .mode = API_PORT_HTTP},
     {.name = "admin", .port = 8081, .is_private = true},
 };
+static struct policy_signature signatures[] = {{.name = "shoal", .key = "0123456789abcdef"}};
 static const struct image_verified image = {
     .config = {.architecture = "amd64",
                .family = "shoal",
@@ -28,6 +30,7 @@ static const struct image_verified image = {
                           .readiness = {.has_http = true, .http = {"/healthz", "http"}}}},
     .key_name = "shoal",
     .key_id = "0123456789abcdef",
+    .evidence = {.signatures = signatures, .signature_count = 1},
 };
 
 /* Makes the template of a manifest in JSON; `ret_revision` may be NULL. */
@@ -135,6 +138,19 @@ static void the_image_checks_follow_a_port_that_is_renamed(void **state)
     json_record_release(document_record(DOCUMENT_REVISION), &revision);
 }
 
+static void a_command_line_that_no_guest_takes_is_refused(void **state)
+{
+    (void)state;
+    struct error error = ERROR_INIT;
+    char huge[1001] = "";
+    memset(huge, 'x', 1000);
+    AUTO_FREE char *json =
+        xasprintf("{\"service\": \"s\", \"image\": \"i\", \"args\": [\"%s\"]}", huge);
+    assert_int_equal(make(json, NULL, &error), -1);
+    assert_string_equal(error.pointer, "/args");
+    assert_non_null(strstr(error.message, "longer than the 900 bytes"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +159,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_the_image_is_refused_where_it_stands),
         cmocka_unit_test(a_private_port_is_never_published_under_any_name),
         cmocka_unit_test(the_image_checks_follow_a_port_that_is_renamed),
+        cmocka_unit_test(a_command_line_that_no_guest_takes_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
