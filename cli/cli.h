@@ -61,6 +61,8 @@ int build_run(struct cli *cli, struct error *error);
 int push_run(struct cli *cli, struct error *error);
 int sign_run(struct cli *cli, struct error *error);
 int verify_run(struct cli *cli, struct error *error);
+int attach_run(struct cli *cli, struct error *error);
+int tree_run(struct cli *cli, struct error *error);
 int image_list_run(struct cli *cli, struct error *error);
 int image_pull_run(struct cli *cli, struct error *error);
 int image_remove_run(struct cli *cli, struct error *error);

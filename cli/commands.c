@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/signing.h"
+#include "image-format/attachment.h"
 #include "image-format/recipe.h"
 
 #define END                                                                                        \
@@ -101,6 +102,16 @@ static const struct option sign_options[] = {
 static const struct option verify_options[] = {
     {"key", 0, OPTION_FILE, .value = "PUB", .help = "a public key instead of the cluster's"},
     {"arch", 0, OPTION_TEXT, .value = "ARCH", .help = "this architecture only (default: all)"},
+    END,
+};
+
+static const struct option attach_options[] = {
+    {"type", 0, OPTION_CHOICE, true, .value = "TYPE", .help = "what the file is",
+     .choices = attachment_type_names},
+    {"sign", 0, OPTION_FILE, .value = "KEY",
+     .help = "as an attestation signed by this private key"},
+    {"arch", 0, OPTION_TEXT, .value = "ARCH",
+     .help = "to this architecture's manifest (default: the whole image)"},
     END,
 };
 
@@ -223,6 +234,18 @@ const struct command commands[] = {
                 "signature, by the\nkeys that the cluster trusts or by --key. -o json lists every "
                 "signature and attestation.",
      .examples = "  shoal verify hello:1.0\n  shoal verify hello:1.0 --key shoal.pub"},
+    {"image", "attach", "attach", "put an SBOM or provenance beside an image in the registry",
+     "REF FILE", .options = attach_options, .run = attach_run,
+     .details =
+         "FILE is JSON: SPDX, CycloneDX, or SLSA v1 provenance (the predicate, or an in-toto "
+         "statement\nabout the image). With --sign it becomes an attestation that policies can "
+         "ask for.",
+     .examples = "  shoal attach hello:1.0 --type spdx sbom.spdx.json --sign shoal.key\n"
+                 "  shoal attach hello:1.0 --type slsa provenance.json"},
+    {"image", "tree", "tree", "an image in the registry with its parts, signatures and attachments",
+     "REF", .run = tree_run,
+     .details = "Key ids are what the signatures say; `shoal verify` checks them.",
+     .examples = "  shoal tree hello:1.0"},
     {"image", "list", NULL, "local images, or the registry's", "", .options = image_list_options,
      .run = image_list_run},
     {"image", "pull", NULL, "copy an image from the registry to the local store", "REF",

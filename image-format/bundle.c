@@ -247,7 +247,8 @@ static void append_pae(struct buffer *buffer, const void *payload, size_t length
     buffer_append(buffer, payload, length);
 }
 
-static int check_subject(const struct statement *statement, const char *digest, struct error *error)
+static int check_subject(const struct statement *statement, const char *what, const char *digest,
+                         struct error *error)
 {
     const char *found = NULL;
     for (size_t i = 0; i < statement->subject_count; i++) {
@@ -256,8 +257,30 @@ static int check_subject(const struct statement *statement, const char *digest, 
             return 0;
         found = found == NULL ? hex : found;
     }
-    return error_set(error, ERROR_SIGNATURE, "the signature is for sha256:%.64s, not for %s",
+    return error_set(error, ERROR_SIGNATURE, "the %s is for sha256:%.64s, not for %s", what,
                      found != NULL ? found : " (none)", digest);
+}
+
+int bundle_check_statement(const char *statement, size_t length, const char *digest,
+                           struct bundle_claims *ret_claims, struct error *error)
+{
+    struct statement parsed = {0};
+    if (json_parse_unique_record(&statement_record, statement, length, JSON_LENIENT, &parsed,
+                                 error) < 0)
+        return error_wrap(error, "in-toto statement");
+    int result = check_statement(&parsed, error);
+    if (result == 0 && check_subject(&parsed, "statement", digest, error) < 0) {
+        if (error != NULL)
+            error->code = ERROR_INVALID;
+        result = -1;
+    }
+    if (result == 0) {
+        struct bundle_claims claims = {.signed_at = 0};
+        memcpy(claims.predicate_type, parsed.predicate_type, sizeof claims.predicate_type);
+        *ret_claims = claims;
+    }
+    json_record_release(&statement_record, &parsed);
+    return result;
 }
 
 static int check_parsed(const struct bundle *bundle, const struct trusted_key *keys,
@@ -269,7 +292,9 @@ static int check_parsed(const struct bundle *bundle, const struct trusted_key *k
         if (!signature_verify(keys[i].key, signed_bytes.data, signed_bytes.length,
                               bundle->signature, bundle->signature_length))
             continue;
-        return check_subject(&bundle->statement, digest, error) < 0 ? SIGNATURE_OF_ANOTHER : (int)i;
+        return check_subject(&bundle->statement, "signature", digest, error) < 0
+                   ? SIGNATURE_OF_ANOTHER
+                   : (int)i;
     }
     error_set(error, ERROR_SIGNATURE, "the signature is by none of the %zu trusted keys",
               key_count);

@@ -32,6 +32,9 @@ struct bundle_claims {
  * signed at `signed_at` (0: left out). The caller frees it. */
 char *bundle_statement(const char *digest, const char *predicate_type, const char *predicate,
                        uint64_t signed_at);
+/* A statement that somebody else wrote, not signed: whether it is about the image `digest`. */
+int bundle_check_statement(const char *statement, size_t length, const char *digest,
+                           struct bundle_claims *ret_claims, struct error *error);
 /* The bundle's JSON: `statement` in an envelope signed by `key`. The caller frees it. */
 int bundle_create(const struct private_key *key, const char *statement, char **ret_bundle,
                   struct error *error);

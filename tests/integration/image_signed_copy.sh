@@ -23,7 +23,7 @@ printf 'family: shoal\narchitectures: {amd64: {kernel: a.elf}}\nmemory: {min: lo
 expect a_recipes_mistake_has_line_and_column 1 'broken/Unikernel.yaml:3:15: ' shoal build broken -t x:1
 printf 'family: shoal\narchitectures: {amd64: {kernel: a.elf}}\n' >broken/Unikernel.yaml
 cp /bin/true broken/a.elf
-expect a_program_is_no_kernel 1 'a.elf: .*without a PVH entry' shoal build broken -t x:1
+expect a_program_is_no_kernel 1 'a.elf: .*it is no kernel' shoal build broken -t x:1
 ln -sf /etc/hostname broken/a.elf
 expect a_link_out_of_the_folder_is_refused 1 'leads out of the folder' shoal build broken -t x:1
 
