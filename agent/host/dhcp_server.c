@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -21,6 +22,7 @@
 #include "lib/xalloc.h"
 
 #define DNSMASQ_PROGRAM  "/usr/sbin/dnsmasq"
+#define SERVER_PORT      67
 #define FILE_READ_MAX    ((size_t)1 << 20)
 #define LOOK_MS          10000 /* at the log's length */
 #define BACKOFF_FIRST_MS 100   /* between two starts, doubling */
@@ -103,14 +105,22 @@ static void shorten_log(struct dhcp_server *server)
 
 /* ---- the process, on the thread, under the lock where not said otherwise ---- */
 
-/* Whether port 67 is bound in its namespace: from then on no request is lost. */
+/* Whether it has bound port 67: from then on no request is lost. The port and the user of each
+ * socket of its namespace stand in a table, proc(5). */
 static bool is_bound(void *context, pid_t pid)
 {
     (void)context;
     AUTO_FREE char *path = xasprintf("/proc/%d/net/udp", (int)pid);
     AUTO_FREE char *text = NULL;
-    return file_read(path, FILE_READ_MAX, &text, NULL, NULL) == 0 &&
-           strstr(text, " 00000000:0043 ") != NULL;
+    if (file_read(path, FILE_READ_MAX, &text, NULL, NULL) < 0)
+        return false;
+    for (const char *line = strchr(text, '\n'); line != NULL; line = strchr(line + 1, '\n')) {
+        unsigned port, user;
+        if (sscanf(line, " %*d: %*8x:%4x %*s %*s %*s %*s %*s %u", &port, &user) == 2 &&
+            port == SERVER_PORT && user == GUEST_USER_DHCP)
+            return true;
+    }
+    return false;
 }
 
 /* Not under the lock. */

@@ -11,7 +11,8 @@ trap 'host_end; host_clean; ip netns del "$guests" 2>/dev/null; finish' EXIT
 
 guests=shoal-$node-guests # the namespace at the other ends
 subnet=10.64.78
-first=0001000000a1 second=0001000000a2
+first=0001000000a1 second=0001000000a2 third=0001000000a3 fourth=0001000000a4
+fifth=0001000000a5 sixth=0001000000a6 seventh=0001000000a7
 probe=$BUILD/tests/dhcp_probe
 [ -e "$probe" ] || { fail dhcp_probe "$probe is not built"; exit 1; }
 
@@ -21,10 +22,12 @@ mac_of() { sed -E 's/^..(..)(..)(..)(..)(..)$/52:\1:\2:\3:\4:\5/' <<<"$1"; }
 dnsmasq_of() { pgrep -f "^dnsmasq .*--conf-file=$run/d/dnsmasq.conf"; }
 lease_of() { cat "$run/d/leases/sh$1"; }
 
-boot() { # ID LAST-OF-ADDRESS
-    say boot "$1" "$digest" "$subnet.$2" 16777216 \
-        "--ip=$subnet.$2/24 --gateway=$subnet.1 --instance=$1"
+boot() { # ID LAST-OF-ADDRESS [SUBNET]
+    local net=${3:-$subnet}
+    say boot "$1" "$digest" "$net.$2" 16777216 "--ip=$net.$2/24 --gateway=$net.1 --instance=$1"
 }
+# boots NAME ID LAST-OF-ADDRESS [SUBNET]: one named check.
+boots() { check "$1" boot "${@:2}"; }
 
 # The guest's QEMU keeps a tap that is gone; a cable named like it takes its place on the bridge.
 plug_in() { # ID
@@ -54,6 +57,10 @@ gets() { # ID LAST-OF-ADDRESS [OPTION...]
     local id=$1 address=$subnet.$2
     shift 2
     ask "$id" "$@" | tee "$work/given" | grep -q "^bound $address/24 by"
+}
+
+ask_and_see() { # PATTERN ID
+    ask "$2" | tee "$work/given" | grep -qE "^$1"
 }
 
 # hears PATTERN ID [KEY=VALUE...]: of what the probe prints.
@@ -90,8 +97,7 @@ check only_port_67_is_open only_port_67
 says network_again_is_idempotent '^ok' network "$subnet.0/24"
 check network_again_starts_no_dnsmasq test "$(dnsmasq_of)" = "$server"
 
-says first_boots '^ok' boot $first "$digest" "$subnet.2" 16777216 \
-    "--ip=$subnet.2/24 --gateway=$subnet.1 --instance=$first"
+boots first_boots $first 2
 boot $second 3 >/dev/null
 check lease_stands_before_the_guest_starts test \
     "$(lease_of $first)" = "$(mac_of $first),$subnet.2,sh$first"
@@ -105,7 +111,190 @@ check other_client_identifier_changes_nothing gets $first 2 -x 0x3d:01020304
 check hostname_of_the_client_changes_nothing gets $first 2 -x hostname:elsewhere
 check name_is_the_instances grep -q "name sh$first " "$work/given"
 
+# ---- what a guest may ask for
+first_mac=$(mac_of $first) second_mac=$(mac_of $second)
+own="from=$subnet.2 ciaddr=$subnet.2"
+check offer_is_heard hears "^offer $subnet.2 for $first_mac$" $first
+# shellcheck disable=SC2086 # $own is two words
+check renewal_to_the_gateway_works hears "^ack $subnet.2 " $first type=request $own to=$subnet.1
+# shellcheck disable=SC2086
+check rebinding_by_broadcast_works hears "^ack $subnet.2 " $first type=request $own
+check not_the_address_of_another hears '^heard 0$|^nak' $first type=request \
+    requested=$subnet.3 server=$subnet.1
+
+silent() { # NAME ID KEY=VALUE...: nobody answers that
+    local name=$1
+    shift
+    check "$name" hears '^heard 0$' "$@" wait=500
+}
+silent frame_of_another_is_dropped $first mac="$second_mac"
+silent request_for_another_is_dropped $first client="$second_mac"
+silent request_by_and_for_another_is_dropped $first mac="$second_mac" client="$second_mac"
+silent address_of_another_is_dropped $first type=request from=$subnet.3 ciaddr=$subnet.3
+silent unknown_client_is_dropped $first mac=52:00:00:00:00:ee
+silent other_source_port_is_dropped $first sport=67
+silent relayed_request_is_dropped $first giaddr=$subnet.3
+silent part_of_a_packet_is_dropped $first fragment=1
+silent unicast_from_nobody_is_dropped $first to=$subnet.1
+silent answer_in_the_place_of_a_request_is_dropped $first type=offer
+
+# A server of its own is heard by no other guest, and answers are heard by whom they are for.
+listen() { # ID: what it hears meanwhile, in $work/overheard
+    outside "$probe" "g${1: -8}" type=none wait=2500 >"$work/overheard" &
+    listener=$!
+    sleep 0.5
+}
+listen $second
+hears . $first type=offer sport=67 dport=68 from=$subnet.2 yiaddr=$subnet.9 client="$second_mac" \
+    wait=500
+hears . $first type=offer sport=67 dport=68 from=$subnet.1 yiaddr=$subnet.9 client="$second_mac" \
+    wait=500
+check broadcast_answer_is_heard hears "^offer $subnet.2 " $first broadcast=1 wait=500
+wait $listener
+check neither_is_heard_by_another grep -qx 'heard 0' "$work/overheard"
+
+# Nobody gives away, or spoils, what another has.
+: >"$log/dnsmasq.log"
+for type in release decline; do
+    hears . $first type=$type client="$second_mac" requested=$subnet.3 ciaddr=$subnet.3 \
+        server=$subnet.1 wait=100
+    hears . $first type=$type client="$second_mac" mac="$second_mac" requested=$subnet.3 \
+        ciaddr=$subnet.3 server=$subnet.1 wait=100
+done
+check second_keeps_its_address gets $second 3
+check no_end_of_its_lease_was_heard_of bash -c \
+    "! grep -E 'DHCP(RELEASE|DECLINE)' '$log/dnsmasq.log'"
+few_of_many() {
+    local heard
+    outside "$probe" "g${first: -8}" count=500 wait=2000 >"$work/heard"
+    heard=$(grep -c ^offer "$work/heard")
+    [ "$heard" -ge 1 ] && [ "$heard" -lt 100 ]
+}
+check flood_is_answered_in_part few_of_many
+check flood_of_one_is_not_the_others gets $second 3
+
+# A client as they are, with its address set: it asks again by itself, from that address.
+cat >"$work/set.sh" <<'SH'
+#!/bin/sh
+case $1 in
+bound) ip addr replace "$ip/$mask" dev "$interface" ;;
+renew) ;;
+*) exit 0 ;;
+esac
+echo "$1 $ip" >>"$LOG"
+SH
+chmod +x "$work/set.sh"
+LOG=$work/renewed ip netns exec "$guests" busybox udhcpc -i "g${first: -8}" -f -s "$work/set.sh" \
+    2>>"$work/udhcpc.log" &
+client=$!
+started_pids="$started_pids $client"
+check client_is_bound wait_for 20 grep -qx "bound $subnet.2" "$work/renewed"
+kill -USR1 $client
+check client_renews wait_for 20 grep -qx "renew $subnet.2" "$work/renewed"
+renewals() { [ "$(grep -cx "renew $subnet.2" "$work/renewed")" -ge "$1" ]; }
+
+# ---- dnsmasq killed
+kill -9 "$server"
+another_dnsmasq() { [ -n "$(dnsmasq_of)" ] && [ "$(dnsmasq_of)" != "$server" ]; }
+check killed_dnsmasq_comes_back wait_for 20 another_dnsmasq
+kill -USR1 $client
+check lease_holds_with_a_new_dnsmasq wait_for 20 renewals 2
+check new_dnsmasq_answers gets $second 3
+
+# ---- both halves killed
+server=$(dnsmasq_of)
+host_kill
+check dnsmasq_serves_without_an_agent gets $second 3
+echo "52:00:00:00:00:ff,$subnet.200,sh0001000000ff" >"$run/d/leases/sh0001000000ff"
+echo "52:00:00:00:00:fe,$subnet.201,sh0001000000fe,infinite" >"$run/d/leases/sh0001000000fe"
+echo x >"$run/d/leases/.sh0001000000fd"
+host_start
+says adopting_start_says_hello '^ok' hello
+leases_of_the_living() {
+    [ "$(find "$run/d/leases" -type f | sort | tr '\n' ' ')" = \
+        "$run/d/leases/sh$first $run/d/leases/sh$second " ]
+}
+check leases_of_nobody_are_swept leases_of_the_living
+says network_is_adopted '^ok' network "$subnet.0/24"
+check dnsmasq_is_adopted test "$(dnsmasq_of)" = "$server"
+kill -USR1 $client
+check lease_holds_with_a_new_agent wait_for 20 renewals 3
+kill -9 "$server"
+check adopted_dnsmasq_is_watched wait_for 20 another_dnsmasq
+
+# ---- who comes after another
+boot $third 4 >/dev/null && plug_in $third
+check third_gets_its_address gets $third 4
+say stop $third kill 0 >/dev/null
+say wait $third 30 >/dev/null
+check lease_stays_with_an_ended_instance test -e "$run/d/leases/sh$third"
+says third_is_forgotten '^ok' forget $third
+check forgotten_has_no_lease test ! -e "$run/d/leases/sh$third"
+boot $fourth 4 >/dev/null && plug_in $fourth
+check forgotten_ones_address_is_given_again gets $fourth 4
+say stop $second kill 0 >/dev/null
+say wait $second 30 >/dev/null
+boot $fifth 3 >/dev/null && plug_in $fifth
+check ended_ones_address_is_given_again gets $fifth 3
+check ended_one_has_no_lease_then test ! -e "$run/d/leases/sh$second"
+boots ended_one_boots_elsewhere $second 5
+plug_in $second
+check moved_instance_gets_its_new_address gets $second 5
+
+# ---- many, another subnet, a long log
+for i in $(seq 4000); do
+    printf '53:00:00:00:%02x:%02x,10.200.%d.%d,sh00020000%04x\n' $((i / 256)) $((i % 256)) \
+        $((i / 250)) $((i % 250 + 1)) "$i" >"$run/d/leases/sh00020000$(printf %04x "$i")"
+done
+boots boots_among_4000 $sixth 6
+plug_in $sixth
+check gets_its_address_among_4000 gets $sixth 6
+find "$run/d/leases" -name 'sh00020000*' -delete
+say stop $sixth kill 0 >/dev/null
+say wait $sixth 30 >/dev/null
+say forget $sixth >/dev/null
+says second_subnet_is_made '^ok' network 10.64.79.0/24
+boots boots_in_the_second_subnet $sixth 6 10.64.79
+plug_in $sixth
+check second_subnet_is_served ask_and_see 'bound 10.64.79.6/24 by 10.64.79.1 .* dns 10.64.79.1 ' \
+    $sixth
+check first_subnet_is_served_as_before gets $second 5
+yes "a line that is too much" | head -c 1500000 >>"$log/dnsmasq.log"
+is_short() { [ "$(stat -c %s "$log/dnsmasq.log")" -lt 1000000 ]; }
+check long_log_is_cut wait_for 40 is_short
+check log_before_is_kept test "$(stat -c %s "$log/dnsmasq.log.1")" -ge 1500000
+gets $second 5
+check log_goes_on grep -q "DHCPACK.* $subnet.5 " "$log/dnsmasq.log"
+
+# ---- a process that has its pid by now
+host_kill
+kill -9 "$(dnsmasq_of)"
+bash -c "while :; do sleep 1; done" dnsmasq "--conf-file=$run/d/dnsmasq.conf" &
+innocent=$!
+started_pids="$started_pids $innocent"
+sed -i "s/^[0-9]* /$innocent /" "$run/d/dnsmasq.pid"
+host_start
+say hello >/dev/null
+say network "$subnet.0/24" >/dev/null
+check dnsmasq_is_started_beside_a_reused_pid wait_for 20 gets $second 5
+check process_with_the_reused_pid_lives kill -0 $innocent
+
+# ---- a dnsmasq that does not start
+echo "no such option" >"$run/d/dnsmasq.conf"
+kill -9 "$(dnsmasq_of)"
+check why_it_does_not_start_is_logged wait_for 20 grep -q 'dnsmasq does not start: .*line 1' \
+    "$work/host.log"
+say as generic amd64 multiboot pc >/dev/null
+says dhcp_only_guest_is_refused '^error unavailable .*by DHCP only: dnsmasq' boot $third "$digest" \
+    "$subnet.7" 16777216 x
+say as shoal amd64 pvh microvm >/dev/null
+boots other_guests_boot $seventh 8
+says network_mends_it '^ok' network "$subnet.0/24"
+check mended_dnsmasq_answers wait_for 20 gets $second 5
+
 # ---- the end
+server=$(dnsmasq_of)
+kill $client $innocent
 host_end
 check dnsmasq_outlives_the_agent test "$(dnsmasq_of)" = "$server"
 check clean_works host_clean
