@@ -64,6 +64,7 @@ int verify_run(struct cli *cli, struct error *error);
 int attach_run(struct cli *cli, struct error *error);
 int tree_run(struct cli *cli, struct error *error);
 int image_list_run(struct cli *cli, struct error *error);
+int image_inspect_run(struct cli *cli, struct error *error);
 int image_pull_run(struct cli *cli, struct error *error);
 int image_remove_run(struct cli *cli, struct error *error);
 int validate_run(struct cli *cli, struct error *error);

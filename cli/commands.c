@@ -120,6 +120,11 @@ static const struct option image_list_options[] = {
     END,
 };
 
+static const struct option image_inspect_options[] = {
+    {"remote", 0, OPTION_FLAG, .help = "an image in the registry"},
+    END,
+};
+
 static const struct option image_remove_options[] = {
     {"remote", 0, OPTION_FLAG, .help = "from the registry instead of the local store"},
     END,
@@ -252,7 +257,15 @@ const struct command commands[] = {
      .run = image_pull_run},
     {"image", "rm", NULL, "remove an image's name", "REF", .options = image_remove_options,
      .run = image_remove_run},
-    {"image", "inspect", NULL, "one local image as JSON", "REF", .run = inspect_run},
+    {"image", "inspect", NULL, "what a kernel, a disk or an image is", "FILE|IMAGE",
+     .argument_kind = ARGUMENT_FILE, .options = image_inspect_options, .run = image_inspect_run,
+     .details =
+         "FILE is a path that exists, or begins with / or ./: its bytes are told apart (family, "
+         "boot\nprotocol, architecture, devices), with what was seen. IMAGE is one of the local "
+         "store, or with\n--remote of the registry: config, layers and annotations per "
+         "architecture.",
+     .examples = "  shoal image inspect ./unikernel.elf\n  shoal image inspect disk.qcow2 -o json\n"
+                 "  shoal image inspect hello:1.0 --remote"},
     {"service", "validate", "validate", "check a manifest, change nothing", "",
      .options = validate_options, .run = validate_run,
      .examples = "  shoal validate -f service.yaml"},

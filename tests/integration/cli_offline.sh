@@ -89,7 +89,7 @@ if [ -f "$recipe/hello-amd64.elf" ]; then
     expect image_is_listed 0 'default/hello:1.0 +sha256:[0-9a-f]{12} ' shoal image ls
     expect image_is_an_oci_layout 0 "$digest" cat "$XDG_DATA_HOME/shoal/images/index.json"
     check image_can_be_inspected bash -c \
-        'shoal image inspect hello:1.0 | jq -e ".manifests[0].config.digest"'
+        'shoal inspect image hello:1.0 | jq -e ".manifests[0].config.digest"'
     shoal build "$recipe" -t again >/dev/null
     check the_same_recipe_gives_the_same_digest test "$digest" = \
         "$(shoal image list -o json | jq -r '.images[] | select(.name == "default/again:latest") | .digest')"

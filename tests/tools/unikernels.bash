@@ -180,7 +180,7 @@ make_unikernel() {
         ;;
     arm64-image) truncate -s 4096 "$file" && unikernel_bytes "$file" 56 'ARM\x64' ;;
     osv-disk)
-        unikernel_disk "$file" 16K && unikernel_bytes "$file" 440 'VSO' &&
+        unikernel_disk "$file" 1M && unikernel_bytes "$file" 440 'VSO' &&
             unikernel_bytes "$file" 512 '--ip=eth0,10.0.0.2,255.255.255.0 /hello'
         ;;
     osv-qcow2)
@@ -189,11 +189,11 @@ make_unikernel() {
             rm "$file.raw"
         ;;
     nanos-disk)
-        unikernel_disk "$file" 16K && unikernel_bytes "$file" 450 '\x83\x00\x00\x00\x09' &&
+        unikernel_disk "$file" 1M && unikernel_bytes "$file" 450 '\x83\x00\x00\x00\x09' &&
             unikernel_bytes "$file" 4608 'NVMTFS'
         ;;
-    nanos-bare-disk) truncate -s 16K "$file" && unikernel_bytes "$file" 0 NVMTFS ;;
-    disk) unikernel_disk "$file" 16K ;;
+    nanos-bare-disk) truncate -s 1M "$file" && unikernel_bytes "$file" 0 NVMTFS ;;
+    disk) unikernel_disk "$file" 1M ;;
     *) return 1 ;;
     esac
 }
