@@ -80,11 +80,6 @@ struct image_part {
 
 #define IMAGE_LAYERS_MAX 32
 #define IMAGE_PARTS_MAX  (IMAGE_DISKS_MAX + 2)
-/* Bytes of the parts that boot; a layer has at most those of the largest part. */
-#define IMAGE_KERNEL_MAX ((uint64_t)256 << 20)
-#define IMAGE_INITRD_MAX ((uint64_t)1 << 30)
-#define IMAGE_DISK_MAX   ((uint64_t)256 << 30)
-
 struct image_verified {
     char manifest_digest[DIGEST_TEXT_MAX];
     char made_for[16]; /* whose form the image has: "shoal", "kraftkit" or "urunc" */

@@ -23,6 +23,11 @@
 #define IMAGE_PORTS_MAX      16
 #define IMAGE_DISKS_MAX      8
 #define IMAGE_ENV_MAX        64
+/* Bytes of the parts that boot; a packed layer has at most those of what it holds. */
+#define IMAGE_KERNEL_MAX ((uint64_t)256 << 20)
+#define IMAGE_INITRD_MAX ((uint64_t)4 << 30)
+#define IMAGE_DISK_MAX   ((uint64_t)64 << 30)
+#define IMAGE_DEBUG_MAX  ((uint64_t)4 << 30)
 
 /* How a guest is asked to end; it is always killed when its grace time is over. */
 enum image_stop_method {

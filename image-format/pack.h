@@ -8,11 +8,6 @@
 #include "image-format/recipe.h"
 #include "lib/oci.h"
 
-#define PACK_KERNEL_MAX (256u << 20)  /* bytes of a kernel */
-#define PACK_INITRD_MAX (4ull << 30)  /* of an initrd */
-#define PACK_DISK_MAX   (64ull << 30) /* of a disk */
-#define PACK_DEBUG_MAX  (4ull << 30)  /* of debug symbols */
-
 /* A config or a layer: its bytes in memory, or in the file `path`; one of the two is NULL. */
 struct packed_blob {
     char digest[DIGEST_TEXT_MAX];

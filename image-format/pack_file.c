@@ -15,10 +15,10 @@
 #define CHUNK (1u << 20)
 
 const struct pack_role_facts pack_roles[] = {
-    [PACK_KERNEL] = {"kernel", SHOAL_KERNEL_TYPE, PACK_KERNEL_MAX},
-    [PACK_INITRD] = {"initrd", SHOAL_INITRD_TYPE, PACK_INITRD_MAX},
-    [PACK_DISK] = {"disk", SHOAL_DISK_TYPE, PACK_DISK_MAX},
-    [PACK_DEBUG] = {"debug", SHOAL_DEBUG_TYPE, PACK_DEBUG_MAX},
+    [PACK_KERNEL] = {"kernel", SHOAL_KERNEL_TYPE, IMAGE_KERNEL_MAX},
+    [PACK_INITRD] = {"initrd", SHOAL_INITRD_TYPE, IMAGE_INITRD_MAX},
+    [PACK_DISK] = {"disk", SHOAL_DISK_TYPE, IMAGE_DISK_MAX},
+    [PACK_DEBUG] = {"debug", SHOAL_DEBUG_TYPE, IMAGE_DEBUG_MAX},
 };
 
 /* A file on its way through: `kept` is NULL where the bytes are only hashed. */
