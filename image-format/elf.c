@@ -289,11 +289,32 @@ static int read_note(const struct note_run *run, uint64_t at, struct elf_note *r
     return 0;
 }
 
+/* Linkers put sections of notes together that are aligned differently: four zero bytes may stand in
+ * front of one that begins at a multiple of eight. */
+static int is_gap(const struct note_run *run, uint64_t at, bool *ret_is_gap, struct error *error)
+{
+    unsigned char word[4];
+    *ret_is_gap = false;
+    if ((run->offset + at) % 8 == 0)
+        return 0;
+    if (detect_source_read(run->elf->source, run->offset + at, word, sizeof word, error) < 0)
+        return -1;
+    *ret_is_gap = detect_u32(word) == 0;
+    return 0;
+}
+
 static int visit_run(const struct note_run *run, elf_note_visitor *visit, void *data,
                      struct error *error)
 {
     for (uint64_t at = 0; at <= run->size && run->size - at >= sizeof(Elf64_Nhdr);) {
         struct elf_note note;
+        bool skip;
+        if (is_gap(run, at, &skip, error) < 0)
+            return -1;
+        if (skip) {
+            at += 4;
+            continue;
+        }
         if (++*run->count > ELF_NOTES_MAX)
             return error_set(error, ERROR_INVALID, "more than %d ELF notes", ELF_NOTES_MAX);
         if (read_note(run, at, &note, &at, error) < 0 || visit(&note, data, error) < 0)

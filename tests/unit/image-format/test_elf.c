@@ -263,9 +263,12 @@ static void segments_and_notes_that_point_outside_are_refused(void **state)
 static void notes_may_overlap_but_not_without_end(void **state)
 {
     (void)state;
-    static const char empty[ELF_NOTES_MAX * 12 + 12];
+    static const uint32_t one[4] = {1, 0, 1, 'x'};
+    AUTO_BUFFER struct buffer many = {0};
     struct elf_maker maker = elf_maker(true, EM_X86_64);
-    maker_add(&maker, ".note", SHT_NOTE, PT_NOTE, empty, sizeof empty);
+    for (size_t i = 0; i <= ELF_NOTES_MAX; i++)
+        buffer_append(&many, one, sizeof one);
+    maker_add(&maker, ".note", SHT_NOTE, PT_NOTE, many.data, many.length);
     struct made_elf made = maker_finish(&maker);
     struct detection detection = detect_copy(made.bytes.data, made.bytes.length);
     assert_int_equal(detection.verdict, DETECTION_REFUSED);
@@ -281,6 +284,26 @@ static void notes_may_overlap_but_not_without_end(void **state)
     detection = detect_copy(made.bytes.data, made.bytes.length);
     assert_string_equal(detection.family, "solo5");
     assert_int_equal(detection.evidence.count, 1);
+    detection_release(&detection);
+    buffer_finish(&made.bytes);
+}
+
+/* What linkers make of a section aligned to 4 bytes and one to 8. */
+static void zeroes_between_notes_are_passed_over(void **state)
+{
+    (void)state;
+    static const uint32_t notes[] = {
+        4, 4,  6,  0x006e6558, 0x0076736f,          /* Xen 6 "osv" */
+        0,                                          /* the gap */
+        4, 16, 5,  0x00554e47, 1,          2, 3, 4, /* GNU 5 */
+        4, 4,  18, 0x006e6558, 0x00100000,          /* Xen 18 */
+    };
+    struct elf_maker maker = elf_maker(true, EM_X86_64);
+    maker_add(&maker, ".note", SHT_NOTE, PT_NOTE, notes, sizeof notes);
+    struct made_elf made = maker_finish(&maker);
+    struct detection detection = detect_copy(made.bytes.data, made.bytes.length);
+    assert_string_equal(detection.family, "osv");
+    assert_string_equal(detection.protocols.items[0], "pvh");
     detection_release(&detection);
     buffer_finish(&made.bytes);
 }
@@ -374,6 +397,7 @@ int main(void)
         cmocka_unit_test(numbers_in_section_0_are_read),
         cmocka_unit_test(segments_and_notes_that_point_outside_are_refused),
         cmocka_unit_test(notes_may_overlap_but_not_without_end),
+        cmocka_unit_test(zeroes_between_notes_are_passed_over),
         cmocka_unit_test(names_without_an_end_are_no_names),
         cmocka_unit_test(long_names_are_cut),
         cmocka_unit_test(files_without_sections_are_told_by_their_segments),
