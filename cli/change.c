@@ -6,6 +6,7 @@
 #include "cli/format.h"
 #include "cli/ports.h"
 #include "cli/scheduler.h"
+#include "cli/table.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
 
@@ -15,6 +16,12 @@ int change_begin(struct change *change, struct cli *cli, const char *namespace_n
     *change = (struct change){.cli = cli, .namespace_name = namespace_name, .service = service};
     if (json_decode(&api_change_answer_record, answer, JSON_LENIENT, &change->answer, error) < 0)
         return error_wrap(error, "the scheduler's answer");
+    if (change->answer.warning[0] != '\0') {
+        struct buffer AUTO_BUFFER text = {0};
+        text_append_safe(&text, change->answer.warning);
+        fprintf(stderr, "shoal: warning: %s: the image boots, its policy only warns: %s\n", service,
+                buffer_text(&text));
+    }
     return 0;
 }
 

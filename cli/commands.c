@@ -24,6 +24,7 @@ const struct noun nouns[] = {
     {"image", "unikernel images, local and in the registry"},
     {"key", "signing keys"},
     {"trust", "the keys whose images may boot"},
+    {"policy", "what else an image needs to boot"},
     {"node", "the machines that run instances"},
     {"event", "what happened"},
     END,
@@ -94,6 +95,7 @@ static const struct option push_options[] = {
 
 static const struct option sign_options[] = {
     {"key", 0, OPTION_FILE, true, .value = "KEY", .help = "the private key"},
+    {"renew", 0, OPTION_FLAG, .help = "sign again, with the time of now: for a policy's max_age"},
     {"format", 0, OPTION_CHOICE, .value = "FORM", .help = "of the signatures (default both)",
      .choices = signing_form_names},
     END,
@@ -132,6 +134,16 @@ static const struct option image_remove_options[] = {
 
 static const struct option trust_add_options[] = {
     {"name", 0, OPTION_TEXT, .value = "NAME", .help = "the key's name (default: the file's)"},
+    END,
+};
+
+static const struct option trust_remove_options[] = {
+    {"dry-run", 0, OPTION_FLAG, .help = "only tell what would happen"},
+    END,
+};
+
+static const struct option policy_apply_options[] = {
+    {"file", 'f', OPTION_FILE, true, .value = "FILE", .help = "policies; - is standard input"},
     END,
 };
 
@@ -211,7 +223,25 @@ const struct command commands[] = {
      .argument_kind = ARGUMENT_FILE, .options = trust_add_options, .run = trust_add_run,
      .examples = "  shoal trust add shoal.pub"},
     {"trust", "list", NULL, "the trusted keys", "", .run = trust_list_run},
-    {"trust", "rm", NULL, "stop trusting a key", "NAME", .run = trust_remove_run},
+    {"trust", "rm", NULL, "stop trusting a key, and tell what runs by it", "NAME",
+     .options = trust_remove_options, .run = trust_remove_run,
+     .details = "Tells the services whose images could not boot any more. What runs of them goes "
+                "on, or is\nstopped at once where their policy says `on_revoke: stop`.",
+     .examples = "  shoal trust rm ci --dry-run\n  shoal trust rm ci"},
+    {"policy", "apply", NULL, "say which images may boot", "", .options = policy_apply_options,
+     .run = policy_apply_run,
+     .details = "As soon as there is one policy, what no policy matches does not boot. The file "
+                "holds one or\nmore: name, match, keys, require, attestations, max_age, families, "
+                "registries, mode, on_revoke\n(docs/trust.md).",
+     .examples = "  shoal policy apply -f policy.yaml"},
+    {"policy", "list", NULL, "the policies", "", .run = policy_list_run},
+    {"policy", "inspect", NULL, "one policy as JSON", "NAME", .run = policy_inspect_run},
+    {"policy", "rm", NULL, "forget a policy", "NAME", .run = policy_remove_run},
+    {"policy", "test", NULL, "say whether an image may boot, and why", "IMAGE",
+     .run = policy_test_run,
+     .details = "Judges the image that is in the registry now by the keys and policies of now; "
+                "exit 1 when it is\nrefused. Changes nothing.",
+     .examples = "  shoal policy test hello:1.0\n  shoal policy test hello:1.0 -n team -o json"},
     {"image", "build", "build", "make an image of a folder with a Unikernel.yaml", "DIR",
      .argument_kind = ARGUMENT_FOLDER, .options = build_options, .run = build_run,
      .details =

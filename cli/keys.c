@@ -242,21 +242,3 @@ int trust_list_run(struct cli *cli, struct error *error)
     lists_print_table(cli, table);
     return 0;
 }
-
-int trust_remove_run(struct cli *cli, struct error *error)
-{
-    const char *name = cli_argument(cli, 0);
-    AUTO_FREE char *segment = http_encode_segment(name);
-    AUTO_FREE char *path = xasprintf("/v1/keys/%s", segment);
-    if (session_call(cli_session(cli), "DELETE", path, NULL, NULL, error) < 0)
-        return -1;
-    if (!cli_wants_document(cli)) {
-        printf("%s: no longer trusted; what runs goes on, nothing new boots by it\n", name);
-        return 0;
-    }
-    struct json_object *document = json_object_new_object();
-    json_object_object_add(document, "name", json_object_new_string(name));
-    json_object_object_add(document, "result", json_object_new_string("removed"));
-    cli_print_document(cli, document);
-    return 0;
-}

@@ -108,6 +108,8 @@ static int sign_subject(struct signing *signing, const struct oci_descriptor *su
     unsigned there = 0;
     if (find_forms(signing, subject->digest, &there, error) < 0)
         return -1;
+    if ((signing->forms & SIGNING_RENEW) != 0)
+        there = 0;
     unsigned missing = signing->forms & ~there;
     if ((missing & SIGNING_SIMPLE) != 0 && sign_simple(signing, subject->digest, error) < 0)
         return -1;
@@ -175,9 +177,11 @@ int sign_run(struct cli *cli, struct error *error)
         keys_load_private(invocation_text(cli->invocation, "key"), &key, error) < 0)
         return -1;
     image_reference_format(&registry.image, name);
-    int result = signing_sign(&registry, key, registry_reference(&registry),
-                              signing_forms_parse(invocation_text(cli->invocation, "format")),
-                              &signed_image, error);
+    unsigned forms = signing_forms_parse(invocation_text(cli->invocation, "format"));
+    if (invocation_has(cli->invocation, "renew"))
+        forms |= SIGNING_RENEW;
+    int result =
+        signing_sign(&registry, key, registry_reference(&registry), forms, &signed_image, error);
     if (result == 0)
         print_signed(cli, name, &signed_image);
     else

@@ -64,6 +64,8 @@ static void print_service(const struct api_service_view *service)
     say("Service", "%s/%s, for %s", service->namespace_name, service->service, age);
     say("Image", "%s (%s)", service->image, digest);
     say("Revision", "%u", service->revision);
+    if (service->warning[0] != '\0')
+        say("Warning", "%s", service->warning);
     say("Replicas", "%u wanted, %u ready", service->replicas, service->ready);
     if (!service->has_rollout)
         return;

@@ -17,8 +17,6 @@
 /* A signer's clock may be ahead of ours by so much. */
 #define CLOCK_SKEW_S 300
 
-const char *const policy_outcome_names[] = {"allowed", "warned", "refused", NULL};
-
 /* --- evidence --- */
 
 static const struct json_field signature_fields[] = {
@@ -252,7 +250,7 @@ static void describe_age(const struct judgement *judgement,
     if (signature->signed_at == 0) {
         buffer_printf(text,
                       ", the signature of %s does not say when it was made, which max_age %s needs "
-                      "(sign it again: `shoal image sign`)",
+                      "(sign it again: `shoal image sign --renew`)",
                       name, limit);
     } else if (signature->signed_at > now_s) {
         buffer_printf(text, ", %s signed it in the future", name);
@@ -322,15 +320,6 @@ static const struct {
     {"cyclonedx", "https://cyclonedx.org/bom", "https://cyclonedx.org/bom/"},
     {"slsa", "https://slsa.dev/provenance/v1", "https://slsa.dev/provenance/"},
 };
-
-const char *policy_predicate_type(const char *type)
-{
-    for (size_t i = 0; i < ARRAY_LENGTH(short_types); i++) {
-        if (strcmp(short_types[i].name, type) == 0)
-            return short_types[i].type;
-    }
-    return type;
-}
 
 static bool is_of_type(const char *found, const char *wanted)
 {

@@ -63,12 +63,12 @@ struct policy_question {
     bool ignores_age;       /* what runs already is judged so when a key goes */
 };
 
+/* Named by api_verdict_names. */
 enum policy_outcome {
     POLICY_ALLOWED,
     POLICY_WARNED, /* refused, by a policy that only warns */
     POLICY_REFUSED,
 };
-extern const char *const policy_outcome_names[];
 
 struct policy_verdict {
     enum policy_outcome outcome;
@@ -84,5 +84,3 @@ void policy_judge(const struct policy_question *question, struct policy_verdict 
 /* "policy prod: <reason>; <reason>", or only the reasons; the caller frees it. */
 char *policy_verdict_text(const struct policy_verdict *verdict);
 void policy_verdict_release(struct policy_verdict *verdict);
-/* The URI that a short name of an attestation's type stands for; the type itself otherwise. */
-const char *policy_predicate_type(const char *type);

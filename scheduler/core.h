@@ -39,6 +39,8 @@ struct core {
     struct controller *controller;
     struct event_log *events;
     LIST_HEAD(, deployment) deployments; /* under way */
+    LIST_HEAD(, revocation) revocations;
+    LIST_HEAD(, verdict_inquiry) inquiries;
     /* Revisions of the agents' documents begin with the number of this start, so that they ascend
      * within a term without being written. */
     uint64_t revision_base;

@@ -5,6 +5,8 @@
 #include "scheduler/deployment.h"
 #include "scheduler/event_log.h"
 #include "scheduler/logs.h"
+#include "scheduler/revocation.h"
+#include "scheduler/verdicts.h"
 
 #define SPEC_LIMIT   (256u << 10)
 #define SMALL_LIMIT  (16u << 10)
@@ -70,7 +72,7 @@ const struct http_route scheduler_routes[] = {
      .body_limit = SMALL_LIMIT},
     {.method = "DELETE",
      .pattern = "/v1/keys/{key}",
-     .handler = routes_delete_key,
+     .handler = revocation_handle,
      .body_limit = SMALL_LIMIT},
     {.method = "GET", .pattern = "/v1/policies", .handler = routes_list_policies},
     {.method = "GET", .pattern = "/v1/policies/{policy}", .handler = routes_get_policy},
@@ -81,6 +83,10 @@ const struct http_route scheduler_routes[] = {
     {.method = "DELETE",
      .pattern = "/v1/policies/{policy}",
      .handler = routes_delete_policy,
+     .body_limit = SMALL_LIMIT},
+    {.method = "POST",
+     .pattern = "/v1/verdicts",
+     .handler = verdicts_handle,
      .body_limit = SMALL_LIMIT},
     {.method = "GET", .pattern = "/healthz", .handler = routes_healthz},
     {.method = "GET", .pattern = "/version", .handler = routes_version},

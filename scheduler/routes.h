@@ -25,7 +25,6 @@ void routes_get_instance(struct http_request *request, void *data);
 void routes_list_nodes(struct http_request *request, void *data);
 void routes_list_keys(struct http_request *request, void *data);
 void routes_put_key(struct http_request *request, void *data);
-void routes_delete_key(struct http_request *request, void *data);
 /* routes_policies.c */
 void routes_list_policies(struct http_request *request, void *data);
 void routes_get_policy(struct http_request *request, void *data);

@@ -52,7 +52,7 @@ static const struct json_record key_body_record = {sizeof(struct api_key), key_b
 struct key_request {
     struct core *core;
     struct http_request *request; /* NULL once who asked is gone */
-    struct api_key key;           /* pem NULL: remove it */
+    struct api_key key;
     struct api_change_answer answer;
 };
 
@@ -62,20 +62,19 @@ static int decide_key(struct change *change, void *data, struct error *error)
     struct core *core = asked->core;
     struct api_key *key = &asked->key;
     const struct model_key *known = sorted_find(&core->model.keys, key->name);
-    bool remove = key->pem == NULL;
-    if (remove && known == NULL)
-        return error_set(error, ERROR_NOT_FOUND, "there is no trusted key %s", key->name);
-    if (known != NULL && !remove && strcmp(known->document->id, key->id) == 0)
+    if (known != NULL && strcmp(known->document->id, key->id) == 0)
         return 0;
+    /* The other one would go without anybody looking at what runs by it. */
+    if (known != NULL)
+        return error_set(
+            error, ERROR_CONFLICT,
+            "another key, %s, is trusted as %s: remove it first (`shoal trust rm %s`), "
+            "or add this one under another name (--name)",
+            known->document->id, key->name, key->name);
     asked->answer.changed = true;
-    if (remove) {
-        text_copy(key->id, sizeof key->id, known->document->id);
-        change_remove(change, DOCUMENT_KEY, known->document);
-    } else {
-        change_put(change, DOCUMENT_KEY, document_copy(DOCUMENT_KEY, key));
-    }
-    changes_event(core->changes, change, "key", "", key->name, NULL, remove ? "removed" : "trusted",
-                  NULL, "key %s", key->id);
+    change_put(change, DOCUMENT_KEY, document_copy(DOCUMENT_KEY, key));
+    changes_event(core->changes, change, "key", "", key->name, NULL, "trusted", NULL, "key %s",
+                  key->id);
     return 0;
 }
 
@@ -134,11 +133,4 @@ void routes_put_key(struct http_request *request, void *data)
         http_request_respond_error(request, &error);
     else
         change_key(request, data, &key);
-}
-
-void routes_delete_key(struct http_request *request, void *data)
-{
-    struct api_key key = {0};
-    text_copy(key.name, sizeof key.name, http_request_parameter(request, "key"));
-    change_key(request, data, &key);
 }

@@ -11,9 +11,11 @@
 #include "scheduler/deployment.h"
 #include "scheduler/event_log.h"
 #include "scheduler/publication.h"
+#include "scheduler/revocation.h"
 #include "scheduler/routes.h"
 #include "scheduler/store_sqlite.h"
 #include "scheduler/subnets.h"
+#include "scheduler/verdicts.h"
 
 #define TICK_MS           1000
 #define PRUNE_MS          60000
@@ -189,6 +191,8 @@ static void create_parts(struct scheduler *scheduler, const struct registry_logi
     core->publication = publication_create(core);
     core->events = event_log_create(core);
     LIST_INIT(&core->deployments);
+    LIST_INIT(&core->revocations);
+    LIST_INIT(&core->inquiries);
     core->controller = controller_create(core);
     core->http = http_client_create(core->loop);
     core->registry =
@@ -266,6 +270,8 @@ static void on_idle(void *data)
     struct core *core = &scheduler->core;
     oci_client_destroy(core->registry);
     deployment_cancel_all(core);
+    revocation_cancel_all(core);
+    verdicts_cancel_all(core);
     http_client_destroy(core->http);
     controller_destroy(core->controller);
     event_log_destroy(core->events);

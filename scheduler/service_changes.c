@@ -266,6 +266,24 @@ static uint32_t take_template(struct subject *subject, const struct document_rev
     return begin_rollout(subject, good, copy->number, "deploy");
 }
 
+static bool warning_is_new(const struct subject *subject, const struct document_revision *judged)
+{
+    const struct document_revision *target =
+        subject->service != NULL ? model_revision(subject->service, model_target(subject->service))
+                                 : NULL;
+    return target == NULL || strcmp(target->warning, judged->warning) != 0;
+}
+
+/* What a policy that only warns has to say. */
+static void warn(struct subject *subject, const struct document_revision *judged, bool news)
+{
+    text_copy(subject->answer->warning, sizeof subject->answer->warning, judged->warning);
+    if (judged->warning[0] != '\0' && (news || subject->answer->changed))
+        changes_event(subject->core->changes, subject->change, "service", judged->namespace_name,
+                      judged->service, NULL, "policy_warning", "policy_warning", "%s",
+                      judged->warning);
+}
+
 int service_changes_apply(struct core *core, struct change *change,
                           const struct service_apply *apply, struct api_change_answer *ret_answer,
                           struct error *error)
@@ -281,6 +299,7 @@ int service_changes_apply(struct core *core, struct change *change,
     };
     if (subject.service == NULL)
         create_service(&subject, spec);
+    bool news = warning_is_new(&subject, apply->revision);
     uint32_t revision;
     uint32_t rollout = take_template(&subject, apply->revision, &revision);
     bool scaled = take_replicas(&subject, spec);
@@ -292,10 +311,7 @@ int service_changes_apply(struct core *core, struct change *change,
         say(&subject, "%u replicas", ret_answer->replicas);
     else
         say(&subject, "%s", settings ? "settings applied in place" : "nothing to change");
-    text_copy(ret_answer->warning, sizeof ret_answer->warning, apply->revision->warning);
-    if (ret_answer->changed && ret_answer->warning[0] != '\0')
-        changes_event(core->changes, change, "service", spec->namespace_name, spec->service, NULL,
-                      "policy_warning", "policy_warning", "%s", ret_answer->warning);
+    warn(&subject, apply->revision, news);
     if (ret_answer->changed)
         tell(&subject, "service", rollout != 0 ? "deployed" : scaled ? "scaled" : "changed");
     return 0;

@@ -103,6 +103,33 @@ static const struct json_field verdict_request_fields[] = {
 const struct json_record api_verdict_request_record = {sizeof(struct api_verdict_request),
                                                        verdict_request_fields};
 
+const char *const api_verdict_names[] = {"allowed", "warned", "refused", NULL};
+
+static const struct json_field platform_verdict_fields[] = {
+    JSON_FIELD(struct api_platform_verdict, arch, "arch", JSON_STRING, .flags = 0),
+    JSON_FIELD(struct api_platform_verdict, family, "family", JSON_STRING,
+               .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct api_platform_verdict, outcome, "verdict", JSON_ENUM,
+               .names = api_verdict_names),
+    JSON_FIELD(struct api_platform_verdict, policy, "policy", JSON_STRING, .flags = 0),
+    JSON_FIELD(struct api_platform_verdict, reasons, "reasons", JSON_STRINGS, .flags = 0),
+    JSON_FIELD(struct api_platform_verdict, signed_by, "signed_by", JSON_STRINGS, .flags = 0),
+    JSON_FIELD(struct api_platform_verdict, attestations, "attestations", JSON_STRINGS, .flags = 0),
+    JSON_FIELD_END,
+};
+static const struct json_record platform_verdict_record = {sizeof(struct api_platform_verdict),
+                                                           platform_verdict_fields};
+static const struct json_field verdict_fields[] = {
+    JSON_FIELD(struct api_verdict, image, "image", JSON_STRING, .flags = 0),
+    JSON_FIELD(struct api_verdict, repository, "repository", JSON_STRING, .flags = 0),
+    JSON_FIELD(struct api_verdict, digest, "digest", JSON_STRING, .flags = 0),
+    JSON_FIELD(struct api_verdict, outcome, "verdict", JSON_ENUM, .names = api_verdict_names),
+    JSON_FIELD_LIST(struct api_verdict, platforms, platform_count, "platforms",
+                    &platform_verdict_record, .flags = 0),
+    JSON_FIELD_END,
+};
+const struct json_record api_verdict_record = {sizeof(struct api_verdict), verdict_fields};
+
 void api_policy_set_defaults(struct api_policy *policy)
 {
     policy->require = 1;

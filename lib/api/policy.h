@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "lib/api/protocol.h"
+#include "lib/crypto.h"
 #include "lib/json.h"
 
 #define API_POLICIES_MAX            1000 /* of a cluster */
@@ -79,6 +80,29 @@ struct api_verdict_request {
     char namespace_name[NAME_MAX_TEXT];
 };
 extern const struct json_record api_verdict_request_record;
+
+/* "allowed", "warned" (refused by a policy that only warns), "refused"; the worse ones behind. */
+extern const char *const api_verdict_names[];
+
+struct api_platform_verdict {
+    char arch[16];
+    char family[32]; /* "" when the image could not be read */
+    int outcome;     /* index into api_verdict_names */
+    char policy[NAME_MAX_TEXT];
+    struct json_strings reasons;
+    struct json_strings signed_by;    /* trusted keys: "name (id)" */
+    struct json_strings attestations; /* predicate types that trusted keys signed */
+};
+
+struct api_verdict {
+    char image[768];
+    char repository[256];
+    char digest[DIGEST_TEXT_MAX];
+    int outcome; /* the worst of the platforms' */
+    struct api_platform_verdict *platforms;
+    size_t platform_count;
+};
+extern const struct json_record api_verdict_record;
 
 void api_policy_set_defaults(struct api_policy *policy);
 /* Strictly, a person's document. An attestation may be a text, its type: `object` is changed to the

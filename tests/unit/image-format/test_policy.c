@@ -85,7 +85,7 @@ static void judge(const struct row *row)
                           (row->another == NULL || strstr(text, row->another) != NULL);
     if (verdict.outcome != row->outcome || !told ||
         strcmp(verdict.policy, row->policy != NULL ? row->policy : "") != 0)
-        fail_msg("%s: %s \"%s\"", row->what, policy_outcome_names[verdict.outcome], text);
+        fail_msg("%s: %s \"%s\"", row->what, api_verdict_names[verdict.outcome], text);
     policy_verdict_release(&verdict);
     for (size_t i = 0; i < question.policy_count; i++)
         json_record_release(&api_policy_record, &policies[i]);
