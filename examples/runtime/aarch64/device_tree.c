@@ -188,39 +188,42 @@ static bool is_disabled(const struct fdt_node *node)
            !fdt_has_string(status, "ok");
 }
 
+/* What a node of this kind tells; only the kinds that a guest of ours has a use for. */
+static void read_compatible(struct reader *reader, struct fdt_value kinds)
+{
+    if (fdt_has_string(kinds, "virtio,mmio")) {
+        read_slot(reader);
+    } else if (fdt_has_string(kinds, "arm,pl011")) {
+        read_console(reader);
+    } else if (fdt_has_string(kinds, "arm,gic-v3")) {
+        read_controller(reader, CONTROLLER_GICV3);
+    } else if (fdt_has_string(kinds, "arm,cortex-a15-gic") ||
+               fdt_has_string(kinds, "arm,gic-400")) {
+        read_controller(reader, CONTROLLER_GICV2);
+    } else if (fdt_has_string(kinds, "arm,armv8-timer") ||
+               fdt_has_string(kinds, "arm,armv7-timer")) {
+        read_timer(reader);
+    } else if (fdt_has_string(kinds, "arm,psci-0.2") || fdt_has_string(kinds, "arm,psci-1.0")) {
+        read_firmware(reader);
+    } else if (fdt_has_string(kinds, "pci-host-ecam-generic")) {
+        read_pci(reader);
+    }
+}
+
+/* A lookup goes through all the properties of a node, and there are many nodes: as few as
+ * possible. */
 static void read_node(struct reader *reader)
 {
     struct fdt_value value;
-    if (reader->node.depth == 2 && strcmp(reader->node.name, "chosen") == 0) {
+    if (fdt_find(&reader->node, "compatible", &value)) {
+        if (!is_disabled(&reader->node)) {
+            read_compatible(reader, value);
+        }
+    } else if (reader->node.depth == 2 && strcmp(reader->node.name, "chosen") == 0) {
         read_chosen(reader);
-        return;
-    }
-    if (is_disabled(&reader->node)) {
-        return;
-    }
-    if (fdt_find(&reader->node, "device_type", &value) && fdt_has_string(value, "memory")) {
+    } else if (fdt_find(&reader->node, "device_type", &value) && fdt_has_string(value, "memory") &&
+               !is_disabled(&reader->node)) {
         read_memory(reader);
-        return;
-    }
-    if (!fdt_find(&reader->node, "compatible", &value)) {
-        return;
-    }
-    if (fdt_has_string(value, "virtio,mmio")) {
-        read_slot(reader);
-    } else if (fdt_has_string(value, "arm,pl011")) {
-        read_console(reader);
-    } else if (fdt_has_string(value, "arm,gic-v3")) {
-        read_controller(reader, CONTROLLER_GICV3);
-    } else if (fdt_has_string(value, "arm,cortex-a15-gic") ||
-               fdt_has_string(value, "arm,gic-400")) {
-        read_controller(reader, CONTROLLER_GICV2);
-    } else if (fdt_has_string(value, "arm,armv8-timer") ||
-               fdt_has_string(value, "arm,armv7-timer")) {
-        read_timer(reader);
-    } else if (fdt_has_string(value, "arm,psci-0.2") || fdt_has_string(value, "arm,psci-1.0")) {
-        read_firmware(reader);
-    } else if (fdt_has_string(value, "pci-host-ecam-generic")) {
-        read_pci(reader);
     }
 }
 
@@ -254,21 +257,24 @@ int device_tree_read(struct device_tree *ret_machine, const void *bytes, size_t 
 {
     struct fdt tree;
     unsigned address_cells[FDT_DEPTH_MAX + 1] = {2}, size_cells[FDT_DEPTH_MAX + 1] = {1};
-    struct device_tree *machine = ret_machine;
-    *machine = (struct device_tree){.command_line = ""};
+    *ret_machine = (struct device_tree){.command_line = ""};
     if (fdt_open(&tree, bytes, size) != 0) {
         *ret_problem = "not a device tree";
         return -1;
     }
-    struct reader reader = {.machine = machine, .node = fdt_begin(&tree), .inside = inside};
+    struct reader reader = {.machine = ret_machine, .node = fdt_begin(&tree), .inside = inside};
+    struct fdt_node before = reader.node;
     int result;
     while ((result = fdt_next(&reader.node)) == 1 && reader.problem == NULL) {
-        unsigned depth = reader.node.depth;
-        reader.address_cells = address_cells[depth - 1];
-        reader.size_cells = size_cells[depth - 1];
-        address_cells[depth] = read_cell_count(&reader.node, "#address-cells", 2);
-        size_cells[depth] = read_cell_count(&reader.node, "#size-cells", 1);
+        unsigned parent = reader.node.depth - 1;
+        if (parent > 0 && before.depth == parent) {
+            address_cells[parent] = read_cell_count(&before, "#address-cells", 2);
+            size_cells[parent] = read_cell_count(&before, "#size-cells", 1);
+        }
+        reader.address_cells = address_cells[parent];
+        reader.size_cells = size_cells[parent];
         read_node(&reader);
+        before = reader.node;
     }
     *ret_problem = result < 0 ? "broken" : find_missing(&reader);
     return *ret_problem == NULL ? 0 : -1;
