@@ -271,12 +271,13 @@ static void append_xen_devices(const struct domain_spec *spec, struct buffer *bu
                                "</devices>\n");
 }
 
-/* What libvirt has no words for. A second -machine adds to the first. */
+/* What libvirt has no words for: libvirt 9.0 knows a panic device of PCs only, and passes on what
+ * QEMU says about any. A second -machine adds to the first. */
 static void append_command_line(const struct domain_spec *spec, struct buffer *buffer)
 {
     unsigned flags = spec->boot->flags;
     bool is_lean = (flags & BOOT_LEAN) != 0, has_one = (flags & BOOT_ONE_IOAPIC) != 0;
-    if ((flags & (BOOT_LEAN | BOOT_ONE_IOAPIC | BOOT_MODERN_VIRTIO)) == 0)
+    if ((flags & (BOOT_LEAN | BOOT_ONE_IOAPIC | BOOT_MODERN_VIRTIO)) == 0 && !is_arm(spec))
         return;
     buffer_append_text(buffer, "<qemu:commandline>");
     if (is_lean || has_one)
@@ -286,6 +287,9 @@ static void append_command_line(const struct domain_spec *spec, struct buffer *b
     if ((flags & BOOT_MODERN_VIRTIO) != 0)
         buffer_append_text(buffer, "<qemu:arg value='-global'/>"
                                    "<qemu:arg value='virtio-mmio.force-legacy=false'/>");
+    if (is_arm(spec))
+        buffer_append_text(buffer, "<qemu:arg value='-device'/>"
+                                   "<qemu:arg value='pvpanic-pci,bus=pcie.0,addr=0x1f'/>");
     buffer_append_text(buffer, "</qemu:commandline>\n");
 }
 
