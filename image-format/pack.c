@@ -267,6 +267,8 @@ static int pack_architecture(const struct recipe *recipe, const struct pack_opti
     return result;
 }
 
+/* The manifests' artifactType is not repeated here: skopeo 1.9, Debian's, writes indexes anew
+ * without it, and the copy would have another digest, without its signatures. */
 void packed_image_add_index(struct packed_image *image)
 {
     struct oci_descriptor *children = xcalloc(image->manifest_count, sizeof *children);
@@ -277,7 +279,6 @@ void packed_image_add_index(struct packed_image *image)
         child->has_platform = true;
         strcpy(child->media_type, manifest->media_type);
         strcpy(child->digest, manifest->digest);
-        strcpy(child->artifact_type, SHOAL_ARTIFACT_TYPE);
         strcpy(child->platform.os, IMAGE_OS);
         strcpy(child->platform.architecture, manifest->architecture);
     }

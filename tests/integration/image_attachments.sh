@@ -15,7 +15,7 @@ export XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data HOME=$work
 cd "$work" || exit 1
 for name in shoal ci; do shoal keygen $name >/dev/null; done
 key_id() { openssl pkey -pubin -in "$1" -outform DER | sha256sum | cut -c1-16; }
-digest=$(shoal build "$BUILD/examples/hello/v1" -t hello:1.0 -o json | jq -r .digest)
+digest=$(shoal build "$BUILD/examples/hello/v1" -t hello:1.0 --arch amd64 -o json | jq -r .digest)
 shoal push hello:1.0 --sign shoal.key >/dev/null 2>&1
 api=$url/v2/default/hello
 

@@ -20,7 +20,9 @@ for name in shoal other third; do shoal keygen $name >/dev/null; done
 key_id() { openssl pkey -pubin -in "$1" -outform DER | sha256sum | cut -c1-16; }
 
 # An index by hand: a manifest that boots, and an index of another one inside.
-for version in 1 2; do shoal build "$BUILD/examples/hello/v$version" -t "part:$version" >/dev/null; done
+for version in 1 2; do
+    shoal build "$BUILD/examples/hello/v$version" -t "part:$version" --arch amd64 >/dev/null
+done
 for version in 1 2; do shoal push "part:$version" >/dev/null 2>&1; done
 api=$url/v2/default/part
 fetch() { curl -fsS -H "Accept: $manifest_type, $index_type" "$api/manifests/$1"; } # REFERENCE

@@ -14,7 +14,8 @@ hello=$BUILD/examples/hello/v1
 cd "$work" || exit 1
 
 # --- building ---
-build() { shoal build "$1" -t "$2" -o json | jq -r .digest; }
+# One architecture: a manifest by itself, without an index.
+build() { shoal build "$1" -t "$2" --arch amd64 -o json | jq -r .digest; }
 digest=$(build "$hello" hello:1.0)
 check build_gives_a_digest [ "${#digest}" -eq 71 ]
 check the_same_inputs_give_the_same_digest [ "$(build "$hello" again:1.0)" = "$digest" ]
@@ -32,6 +33,10 @@ same_digest() { [ "$(digest_of "$1/manifest.json")" = "$digest" ]; }
 if command -v skopeo >/dev/null; then
     check skopeo_copies_the_local_store skopeo --insecure-policy copy "oci:images:default/hello:1.0" dir:copied
     check the_copy_has_the_same_digest same_digest copied
+    both=$(shoal build "$hello" -t both:1.0 -o json | jq -r .digest)
+    check skopeo_copies_both_architectures skopeo --insecure-policy copy --all \
+        "oci:images:default/both:1.0" dir:copied-both
+    check the_copy_of_both_has_the_same_digest [ "$(digest_of copied-both/manifest.json)" = "$both" ]
 else
     skip skopeo_copies_the_local_store "skopeo is not installed"
 fi
