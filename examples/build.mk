@@ -63,7 +63,7 @@ examples_hello_3 := -DHELLO_VERSION='"3.0"' -DHELLO_BROKEN=true
 examples: ## build the example guests
 examples: $(foreach v,$(examples_hello_versions),$(examples_build)/hello/v$(v)/Unikernel.yaml \
 	$(foreach a,$(examples_architectures),$(examples_build)/hello/v$(v)/hello-$(examples_image_$(a)).elf)) \
-	$(examples_build)/bare/bare.elf
+	$(foreach a,$(examples_architectures),$(examples_build)/bare/bare-$(examples_image_$(a)).elf)
 
 # The stamp is lwIP's own: a new pin in the script fetches again.
 lwip: $(examples_lwip)/.complete ## fetch and unpack lwIP
@@ -128,11 +128,16 @@ $(examples_build)/hello/v%/Unikernel.yaml: $(examples_source)/hello/Unikernel.ya
 	@mkdir -p $(@D)
 	$(examples_quiet)cp $< $@
 
-$(examples_build)/bare/bare.elf: $(examples_source)/bare/bare.S $(examples_source)/bare/bare.ld $(examples_source)/build.mk
-	@mkdir -p $(@D)
-	$(call examples_say,LINK,$@)
-	$(examples_quiet)$(examples_cc_x86_64) -m64 $(examples_ldflags) -T $(examples_source)/bare/bare.ld -o $@ $<
-	$(examples_quiet)$(examples_prefix_x86_64)strip --strip-all $@
+# $(1): the architecture.
+define examples_bare_rules
+$(examples_build)/bare/bare-$(examples_image_$(1)).elf: $(examples_source)/bare/$(1).S $(examples_source)/bare/$(1).ld $(examples_source)/build.mk
+	@mkdir -p $$(@D)
+	$$(call examples_say,LINK,$$@)
+	$$(examples_quiet)$$(examples_cc_$(1)) $$(examples_machine_$(1)) $(examples_ldflags) \
+		-T $(examples_source)/bare/$(1).ld -o $$@ $$<
+	$$(examples_quiet)$(examples_prefix_$(1))strip --strip-all $$@
+endef
+$(foreach a,$(examples_architectures),$(eval $(call examples_bare_rules,$(a))))
 
 $(BUILD)/bench/boot_clock: $(examples_root)/tests/bench/boot_clock.c $(examples_source)/build.mk
 	@mkdir -p $(@D)

@@ -5,10 +5,15 @@
 
 sha() { printf 'sha256:%s' "$(sha256sum <"$1" | cut -d' ' -f1)"; }
 nothing_deployed() { [ "$(shoal ps -o json | jq '.instances | length')" -eq 0 ]; }
-# The manifest's bytes and digest of an image in the registry.
+# The bytes of an image's manifest or index in the registry.
 fetch_manifest() {
-    curl -fsS -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
+    curl -fsS -H 'Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json' \
         "$SHOAL_REGISTRY/v2/default/hello/manifests/$1"
+}
+# The manifest for amd64 in an image's index.
+fetch_amd64() {
+    fetch_manifest "$(fetch_manifest "$1" |
+        jq -r '.manifests[] | select(.platform.architecture == "amd64").digest')"
 }
 
 check cluster_comes_up cluster_up
@@ -43,7 +48,7 @@ expect anothers_signature_is_refused 1 "$digest2" shoal deploy -f "$work/v2.yaml
 expect anothers_signature_names_the_key 1 "$key_id" shoal deploy -f "$work/v2.yaml"
 
 # An altered manifest: the same signature cannot cover it.
-fetch_manifest 1.0 | jq -c '.annotations = {"altered": "yes"}' >"$work/altered.json"
+fetch_amd64 1.0 | jq -c '.annotations = {"altered": "yes"}' >"$work/altered.json"
 curl -fsS -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
     --data-binary @"$work/altered.json" "$SHOAL_REGISTRY/v2/default/hello/manifests/1.1" >/dev/null
 sed 's/hello:1.0/hello:1.1/' "$work/v1.yaml" >"$work/altered.yaml"
@@ -51,12 +56,13 @@ expect altered_manifest_is_refused 1 "$(sha "$work/altered.json")" shoal deploy 
 expect altered_manifest_names_the_key 1 "$key_id" shoal deploy -f "$work/altered.yaml"
 
 # An altered blob in the registry's store: the node refuses the bytes.
-kernel=$(fetch_manifest 1.0 | jq -r '.layers[0].digest')
+kernel=$(fetch_amd64 1.0 | jq -r '.layers[0].digest')
 blob=$(find "$cluster" -type f -path '*registry*' -name "${kernel#sha256:}" | head -n 1)
 cp -a "$blob" "$work/kernel.saved"
 chmod u+w "$blob"
 printf 'X' | dd of="$blob" bs=1 seek=5000 conv=notrunc status=none
-expect altered_blob_fails_the_rollout 3 'failed|rolled' shoal deploy -f <(sed 's/progress_deadline: 60s/progress_deadline: 15s/' "$work/v1.yaml")
+sed 's/progress_deadline: 60s/progress_deadline: 15s/; s/^replicas:/arch: amd64\n&/' "$work/v1.yaml" >"$work/blob.yaml"
+expect altered_blob_fails_the_rollout 3 'failed|rolled' shoal deploy -f "$work/blob.yaml"
 expect altered_blob_names_the_digest 0 "$kernel" shoal status hello
 expect altered_blob_names_the_key 0 "signed by key $key_id" shoal status hello
 check altered_blob_never_ran ready_count_is 0
