@@ -156,7 +156,7 @@ $(NODE_TOOLS): build/tools/%/fetched: tests/tools/%/package.json tests/tools/%/p
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
 	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
 
-check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) linux-kernel $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
+check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) linux-guests $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test

@@ -86,13 +86,13 @@ $$(examples_lwip_objects_$(1)): $$(examples_out_$(1))/lwip/%.o: $(examples_lwip)
 	@mkdir -p $$(@D)
 	$$(call examples_say,CC,$$@)
 	$$(examples_quiet)$$(examples_cc_$(1)) -w $$(examples_flags_$(1)) $(examples_lwip_include) \
-		-MMD -MP -c -o $$@ $(examples_lwip)/src/$$*
+		-MD -MP -c -o $$@ $(examples_lwip)/src/$$*
 
 $$(examples_objects_$(1)): $$(examples_out_$(1))/runtime/%.o: $(examples_runtime)/% $(examples_lwip)/.complete $(examples_source)/build.mk
 	@mkdir -p $$(@D)
 	$$(call examples_say,CC,$$@)
 	$$(examples_quiet)$$(examples_cc_$(1)) $(examples_warnings) $$(examples_flags_$(1)) $(examples_lwip_include) \
-		-MMD -MP -c -o $$@ $$<
+		-MD -MP -c -o $$@ $$<
 
 $$(examples_out_$(1))/image.ld: $(examples_runtime)/$(1)/image.ld $(examples_runtime)/$(1)/layout.h $(examples_source)/build.mk
 	@mkdir -p $$(@D)

@@ -2,9 +2,11 @@
 # init.c in the place of process.c. The kernel is fetched, so this is no part of `make examples`.
 #
 #   linux-kernel     fetch and unpack Debian's cloud kernel only
-#   examples-linux   the folder that `shoal build` packs
+#   examples-linux   the folders that `shoal build` packs
+#   linux-guests     the same for the tests, which do without where the kernel cannot be fetched
+#   continuum        tests/bench/continuum.sh: every way to run hello, side by side
 
-.PHONY: linux-kernel examples-linux
+.PHONY: linux-kernel examples-linux linux-guests continuum
 
 examples_linux_kernel := $(BUILD)/linux
 examples_linux := $(examples_build)/hello-linux
@@ -19,6 +21,11 @@ $(examples_linux_kernel)/.complete: $(examples_source)/linux/fetch-kernel.sh
 examples-linux: ## build the example as Linux microVMs
 examples-linux: $(foreach v,$(examples_hello_versions),\
 	$(addprefix $(examples_linux)/v$(v)/,vmlinuz initrd Unikernel.yaml))
+
+linux-guests: $(BUILD)/bench/continuum.linked
+	@$(MAKE) --no-print-directory linux-kernel || { \
+		echo "  no kernel of Linux: the tests that boot it are skipped"; exit 0; }; \
+	$(MAKE) --no-print-directory examples-linux
 
 define examples_linux_rules
 $(examples_posix)/init-$(1): $(examples_posix)/hello-$(1).o $(examples_posix_objects) $(examples_linux_objects)
@@ -40,5 +47,21 @@ $(examples_linux)/v$(1)/Unikernel.yaml: $(examples_source)/hello/linux/Unikernel
 	$$(examples_quiet)cp $$< $$@
 endef
 $(foreach v,$(examples_hello_versions),$(eval $(call examples_linux_rules,$(v))))
+
+# What is linked into each image, as the compiler's dependency files: whose lines are counted.
+examples_hello_parts_linux-amd64 := $(examples_posix)/hello-1.o $(examples_posix_objects) $(examples_linux_objects)
+examples_hello_parts_shoal-amd64 := $(examples_out_x86_64)/hello/hello-1.o $(examples_objects_x86_64) \
+	$(examples_lwip_objects_x86_64)
+examples_hello_parts_shoal-arm64 := $(examples_out_aarch64)/hello/hello-1.o $(examples_objects_aarch64) \
+	$(examples_lwip_objects_aarch64)
+examples_hello_parts_process := $(examples_posix)/hello-1.o $(examples_posix_objects) $(examples_posix)/posix/process.o
+examples_hello_kinds := linux-amd64 shoal-amd64 shoal-arm64 process
+
+$(BUILD)/bench/continuum.linked: $(foreach k,$(examples_hello_kinds),$(examples_hello_parts_$(k)))
+	@mkdir -p $(@D)
+	@printf '%s\n' $(foreach k,$(examples_hello_kinds),'$(k) $(examples_hello_parts_$(k):.o=.d)') > $@
+
+continuum: examples examples-linux $(BUILD)/bench/boot_clock $(BUILD)/bench/continuum.linked ## boot hello in each form and compare
+	$(examples_quiet)BUILD=$(BUILD) $(examples_root)/tests/bench/continuum.sh
 
 -include $(examples_linux_objects:.o=.d)

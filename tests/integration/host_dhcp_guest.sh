@@ -12,7 +12,7 @@ subnet=10.64.76
 first=0001000000c1 second=0001000000c2
 linux=$BUILD/linux root=$work/root
 memory=134217728
-[ -e "$linux/vmlinuz" ] || { fail host_dhcp_guest "there is no $linux: make linux-kernel"; exit 1; }
+[ -e "$linux/vmlinuz" ] || { skip host_dhcp_guest "there is no $linux: make linux-kernel"; exit 0; }
 
 # ---- the guest: its init loads what virtio needs, asks, and serves what it was given
 mkdir -p "$root/bin" "$root/modules" "$root/www"
