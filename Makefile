@@ -67,7 +67,7 @@ SCHEDULER_SOURCES := $(filter-out scheduler/main.c,$(call sources,scheduler))
 AGENT_SOURCES     := $(filter-out agent/main.c,$(call sources,agent agent/host))
 CLI_SOURCES       := $(filter-out cli/main.c,$(call sources,cli))
 # What of the examples' runtime is pure, and so runs here as well.
-EXAMPLES_SOURCES  := $(addprefix examples/runtime/aarch64/,fdt.c device_tree.c)
+EXAMPLES_SOURCES  := $(addprefix examples/runtime/aarch64/,fdt.c device_tree.c) examples/linux/address.c
 UNIT_TESTS        := $(call sources,tests/unit tests/unit/*)
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,shoal shoal-registry shoal-scheduler shoal-agent)

@@ -38,7 +38,7 @@ static bool count_bits(struct in_addr mask, unsigned *ret_prefix)
 int address_parse(struct address *address, const char *text, char *message, size_t message_size)
 {
     char copy[256];
-    char *fields[FIELDS] = {"", "", "", "", "", "", ""};
+    const char *fields[FIELDS] = {"", "", "", "", "", "", ""};
     memset(address, 0, sizeof(*address));
     if (strlen(text) >= sizeof(copy)) {
         snprintf(message, message_size, "ip=: longer than %zu bytes", sizeof(copy) - 1);
