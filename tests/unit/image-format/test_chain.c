@@ -372,6 +372,89 @@ static void an_architecture_that_is_not_there_is_not_found(void **state)
     assert_non_null(strstr(error.message, "is for amd64, not for arm64"));
 }
 
+static struct image_rules rules_of(const struct world *world, const struct api_policy *policy)
+{
+    return (struct image_rules){.keys = &world->trusted,
+                                .key_count = 1,
+                                .policies = policy,
+                                .policy_count = 1,
+                                .registry = "r:5000",
+                                .repository = "default/hello",
+                                .now_ms = UINT64_C(1700000000) * 1000};
+}
+
+static void a_policy_judges_before_and_after_the_image_is_read(void **state)
+{
+    struct world *world = *state;
+    char every[] = "**", linux_family[] = "linux", other[] = "team/*";
+    char *match[] = {every}, *elsewhere[] = {other}, *families[] = {linux_family};
+    struct api_policy policy = {.name = "p", .match = {match, 1}, .require = 1};
+    const struct image_rules rules = rules_of(world, &policy);
+    struct image_verified verified;
+    struct error error = ERROR_INIT;
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), 0);
+    assert_int_equal(verified.verdict.outcome, POLICY_ALLOWED);
+    assert_string_equal(verified.verdict.policy, "p");
+    assert_int_equal(verified.evidence.signature_count, 1);
+    assert_string_equal(verified.evidence.signatures[0].key, world->trusted.id);
+    image_verified_release(&verified);
+    policy.families = (struct json_strings){families, 1};
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), -1);
+    assert_int_equal(error.code, ERROR_POLICY);
+    assert_non_null(strstr(error.message, "policy p: its family is shoal, allowed are linux"));
+    policy.match = (struct json_strings){elsewhere, 1};
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), -1);
+    assert_int_equal(error.code, ERROR_POLICY);
+    assert_non_null(strstr(error.message, "no policy matches the repository default/hello"));
+}
+
+static void a_key_in_both_forms_is_one_key_and_its_signed_time_counts(void **state)
+{
+    struct world *world = *state;
+    char every[] = "**";
+    char *match[] = {every};
+    struct api_policy policy = {.name = "p", .match = {match, 1}, .require = 2};
+    const struct image_rules rules = rules_of(world, &policy);
+    struct image_verified verified;
+    struct error error = ERROR_INIT;
+    add_bundle(&world->chain, world->key, world->image.manifests[0].digest, PREDICATE_SIGNATURE);
+    add_bundle(&world->chain, world->key, world->chain.pinned, "https://spdx.dev/Document");
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), -1);
+    assert_non_null(strstr(error.message, "2 different trusted keys must have signed it; only 1"));
+    policy.require = 1;
+    policy.max_age_ms = 60000; /* only the bundle says when: right now */
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), 0);
+    assert_int_equal(verified.evidence.signature_count, 2);
+    assert_int_equal(verified.evidence.statement_count, 1);
+    assert_string_equal(verified.evidence.statements[0].type, "https://spdx.dev/Document");
+    image_verified_release(&verified);
+}
+
+static void what_a_policy_only_warns_of_is_verified_otherwise(void **state)
+{
+    struct world *world = *state;
+    char every[] = "**";
+    char *match[] = {every};
+    struct api_policy policy = {
+        .name = "p", .match = {match, 1}, .require = 1, .mode = API_POLICY_WARN};
+    struct image_rules rules = rules_of(world, &policy);
+    struct image_verified verified;
+    struct error error = ERROR_INIT;
+    drop_signatures(&world->chain);
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), 0);
+    assert_int_equal(verified.verdict.outcome, POLICY_WARNED);
+    assert_string_equal(verified.key_name, "");
+    image_verified_release(&verified);
+    rules.needs_trusted_key = true;
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), -1);
+    assert_int_equal(error.code, ERROR_SIGNATURE);
+    assert_non_null(strstr(error.message, "unsigned"));
+    rules.needs_trusted_key = false;
+    world->chain.config[world->chain.config_length - 3] ^= 1;
+    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), -1);
+    assert_non_null(strstr(error.message, "altered config"));
+}
+
 /* Signs a manifest made from the good one by replacing a text of the same meaning elsewhere. */
 static void assert_signed_but_refused(struct world *world, const char *from, const char *to,
                                       enum error_code code, const char *message)
@@ -525,6 +608,9 @@ int main(void)
         TEST(a_chain_that_was_not_saved_whole_over_another_is_not_loaded),
         TEST(altered_files_on_disk_are_found_by_verifying),
         TEST(a_folder_that_holds_no_whole_chain_is_not_loaded),
+        TEST(a_policy_judges_before_and_after_the_image_is_read),
+        TEST(a_key_in_both_forms_is_one_key_and_its_signed_time_counts),
+        TEST(what_a_policy_only_warns_of_is_verified_otherwise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

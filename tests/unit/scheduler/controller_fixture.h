@@ -1,0 +1,239 @@
+/* What the tests of the controller share: a scheduler without HTTP over a real store, a clock of
+ * its own, and nodes that report what they are told to. */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+#include "scheduler/assignment.h"
+#include "scheduler/capacity.h"
+#include "scheduler/controller.h"
+#include "scheduler/observation.h"
+#include "scheduler/publication.h"
+#include "scheduler/service_changes.h"
+#include "scheduler/store_sqlite.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+struct fixture {
+    struct core core;
+    struct clock clock;
+    uint64_t now_ms;
+    uv_loop_t loop;
+    char directory[64];
+    struct scheduler_options options;
+    uint64_t sequence;
+    bool lags; /* the data plane has not applied the latest endpoints */
+    struct document_revision *revision;
+    struct api_service_spec spec;
+    struct api_change_answer answer;
+};
+
+static inline uint64_t test_now(const struct clock *clock)
+{
+    const struct fixture *fixture =
+        (const void *)((const char *)clock - offsetof(struct fixture, clock));
+    return fixture->now_ms;
+}
+
+static inline void on_applied(void *data)
+{
+    struct fixture *fixture = data;
+    publication_update(fixture->core.publication);
+    controller_wake(fixture->core.controller);
+}
+
+/* Until nothing is on its way any more: every commit that a step causes has come back. */
+static inline void settle(struct fixture *fixture)
+{
+    for (int i = 0; i < 60; i++) {
+        uv_sleep(1);
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    }
+}
+
+static inline int set_up(void **state)
+{
+    struct fixture *fixture = xcalloc(1, sizeof *fixture);
+    struct core *core = &fixture->core;
+    strcpy(fixture->directory, "/tmp/shoal-controller.XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    uv_loop_init(&fixture->loop);
+    fixture->now_ms = 1000000;
+    fixture->clock = (struct clock){test_now, test_now};
+    fixture->options = (struct scheduler_options){.registry = "http://127.0.0.1:5000",
+                                                  .network = "10.64.0.0/10",
+                                                  .lease_ms = 10000,
+                                                  .replace_after_ms = 30000};
+    struct store_sqlite_options store = {fixture->directory, false};
+    core->options = &fixture->options;
+    core->loop = &fixture->loop;
+    core->clock = &fixture->clock;
+    core->revision_base = UINT64_C(1) << 32;
+    assert_int_equal(store_sqlite_open(&fixture->loop, &store, &core->store, NULL), 0);
+    model_init(&core->model);
+    core->changes = changes_create(
+        &(struct changes_options){core->store, &core->model, core->clock, on_applied, fixture});
+    core->publication = publication_create(core);
+    core->controller = controller_create(core);
+    *state = fixture;
+    return 0;
+}
+
+static inline int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    controller_stop(fixture->core.controller);
+    settle(fixture);
+    controller_destroy(fixture->core.controller);
+    store_destroy(fixture->core.store);
+    uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&fixture->loop), 0);
+    publication_destroy(fixture->core.publication);
+    changes_destroy(fixture->core.changes);
+    model_finish(&fixture->core.model);
+    document_free(DOCUMENT_REVISION, fixture->revision);
+    api_service_spec_release(&fixture->spec);
+    file_remove_tree(fixture->directory, NULL);
+    free(fixture);
+    return 0;
+}
+
+static inline int decide_node(struct change *change, void *data, struct error *error)
+{
+    (void)error;
+    const char *name = data;
+    struct document_node *node = document_create(DOCUMENT_NODE);
+    text_copy(node->name, sizeof node->name, name);
+    snprintf(node->subnet, sizeof node->subnet, "10.64.%d.0/24", name[0] - 'a');
+    node->machines = xcalloc(1, sizeof *node->machines);
+    node->machine_count = 1;
+    strcpy(node->machines[0].arch, "amd64");
+    strcpy(node->machines[0].accel, "tcg");
+    node->memory = 1024 * MIB;
+    node->vcpus = 4;
+    change_put(change, DOCUMENT_NODE, node);
+    return 0;
+}
+
+/* A status that says `state` of every instance that the node is to run, and stopped of the rest. */
+static inline void report(struct fixture *fixture, const char *name, enum instance_state state,
+                          uint64_t age_ms, uint32_t restarts)
+{
+    struct model_node *node = model_node(&fixture->core.model, name);
+    struct api_status status = {.sequence = ++fixture->sequence,
+                                .term = 1,
+                                .assignment_revision = node->assignment_revision,
+                                .endpoints_revision = fixture->lags ? 0 : UINT64_MAX};
+    status.instances = xcalloc(node->instances.count + 1, sizeof *status.instances);
+    for (size_t i = 0; i < node->instances.count; i++) {
+        const struct model_instance *instance = node->instances.items[i];
+        struct api_observed_instance *seen = &status.instances[status.instance_count];
+        if (model_instance_has_ended(instance))
+            continue;
+        bool stops = instance->document->wish == WISH_STOP;
+        text_copy(seen->id, sizeof seen->id, instance->name);
+        seen->state = stops ? INSTANCE_STOPPED : state;
+        seen->state_age_ms = age_ms;
+        seen->restarts = restarts;
+        if (restarts > 0)
+            strcpy(seen->cause, "guest_exit");
+        status.instance_count++;
+    }
+    observation_take(&fixture->core, node, &status);
+    json_record_release(&api_status_record, &status);
+    settle(fixture);
+}
+
+static inline void join(struct fixture *fixture, const char *name)
+{
+    changes_decide(fixture->core.changes, decide_node, NULL, (void *)name);
+    settle(fixture);
+    report(fixture, name, INSTANCE_READY, 0, 0);
+}
+
+static inline int decide_deploy(struct change *change, void *data, struct error *error)
+{
+    struct fixture *fixture = data;
+    struct service_apply apply = {&fixture->spec, fixture->revision};
+    return service_changes_apply(&fixture->core, change, &apply, &fixture->answer, error);
+}
+
+static inline void deploy(struct fixture *fixture, const char *digest, uint32_t replicas)
+{
+    static const char json[] =
+        "{\"service\": \"s\", \"image\": \"i\", \"reschedule\": {\"attempts\": 1},"
+        " \"ports\": [{\"name\": \"http\", \"port\": 8080, \"publish\": 80}]}";
+    AUTO_JSON struct json_object *object = NULL;
+    document_free(DOCUMENT_REVISION, fixture->revision);
+    api_service_spec_release(&fixture->spec);
+    json_parse(json, strlen(json), &object, NULL);
+    assert_int_equal(api_service_spec_decode(object, &fixture->spec, NULL), 0);
+    fixture->spec.has_replicas = true;
+    fixture->spec.replicas = replicas;
+    struct document_revision *revision = document_create(DOCUMENT_REVISION);
+    strcpy(revision->namespace_name, "default");
+    strcpy(revision->service, "s");
+    text_copy(revision->template_digest, sizeof revision->template_digest, digest);
+    revision->template.resources = (struct api_resources){32 * MIB, 1};
+    revision->template.stop = fixture->spec.stop;
+    revision->template.ports = xcalloc(1, sizeof *revision->template.ports);
+    revision->template.port_count = 1;
+    revision->template.ports[0] = (struct api_port){.name = "http", .port = 8080};
+    revision->platforms = xcalloc(1, sizeof *revision->platforms);
+    revision->platform_count = 1;
+    strcpy(revision->platforms[0].arch, "amd64");
+    fixture->revision = revision;
+    changes_decide(fixture->core.changes, decide_deploy, NULL, fixture);
+    settle(fixture);
+}
+
+static inline struct model_service *service(struct fixture *fixture)
+{
+    return model_service(&fixture->core.model, "default", "s");
+}
+
+static inline size_t running_on(struct fixture *fixture, const char *name)
+{
+    const struct model_node *node = model_node(&fixture->core.model, name);
+    size_t count = 0;
+    for (size_t i = 0; i < node->instances.count; i++)
+        count += ((struct model_instance *)node->instances.items[i])->document->wish == WISH_RUN;
+    return count;
+}
+
+static inline size_t servers(struct fixture *fixture, enum api_server_state state)
+{
+    struct api_endpoints endpoints = {0};
+    size_t count = 0;
+    assignment_fill_endpoints(&fixture->core.model, &endpoints);
+    for (size_t i = 0; i < endpoints.frontend_count; i++) {
+        for (size_t j = 0; j < endpoints.frontends[i].server_count; j++)
+            count += endpoints.frontends[i].servers[j].state == state;
+    }
+    json_record_release(&api_endpoints_record, &endpoints);
+    return count;
+}
+
+static inline void wake_at(struct fixture *fixture, uint64_t later_ms)
+{
+    fixture->now_ms += later_ms;
+    controller_wake(fixture->core.controller);
+    settle(fixture);
+}
+
+static inline enum rollout_phase phase(struct fixture *fixture)
+{
+    return model_rollout(service(fixture))->phase;
+}
