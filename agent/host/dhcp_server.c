@@ -224,14 +224,19 @@ static void settle(struct dhcp_server *server)
     pthread_cond_broadcast(&server->changed);
 }
 
-static void wait_for_work(const struct dhcp_server *server)
+static int time_to_wait(const struct dhcp_server *server)
+{
+    uint64_t now = now_ms();
+    if (server->process.pid > 0 || !server->wanted)
+        return LOOK_MS;
+    return server->again_at <= now ? 0 : (int)(server->again_at - now);
+}
+
+/* Not under the lock. */
+static void wait_for_work(const struct dhcp_server *server, int timeout)
 {
     struct pollfd entries[] = {{.fd = server->wake, .events = POLLIN},
                                {.fd = server->process.watch, .events = POLLIN}};
-    uint64_t now = now_ms();
-    int timeout = LOOK_MS;
-    if (server->process.pid < 0 && server->wanted)
-        timeout = server->again_at <= now ? 0 : (int)(server->again_at - now);
     eventfd_t ignored;
     if (poll(entries, ARRAY_LENGTH(entries), timeout) > 0 && entries[0].revents != 0)
         eventfd_read(server->wake, &ignored);
@@ -243,8 +248,9 @@ static void *run(void *context)
     pthread_mutex_lock(&server->lock);
     while (!server->stopping) {
         settle(server);
+        int timeout = time_to_wait(server);
         pthread_mutex_unlock(&server->lock);
-        wait_for_work(server);
+        wait_for_work(server, timeout);
         shorten_log(server);
         pthread_mutex_lock(&server->lock);
     }

@@ -88,8 +88,10 @@ for set in CapPrm CapEff CapBnd; do
     check "dnsmasq_${set}_is_least" test "$(status_of "$server" $set)" = 0000000000001400
 done
 check dnsmasq_gains_nothing_later test "$(status_of "$server" NoNewPrivs)" = 1
-check dnsmasq_is_in_the_guests_namespace test "$(readlink "/proc/$server/ns/net")" = \
-    "net:[$(stat -L -c %i "/run/netns/$space")]"
+in_the_guests_namespace() {
+    [ "$(readlink "/proc/$1/ns/net")" = "net:[$(stat -L -c %i "/run/netns/$space")]" ]
+}
+check dnsmasq_is_in_the_guests_namespace in_the_guests_namespace "$server"
 only_port_67() {
     [ "$(inside ss -Hlnu | awk '{print $4}')" = 0.0.0.0%shoal0:67 ] && [ -z "$(inside ss -Hlnt)" ]
 }
@@ -292,12 +294,22 @@ boots other_guests_boot $seventh 8
 says network_mends_it '^ok' network "$subnet.0/24"
 check mended_dnsmasq_answers wait_for 20 gets $second 5
 
-# ---- the end
+# ---- its namespace removed
+host_kill
+umount -l "/run/netns/$space"
+host_start
+say hello >/dev/null
+check dnsmasq_of_a_removed_namespace_is_ended test -z "$(dnsmasq_of)"
+say network "$subnet.0/24" >/dev/null
 server=$(dnsmasq_of)
+check another_serves_the_new_one in_the_guests_namespace "$server"
+
+# ---- the end
 kill $client $innocent
 host_end
 check dnsmasq_outlives_the_agent test "$(dnsmasq_of)" = "$server"
 check clean_works host_clean
+check no_sanitizer_complains no_sanitizer_report "$work/host.log"
 nothing_left() {
     [ -z "$(pgrep -f -- "$work/")" ] && [ ! -e "/run/netns/$space" ] && [ -z "$(ls "$run")" ]
 }
