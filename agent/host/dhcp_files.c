@@ -162,27 +162,30 @@ int dhcp_lease_parse(const char *text, struct network_pin *ret_lease)
     return 0;
 }
 
-/* Under a name with a dot in front, which dnsmasq passes over, and renamed. It need not outlive the
- * machine, so nothing is synced. */
+static int write_line(const char *path, const struct network_pin *lease, struct error *error)
+{
+    AUTO_BUFFER struct buffer line = {0};
+    dhcp_lease_render(lease, &line);
+    AUTO_CLOSE int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (file < 0)
+        return error_set_errno(error, errno, "open");
+    return file_write_all(file, line.data, line.length, error);
+}
+
+/* Under a name with a dot in front, which dnsmasq passes over, and renamed once it is closed: it
+ * reads what is closed and what is renamed. It need not outlive the machine, so nothing is synced.
+ */
 int dhcp_lease_write(const char *folder, const struct network_pin *lease, struct error *error)
 {
     AUTO_FREE char *path = xasprintf("%s/%s", folder, lease->tap);
     AUTO_FREE char *hidden = xasprintf("%s/.%s", folder, lease->tap);
-    AUTO_BUFFER struct buffer line = {0};
-    dhcp_lease_render(lease, &line);
-    AUTO_CLOSE int file = open(hidden, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (file < 0)
-        return error_set_errno(error, errno, "write the lease %s", path);
-    if (file_write_all(file, line.data, line.length, error) < 0) {
-        unlink(hidden);
-        return error_wrap(error, "write the lease %s", path);
-    }
-    if (rename(hidden, path) < 0) {
-        error_set_errno(error, errno, "write the lease %s", path);
-        unlink(hidden);
-        return -1;
-    }
-    return 0;
+    int result = write_line(hidden, lease, error);
+    if (result == 0 && rename(hidden, path) < 0)
+        result = error_set_errno(error, errno, "rename");
+    if (result == 0)
+        return 0;
+    unlink(hidden);
+    return error_wrap(error, "write the lease %s", path);
 }
 
 int dhcp_lease_read(const char *folder, const char *name, struct network_pin *ret_lease)
