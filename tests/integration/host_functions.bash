@@ -41,7 +41,7 @@ host_clean() { "$driver" --clean "$node" "$state" "$run" "$log" 2>>"$work/host.l
 say() {
     local line
     echo "$*" >&"$host_in"
-    while IFS= read -r -t 60 line <&"$host_out"; do
+    while IFS= read -r -t 150 line <&"$host_out"; do
         echo "$line"
         case $line in ok*) return 0 ;; error*) return 1 ;; esac
     done
@@ -66,4 +66,15 @@ host_kill() {
     kill -9 "$(pgrep -P "$driver_pid" -f "^$driver $node ")" "$driver_pid"
     wait "$driver_pid" 2>/dev/null
     exec {host_in}>&- {host_out}<&-
+}
+
+qemu_of() { pgrep -f "guest=sh$1,"; }
+
+# take FILE: imports it, and prints its digest.
+take() {
+    local name
+    name=$(sha256sum "$1" | cut -d' ' -f1)
+    cp "$1" "$state/staging/$name"
+    say import "sha256:$name" "$(stat -c %s "$1")" >&2 || return 1
+    echo "sha256:$name"
 }

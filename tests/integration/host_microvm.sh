@@ -18,7 +18,6 @@ boot() { # ID LAST-OF-ADDRESS [COMMAND-LINE-ADDRESS]
         "--ip=${3:-$subnet.$2}/24 --gateway=$subnet.1 --instance=$1"
 }
 
-qemu_of() { pgrep -f "guest=sh$1,"; }
 haproxy_of() { pgrep -f "^haproxy -db -f $run/p/$1-"; }
 # Which instance answers on a published port.
 who() { curl -fsS -m 10 "http://127.0.0.1:$1/" | grep -oE 'instance [0-9a-f]{12}' | cut -d' ' -f2; }
