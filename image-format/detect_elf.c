@@ -194,6 +194,8 @@ static bool judge_others(const struct elf_marks *marks, struct detection *detect
     if (marks->nanos) {
         detection_add(detection, "NVMTFS in the bytes: Nanos's file system");
         detection_decide(detection, "nanos", "Nanos's kernel, which needs its disk beside it");
+        if (detection->protocols.count == 0)
+            refuse_without_entry(marks, detection, "Nanos's kernel without a PVH entry");
         return true;
     }
     if (strcasecmp(marks->guest_os, "linux") == 0 && detection->protocols.count > 0) {
