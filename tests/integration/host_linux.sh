@@ -7,6 +7,10 @@
 # shellcheck source=tests/integration/host_guests.bash
 . "$(dirname "${BASH_SOURCE[0]}")/host_guests.bash"
 
+if [ ! -e "$linux" ]; then
+    skip host_linux "the kernel could not be fetched: make linux-kernel"
+    exit 0
+fi
 first=0001000000b1 second=0001000000b2 third=0001000000b3
 
 # line ID LAST-OF-ADDRESS [MORE]: the command line of a Linux guest. On a busy machine a guest that

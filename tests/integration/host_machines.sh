@@ -12,7 +12,6 @@ first=0001000000b1 second=0001000000b2 third=0001000000b3 fourth=0001000000b4
 host_start
 says welcome_is_said '^ok' hello
 says network_is_made '^ok' network "$subnet.0/24"
-kernel=$(take "$linux")
 disk=$(take "$guests/first.img") qcow2=$(take "$guests/second.img")
 sector=$(take "$guests/sector.img") halts=$(take "$guests/halts.elf")
 virt=$(take "$guests/virt.elf") borrowing=$(take "$guests/borrowing.img")
@@ -42,23 +41,23 @@ check virt_ran console_has $fourth "aarch64 runs"
 # ---- what does not boot
 form linux amd64 linux pc "disk=$borrowing"
 says borrowing_disk_is_refused "^error unsupported .*disk $borrowing: .*names a backing file" \
-    boot $first "$kernel" "$subnet.2" $memory
+    boot $first "$halts" "$subnet.2" $memory
 form linux amd64 linux pc "disk=sha256:$(printf 0%.0s {1..64})"
-says unknown_disk_is_refused '^error not_found' boot $first "$kernel" "$subnet.2" $memory
+says unknown_disk_is_refused '^error not_found' boot $first "$halts" "$subnet.2" $memory
 printf x | dd of="$state/host/images/${disk#sha256:}" conv=notrunc status=none
 form linux amd64 linux pc "disk=$qcow2" "disk=$disk"
 says altered_disk_is_refused "^error signature_rejected .*$disk" \
-    boot $first "$kernel" "$subnet.2" $memory
+    boot $first "$halts" "$subnet.2" $memory
 check refused_boots_leave_no_overlay test -z "$(overlays)"
 form shoal amd64 pvh pc
 says way_that_no_family_has_is_refused '^error unsupported .*shoal does not boot .* on pc: it boots' \
-    boot $first "$kernel" "$subnet.2" $memory
+    boot $first "$halts" "$subnet.2" $memory
 form plan9 amd64 pvh pc
 says unknown_family_is_refused '^error unsupported .*no family plan9' \
-    boot $first "$kernel" "$subnet.2" $memory
+    boot $first "$halts" "$subnet.2" $memory
 form xen amd64 xen xenpvh
 says xen_is_refused '^error unsupported .*needs a Xen host' \
-    boot $first "$kernel" "$subnet.2" $memory
+    boot $first "$halts" "$subnet.2" $memory
 
 
 host_end
