@@ -12,5 +12,5 @@ int inspect_image(struct cli *cli, const char *name, bool is_remote, struct erro
 /* "Title       text", with what cannot be shown as '?'. */
 void inspect_print(const char *title, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* What was found, line by line; not the file's name. */
-void inspect_print_detection(const struct detection *detection);
+/* Format, devices, disk and evidence, line by line. */
+void inspect_print_findings(const struct detection *detection);

@@ -58,13 +58,11 @@ static void print_boot(const struct detection *detection)
         inspect_print("Boots by", "%s", buffer_text(&text));
 }
 
-void inspect_print_detection(const struct detection *detection)
+void inspect_print_findings(const struct detection *detection)
 {
     char size[FORMAT_MAX];
-    print_verdict(detection);
     if (detection->format[0] != '\0')
         inspect_print("Format", "%s", detection->format);
-    print_boot(detection);
     for (size_t i = 0; i < detection->device_count; i++)
         inspect_print(i == 0 ? "Devices" : "", "%s (%s)", detection->devices[i].name,
                       detection_device_kind_names[detection->devices[i].kind]);
@@ -107,7 +105,9 @@ int inspect_file(struct cli *cli, const char *path, struct error *error)
     } else {
         format_bytes((uint64_t)status.st_size, size);
         inspect_print("File", "%s (%s)", path, size);
-        inspect_print_detection(&detection);
+        print_verdict(&detection);
+        print_boot(&detection);
+        inspect_print_findings(&detection);
     }
     detection_release(&detection);
     return 0;

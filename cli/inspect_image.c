@@ -38,9 +38,9 @@ struct inspected {
     struct json_object *index; /* NULL: there is one manifest only */
     struct child children[CHILDREN_MAX];
     size_t child_count;
-    /* Where documents come from: one of the two. */
-    struct registry *registry;
-    const struct packed_image *local;
+    bool is_remote;
+    struct registry registry;  /* is_remote */
+    struct packed_image local; /* else */
 };
 
 static void child_release(struct child *child)
@@ -61,6 +61,8 @@ static void inspected_release(struct inspected *inspected)
     for (size_t i = 0; i < inspected->child_count; i++)
         child_release(&inspected->children[i]);
     json_object_put(inspected->index);
+    if (!inspected->is_remote)
+        packed_image_release(&inspected->local);
 }
 
 static int pull_config(struct registry *registry, const struct oci_descriptor *config,
@@ -87,15 +89,15 @@ static const struct packed_blob *local_blob(const struct packed_image *image, co
     return NULL;
 }
 
-static int read_config(const struct inspected *inspected, const struct oci_descriptor *config,
+static int read_config(struct inspected *inspected, const struct oci_descriptor *config,
                        char **ret_bytes, size_t *ret_length, struct error *error)
 {
     if (config->size > OCI_CONFIG_LIMIT)
         return error_set(error, ERROR_TOO_LARGE, "its config has %llu bytes, at most %u are read",
                          (unsigned long long)config->size, OCI_CONFIG_LIMIT);
-    if (inspected->registry != NULL)
-        return pull_config(inspected->registry, config, ret_bytes, ret_length, error);
-    const struct packed_blob *blob = local_blob(inspected->local, config->digest);
+    if (inspected->is_remote)
+        return pull_config(&inspected->registry, config, ret_bytes, ret_length, error);
+    const struct packed_blob *blob = local_blob(&inspected->local, config->digest);
     if (blob == NULL || blob->path == NULL)
         return error_set(error, ERROR_NOT_FOUND, "its config %s is not in the store",
                          config->digest);
@@ -108,29 +110,29 @@ static void find_kernel(const struct inspected *inspected, struct child *child)
     const struct image_part *part = image_verified_part(child->content, IMAGE_PART_KERNEL);
     if (part == NULL)
         part = image_verified_part(child->content, IMAGE_PART_DISK);
-    if (inspected->local == NULL || part == NULL || part->packing != IMAGE_PACKING_NONE)
+    if (inspected->is_remote || part == NULL || part->packing != IMAGE_PACKING_NONE)
         return;
-    const struct packed_blob *blob = local_blob(inspected->local, part->digest);
+    const struct packed_blob *blob = local_blob(&inspected->local, part->digest);
     if (blob != NULL && blob->path != NULL)
         child->kernel_at = xstrdup(blob->path);
 }
 
 /* What an image keeps about itself in a layer: it comes with the rest of its chain. */
-static int fetch_metadata(const struct inspected *inspected, const struct child *child,
+static int fetch_metadata(struct inspected *inspected, const struct child *child,
                           const char *config, size_t length, struct image_chain *ret_chain,
                           struct error *error)
 {
     char architecture[16];
-    if (inspected->registry == NULL)
+    if (!inspected->is_remote)
         return error_set(error, ERROR_UNSUPPORTED,
                          "what it is stands in a file of a layer: look at it with --remote");
     if (image_content_architecture(&child->manifest, config, length, architecture, error) < 0)
         return -1;
-    return registry_fetch_chain(inspected->registry, inspected->digest, architecture, ret_chain,
+    return registry_fetch_chain(&inspected->registry, inspected->digest, architecture, ret_chain,
                                 error);
 }
 
-static int read_content(const struct inspected *inspected, struct child *child, const char *config,
+static int read_content(struct inspected *inspected, struct child *child, const char *config,
                         size_t length, struct error *error)
 {
     struct image_chain chain = {0};
@@ -150,7 +152,7 @@ static int read_content(const struct inspected *inspected, struct child *child, 
 }
 
 /* What is wrong with a config is shown beside it: inspecting is how one finds out. */
-static void add_config(const struct inspected *inspected, struct child *child)
+static void add_config(struct inspected *inspected, struct child *child)
 {
     struct error error = ERROR_INIT;
     AUTO_FREE char *bytes = NULL;
@@ -189,7 +191,7 @@ static int add_remote_child(struct inspected *inspected, struct oci_descriptor *
                             struct error *error)
 {
     struct registry_manifest manifest = {0};
-    if (registry_get_manifest(inspected->registry, descriptor->digest, &manifest, error) < 0)
+    if (registry_get_manifest(&inspected->registry, descriptor->digest, &manifest, error) < 0)
         return -1;
     AUTO_FREE char *bytes = manifest.bytes;
     return add_child(inspected, descriptor, bytes != NULL ? bytes : "", manifest.length, error);
@@ -217,7 +219,7 @@ static int add_children_of_index(struct inspected *inspected, const char *bytes,
 static int fill_from_registry(struct inspected *inspected, const char *name, struct error *error)
 {
     struct registry_manifest top = {0};
-    struct registry *registry = inspected->registry;
+    struct registry *registry = &inspected->registry;
     if (registry_init(registry, inspected->cli, name, error) < 0 ||
         registry_get_manifest(registry, registry_reference(registry), &top, error) < 0)
         return -1;
@@ -234,9 +236,9 @@ static int fill_from_registry(struct inspected *inspected, const char *name, str
     return add_child(inspected, &descriptor, text, top.length, error);
 }
 
-static int fill_from_store(struct inspected *inspected, const struct packed_image *image,
-                           struct error *error)
+static int fill_from_store(struct inspected *inspected, struct error *error)
 {
+    const struct packed_image *image = &inspected->local;
     const struct packed_manifest *top = packed_image_top(image);
     snprintf(inspected->digest, sizeof inspected->digest, "%s", top->digest);
     snprintf(inspected->media_type, sizeof inspected->media_type, "%s", top->media_type);
@@ -349,6 +351,19 @@ static void print_content(const struct image_verified *content)
                       config->ports[i].port, config->ports[i].is_private ? " (private)" : "");
 }
 
+/* What the kernel's or disk's own bytes say, and where that contradicts the config. */
+static void print_bytes(const struct child *child, const struct detection *detection)
+{
+    const struct image_config *config = &child->content->config;
+    struct error error = ERROR_INIT;
+    inspect_print("Its bytes", "%s: %s", detection_verdict_names[detection->verdict],
+                  detection->reason != NULL ? detection->reason : detection->title);
+    inspect_print_findings(detection);
+    if (detection_check(detection, "its bytes", config->family, config->boot.protocol,
+                        config->architecture, &error) < 0)
+        inspect_print("Problem", "%s", error.message);
+}
+
 static void print_child(const struct cli *cli, const struct child *child)
 {
     const struct oci_platform *platform = &child->descriptor.platform;
@@ -366,14 +381,14 @@ static void print_child(const struct cli *cli, const struct child *child)
     print_layers(cli, child);
     print_annotations("Annotations", &child->manifest.annotations);
     if (detect_kernel(child, &detection)) {
-        inspect_print("Its bytes", "are looked at:");
-        inspect_print_detection(&detection);
+        print_bytes(child, &detection);
         detection_release(&detection);
     }
 }
 
-static void print_image(struct cli *cli, const struct inspected *inspected)
+static void print_image(const struct inspected *inspected)
 {
+    struct cli *cli = inspected->cli;
     if (cli_wants_document(cli)) {
         cli_print_document(cli, image_document(inspected));
         return;
@@ -385,42 +400,29 @@ static void print_image(struct cli *cli, const struct inspected *inspected)
         print_child(cli, &inspected->children[i]);
 }
 
-static int inspect_remote(struct cli *cli, const char *name, struct inspected *inspected,
-                          struct error *error)
-{
-    struct registry registry;
-    inspected->registry = &registry;
-    if (fill_from_registry(inspected, name, error) < 0)
-        return error_wrap(error, "inspect %s", name);
-    print_image(cli, inspected);
-    return 0;
-}
-
-static int inspect_local(struct cli *cli, const char *name, struct inspected *inspected,
-                         struct error *error)
+static int fill_from_local_name(struct inspected *inspected, const char *name, struct error *error)
 {
     AUTO_FREE char *folder = image_store_path();
     struct image_reference reference;
-    struct packed_image image;
-    if (image_reference_parse(name, cli->settings.namespace_name, &reference, error) < 0)
+    if (image_reference_parse(name, inspected->cli->settings.namespace_name, &reference, error) < 0)
         return -1;
     image_reference_format(&reference, inspected->name);
-    if (layout_find(folder, inspected->name, &image, error) < 0)
+    if (layout_find(folder, inspected->name, &inspected->local, error) < 0)
         return -1;
-    inspected->local = &image;
-    int result = fill_from_store(inspected, &image, error);
-    if (result == 0)
-        print_image(cli, inspected);
-    packed_image_release(&image);
-    return result;
+    return fill_from_store(inspected, error);
 }
 
 int inspect_image(struct cli *cli, const char *name, bool is_remote, struct error *error)
 {
     struct inspected *inspected = xcalloc(1, sizeof *inspected);
     inspected->cli = cli;
-    int result = is_remote ? inspect_remote(cli, name, inspected, error)
-                           : inspect_local(cli, name, inspected, error);
+    inspected->is_remote = is_remote;
+    int result = is_remote ? fill_from_registry(inspected, name, error)
+                           : fill_from_local_name(inspected, name, error);
+    if (result == 0)
+        print_image(inspected);
+    else if (is_remote)
+        error_wrap(error, "inspect %s", name);
     inspected_release(inspected);
     free(inspected);
     return result;

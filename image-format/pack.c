@@ -171,8 +171,9 @@ static int choose_family(struct packing *packing)
                   "`family: generic` for a guest that asks DHCP for its address",
                   packing->boot_name, detection->protocols.items[0]);
     else
-        error_set(packing->error, ERROR_INVALID, "%s: its family does not show: %s",
-                  packing->boot_name, detection->reason != NULL ? detection->reason : "");
+        error_set(packing->error, ERROR_INVALID, "%s: %s%s", packing->boot_name,
+                  detection->verdict == DETECTION_UNDECIDED ? "its family does not show: " : "",
+                  detection->reason != NULL ? detection->reason : "");
     return recipe_locate(packing->recipe, pointer, packing->error);
 }
 

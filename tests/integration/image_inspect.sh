@@ -103,7 +103,7 @@ if [ -f "$recipe/hello-amd64.elf" ]; then
     check tells_hello tells ./hello.elf certain shoal pvh amd64
     shoal build "$recipe" -t hello:1.0 >/dev/null
     expect local_image_is_shown 0 'Boots by +pvh on machine microvm' shoal image inspect hello:1.0
-    expect local_kernel_is_looked_at 0 'Verdict +certain' shoal image inspect hello:1.0
+    expect local_kernel_is_looked_at 0 "Its bytes +certain: Shoal's own runtime" shoal image inspect hello:1.0
     check local_image_as_json bash -c 'shoal image inspect hello:1.0 -o json |
         jq -e ".manifests[0] | .config.family == \"shoal\" and .boots.boot.protocol == \"pvh\" and
             .detected.verdict == \"certain\" and (.manifest.layers | length) > 0"'

@@ -47,7 +47,7 @@ static void every_family_has_a_row_and_a_note(void **state)
     AUTO_FREE char *document = read_document();
     for (size_t i = 0; family_at(i) != NULL; i++) {
         const struct family *family = family_at(i);
-        AUTO_FREE char *row = row_of(document, family->name);
+        free(row_of(document, family->name));
         AUTO_FREE char *tested = xasprintf("\n| %s |", family->name);
         AUTO_FREE char *note = xasprintf("\n**%s.** ", family->name);
         assert_non_null(strstr(document, tested));
