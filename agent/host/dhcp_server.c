@@ -29,7 +29,7 @@
 #define BACKOFF_LAST_MS  30000
 #define HEALTHY_MS       60000 /* who has run for so long is started again at once */
 #define LOG_BYTES        ((off_t)1 << 20)
-#define LOG_BYTES_LIMIT  ((rlim_t)8 << 20) /* where no agent looks at its length */
+#define LOG_BYTES_LIMIT  ((size_t)8 << 20) /* where no agent looks at its length */
 
 struct dhcp_server {
     char *folder, *leases_folder, *log_path;
@@ -84,7 +84,8 @@ static int open_log(const char *path, int *ret_reader, struct error *error)
     return TAKE_DESCRIPTOR(log);
 }
 
-/* dnsmasq keeps the file open and appends to it, so it is copied and cut. */
+/* dnsmasq keeps the file open and appends to it, so it is copied and cut. Once a write has failed
+ * at the limit it writes no more, and has to be started again. */
 static void shorten_log(struct dhcp_server *server)
 {
     struct stat status;
@@ -94,13 +95,13 @@ static void shorten_log(struct dhcp_server *server)
     AUTO_FREE char *text = NULL;
     size_t length;
     struct error error = ERROR_INIT;
-    if (file_read(server->log_path, (size_t)LOG_BYTES_LIMIT, &text, &length, &error) < 0 ||
+    if (file_read(server->log_path, LOG_BYTES_LIMIT, &text, &length, &error) < 0 ||
         file_write(before, text, length, 0640, &error) < 0)
         log_warn("dnsmasq's log is cut without a copy", "error", error.message);
     if (truncate(server->log_path, 0) < 0)
         log_warn("dnsmasq's log cannot be cut", "error", strerror(errno));
-    /* It gives its log up where a write failed, and takes it again when told so. */
-    daemon_process_signal(&server->process, SIGUSR2);
+    else if (status.st_size >= (off_t)LOG_BYTES_LIMIT)
+        server->restart = true;
 }
 
 /* ---- the process, on the thread, under the lock where not said otherwise ---- */
@@ -212,6 +213,7 @@ static void settle(struct dhcp_server *server)
     uint64_t asked = server->asked;
     if (daemon_process_has_ended(&server->process))
         note_end(server);
+    shorten_log(server);
     if (server->restart) {
         server->restart = false;
         end(server);
@@ -251,7 +253,6 @@ static void *run(void *context)
         int timeout = time_to_wait(server);
         pthread_mutex_unlock(&server->lock);
         wait_for_work(server, timeout);
-        shorten_log(server);
         pthread_mutex_lock(&server->lock);
     }
     pthread_cond_broadcast(&server->changed);

@@ -262,12 +262,20 @@ plug_in $sixth
 check second_subnet_is_served ask_and_see 'bound 10.64.79.6/24 by 10.64.79.1 .* dns 10.64.79.1 ' \
     $sixth
 check first_subnet_is_served_as_before gets $second 5
-yes "a line that is too much" | head -c 1500000 >>"$log/dnsmasq.log"
+truncate -s 1500000 "$log/dnsmasq.log"
 is_short() { [ "$(stat -c %s "$log/dnsmasq.log")" -lt 1000000 ]; }
 check long_log_is_cut wait_for 40 is_short
 check log_before_is_kept test "$(stat -c %s "$log/dnsmasq.log.1")" -ge 1500000
-gets $second 5
-check log_goes_on grep -q "DHCPACK.* $subnet.5 " "$log/dnsmasq.log"
+goes_on() { gets "$second" 5 && grep -q "DHCPACK.* $subnet.5 " "$log/dnsmasq.log"; }
+check log_goes_on wait_for 20 goes_on
+host_kill
+truncate -s 8M "$log/dnsmasq.log"
+check full_log_stops_nobody gets $second 5
+check full_log_grows_no_more test "$(stat -c %s "$log/dnsmasq.log")" = 8388608
+host_start
+say hello >/dev/null
+check full_log_is_cut wait_for 40 is_short
+check log_goes_on_after_that wait_for 20 goes_on
 
 # ---- a process that has its pid by now
 host_kill
