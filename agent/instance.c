@@ -272,6 +272,16 @@ unsigned instance_boot_failed(struct instance *instance, const char *message)
     return restart_or_fail(instance, "boot_failed", message, true);
 }
 
+unsigned instance_boot_refused(struct instance *instance, const char *message)
+{
+    if (instance->vm != INSTANCE_VM_BOOTING)
+        return 0;
+    instance->vm = INSTANCE_VM_NONE;
+    explain(instance, "image_invalid", message);
+    move(instance, instance->next == INSTANCE_NEXT_STOP ? INSTANCE_STOPPED : INSTANCE_FAILED);
+    return 0;
+}
+
 static unsigned ended_by_itself(struct instance *instance, enum host_end_cause cause,
                                 const char *message)
 {

@@ -97,6 +97,8 @@ unsigned instance_image_ready(struct instance *instance);
 unsigned instance_image_failed(struct instance *instance, const char *cause, const char *message);
 unsigned instance_booted(struct instance *instance);
 unsigned instance_boot_failed(struct instance *instance, const char *message);
+/* It cannot boot, however often it is tried. */
+unsigned instance_boot_refused(struct instance *instance, const char *message);
 unsigned instance_ended(struct instance *instance, enum host_end_cause cause, const char *message);
 unsigned instance_became_ready(struct instance *instance);
 unsigned instance_became_unready(struct instance *instance, const char *message);

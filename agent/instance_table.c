@@ -118,7 +118,10 @@ static void on_boot_answer(const struct host_answer *answer, int descriptor, voi
     }
     /* Whatever was wrong: the next boot starts from a verified image again. */
     member->instance.image_ready = false;
-    act(member, instance_boot_failed(&member->instance, answer->message));
+    if (answer->code == ERROR_INVALID || answer->code == ERROR_UNSUPPORTED)
+        act(member, instance_boot_refused(&member->instance, answer->message));
+    else
+        act(member, instance_boot_failed(&member->instance, answer->message));
 }
 
 static void boot(struct member *member)

@@ -72,9 +72,9 @@ qemu_of() { pgrep -f "guest=sh$1,"; }
 
 # take FILE: imports it, and prints its digest.
 take() {
-    local name
+    local name answer
     name=$(sha256sum "$1" | cut -d' ' -f1)
     cp "$1" "$state/staging/$name"
-    say import "sha256:$name" "$(stat -c %s "$1")" >&2 || return 1
+    answer=$(say import "sha256:$name" "$(stat -c %s "$1")") || fail take "$1 -> $answer" >&2
     echo "sha256:$name"
 }

@@ -313,6 +313,20 @@ static void a_failed_boot_counts_as_a_restart(void **state)
     assert_non_null(strstr(instance->message, "no memory"));
 }
 
+static void a_refused_boot_is_not_tried_again(void **state)
+{
+    struct instance *instance = *state;
+    want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    instance_image_ready(instance);
+    assert_int_equal(instance_boot_refused(instance, "the disk names a backing file"), 0);
+    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_int_equal(instance->restarts, 0);
+    assert_string_equal(instance->cause, "image_invalid");
+    assert_string_equal(instance->message, "the disk names a backing file");
+    assert_true(instance_next_deadline(instance) == UINT64_MAX);
+}
+
 static struct instance *save_and_load(struct instance *instance)
 {
     AUTO_FREE char *text = instance_save(instance);
@@ -460,6 +474,7 @@ int main(void)
         TEST(a_stop_before_the_boot_abandons_it),
         TEST(a_stop_during_the_boot_kills_what_was_booted),
         TEST(a_failed_boot_counts_as_a_restart),
+        TEST(a_refused_boot_is_not_tried_again),
         TEST(an_adopted_ready_instance_stays_ready_in_the_same_boot),
         TEST(a_guest_that_went_with_the_node_is_restarted),
         TEST(a_guest_of_another_image_is_replaced),
