@@ -9,7 +9,8 @@
 bool text_is_name(const char *text);
 /* Decimal digits only, no sign, no more than `max`. */
 bool text_parse_u64(const char *text, uint64_t max, uint64_t *ret_value);
-/* "500ms", "1s", "2m", "1h", "30d" or a chain of them ("1m30s"), at most a year; in milliseconds. */
+/* "500ms", "1s", "2m", "1h", "30d" or a chain of them ("1m30s"), at most a year; in milliseconds.
+ */
 bool text_parse_duration(const char *text, uint64_t *ret_ms);
 /* The shortest form that text_parse_duration reads back ("90000" -> "1m30s", 0 -> "0s"). */
 #define TEXT_DURATION_MAX 48

@@ -56,7 +56,7 @@ static const struct machine machines[] = {
     [MACHINE_MICROVM] = {"microvm", "hvm", "maximum", .has_isa = true},
     [MACHINE_PC] = {"pc", "hvm", "maximum", .has_isa = true, .has_pci = true},
     [MACHINE_Q35] = {"q35", "hvm", "maximum", .has_isa = true, .has_pci = true},
-    [MACHINE_VIRT] = {"virt", "hvm", "maximum"},
+    [MACHINE_VIRT] = {"virt", "hvm", "maximum", .has_isa = false},
     [MACHINE_XENPV] = {"xenpv", "linux", "", .is_xen = true},
     [MACHINE_XENPVH] = {"xenpvh", "xenpvh", "", .is_xen = true},
 };
