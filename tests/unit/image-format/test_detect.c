@@ -186,12 +186,8 @@ static void unikraft_for_qemu_is_told_from_other_builds(void **state)
                                           "Unikraft built for Xen"});
     maker = elf_maker(true, EM_AARCH64);
     maker_add(&maker, ".uk_bootinfo", SHT_PROGBITS, PT_NULL, "info", 4);
-    struct made_elf made = maker_finish(&maker);
-    struct detection detection = detect_copy(made.bytes.data, made.bytes.length);
-    buffer_finish(&made.bytes);
-    assert_int_equal(detection.verdict, DETECTION_CERTAIN);
-    assert_string_equal(detection.protocols.items[0], "elf");
-    detection_release(&detection);
+    assert_made(&maker, (struct expected){DETECTION_CERTAIN, "unikraft", "arm64", "elf", "virt",
+                                          "QEMU or for Firecracker does not show", NULL});
 }
 
 static void add_library(struct buffer *list, uint16_t type, const char *text)
