@@ -329,30 +329,52 @@ static int ensure_listed(struct registry *registry, const char *subject,
     return result;
 }
 
+/* As the registry lists it: the type and the annotations stand in the manifest (distribution spec
+ * 1.1, "Listing Referrers"). */
+static void describe_referrer(const struct oci_manifest *manifest, struct oci_descriptor *referrer)
+{
+    const char *type =
+        manifest->artifact_type[0] != '\0' ? manifest->artifact_type : manifest->config.media_type;
+    snprintf(referrer->artifact_type, sizeof referrer->artifact_type, "%s", type);
+    for (size_t i = 0; i < manifest->annotations.count; i++)
+        json_map_set(&referrer->annotations, manifest->annotations.items[i].key,
+                     manifest->annotations.items[i].value);
+}
+
+int registry_push_referrer_manifest(struct registry *registry, const char *media_type,
+                                    const char *bytes, size_t length, struct error *error)
+{
+    struct oci_manifest manifest = {0};
+    struct oci_descriptor referrer = {.size = length};
+    snprintf(referrer.media_type, sizeof referrer.media_type, "%s", media_type);
+    digest_of_bytes(bytes, length, referrer.digest);
+    if (json_parse_record(&oci_manifest_record, bytes, length, JSON_LENIENT, &manifest, error) < 0)
+        return error_wrap(error, "manifest %s", referrer.digest);
+    describe_referrer(&manifest, &referrer);
+    int result =
+        registry_push_manifest(registry, referrer.digest, media_type, bytes, length, error);
+    if (result == 0)
+        result = ensure_listed(registry, manifest.subject.digest, &referrer, error);
+    json_map_release(&referrer.annotations);
+    json_record_release(&oci_manifest_record, &manifest);
+    return result;
+}
+
 int registry_push_referrer(struct registry *registry, const struct oci_descriptor *subject,
                            const char *media_type, const char *bytes, size_t length,
                            const char *predicate_type, char ret_digest[DIGEST_TEXT_MAX],
                            struct error *error)
 {
-    struct oci_descriptor content = {.size = length}, referrer = {.media_type = OCI_MANIFEST_TYPE};
+    struct oci_descriptor content = {.size = length};
     snprintf(content.media_type, sizeof content.media_type, "%s", media_type);
     digest_of_bytes(bytes, length, content.digest);
     AUTO_FREE char *manifest = bundle_referrer(subject, &content, predicate_type);
-    referrer.size = strlen(manifest);
-    digest_of_bytes(manifest, strlen(manifest), referrer.digest);
-    memcpy(referrer.artifact_type, content.media_type, sizeof referrer.artifact_type);
-    bundle_annotate(&referrer.annotations, predicate_type);
-    int result = registry_push_blob(registry, content.digest, length, NULL, bytes, error);
-    if (result == 0)
-        result = registry_push_blob(registry, OCI_EMPTY_DIGEST, strlen(OCI_EMPTY), NULL, OCI_EMPTY,
-                                    error);
-    if (result == 0)
-        result = registry_push_manifest(registry, referrer.digest, OCI_MANIFEST_TYPE, manifest,
-                                        strlen(manifest), error);
-    if (result == 0)
-        result = ensure_listed(registry, subject->digest, &referrer, error);
-    if (result == 0)
-        memcpy(ret_digest, referrer.digest, DIGEST_TEXT_MAX);
-    json_map_release(&referrer.annotations);
-    return result;
+    if (registry_push_blob(registry, content.digest, length, NULL, bytes, error) < 0 ||
+        registry_push_blob(registry, OCI_EMPTY_DIGEST, strlen(OCI_EMPTY), NULL, OCI_EMPTY, error) <
+            0 ||
+        registry_push_referrer_manifest(registry, OCI_MANIFEST_TYPE, manifest, strlen(manifest),
+                                        error) < 0)
+        return -1;
+    digest_of_bytes(manifest, strlen(manifest), ret_digest);
+    return 0;
 }

@@ -66,6 +66,10 @@ int registry_fetch_signatures(struct registry *registry, const char *digest,
 /* What refers to it, of any type; release it by oci_index_record. */
 int registry_list_referrers(struct registry *registry, const char *digest,
                             struct oci_index *ret_index, struct error *error);
+/* Pushes a manifest that names its subject, whose blobs are there, and sees to it that the registry
+ * lists it. */
+int registry_push_referrer_manifest(struct registry *registry, const char *media_type,
+                                    const char *bytes, size_t length, struct error *error);
 /* Pushes bytes of `media_type` as a referrer of `subject` (type, digest and size are used), and
  * sees to it that the registry lists it. `predicate_type` as for bundle_referrer. */
 int registry_push_referrer(struct registry *registry, const struct oci_descriptor *subject,

@@ -1,4 +1,4 @@
-/* push, image pull: between the local store and the registry. */
+/* push: from the local store to the registry. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,24 +14,8 @@
 #include "lib/file.h"
 #include "lib/xalloc.h"
 
-/* The manifests of an image, each once. */
-struct digests {
-    char (*items)[DIGEST_TEXT_MAX];
-    size_t count;
-};
-
-static void digests_add(struct digests *digests, const char *digest)
-{
-    for (size_t i = 0; i < digests->count; i++) {
-        if (strcmp(digests->items[i], digest) == 0)
-            return;
-    }
-    digests->items = xreallocarray(digests->items, digests->count + 1, sizeof *digests->items);
-    snprintf(digests->items[digests->count++], DIGEST_TEXT_MAX, "%s", digest);
-}
-
-static void print_transfer(struct cli *cli, const char *name, const char *digest, const char *id,
-                           const char *result)
+void transfer_print(struct cli *cli, const char *name, const char *digest, const char *id,
+                    const char *result)
 {
     if (!cli_wants_document(cli)) {
         printf("%s: %s%s%s\n%s\n", name, result, id[0] == '\0' ? "" : ", signed by key ", id,
@@ -47,7 +31,8 @@ static void print_transfer(struct cli *cli, const char *name, const char *digest
     cli_print_document(cli, document);
 }
 
-/* Blobs first, manifests by digest next, the tag last: a reader never finds half an image. */
+/* Blobs first, manifests by digest next, the tag behind them: a reader never finds half an image.
+ * What is about the image comes last, as its subject must be there. */
 static int push_image(struct registry *registry, const struct packed_image *image,
                       struct error *error)
 {
@@ -64,8 +49,16 @@ static int push_image(struct registry *registry, const struct packed_image *imag
                                    manifest->bytes, manifest->length, error) < 0)
             return -1;
     }
-    return registry_push_manifest(registry, registry->image.tag, top->media_type, top->bytes,
-                                  top->length, error);
+    if (registry_push_manifest(registry, registry->image.tag, top->media_type, top->bytes,
+                               top->length, error) < 0)
+        return -1;
+    for (size_t i = 0; i < image->referrer_count; i++) {
+        const struct packed_manifest *referrer = &image->referrers[i];
+        if (registry_push_referrer_manifest(registry, referrer->media_type, referrer->bytes,
+                                            referrer->length, error) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int push_and_sign(struct registry *registry, const struct packed_image *image,
@@ -140,144 +133,6 @@ int push_run(struct cli *cli, struct error *error)
     if (images_local_name(cli, typed, name, error) < 0 ||
         transfer_push(cli, typed, invocation_text(cli->invocation, "sign"), &result, error) < 0)
         return -1;
-    print_transfer(cli, name, result.digest, result.key_id, "pushed");
+    transfer_print(cli, name, result.digest, result.key_id, "pushed");
     return 0;
-}
-
-/* The manifests an index lists; nothing for a manifest. */
-static int digests_of_index(const struct registry_manifest *manifest, struct digests *digests,
-                            struct error *error)
-{
-    struct oci_index index = {0};
-    if (strcmp(manifest->media_type, OCI_INDEX_TYPE) != 0)
-        return 0;
-    if (json_parse_record(&oci_index_record, manifest->bytes, manifest->length, JSON_LENIENT,
-                          &index, error) < 0)
-        return -1;
-    for (size_t i = 0; i < index.manifest_count; i++)
-        digests_add(digests, index.manifests[i].digest);
-    json_record_release(&oci_index_record, &index);
-    return 0;
-}
-
-static bool has_blob(const struct packed_image *image, const char *digest)
-{
-    for (size_t i = 0; i < image->blob_count; i++) {
-        if (strcmp(image->blobs[i].digest, digest) == 0)
-            return true;
-    }
-    return false;
-}
-
-static int pull_blob(struct registry *registry, const struct oci_descriptor *descriptor,
-                     const char *folder, struct packed_image *image, struct error *error)
-{
-    if (!digest_is_valid(descriptor->digest))
-        return error_set(error, ERROR_INVALID, "\"%s\" is not a digest", descriptor->digest);
-    if (has_blob(image, descriptor->digest))
-        return 0;
-    AUTO_FREE char *path = xasprintf("%s/%s", folder, digest_hex(descriptor->digest));
-    if (registry_pull_blob(registry, descriptor->digest, descriptor->size, path, error) < 0)
-        return -1;
-    image->blobs = xreallocarray(image->blobs, image->blob_count + 1, sizeof *image->blobs);
-    struct packed_blob *blob = &image->blobs[image->blob_count++];
-    *blob = (struct packed_blob){.size = descriptor->size};
-    blob->path = TAKE_POINTER(path);
-    snprintf(blob->digest, sizeof blob->digest, "%s", descriptor->digest);
-    snprintf(blob->media_type, sizeof blob->media_type, "%s", descriptor->media_type);
-    return 0;
-}
-
-static int pull_blobs(struct registry *registry, const struct registry_manifest *manifest,
-                      const char *folder, struct packed_image *image, struct error *error)
-{
-    struct oci_manifest parsed = {0};
-    if (json_parse_record(&oci_manifest_record, manifest->bytes, manifest->length, JSON_LENIENT,
-                          &parsed, error) < 0)
-        return -1;
-    int result = 0;
-    if (!parsed.has_config || strcmp(parsed.config.media_type, SHOAL_CONFIG_TYPE) != 0)
-        result = error_set(error, ERROR_INVALID, "it is no unikernel image: its config is \"%s\"",
-                           parsed.config.media_type);
-    else
-        result = pull_blob(registry, &parsed.config, folder, image, error);
-    for (size_t i = 0; result == 0 && i < parsed.layer_count; i++)
-        result = pull_blob(registry, &parsed.layers[i], folder, image, error);
-    json_record_release(&oci_manifest_record, &parsed);
-    return result;
-}
-
-/* Takes the manifest's bytes. */
-static void keep_manifest(struct packed_manifest *kept, struct registry_manifest *manifest)
-{
-    *kept = (struct packed_manifest){.length = manifest->length};
-    kept->bytes = TAKE_POINTER(manifest->bytes);
-    snprintf(kept->digest, sizeof kept->digest, "%s", manifest->digest);
-    snprintf(kept->media_type, sizeof kept->media_type, "%s", manifest->media_type);
-}
-
-static int pull_manifest(struct registry *registry, const char *reference, const char *folder,
-                         struct packed_image *image, struct error *error)
-{
-    struct registry_manifest manifest = {0};
-    if (registry_get_manifest(registry, reference, &manifest, error) < 0)
-        return -1;
-    int result = pull_blobs(registry, &manifest, folder, image, error);
-    if (result == 0) {
-        image->manifests =
-            xreallocarray(image->manifests, image->manifest_count + 1, sizeof *image->manifests);
-        keep_manifest(&image->manifests[image->manifest_count++], &manifest);
-    }
-    free(manifest.bytes);
-    return result;
-}
-
-static int pull_image(struct registry *registry, const char *folder, struct packed_image *image,
-                      struct error *error)
-{
-    struct registry_manifest top = {0};
-    struct digests digests = {0};
-    if (registry_get_manifest(registry, registry_reference(registry), &top, error) < 0)
-        return -1;
-    int result = digests_of_index(&top, &digests, error);
-    if (digests.count == 0)
-        digests_add(&digests, top.digest);
-    else
-        image->has_index = true;
-    for (size_t i = 0; result == 0 && i < digests.count; i++)
-        result = pull_manifest(registry, digests.items[i], folder, image, error);
-    if (image->has_index)
-        keep_manifest(&image->index, &top);
-    free(top.bytes);
-    free(digests.items);
-    return result;
-}
-
-int image_pull_run(struct cli *cli, struct error *error)
-{
-    char name[IMAGE_TEXT_MAX], temporary[] = "/tmp/shoal-pull.XXXXXX";
-    AUTO_FREE char *folder = image_store_path();
-    struct registry registry;
-    struct packed_image image = {0};
-    if (registry_init(&registry, cli, cli_argument(cli, 0), error) < 0)
-        return -1;
-    if (registry.image.tag[0] == '\0')
-        return error_set(error, ERROR_INVALID,
-                         "image \"%s\": the local store knows images by tag, name one",
-                         cli_argument(cli, 0));
-    image_reference_format(&registry.image, name);
-    if (mkdtemp(temporary) == NULL)
-        return error_set_errno(error, errno, "create %s", temporary);
-    progress_show(&registry.progress, "%s: pulling from %s", name, registry.url);
-    int result = pull_image(&registry, temporary, &image, error);
-    progress_finish(&registry.progress);
-    if (result == 0)
-        result = layout_add(folder, name, &image, error);
-    if (result == 0)
-        print_transfer(cli, name, packed_image_top(&image)->digest, "", "pulled");
-    else
-        error_wrap(error, "pull %s", name);
-    packed_image_release(&image);
-    file_remove_tree(temporary, NULL);
-    return result;
 }

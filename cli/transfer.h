@@ -13,3 +13,6 @@ struct transfer_result {
  */
 int transfer_push(struct cli *cli, const char *typed, const char *key_file,
                   struct transfer_result *ret_result, struct error *error);
+/* "NAME: pushed, signed by key ID" and the digest; `id` may be "". */
+void transfer_print(struct cli *cli, const char *name, const char *digest, const char *id,
+                    const char *result);

@@ -23,7 +23,8 @@ int layout_add(const char *folder, const char *name, const struct packed_image *
 /* Sorted by name; the caller frees the entries. A folder that is not there is an empty store. */
 int layout_list(const char *folder, struct layout_entry **ret_entries, size_t *ret_count,
                 struct error *error);
-/* The image with its blobs as paths into the folder. ERROR_NOT_FOUND names the image. */
+/* The image with its blobs as paths into the folder, and with what is about it. Images of other
+ * tools are kept as well. ERROR_NOT_FOUND names the image. */
 int layout_find(const char *folder, const char *name, struct packed_image *ret_image,
                 struct error *error);
 /* Removes the name, and the blobs that no other name leads to. */

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "image-format/platforms.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/xalloc.h"
@@ -146,21 +147,6 @@ static bool reach_add(struct reach *reach, const struct oci_descriptor *descript
     return true;
 }
 
-static bool is_document(const char *media_type)
-{
-    static const char *const types[] = {
-        OCI_MANIFEST_TYPE,
-        OCI_INDEX_TYPE,
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-    };
-    for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
-        if (strcmp(types[i], media_type) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void walk(struct reach *reach, const struct oci_descriptor *descriptor, int depth);
 
 /* A manifest and an index have different keys, so one text is read as both. */
@@ -190,7 +176,8 @@ static void walk_document(struct reach *reach, const struct oci_descriptor *desc
 
 static void walk(struct reach *reach, const struct oci_descriptor *descriptor, int depth)
 {
-    if (reach_add(reach, descriptor) && is_document(descriptor->media_type))
+    if (reach_add(reach, descriptor) && (platforms_is_index_type(descriptor->media_type) ||
+                                         platforms_is_manifest_type(descriptor->media_type)))
         walk_document(reach, descriptor, depth);
 }
 
@@ -212,6 +199,51 @@ static bool is_reached(const struct reach *reach, const char *hex)
             return true;
     }
     return false;
+}
+
+/* The digest of what an entry without a name is about; "": it has a name, or is about nothing. */
+static void read_subject(const char *folder, const struct oci_descriptor *entry,
+                         char ret_subject[DIGEST_TEXT_MAX])
+{
+    AUTO_FREE char *text = NULL;
+    size_t length = 0;
+    struct oci_manifest manifest = {0};
+    ret_subject[0] = '\0';
+    if (layout_entry_name(entry) != NULL ||
+        layout_read_blob(folder, entry->digest, OCI_MANIFEST_LIMIT, &text, &length, NULL) < 0 ||
+        json_parse_record(&oci_manifest_record, text, length, JSON_LENIENT, &manifest, NULL) < 0)
+        return;
+    if (manifest.has_subject)
+        strcpy(ret_subject, manifest.subject.digest);
+    json_record_release(&oci_manifest_record, &manifest);
+}
+
+void layout_prune_referrers(const char *folder, struct oci_index *index)
+{
+    struct reach reach = {.folder = folder, .complete = true};
+    char(*subjects)[DIGEST_TEXT_MAX] = xcalloc(index->manifest_count + 1, sizeof *subjects);
+    for (size_t i = 0; i < index->manifest_count; i++) {
+        read_subject(folder, &index->manifests[i], subjects[i]);
+        if (subjects[i][0] == '\0')
+            walk(&reach, &index->manifests[i], WALK_DEPTH);
+    }
+    /* A signature of an SBOM is about something that is itself about the image. */
+    for (bool grew = true; grew;) {
+        grew = false;
+        for (size_t i = 0; i < index->manifest_count; i++) {
+            if (subjects[i][0] == '\0' || !is_reached(&reach, digest_hex(subjects[i])))
+                continue;
+            subjects[i][0] = '\0';
+            grew = true;
+            walk(&reach, &index->manifests[i], WALK_DEPTH);
+        }
+    }
+    for (size_t i = index->manifest_count; i > 0 && reach.complete; i--) {
+        if (subjects[i - 1][0] != '\0')
+            layout_remove_entry(index, i - 1);
+    }
+    free(subjects);
+    free(reach.items);
 }
 
 /* A blob, or what a writer of ours that was killed left of one: ".XXXXXX" behind its name. Nobody

@@ -1,6 +1,8 @@
 /* The files of an OCI image layout, for layout.c alone: index.json, blobs, lock, garbage. */
 #pragma once
 
+#include <sys/types.h>
+
 #include "image-format/pack.h"
 
 #define LAYOUT_NAME_ANNOTATION "org.opencontainers.image.ref.name"
@@ -26,6 +28,13 @@ int layout_read_blob(const char *folder, const char *digest, size_t limit, char 
                      size_t *ret_length, struct error *error);
 /* That a blob's file is there with the size it should have. */
 int layout_check_size(const struct packed_blob *blob, struct error *error);
+/* The entry's name, or NULL. */
+const char *layout_entry_name(const struct oci_descriptor *entry);
+/* -1 when none has that name. */
+ssize_t layout_find_entry(const struct oci_index *index, const char *name);
+void layout_remove_entry(struct oci_index *index, size_t at);
+/* Removes the entries without a name that are about something nobody leads to any more. */
+void layout_prune_referrers(const char *folder, struct oci_index *index);
 /* Bytes of everything behind an entry, each blob once, as the documents state them. */
 uint64_t layout_total_size(const char *folder, const struct oci_descriptor *entry);
 /* Removes the blobs that nothing in the index leads to; none when a document cannot be read. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "image-format/chain_content.h"
 #include "image-format/detect.h"
 #include "image-format/pack_file.h"
 #include "lib/cleanup.h"
@@ -27,8 +28,7 @@ struct packing {
     struct error *error;
 };
 
-/* Takes the blob's members. A digest that is there already is kept once. */
-static void add_blob(struct packed_image *image, struct packed_blob *blob)
+void packed_image_add_blob(struct packed_image *image, struct packed_blob *blob)
 {
     for (size_t i = 0; i < image->blob_count; i++) {
         if (strcmp(image->blobs[i].digest, blob->digest) == 0) {
@@ -68,11 +68,12 @@ static void add_layer(struct packing *packing, const struct packed_file *file)
     json_map_set(&layer->annotations, CONTENT_SIZE_ANNOTATION, size);
 }
 
+/* Takes the text. */
 static void fill_manifest(struct packed_manifest *manifest, const char *media_type,
-                          const char *architecture, char *text)
+                          const char *architecture, char *text, size_t length)
 {
-    *manifest = (struct packed_manifest){.bytes = text, .length = strlen(text)};
-    digest_of_bytes(text, manifest->length, manifest->digest);
+    *manifest = (struct packed_manifest){.bytes = text, .length = length};
+    digest_of_bytes(text, length, manifest->digest);
     snprintf(manifest->media_type, sizeof manifest->media_type, "%s", media_type);
     snprintf(manifest->architecture, sizeof manifest->architecture, "%s", architecture);
 }
@@ -124,7 +125,7 @@ static int pack_part(struct packing *packing, enum pack_role role, const char *k
         note_boot(packing, key, path, &file);
     add_layer(packing, &file);
     strcpy(ret_digest, file.digest);
-    add_blob(packing->image, &file.blob);
+    packed_image_add_blob(packing->image, &file.blob);
     file.blob = (struct packed_blob){0};
     packed_file_release(&file);
     return 0;
@@ -221,7 +222,7 @@ static int pack_config(struct packing *packing, struct oci_descriptor *ret_descr
     blob.size = strlen(blob.bytes);
     digest_of_bytes(blob.bytes, blob.size, blob.digest);
     *ret_descriptor = describe(&blob);
-    add_blob(packing->image, &blob);
+    packed_image_add_blob(packing->image, &blob);
     return 0;
 }
 
@@ -242,9 +243,9 @@ static int pack_manifest(struct packing *packing)
     };
     image->manifests =
         xreallocarray(image->manifests, image->manifest_count + 1, sizeof *image->manifests);
+    char *text = json_record_text(&oci_manifest_record, &manifest);
     fill_manifest(&image->manifests[image->manifest_count++], OCI_MANIFEST_TYPE,
-                  recipe_architecture_names[packing->architecture],
-                  json_record_text(&oci_manifest_record, &manifest));
+                  recipe_architecture_names[packing->architecture], text, strlen(text));
     return 0;
 }
 
@@ -268,6 +269,14 @@ static int pack_architecture(const struct recipe *recipe, const struct pack_opti
     return result;
 }
 
+void packed_image_add_referrer(struct packed_image *image, const char *media_type, char *text,
+                               size_t length)
+{
+    image->referrers =
+        xreallocarray(image->referrers, image->referrer_count + 1, sizeof *image->referrers);
+    fill_manifest(&image->referrers[image->referrer_count++], media_type, "", text, length);
+}
+
 /* The manifests' artifactType is not repeated here: skopeo 1.9, Debian's, writes indexes anew
  * without it, and the copy would have another digest, without its signatures. */
 void packed_image_add_index(struct packed_image *image)
@@ -289,7 +298,8 @@ void packed_image_add_index(struct packed_image *image)
         .manifests = children,
         .manifest_count = image->manifest_count,
     };
-    fill_manifest(&image->index, OCI_INDEX_TYPE, "", json_record_text(&oci_index_record, &index));
+    char *text = json_record_text(&oci_index_record, &index);
+    fill_manifest(&image->index, OCI_INDEX_TYPE, "", text, strlen(text));
     image->has_index = true;
     free(children);
 }
@@ -330,6 +340,9 @@ void packed_image_release(struct packed_image *image)
     }
     for (size_t i = 0; i < image->manifest_count; i++)
         free(image->manifests[i].bytes);
+    for (size_t i = 0; i < image->referrer_count; i++)
+        free(image->referrers[i].bytes);
+    free(image->referrers);
     free(image->index.bytes);
     free(image->blobs);
     free(image->manifests);

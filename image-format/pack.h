@@ -33,6 +33,8 @@ struct packed_image {
     size_t manifest_count;
     bool has_index; /* several architectures */
     struct packed_manifest index;
+    struct packed_manifest *referrers; /* what is about the image: SBOMs, provenance, signatures */
+    size_t referrer_count;
 };
 
 /* How far the reading of the file `path` is; may be called often. */
@@ -53,6 +55,11 @@ struct pack_options {
  * must agree with the recipe. */
 int pack_image(const struct recipe *recipe, const struct pack_options *options,
                struct packed_image *ret_image, struct error *error);
+/* Takes the blob's members; a digest that is there already is kept once. */
+void packed_image_add_blob(struct packed_image *image, struct packed_blob *blob);
+/* Takes the text of a manifest whose blobs are there, and whose subject is in the image. */
+void packed_image_add_referrer(struct packed_image *image, const char *media_type, char *text,
+                               size_t length);
 /* The index over the image's manifests, in their order. */
 void packed_image_add_index(struct packed_image *image);
 /* What names the image as a whole: the index, or its only manifest. */

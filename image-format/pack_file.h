@@ -5,10 +5,6 @@
 #include "image-format/detect.h"
 #include "image-format/pack.h"
 
-/* The annotations of a layer that is packed: what it unpacks to. */
-#define CONTENT_DIGEST_ANNOTATION "dev.shoal.content.digest"
-#define CONTENT_SIZE_ANNOTATION   "dev.shoal.content.size"
-
 enum pack_role { PACK_KERNEL, PACK_INITRD, PACK_DISK, PACK_DEBUG };
 
 struct pack_role_facts {

@@ -52,3 +52,15 @@ const struct oci_descriptor *platforms_find(const struct oci_index *index, const
                   available.length > 0 ? buffer_text(&available) : "no unikernel");
     return found;
 }
+
+bool platforms_is_index_type(const char *media_type)
+{
+    return strcmp(media_type, OCI_INDEX_TYPE) == 0 ||
+           strcmp(media_type, "application/vnd.docker.distribution.manifest.list.v2+json") == 0;
+}
+
+bool platforms_is_manifest_type(const char *media_type)
+{
+    return strcmp(media_type, OCI_MANIFEST_TYPE) == 0 ||
+           strcmp(media_type, "application/vnd.docker.distribution.manifest.v2+json") == 0;
+}

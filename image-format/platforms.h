@@ -11,3 +11,6 @@ const char *platforms_architecture(const struct oci_descriptor *descriptor);
 /* The manifest for `architecture`; NULL with ERROR_NOT_FOUND saying what there is instead. */
 const struct oci_descriptor *platforms_find(const struct oci_index *index, const char *architecture,
                                             struct error *error);
+/* OCI's types, and Docker's older ones for the same documents. */
+bool platforms_is_index_type(const char *media_type);
+bool platforms_is_manifest_type(const char *media_type);

@@ -185,6 +185,51 @@ static void entries_of_other_tools_are_kept(void **state)
     free(entries);
 }
 
+/* Adds a manifest that is about `subject`, with a blob of its own. */
+static char *add_referrer(struct packed_image *image, const char *subject, const char *content)
+{
+    struct packed_blob blob = {.size = strlen(content), .media_type = "text/plain"};
+    blob.bytes = xstrdup(content);
+    digest_of_bytes(content, blob.size, blob.digest);
+    char *text = xasprintf("{\"schemaVersion\":2,\"mediaType\":\"" OCI_MANIFEST_TYPE
+                           "\",\"layers\":[{\"mediaType\":\"text/plain\",\"digest\":\"%s\","
+                           "\"size\":%zu}],\"subject\":{\"mediaType\":\"" OCI_MANIFEST_TYPE
+                           "\",\"digest\":\"%s\",\"size\":2}}",
+                           blob.digest, strlen(content), subject);
+    packed_image_add_blob(image, &blob);
+    packed_image_add_referrer(image, OCI_MANIFEST_TYPE, text, strlen(text));
+    return image->referrers[image->referrer_count - 1].digest;
+}
+
+static void what_is_about_an_image_is_found_and_removed_with_it(void **state)
+{
+    struct packed_image image = packed_fixture(1), found;
+    char first[DIGEST_TEXT_MAX], second[DIGEST_TEXT_MAX];
+    strcpy(first, add_referrer(&image, packed_image_top(&image)->digest, "an SBOM"));
+    strcpy(second, add_referrer(&image, first, "a signature of the SBOM"));
+    assert_int_equal(layout_add(*state, "default/hello:1.0", &image, NULL), 0);
+    add(*state, "default/hello:2.0", 2, false);
+    assert_int_equal(layout_add(*state, "default/hello:1.0", &image, NULL), 0);
+    assert_int_equal(layout_find(*state, "default/hello:1.0", &found, NULL), 0);
+    assert_int_equal(found.referrer_count, 2);
+    assert_string_equal(found.referrers[0].digest, first);
+    assert_string_equal(found.referrers[1].digest, second);
+    assert_int_equal(found.blob_count, 4);
+    packed_image_release(&found);
+    assert_int_equal(layout_find(*state, "default/hello:2.0", &found, NULL), 0);
+    assert_int_equal(found.referrer_count, 0);
+    packed_image_release(&found);
+
+    struct layout_entry *entries;
+    size_t count;
+    assert_int_equal(layout_list(*state, &entries, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    free(entries);
+    assert_int_equal(layout_remove(*state, "default/hello:1.0", NULL), 0);
+    assert_int_equal(count_blobs(*state), 3); /* of hello:2.0 */
+    packed_image_release(&image);
+}
+
 /* A sparse file of the image's own: one letter in front, one behind `size` zeros. */
 static struct packed_blob *add_file(struct packed_image *image, const char *folder, off_t size)
 {
@@ -269,6 +314,7 @@ int main(void)
         TEST(removing_keeps_what_others_use),
         TEST(altered_blobs_are_noticed_and_mended_by_adding_again),
         TEST(entries_of_other_tools_are_kept),
+        TEST(what_is_about_an_image_is_found_and_removed_with_it),
         TEST(a_large_file_is_copied_with_its_holes),
         TEST(a_file_that_changed_meanwhile_is_refused),
         TEST(what_a_killed_writer_left_goes),
