@@ -37,7 +37,8 @@ $(foreach a,$(examples_architectures),$(eval \
 	examples_cc_$(a) := $(if $(filter $(a),$(examples_native)),$(CC),$(examples_ccache) $(examples_prefix_$(a))gcc)))
 
 examples_machine_x86_64 := -m64 -mno-red-zone -mgeneral-regs-only -fcf-protection=none
-examples_machine_aarch64 := -mgeneral-regs-only -mno-outline-atomics -mbranch-protection=none
+examples_machine_aarch64 := -mgeneral-regs-only -mno-outline-atomics -mbranch-protection=none \
+	-falign-functions=4 -falign-jumps=1 -falign-loops=1
 examples_code := -O2 -g -ffreestanding -fno-pic -fno-pie -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -fno-common \
 	-ffile-prefix-map=$(examples_root)/=

@@ -14,7 +14,7 @@
 
 /* Until the final tables are built: 1 GiB of devices, then memory. It is part of the image and not
  * written here, since what is written with the caches off might not be what a walk reads. */
-    .data
+    .section .rodata
     .balign 64
 boot_table:
     .quad LAYOUT_PAGE_BLOCK | LAYOUT_PAGE_KIND(LAYOUT_MEMORY_DEVICE) | LAYOUT_PAGE_ACCESSED | \
@@ -159,7 +159,9 @@ interrupt_common:
     ldp x0, x1, [sp], #160
     eret
 
-    .section .bss.tables, "aw", %nobits
+    /* First of what is written, with constants and code below: an overflow that leaps over the guard
+ * does no harm either. */
+    .section .bss.stacks, "aw", %nobits
     .balign 4096
     .globl boot_stack_guard
 boot_stack_guard:
