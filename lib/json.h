@@ -109,8 +109,8 @@ void json_record_copy(const struct json_record *record, const void *value, void 
  * it. ERROR_INVALID names line and reason. The caller owns the object. */
 int json_parse(const char *text, size_t length, struct json_object **ret_object,
                struct error *error);
-/* ERROR_INVALID when an object of the parsed `text` has a key twice: readers would differ on which
- * value counts, so nothing that is signed or secret may have one. */
+/* ERROR_INVALID when an object of the parsed `text` has a key twice, or a string a NUL byte:
+ * readers would differ on what counts, so nothing that is signed or secret may have one. */
 int json_check_unique(const char *text, size_t length, struct json_object *object,
                       struct error *error);
 /* Parses and decodes. */

@@ -1,13 +1,18 @@
-/* Keys that are there twice: json-c keeps the last value and tells nobody. */
+/* What json-c keeps quiet about: keys that are there twice, where it takes the last value, and NUL
+ * bytes, where it ends a key. */
+#include <string.h>
+
 #include "lib/cleanup.h"
 #include "lib/json.h"
 
-/* As many as the text has: each has one colon outside its strings. */
-static size_t members_of_text(const char *text, size_t length)
+/* As many as the text has: each has one colon outside its strings. False for a NUL in a string. */
+static bool members_of_text(const char *text, size_t length, size_t *ret_count)
 {
     size_t count = 0;
     bool in_string = false;
     for (size_t i = 0; i < length; i++) {
+        if (in_string && text[i] == '\\' && length - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0)
+            return false;
         if (in_string && text[i] == '\\')
             i++;
         else if (text[i] == '"')
@@ -15,7 +20,8 @@ static size_t members_of_text(const char *text, size_t length)
         else if (!in_string && text[i] == ':')
             count++;
     }
-    return count;
+    *ret_count = count;
+    return true;
 }
 
 /* As many as were kept. json_parse bounds the depth. */
@@ -37,7 +43,10 @@ static size_t members_of_object(struct json_object *object)
 int json_check_unique(const char *text, size_t length, struct json_object *object,
                       struct error *error)
 {
-    if (members_of_text(text, length) == members_of_object(object))
+    size_t count = 0;
+    if (!members_of_text(text, length, &count))
+        return error_set(error, ERROR_INVALID, "the JSON document holds a NUL byte");
+    if (count == members_of_object(object))
         return 0;
     return error_set(error, ERROR_INVALID, "the JSON document has a key twice in one mapping");
 }

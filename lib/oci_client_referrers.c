@@ -44,6 +44,8 @@ static int take_page(struct referrers *referrers, const struct http_client_respo
     struct json_object *manifests = NULL;
     if (json_parse(response->body, response->body_length, &page, error) < 0)
         return -1;
+    if (referrers->is_tag && !json_object_object_get_ex(page, "manifests", NULL))
+        return 0; /* the tag is something else */
     if (!json_object_is_type(page, json_type_object) ||
         !json_object_object_get_ex(page, "manifests", &manifests) ||
         (manifests != NULL && !json_object_is_type(manifests, json_type_array)))

@@ -282,6 +282,36 @@ static void maps_and_lists_of_strings_grow_and_replace(void **state)
     assert_null(json_map_get(&map, "a"));
 }
 
+static void keys_that_are_there_twice_are_found_at_any_depth(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message; /* NULL: fine */
+    } cases[] = {
+        {"{\"a\":1,\"b\":{\"a\":2},\"c\":[{\"a\":3},{\"a\":4}]}", NULL},
+        {"{\"a:b\":\":\",\"q\\\"\":\"\\\":\\\\\",\"\":\"\"}", NULL},
+        {"[1,\"x\",null]", NULL},
+        {"\"a\\\\u0000\"", NULL},
+        {"{\"a\":1,\"a\":1}", "a key twice"},
+        {"{\"a\":1,\"\\u0061\":2}", "a key twice"},
+        {"[[{\"b\":{\"a\":null,\"a\":null}}]]", "a key twice"},
+        {"{\"a\":{\"x\":1},\"a\":2}", "a key twice"},
+        {"{\"a\\u0000b\":1}", "a NUL byte"},
+        {"{\"a\":\"\\u0000\"}", "a NUL byte"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct json_object *object = NULL;
+        struct error error = ERROR_INIT;
+        size_t length = strlen(cases[i].text);
+        assert_int_equal(json_parse(cases[i].text, length, &object, NULL), 0);
+        int result = json_check_unique(cases[i].text, length, object, &error);
+        json_object_put(object);
+        if (result != (cases[i].message == NULL ? 0 : -1) ||
+            (result < 0 && strstr(error.message, cases[i].message) == NULL))
+            fail_msg("%s: %s", cases[i].text, error.message);
+    }
+}
+
 static void a_text_cut_within_a_character_is_still_json(void **state)
 {
     (void)state;
@@ -310,6 +340,7 @@ int main(void)
         cmocka_unit_test(text_that_is_no_json_is_refused_with_its_line),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(a_document_of_one_value_and_spaces_is_fine),
+        cmocka_unit_test(keys_that_are_there_twice_are_found_at_any_depth),
         cmocka_unit_test(a_text_cut_within_a_character_is_still_json),
         cmocka_unit_test(maps_and_lists_of_strings_grow_and_replace),
     };

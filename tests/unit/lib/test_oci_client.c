@@ -422,6 +422,75 @@ static void all_pages_of_a_list_are_joined(void **state)
     assert_string_equal(buffer_text(&registry->bytes), catalog);
 }
 
+#define REFERRERS_PATH "/v2/" REPO "/referrers/"
+#define TAG_PATH       "/v2/" REPO "/manifests/sha256-"
+#define SUBJECT_HEX    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define REFERRERS(list)                                                                            \
+    "{\"schemaVersion\":2,\"mediaType\":\"" OCI_INDEX_TYPE "\",\"manifests\":[" list "]}"
+
+static void list_referrers(struct scripted_registry *registry)
+{
+    oci_client_list_referrers(registry->client, REPO, "sha256:" SUBJECT_HEX, NULL, script_note,
+                              registry);
+}
+
+static void serve_text(struct scripted_registry *registry, const char *path, const char *text,
+                       const char *link)
+{
+    script_add(registry, path, OCI_INDEX_TYPE, text, strlen(text))->link = link;
+}
+
+static void pages_of_referrers_are_joined(void **state)
+{
+    struct scripted_registry *registry = *state;
+    serve_text(registry, REFERRERS_PATH "sha256:" SUBJECT_HEX, "{\"manifests\":[{\"a\":1}]}",
+               "</v2/default/hello/referrers/more>; rel=\"next\"");
+    serve_text(registry, REFERRERS_PATH "more", "{\"manifests\":[{\"b\":2},{\"c\":3}]}", NULL);
+    list_referrers(registry);
+    script_assert_ok(registry);
+    assert_string_equal(buffer_text(&registry->bytes), REFERRERS("{\"a\":1},{\"b\":2},{\"c\":3}"));
+}
+
+static void where_there_is_no_list_of_referrers_a_tag_has_it(void **state)
+{
+    struct scripted_registry *registry = *state;
+    list_referrers(registry); /* nor the tag */
+    script_assert_ok(registry);
+    assert_string_equal(buffer_text(&registry->bytes), REFERRERS(""));
+    serve_text(registry, TAG_PATH SUBJECT_HEX, "{\"manifests\":[{\"a\":1}]}",
+               "</v2/default/hello/referrers/more>; rel=\"next\"");
+    list_referrers(registry);
+    script_assert_ok(registry);
+    assert_string_equal(buffer_text(&registry->bytes), REFERRERS("{\"a\":1}"));
+}
+
+static void a_tag_that_is_something_else_lists_nothing(void **state)
+{
+    struct scripted_registry *registry = *state;
+    serve_text(registry, TAG_PATH SUBJECT_HEX, "{\"layers\":[]}", NULL);
+    list_referrers(registry);
+    script_assert_ok(registry);
+    assert_string_equal(buffer_text(&registry->bytes), REFERRERS(""));
+}
+
+static void referrers_without_end_or_form_are_refused(void **state)
+{
+    struct scripted_registry *registry = *state;
+    struct buffer AUTO_BUFFER many = {0};
+    buffer_append_text(&many, "{\"manifests\":[1");
+    for (int i = 0; i < OCI_REFERRERS_MAX; i++)
+        buffer_append_text(&many, ",1");
+    buffer_append_text(&many, "]}");
+    serve_text(registry, REFERRERS_PATH "sha256:" SUBJECT_HEX, buffer_text(&many), NULL);
+    list_referrers(registry);
+    script_assert_error(registry, ERROR_TOO_LARGE, "more than 1000 referrers");
+    oci_client_list_referrers(registry->client, "../x", "sha256:" SUBJECT_HEX, NULL, script_note,
+                              registry);
+    script_assert_error(registry, ERROR_INVALID, "not a name");
+    oci_client_list_referrers(registry->client, REPO, "latest", NULL, script_note, registry);
+    script_assert_error(registry, ERROR_INVALID, "not a name");
+}
+
 static void a_link_to_another_host_is_not_followed(void **state)
 {
     struct scripted_registry *registry = *state;
@@ -522,6 +591,10 @@ int main(void)
         TEST(a_file_is_uploaded_and_a_failed_upload_tried_again),
         TEST(a_manifest_is_put_with_its_type),
         TEST(all_pages_of_a_list_are_joined),
+        TEST(pages_of_referrers_are_joined),
+        TEST(where_there_is_no_list_of_referrers_a_tag_has_it),
+        TEST(a_tag_that_is_something_else_lists_nothing),
+        TEST(referrers_without_end_or_form_are_refused),
         TEST(a_link_to_another_host_is_not_followed),
         TEST(an_empty_page_ends_a_list),
         TEST(what_is_listed_must_be_names),
