@@ -59,7 +59,6 @@ int trust_list_run(struct cli *cli, struct error *error);
 int trust_remove_run(struct cli *cli, struct error *error);
 int policy_apply_run(struct cli *cli, struct error *error);
 int policy_list_run(struct cli *cli, struct error *error);
-int policy_inspect_run(struct cli *cli, struct error *error);
 int policy_remove_run(struct cli *cli, struct error *error);
 int policy_test_run(struct cli *cli, struct error *error);
 int build_run(struct cli *cli, struct error *error);

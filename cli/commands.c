@@ -14,7 +14,7 @@
 
 const char *const output_format_names[] = {"table", "wide", "json", "yaml", NULL};
 static const char *const shells[] = {"bash", NULL};
-static const char *const kinds[] = {"service", "instance", "node", "key", "image", NULL};
+static const char *const kinds[] = {"service", "instance", "node", "key", "policy", "image", NULL};
 static const char *const accelerators[] = {"auto", "kvm", "tcg", NULL};
 
 const struct noun nouns[] = {
@@ -235,7 +235,7 @@ const struct command commands[] = {
                 "registries, mode, on_revoke\n(docs/trust.md).",
      .examples = "  shoal policy apply -f policy.yaml"},
     {"policy", "list", NULL, "the policies", "", .run = policy_list_run},
-    {"policy", "inspect", NULL, "one policy as JSON", "NAME", .run = policy_inspect_run},
+    {"policy", "inspect", NULL, "one policy as JSON", "NAME", .run = inspect_run},
     {"policy", "rm", NULL, "forget a policy", "NAME", .run = policy_remove_run},
     {"policy", "test", NULL, "say whether an image may boot, and why", "IMAGE",
      .run = policy_test_run,
@@ -314,7 +314,7 @@ const struct command commands[] = {
      .run = status_run},
     {NULL, "inspect", "inspect", "everything about one object, as JSON", "KIND NAME",
      .argument_choices = kinds, .run = inspect_run,
-     .details = "KIND is service, instance, node, key or image (a local one).",
+     .details = "KIND is service, instance, node, key, policy or image (a local one).",
      .examples = "  shoal inspect service hello\n  shoal inspect instance 000100000003 -o yaml"},
     {"service", "inspect", NULL, "one service as JSON", "SERVICE", .run = inspect_run},
     {"instance", "inspect", NULL, "one instance as JSON", "ID", .run = inspect_run},

@@ -1,4 +1,4 @@
-/* policy apply, list, inspect, rm, test. */
+/* policy apply, list, rm, test. */
 #include <stdio.h>
 #include <string.h>
 
@@ -163,7 +163,7 @@ int policy_apply_run(struct cli *cli, struct error *error)
     return result;
 }
 
-/* --- list, inspect, rm --- */
+/* --- list, rm --- */
 
 static void cell_of_list(struct table *table, const struct json_strings *list, const char *none)
 {
@@ -220,16 +220,6 @@ int policy_list_run(struct cli *cli, struct error *error)
     lists_print_table(cli, table);
     if (policies.count == 0)
         fprintf(stderr, "shoal: no policy: one signature by any trusted key is enough to boot\n");
-    return 0;
-}
-
-int policy_inspect_run(struct cli *cli, struct error *error)
-{
-    AUTO_FREE char *path = policy_path(cli_argument(cli, 0));
-    struct json_object *document = NULL;
-    if (session_get(cli_session(cli), path, &document, error) < 0)
-        return -1;
-    cli_print_document(cli, document);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "cli/scheduler.h"
 #include "image-format/layout.h"
 #include "lib/cleanup.h"
+#include "lib/http_client.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
@@ -175,6 +176,14 @@ static int inspect_service(struct cli *cli, const char *name, struct json_object
     return session_get(cli_session(cli), path, ret_object, error);
 }
 
+static int inspect_policy(struct cli *cli, const char *name, struct json_object **ret_object,
+                          struct error *error)
+{
+    AUTO_FREE char *segment = http_encode_segment(name);
+    AUTO_FREE char *path = xasprintf("/v1/policies/%s", segment);
+    return session_get(cli_session(cli), path, ret_object, error);
+}
+
 static int inspect_image(struct cli *cli, const char *name, struct json_object **ret_object,
                          struct error *error)
 {
@@ -218,12 +227,14 @@ int inspect_run(struct cli *cli, struct error *error)
         result = inspect_in_list(cli, "/v1/nodes", "nodes", "name", name, &object, error);
     else if (strcmp(kind, "key") == 0)
         result = inspect_in_list(cli, "/v1/keys", "keys", "name", name, &object, error);
+    else if (strcmp(kind, "policy") == 0)
+        result = inspect_policy(cli, name, &object, error);
     else if (strcmp(kind, "image") == 0)
         result = inspect_image(cli, name, &object, error);
     else
         result = cli_refuse_usage(cli, error,
                                   "nothing of kind \"%s\" can be inspected: allowed are service, "
-                                  "instance, node, key, image",
+                                  "instance, node, key, policy, image",
                                   kind);
     if (result == 0)
         cli_print_document(cli, object);

@@ -11,7 +11,9 @@
 /* One look at everything. */
 struct survey {
     const struct core *core;
-    const char *without; /* NULL: the rules of now */
+    bool by_key;              /* it is about one key, not about the rules of now */
+    struct trust_rules after; /* without that key */
+    struct trust_rules now;
     struct affected affected;
 };
 
@@ -61,22 +63,16 @@ static bool is_refused(const struct trust_rules *rules, const struct document_re
     return refused;
 }
 
-static bool is_affected(const struct survey *survey, const struct document_revision *revision,
+static bool is_affected(struct survey *survey, const struct document_revision *revision,
                         struct api_affected *view)
 {
-    struct trust_rules rules;
-    trust_rules_init(survey->core, revision->repository, survey->without, &rules);
-    rules.rules.ignores_age = survey->without != NULL;
-    bool refused = is_refused(&rules, revision, view);
-    trust_rules_finish(&rules);
-    if (!refused || survey->without == NULL || !has_evidence(revision))
-        return refused;
+    survey->now.rules.repository = survey->after.rules.repository = revision->repository;
+    if (!survey->by_key)
+        return is_refused(&survey->now, revision, view);
+    if (!is_refused(&survey->after, revision, view))
+        return false;
     /* What is refused with the key as well is not this key's doing. */
-    trust_rules_init(survey->core, revision->repository, NULL, &rules);
-    rules.rules.ignores_age = true;
-    refused = !is_refused(&rules, revision, NULL);
-    trust_rules_finish(&rules);
-    return refused;
+    return !has_evidence(revision) || !is_refused(&survey->now, revision, NULL);
 }
 
 static void look_at_revision(struct survey *survey, const struct model_service *service,
@@ -119,14 +115,21 @@ static void look_at_all(struct survey *survey)
 void affected_by_rules(const struct core *core, struct affected *ret_affected)
 {
     struct survey survey = {.core = core};
+    trust_rules_init(core, "", NULL, &survey.now);
     look_at_all(&survey);
+    trust_rules_finish(&survey.now);
     *ret_affected = survey.affected;
 }
 
 void affected_by_key(const struct core *core, const char *name, struct affected *ret_affected)
 {
-    struct survey survey = {.core = core, .without = name};
+    struct survey survey = {.core = core, .by_key = true};
+    trust_rules_init(core, "", NULL, &survey.now);
+    trust_rules_init(core, "", name, &survey.after);
+    survey.now.rules.ignores_age = survey.after.rules.ignores_age = true;
     look_at_all(&survey);
+    trust_rules_finish(&survey.now);
+    trust_rules_finish(&survey.after);
     *ret_affected = survey.affected;
 }
 

@@ -74,10 +74,32 @@ static void end_with_image_error(struct deployment *deployment, const struct err
 
 /* --- the decision, last --- */
 
+/* Keys and policies may have changed while the image was fetched. */
+static int judge_again(const struct deployment *deployment, struct error *error)
+{
+    struct trust_rules rules;
+    int result = 0;
+    trust_rules_init(deployment->core, deployment->reference.repository, NULL, &rules);
+    for (size_t i = 0; i < deployment->verified_count && result == 0; i++) {
+        const struct image_verified *verified = &deployment->verified[i];
+        struct policy_verdict verdict;
+        trust_judge_evidence(&rules, verified->config.family, &verified->evidence, &verdict);
+        AUTO_FREE char *text = policy_verdict_text(&verdict);
+        if (verdict.outcome == POLICY_REFUSED)
+            result = error_set(error, ERROR_POLICY, "image %s is refused by now: %s",
+                               deployment->spec.image, text);
+        policy_verdict_release(&verdict);
+    }
+    trust_rules_finish(&rules);
+    return result;
+}
+
 static int decide(struct change *change, void *data, struct error *error)
 {
     struct deployment *deployment = data;
     struct service_apply apply = {&deployment->spec, deployment->revision};
+    if (judge_again(deployment, error) < 0)
+        return -1;
     if (!deployment->dry_run)
         return service_changes_apply(deployment->core, change, &apply, &deployment->answer, error);
     struct change never = {0};

@@ -319,6 +319,18 @@ int service_changes_apply(struct core *core, struct change *change,
 
 /* --- the other changes --- */
 
+static int check_not_revoked(const struct model_service *service, uint32_t number,
+                             struct error *error)
+{
+    const struct document_revision *revision = model_revision(service, number);
+    if (revision == NULL || revision->revoked[0] == '\0')
+        return 0;
+    return error_set(error, ERROR_POLICY,
+                     "revision %u may not run: %s\nSign its image with a trusted key (`shoal image "
+                     "sign`) and deploy it again.",
+                     number, revision->revoked);
+}
+
 int service_changes_scale(struct core *core, struct change *change, const char *namespace_name,
                           const char *service, uint32_t replicas,
                           struct api_change_answer *ret_answer, struct error *error)
@@ -327,6 +339,9 @@ int service_changes_scale(struct core *core, struct change *change, const char *
     if (begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0)
         return -1;
     uint32_t before = subject.service->document->replicas;
+    if (replicas > before &&
+        check_not_revoked(subject.service, model_target(subject.service), error) < 0)
+        return -1;
     if (replicas != before)
         edit(&subject)->replicas = replicas;
     fill_answer(&subject, replicas != before, model_target(subject.service), 0);
@@ -340,18 +355,6 @@ static void list_revisions(const struct model_service *service, struct buffer *t
 {
     for (size_t i = 0; i < service->revision_count; i++)
         buffer_printf(text, "%s%u", i > 0 ? ", " : "", service->revisions[i]->number);
-}
-
-static int check_not_revoked(const struct model_service *service, uint32_t number,
-                             struct error *error)
-{
-    const struct document_revision *revision = model_revision(service, number);
-    if (revision == NULL || revision->revoked[0] == '\0')
-        return 0;
-    return error_set(error, ERROR_POLICY,
-                     "revision %u may not run: %s\nSign its image with a trusted key (`shoal image "
-                     "sign`) and deploy it again.",
-                     number, revision->revoked);
 }
 
 static uint32_t newest_other_success(const struct model_service *service)

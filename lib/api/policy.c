@@ -190,6 +190,16 @@ static int check_policy(const struct api_policy *policy, struct error *error)
         return refuse(error, "/require",
                       "%u keys must sign, but only %zu are named: nothing could boot",
                       policy->require, policy->keys.count);
+    for (size_t i = 0; i < policy->match.count; i++) {
+        const char *glob = policy->match.items[i];
+        char place[ERROR_POINTER_MAX];
+        snprintf(place, sizeof place, "/match/%zu", i);
+        if (strchr(glob, '/') == NULL && strstr(glob, "**") == NULL)
+            return refuse(error, place,
+                          "\"%s\" matches nothing: repositories here begin with a namespace, as in "
+                          "\"default/%s\"",
+                          glob, glob);
+    }
     for (size_t i = 0; i < policy->attestation_count; i++) {
         char place[ERROR_POINTER_MAX];
         snprintf(place, sizeof place, "/attestations/%zu/keys", i);

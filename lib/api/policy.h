@@ -13,8 +13,8 @@
 #include "lib/crypto.h"
 #include "lib/json.h"
 
-#define API_POLICIES_MAX            1000 /* of a cluster */
-#define API_POLICY_SIGNERS_MAX      64   /* keys that a policy names, or asks for */
+#define API_POLICIES_MAX            256 /* of a cluster */
+#define API_POLICY_SIGNERS_MAX      64  /* keys that a policy names, or asks for */
 #define API_PREDICATE_TYPE_MAX      256
 #define API_POLICY_ATTESTATIONS_MAX 16
 

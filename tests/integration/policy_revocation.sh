@@ -77,7 +77,7 @@ event_is() { shoal events "$1" -o json | grep -q "\"$2\""; }
 check an_event_says_it_was_stopped event_is guarded trust_revoked
 check an_event_says_it_was_kept event_is hello trust_refused
 expect restart_is_refused 1 'revision 1 may not run: key ci was removed' shoal restart guarded
-crash "$kept"
+check its_microvm_dies crash "$kept"
 check what_was_kept_does_not_boot_again wait_for 60 cause_is "$kept" signature_rejected
 
 # --- mended ---

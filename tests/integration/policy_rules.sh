@@ -27,6 +27,29 @@ policy bad 'match: ["default/*"]' 'families: [shoal, unicorn]' >"$work/bad.yaml"
 expect a_family_that_does_not_exist_has_a_position 1 'bad.yaml:3:19: .*unicorn' shoal policy apply -f "$work/bad.yaml"
 policy bad 'match: ["default/*"]' 'attestations: [sbom]' >"$work/bad.yaml"
 expect a_bad_attestation_has_a_position 1 'bad.yaml:3:16: .*spdx' shoal policy apply -f "$work/bad.yaml"
+put() { # NAME BODY-FILE: the status
+    curl -sS -o "$work/answer" -w '%{http_code}' -X PUT -H 'Content-Type: application/json' \
+        --data-binary @"$2" "$SHOAL_ADDRESS/v1/policies/$1"
+}
+is_refused() { [ "$(put "$1" "$work/hostile")" = "$2" ]; }
+hostile() { # NAME STATUS PATH: what stands in $work/hostile
+    check "hostile_$1" is_refused "$3" "$2"
+}
+head -c 10000 /dev/zero | tr '\0' '[' >"$work/hostile"
+hostile depth_is_refused 400 p
+printf '{"name":"p","match":["%s"]}' "$(head -c 100000 /dev/zero | tr '\0' a)" >"$work/hostile"
+hostile size_is_refused 413 p
+printf '{"name":"p","match":["**"],"keys":[%s"x"]}' "$(printf '"k%d",' $(seq 100))" >"$work/hostile"
+hostile count_is_refused 400 p
+printf '{"name":"q","match":["**"]}' >"$work/hostile"
+hostile other_name_is_refused 400 p
+printf '{"name":"p\\u0000q","match":["**"]}' >"$work/hostile"
+hostile nul_is_refused 400 p
+hostile path_is_refused 400 ..%2f..%2fkeys
+printf 'name: &a p\nmatch: [*a]\n' >"$work/bad.yaml"
+expect anchors_are_refused 1 'bad.yaml:1:7: ' shoal policy apply -f "$work/bad.yaml"
+printf 'name: p\nmatch: [hello]\n' >"$work/bad.yaml"
+expect a_glob_that_matches_nothing_is_refused 1 'bad.yaml:2:9: .*"default/hello"' shoal policy apply -f "$work/bad.yaml"
 expect no_policy_is_said 0 'one signature by any trusted key' shoal policy list
 expect a_policy_that_is_not_there_is_named 1 'no policy nothing' shoal policy inspect nothing
 check without_a_policy_one_signature_is_enough shoal policy test hello:1.0
@@ -49,13 +72,14 @@ expect one_of_two_is_refused 1 'policy two: 2 of the keys ci, release must have 
 expect unsigned_is_refused_by_the_policy 1 'policy two: .*unsigned' shoal deploy -f "$work/v3.yaml"
 check nothing_was_deployed_so_far deployed_count_is 0
 check two_of_two_deploys shoal deploy -f "$work/v2.yaml"
-verdict_of() { shoal policy test "$1" -o json | jq -r '[.verdict, .platforms[0].policy, .platforms[0].family] | join(" ")'; }
+verdict_of() { shoal policy test "$1" -o json 2>/dev/null | jq -r '[.verdict, .platforms[0].policy, .platforms[0].family] | join(" ")'; }
 check the_verdict_is_a_document [ "$(verdict_of hello:2.0)" = "allowed two shoal" ]
 check a_refusal_is_a_document_too [ "$(verdict_of hello:1.0)" = "refused two shoal" ]
 check both_signers_are_recorded signers_are ci release
 (cd "$work" && shoal image sign hello:1.0 --key audit.key) >/dev/null 2>&1
 expect a_key_that_nobody_trusts_does_not_count 1 'only 1 did: ci' shoal deploy -f "$work/v1.yaml"
 expect the_list_shows_it 0 '^two +default/\* +2 +ci,release' shoal policy list
+check inspect_knows_the_kind sh -c 'shoal inspect policy two | grep -q release'
 check inspect_gives_the_document [ "$(shoal policy inspect two | jq -c .keys)" = '["ci","release"]' ]
 
 # --- families, registries ---
@@ -70,7 +94,7 @@ expect a_wrong_family_is_refused 1 'its family is shoal, allowed are linux, unik
 
 # --- the node judges before every boot ---
 first=$(instances_in ready)
-crash "$first"
+check its_microvm_dies crash "$first"
 check the_node_refuses_a_restart_in_place wait_for 60 cause_is "$first" policy_refused
 expect the_node_says_which_policy 0 'policy two: its family is shoal' shoal status hello
 check mended_it_boots_again shoal policy apply -f "$work/two.yaml"

@@ -452,6 +452,8 @@ static void bad_policies_are_refused_where_they_are_bad(void **state)
         {"{\"name\":\"p\",\"match\":[\"a\"],\"on_revoke\":true}", "/on_revoke", ""},
         {"{\"name\":\"p\",\"match\":[\"a\"],\"allow\":\"all\"}", "/allow", ""},
         {"{\"name\":\"p\",\"match\":{\"a\":1}}", "/match", ""},
+        {"{\"name\":\"p\",\"match\":[\"a/b\",\"hello\"]}", "/match/1", "\"default/hello\""},
+        {"{\"name\":\"p\",\"match\":[\"a/b\"],\"keys\":[\"\\u0000\"]}", "/keys/0", ""},
         {"[]", "", ""},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
@@ -471,7 +473,7 @@ static void a_family_has_to_exist(void **state)
     (void)state;
     struct api_policy policy;
     struct error error = ERROR_INIT;
-    decode("{\"name\":\"p\",\"match\":[\"a\"],\"families\":[\"shoal\",\"unicorn\"]}", &policy);
+    decode("{\"name\":\"p\",\"match\":[\"**\"],\"families\":[\"shoal\",\"unicorn\"]}", &policy);
     assert_int_equal(policy_check(&policy, &error), -1);
     assert_string_equal(error.pointer, "/families/1");
     assert_non_null(strstr(error.message, "\"unicorn\" is no family: there are shoal"));

@@ -90,6 +90,13 @@ static void nothing_goes_back_to_a_revoked_revision(void **state)
         service_changes_restart(&fixture->core, &change, "default", "s", &fixture->answer, &error),
         -1);
     assert_int_equal(error.code, ERROR_POLICY);
+    assert_int_equal(
+        service_changes_scale(&fixture->core, &change, "default", "s", 2, &fixture->answer, &error),
+        -1);
+    assert_int_equal(
+        service_changes_scale(&fixture->core, &change, "default", "s", 0, &fixture->answer, &error),
+        0);
+    change_finish(&change);
     deploy(fixture, "B", 1);
     assert_int_equal(service_changes_rollback(&fixture->core, &change, "default", "s", 1,
                                               &fixture->answer, &error),
