@@ -180,8 +180,12 @@ int image_content_read(const struct oci_manifest *manifest, const char *config,
     int result = is_shoals(manifest) ? read_shoals(manifest, config, config_length, verified, error)
                                      : foreign_read(manifest, config, config_length, metadata,
                                                     metadata_length, verified, error);
-    if (result < 0)
+    if (result < 0) {
         image_config_release(&verified->config);
+        /* What is quoted of the image stays one line. */
+        if (error != NULL)
+            text_make_line(error->message);
+    }
     return result;
 }
 

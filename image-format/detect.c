@@ -54,11 +54,7 @@ static char *print_text(const char *format, va_list arguments)
     char *text;
     if (vasprintf(&text, format, arguments) < 0)
         abort();
-    text_make_printable(text);
-    for (char *at = text; *at != '\0'; at++) {
-        if (*at == '\n' || *at == '\r' || *at == '\t')
-            *at = '?';
-    }
+    text_make_line(text);
     return text;
 }
 
@@ -83,7 +79,7 @@ void detection_decide(struct detection *detection, const char *family, const cha
     set_verdict(detection, DETECTION_CERTAIN, NULL);
     snprintf(detection->family, sizeof detection->family, "%s", family);
     snprintf(detection->title, sizeof detection->title, "%s", title);
-    text_make_printable(detection->title);
+    text_make_line(detection->title);
 }
 
 void detection_call_generic(struct detection *detection, const char *title)

@@ -54,7 +54,7 @@ static int judge_osv(const struct detect_drive *drive, struct detection *detecti
         detection_add(detection,
                       "no command line: the %zu bytes behind the boot sector have no end", length);
     else if (line[0] != '\0') {
-        text_make_printable(line);
+        text_make_line(line);
         detection_add(detection, "command line at 512: \"%.200s%s\"", line,
                       strlen(line) > 200 ? "..." : "");
         detection->disk.command_line = TAKE_POINTER(line);

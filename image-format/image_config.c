@@ -274,11 +274,13 @@ void image_health_set_defaults(struct api_health *ret_health)
     api_service_spec_release(&spec);
 }
 
-/* "image config /boot/kernel: ...": people read the pointer as well. */
+/* "image config /boot/kernel: ...": people read the pointer as well. What is quoted of the image
+ * stays one line. */
 static int wrap(struct error *error)
 {
     if (error == NULL)
         return -1;
+    text_make_line(error->message);
     return error_wrap(error, "image config%s%s", error->pointer[0] != '\0' ? " " : "",
                       error->pointer);
 }

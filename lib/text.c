@@ -223,6 +223,15 @@ void text_make_printable(char *text)
     }
 }
 
+void text_make_line(char *text)
+{
+    text_make_printable(text);
+    for (; *text != '\0'; text++) {
+        if (*text == '\n' || *text == '\t')
+            *text = '?';
+    }
+}
+
 bool text_copy(char *ret_text, size_t size, const char *text)
 {
     size_t length = strlen(text);

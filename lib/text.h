@@ -31,5 +31,7 @@ size_t text_character_length(const char *text);
 /* Puts '?' for every byte that is not part of such a character, line ends and tabs apart: what came
  * from outside, or was cut in the middle of a character, can then be shown and sent. */
 void text_make_printable(char *text);
+/* The same for line ends and tabs too: a value that is quoted must not look like a line of ours. */
+void text_make_line(char *text);
 /* Copies with a NUL; false (and nothing written) when it does not fit. */
 bool text_copy(char *ret_text, size_t size, const char *text);

@@ -174,9 +174,18 @@ static void characters_are_whole_and_no_controls(void **state)
         assert_int_equal(text_character_length(refused[i]), 0);
 }
 
+static void a_quoted_value_stays_one_line(void **state)
+{
+    (void)state;
+    char text[] = "a\nb\tc\x1b\xff \xc3\xa9";
+    text_make_line(text);
+    assert_string_equal(text, "a?b?c?? \xc3\xa9");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_quoted_value_stays_one_line),
         cmocka_unit_test(names_are_dns_labels),
         cmocka_unit_test(numbers_are_digits_within_their_limit),
         cmocka_unit_test(durations_are_numbers_with_units),
