@@ -348,6 +348,12 @@ check_arm64_layouts() {
     use_default_machine
     machine+=(-cpu cortex-a53)
     check_layout 'an old processor'
+    use_default_machine
+    machine+=(-smp 2)
+    check_layout 'a processor more'
+    use_machine virt,accel=tcg,gic-version=3
+    machine+=(-smp 2)
+    memory=1536 check_layout 'a processor more, GICv3, more memory than is mapped'
 }
 
 check_layouts() {
