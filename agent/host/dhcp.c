@@ -211,7 +211,7 @@ int dhcp_serve(struct dhcp *dhcp, struct error *error)
 
 int dhcp_check(struct dhcp *dhcp, struct error *error)
 {
-    return dhcp_server_check(dhcp->server, error);
+    return dhcp_server_await(dhcp->server, error);
 }
 
 /* ---- life ---- */

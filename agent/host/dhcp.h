@@ -26,7 +26,8 @@ void dhcp_destroy(struct dhcp *dhcp);
 /* Serves the subnets that the bridge has; waits until it does, or why it does not: 5 s at most.
  * What does not start is tried again. */
 int dhcp_serve(struct dhcp *dhcp, struct error *error);
-/* Whether guests get answers, or why not. */
+/* Whether guests get answers, or why not; where they do not, a start is tried first: 5 s at most.
+ */
 int dhcp_check(struct dhcp *dhcp, struct error *error);
 
 /* From its return on the guest with this tap and MAC gets the address and nobody else does: who had

@@ -290,18 +290,12 @@ static int check_locked(struct dhcp_server *server, struct error *error)
 int dhcp_server_await(struct dhcp_server *server, struct error *error)
 {
     pthread_mutex_lock(&server->lock);
-    uint64_t ticket = ++server->asked;
-    eventfd_write(server->wake, 1);
-    while (server->settled < ticket && !server->stopping)
-        pthread_cond_wait(&server->changed, &server->lock);
-    int result = check_locked(server, error);
-    pthread_mutex_unlock(&server->lock);
-    return result;
-}
-
-int dhcp_server_check(struct dhcp_server *server, struct error *error)
-{
-    pthread_mutex_lock(&server->lock);
+    if (server->restart || check_locked(server, NULL) < 0) {
+        uint64_t ticket = ++server->asked;
+        eventfd_write(server->wake, 1);
+        while (server->settled < ticket && !server->stopping)
+            pthread_cond_wait(&server->changed, &server->lock);
+    }
     int result = check_locked(server, error);
     pthread_mutex_unlock(&server->lock);
     return result;

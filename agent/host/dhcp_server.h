@@ -25,10 +25,9 @@ void dhcp_server_destroy(struct dhcp_server *server);
 
 /* What runs from now on runs with this configuration. */
 int dhcp_server_configure(struct dhcp_server *server, const char *config, struct error *error);
-/* Waits until it runs so, or why it does not: 5 s at most. It is tried again after that. */
+/* Waits until it runs so, or why it does not. One that does not run is started at once, which takes
+ * 5 s at most, and is tried again after that. */
 int dhcp_server_await(struct dhcp_server *server, struct error *error);
-/* Whether it runs, or why not. */
-int dhcp_server_check(struct dhcp_server *server, struct error *error);
 /* Leases that are gone or changed are to be known: new ones are by themselves. */
 void dhcp_server_reload(struct dhcp_server *server);
 

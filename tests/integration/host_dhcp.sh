@@ -303,6 +303,12 @@ boots other_guests_boot $seventh 8
 says network_mends_it '^ok' network "$subnet.0/24"
 check mended_dnsmasq_answers wait_for 20 gets $second 5
 
+# A guest that needs it brings it back: nobody has to wait for the next try.
+kill -9 "$(dnsmasq_of)"
+say as generic amd64 pvh microvm >/dev/null
+says dhcp_only_guest_waits_for_dnsmasq '^ok' boot $third "$digest" "$subnet.7" 16777216 x
+check dnsmasq_runs_by_then test -n "$(dnsmasq_of)"
+
 # ---- its namespace removed
 host_kill
 umount -l "/run/netns/$space"
