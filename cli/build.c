@@ -2,15 +2,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/build_command.h"
 #include "cli/format.h"
 #include "cli/images.h"
+#include "cli/keys.h"
 #include "cli/transfer.h"
+#include "image-format/attachment.h"
 #include "image-format/layout.h"
+#include "image-format/provenance.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 #define SHOWN_FILE_MIN (64u << 20) /* bytes from which reading a file takes long enough to show */
@@ -22,6 +27,7 @@ struct build {
     char name[IMAGE_TEXT_MAX];
     const char *architecture; /* only this one; NULL: all */
     const char *output;       /* a folder that gets the image too; NULL: none */
+    struct private_key *key;  /* NULL: nothing is signed */
     bool quiet;
     struct progress progress;
     struct recipe recipe;
@@ -67,19 +73,22 @@ static int read_options(struct build *build, struct error *error)
 {
     const struct invocation *invocation = build->cli->invocation;
     const char *key = invocation_text(invocation, "sign");
+    bool has_use = invocation_has(invocation, "push") || invocation_has(invocation, "provenance");
     build->typed = invocation_text(invocation, "tag");
     build->architecture = invocation_text(invocation, "arch");
     build->output = output_place(invocation);
     build->quiet = cli_wants_document(build->cli);
     progress_init(&build->progress);
-    if (key != NULL && !invocation_has(invocation, "push"))
-        return cli_refuse_usage(build->cli, error, "--sign signs what --push pushes: give both");
-    /* Found out before a long build, not after it. */
-    if (key != NULL && access(key, R_OK) < 0)
-        return error_set_errno(error, errno, "--sign %s", key);
+    if (key != NULL && !has_use)
+        return cli_refuse_usage(build->cli, error,
+                                "--sign signs what --push pushes and what --provenance says: give "
+                                "one of them too");
     if (images_local_name(build->cli, build->typed, build->name, error) < 0)
         return -1;
-    return build->output != NULL ? check_output(build->output, error) : 0;
+    if (build->output != NULL && check_output(build->output, error) < 0)
+        return -1;
+    /* Asked for before a long build, not after it. */
+    return key != NULL ? keys_load_private(key, &build->key, error) : 0;
 }
 
 static bool is_wanted(const struct build *build, size_t architecture)
@@ -171,6 +180,40 @@ static int store(struct build *build, struct error *error)
     return 0;
 }
 
+/* Says beside the image how it was made; with a key, signed. */
+static int add_provenance(struct build *build, const struct pack_options *options,
+                          struct error *error)
+{
+    const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    struct provenance provenance = {
+        .recipe = &build->recipe,
+        .image = &build->image,
+        .options = options,
+        .ran_commands = !invocation_has(build->cli->invocation, "no-build"),
+        .version = SHOAL_VERSION,
+    };
+    struct attachment attachment;
+    AUTO_FREE char *bundle = NULL;
+    if (epoch != NULL && epoch[0] != '\0' &&
+        !text_parse_u64(epoch, INT32_MAX, &provenance.built_at))
+        return error_set(error, ERROR_INVALID,
+                         "SOURCE_DATE_EPOCH=%.40s: expected seconds since 1970", epoch);
+    AUTO_FREE char *predicate = provenance_predicate(&provenance);
+    if (attachment_read(ATTACHMENT_SLSA, predicate, strlen(predicate),
+                        packed_image_top(&build->image)->digest, &attachment, error) < 0)
+        return -1;
+    int result =
+        build->key != NULL ? bundle_create(build->key, attachment.statement, &bundle, error) : 0;
+    if (result == 0 && bundle != NULL)
+        provenance_attach(&build->image, BUNDLE_TYPE, bundle, strlen(bundle),
+                          attachment.predicate_type);
+    else if (result == 0)
+        provenance_attach(&build->image, attachment.media_type, attachment.content,
+                          attachment.content_length, NULL);
+    attachment_release(&attachment);
+    return result;
+}
+
 static int pack(struct build *build, struct error *error)
 {
     const char *compression = invocation_text(build->cli->invocation, "compress");
@@ -187,7 +230,11 @@ static int pack(struct build *build, struct error *error)
                            : RECIPE_COMPRESS_NONE,
         .scratch = build->scratch.path,
     };
-    return pack_image(&build->recipe, &options, &build->image, error);
+    if (pack_image(&build->recipe, &options, &build->image, error) < 0)
+        return -1;
+    return invocation_has(build->cli->invocation, "provenance")
+               ? add_provenance(build, &options, error)
+               : 0;
 }
 
 static int make_image(struct build *build, struct error *error)
@@ -199,8 +246,7 @@ static int make_image(struct build *build, struct error *error)
     int result = store(build, error);
     progress_clear(&build->progress);
     if (result == 0 && invocation_has(invocation, "push"))
-        result = transfer_push(build->cli, build->typed, invocation_text(invocation, "sign"),
-                               &build->pushed, error);
+        result = transfer_push(build->cli, build->typed, build->key, &build->pushed, error);
     return result;
 }
 
@@ -231,6 +277,9 @@ static void print_document(const struct build *build)
                            json_object_new_boolean(build->pushed.digest[0] != '\0'));
     if (build->pushed.key_id[0] != '\0')
         json_object_object_add(document, "key_id", json_object_new_string(build->pushed.key_id));
+    if (build->image.referrer_count > 0)
+        json_object_object_add(document, "provenance",
+                               json_object_new_string(build->image.referrers[0].digest));
     if (build->output != NULL)
         json_object_object_add(document, "output", json_object_new_string(build->output));
     cli_print_document(build->cli, document);
@@ -239,10 +288,11 @@ static void print_document(const struct build *build)
 int build_run(struct cli *cli, struct error *error)
 {
     struct build build = {.cli = cli};
-    if (read_options(&build, error) < 0 ||
-        recipe_load(cli_argument(cli, 0), &build.recipe, error) < 0)
-        return -1;
-    int result = make_image(&build, error);
+    int result = read_options(&build, error);
+    if (result == 0)
+        result = recipe_load(cli_argument(cli, 0), &build.recipe, error);
+    if (result == 0)
+        result = make_image(&build, error);
     if (result == 0 && cli_wants_document(cli))
         print_document(&build);
     else if (result == 0)
@@ -250,5 +300,6 @@ int build_run(struct cli *cli, struct error *error)
     packed_image_release(&build.image);
     layout_scratch_remove(&build.scratch);
     recipe_release(&build.recipe);
+    private_key_destroy(build.key);
     return result;
 }

@@ -82,7 +82,8 @@ static const struct option build_options[] = {
      .help = "the layers (default: as the recipe says)", .choices = recipe_compression_names},
     {"output", 0, OPTION_FOLDER, .value = "DIR", .help = "write it there too, as an OCI layout"},
     {"push", 0, OPTION_FLAG, .help = "push it to the registry as well"},
-    {"sign", 0, OPTION_FILE, .value = "KEY", .help = "with --push: sign it with this private key"},
+    {"provenance", 0, OPTION_FLAG, .help = "say beside it how it was made (SLSA v1)"},
+    {"sign", 0, OPTION_FILE, .value = "KEY", .help = "sign what is pushed, and the provenance"},
     END,
 };
 

@@ -96,22 +96,17 @@ static int find_local(struct registry *registry, const char *typed, struct packe
     return -1;
 }
 
-int transfer_push(struct cli *cli, const char *typed, const char *key_file,
+int transfer_push(struct cli *cli, const char *typed, const struct private_key *key,
                   struct transfer_result *ret_result, struct error *error)
 {
     unsigned forms = signing_forms_parse(invocation_text(cli->invocation, "format"));
     struct transfer_result pushed = {.key_id = ""};
     struct registry registry;
     struct packed_image image;
-    struct private_key *key = NULL;
     char name[IMAGE_TEXT_MAX];
     if (registry_init(&registry, cli, typed, error) < 0 ||
-        (key_file != NULL && keys_load_private(key_file, &key, error) < 0))
+        find_local(&registry, typed, &image, error) < 0)
         return -1;
-    if (find_local(&registry, typed, &image, error) < 0) {
-        private_key_destroy(key);
-        return -1;
-    }
     image_reference_format(&registry.image, name);
     progress_show(&registry.progress, "%s: pushing to %s", name, registry.url);
     int result = push_and_sign(&registry, &image, key, forms, &pushed, error);
@@ -121,18 +116,21 @@ int transfer_push(struct cli *cli, const char *typed, const char *key_file,
     else
         error_wrap(error, "push %s", name);
     packed_image_release(&image);
-    private_key_destroy(key);
     return result;
 }
 
 int push_run(struct cli *cli, struct error *error)
 {
-    const char *typed = cli_argument(cli, 0);
+    const char *typed = cli_argument(cli, 0), *file = invocation_text(cli->invocation, "sign");
     char name[IMAGE_TEXT_MAX];
-    struct transfer_result result;
+    struct transfer_result pushed;
+    struct private_key *key = NULL;
     if (images_local_name(cli, typed, name, error) < 0 ||
-        transfer_push(cli, typed, invocation_text(cli->invocation, "sign"), &result, error) < 0)
+        (file != NULL && keys_load_private(file, &key, error) < 0))
         return -1;
-    transfer_print(cli, name, result.digest, result.key_id, "pushed");
-    return 0;
+    int result = transfer_push(cli, typed, key, &pushed, error);
+    if (result == 0)
+        transfer_print(cli, name, pushed.digest, pushed.key_id, "pushed");
+    private_key_destroy(key);
+    return result;
 }

@@ -9,9 +9,8 @@ struct transfer_result {
     char key_id[KEY_ID_MAX]; /* of the key that signed it; "": none */
 };
 
-/* Pushes the local image that was typed, and signs it with the key in `key_file` (NULL: does not).
- */
-int transfer_push(struct cli *cli, const char *typed, const char *key_file,
+/* Pushes the local image that was typed, and signs it with `key` (NULL: does not). */
+int transfer_push(struct cli *cli, const char *typed, const struct private_key *key,
                   struct transfer_result *ret_result, struct error *error);
 /* "NAME: pushed, signed by key ID" and the digest; `id` may be "". */
 void transfer_print(struct cli *cli, const char *name, const char *digest, const char *id,

@@ -105,6 +105,20 @@ static void note_boot(struct packing *packing, const char *key, const char *path
     file->detection = (struct detection){0};
 }
 
+/* The same file for both architectures is one source. */
+static void add_source(struct packed_image *image, const char *path, const char *digest)
+{
+    for (size_t i = 0; i < image->source_count; i++) {
+        if (strcmp(image->sources[i].path, path) == 0 &&
+            strcmp(image->sources[i].digest, digest) == 0)
+            return;
+    }
+    image->sources = xreallocarray(image->sources, image->source_count + 1, sizeof *image->sources);
+    struct packed_source *source = &image->sources[image->source_count++];
+    source->path = xstrdup(path);
+    strcpy(source->digest, digest);
+}
+
 static void make_pointer(const struct packing *packing, const char *key,
                          char ret_pointer[ERROR_POINTER_MAX])
 {
@@ -124,6 +138,7 @@ static int pack_part(struct packing *packing, enum pack_role role, const char *k
     if (role == PACK_KERNEL || role == PACK_DISK)
         note_boot(packing, key, path, &file);
     add_layer(packing, &file);
+    add_source(packing->image, path, file.digest);
     strcpy(ret_digest, file.digest);
     packed_image_add_blob(packing->image, &file.blob);
     file.blob = (struct packed_blob){0};
@@ -342,6 +357,9 @@ void packed_image_release(struct packed_image *image)
         free(image->manifests[i].bytes);
     for (size_t i = 0; i < image->referrer_count; i++)
         free(image->referrers[i].bytes);
+    for (size_t i = 0; i < image->source_count; i++)
+        free(image->sources[i].path);
+    free(image->sources);
     free(image->referrers);
     free(image->index.bytes);
     free(image->blobs);

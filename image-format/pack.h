@@ -26,6 +26,12 @@ struct packed_manifest {
     size_t length;
 };
 
+/* A file that went into it. */
+struct packed_source {
+    char *path; /* as the recipe has it */
+    char digest[DIGEST_TEXT_MAX];
+};
+
 struct packed_image {
     struct packed_blob *blobs; /* each digest once */
     size_t blob_count;
@@ -35,6 +41,8 @@ struct packed_image {
     struct packed_manifest index;
     struct packed_manifest *referrers; /* what is about the image: SBOMs, provenance, signatures */
     size_t referrer_count;
+    struct packed_source *sources; /* of one that was packed here */
+    size_t source_count;
 };
 
 /* How far the reading of the file `path` is; may be called often. */

@@ -352,6 +352,7 @@ static int load_file(const char *path, struct recipe *recipe, struct error *erro
     if (file_read(path, RECIPE_SIZE_MAX, &text, &length, error) < 0 ||
         yaml_parse(path, text, length, &recipe->documents, error) < 0)
         return -1;
+    digest_of_bytes(text, length, recipe->digest);
     if (yaml_count(recipe->documents) != 1)
         return error_set(error, ERROR_INVALID, "%s: expected one document, found %zu", path,
                          yaml_count(recipe->documents));

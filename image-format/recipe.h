@@ -65,6 +65,7 @@ struct recipe {
     enum recipe_compression compression;
     char *path;                       /* of the file, as given (or <folder>/Unikernel.yaml) */
     char *folder;                     /* of the file, canonical */
+    char digest[DIGEST_TEXT_MAX];     /* of the file's bytes */
     struct yaml_documents *documents; /* where each value stands, for messages */
 };
 

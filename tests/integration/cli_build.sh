@@ -219,8 +219,8 @@ expect refused_folder_without_recipe 1 'hostile/Unikernel.yaml: No such file' sh
 # Options.
 expect only_an_architecture_that_is_there 1 'one/Unikernel.yaml:3:3: there is nothing for --arch arm64' \
     shoal build one -t hello:1.0 --arch arm64
-expect sign_needs_push 2 'give both' shoal build one -t hello:1.0 --sign shoal.key
-expect a_key_that_is_not_there_is_found_out_first 1 '^shoal: --sign nokey: No such file' \
+expect sign_needs_something_to_sign 2 'give one of them too' shoal build one -t hello:1.0 --sign shoal.key
+expect a_key_that_is_not_there_is_found_out_first 1 '^shoal: there is no key nokey' \
     shoal build made -t made:1 --push --sign nokey
 expect a_name_needs_a_tag 1 'name one' shoal build one -t "hello@$first"
 check output_is_an_oci_layout shoal build one -t hello:1.0 --output layout
@@ -242,3 +242,27 @@ shoal keygen shoal >/dev/null
 expect push_and_sign 0 'built for amd64, pushed, signed by key [0-9a-f]{16}$' \
     shoal build one -t hello:1.0 --push --sign shoal.key
 expect pushed_is_verified 0 "$first" shoal verify hello:1.0 --key shoal.pub
+
+# How it was made.
+made=$(SOURCE_DATE_EPOCH='' shoal build one -t hello:1.0 --provenance -o json | jq -r .provenance)
+statement=$(blob "$(jq -r '.layers[0].digest' "$(blob "$made")")")
+expect provenance_is_about_the_image 0 "^${first#sha256:} https://slsa.dev/provenance/v1\$" \
+    jq -r '.subject[0].digest.sha256 + " " + .predicateType' "$statement"
+expect provenance_names_each_file_and_the_recipe 0 '^Unikernel.yaml hello.elf data.img hello.debug$' \
+    jq -r '[.predicate.buildDefinition.resolvedDependencies[].name] | join(" ")' "$statement"
+expect provenance_has_their_digests 0 "^$(sha256sum <one/data.img | cut -c1-64)\$" \
+    jq -r '.predicate.buildDefinition.resolvedDependencies[2].digest.sha256' "$statement"
+expect provenance_has_the_recipe 0 '^ahoy$' \
+    jq -r '.predicate.buildDefinition.externalParameters.recipe.args[1]' "$statement"
+expect provenance_tells_no_time 1 '' grep -qE '"(startedOn|finishedOn)"' "$statement"
+expect provenance_again_is_the_same 0 "^$made\$" jq -r .provenance \
+    <(cd deep/er && cp ../../one/data.img two/ && shoal build two -t other:1 --provenance -o json)
+expect provenance_takes_the_given_time 0 '2001-09-09T01:46:40Z' jq -r .predicate.runDetails.metadata.startedOn \
+    "$(blob "$(jq -r '.layers[0].digest' "$(blob "$(SOURCE_DATE_EPOCH=1000000000 shoal build one -t time:1 \
+        --provenance -o json | jq -r .provenance)")")")"
+expect provenance_wants_a_time_that_is_one 1 'SOURCE_DATE_EPOCH=soon: expected seconds' \
+    env SOURCE_DATE_EPOCH=soon shoal build one -t time:1 --provenance
+check signed_provenance_is_pushed shoal build one -t signed:1 --provenance --push --sign shoal.key
+expect the_tree_shows_it 0 'slsa|SLSA' shoal tree signed:1
+expect it_is_a_bundle_by_the_key 0 'https://slsa.dev/provenance/v1' bash -c \
+    "curl -fsS 'http://127.0.0.1:$port/v2/default/signed/referrers/$first' | jq -r '.manifests[].annotations | .[]?'"
