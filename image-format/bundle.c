@@ -9,13 +9,12 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
-#define PAYLOAD_TYPE         "application/vnd.in-toto+json"
-#define STATEMENT_TYPE       "https://in-toto.io/Statement/v1"
-#define STATEMENT_TYPE_OLD   "https://in-toto.io/Statement/v0.1" /* cosign attest up to 2.x */
-#define BUNDLE_TYPE_OLD      "application/vnd.dev.sigstore.bundle+json;version=0.3"
-#define SUBJECTS_MAX         64
-#define CONTENT_ANNOTATION   "dev.sigstore.bundle.content"
-#define PREDICATE_ANNOTATION "dev.sigstore.bundle.predicateType"
+#define PAYLOAD_TYPE       "application/vnd.in-toto+json"
+#define STATEMENT_TYPE     "https://in-toto.io/Statement/v1"
+#define STATEMENT_TYPE_OLD "https://in-toto.io/Statement/v0.1" /* cosign attest up to 2.x */
+#define BUNDLE_TYPE_OLD    "application/vnd.dev.sigstore.bundle+json;version=0.3"
+#define SUBJECTS_MAX       64
+#define CONTENT_ANNOTATION "dev.sigstore.bundle.content"
 
 /* --- the documents --- */
 
@@ -368,7 +367,7 @@ void bundle_annotate(struct json_map *annotations, const char *predicate_type)
     if (predicate_type == NULL)
         return;
     json_map_set(annotations, CONTENT_ANNOTATION, "dsse-envelope");
-    json_map_set(annotations, PREDICATE_ANNOTATION, predicate_type);
+    json_map_set(annotations, BUNDLE_PREDICATE_ANNOTATION, predicate_type);
 }
 
 char *bundle_referrer(const struct oci_descriptor *subject, const struct oci_descriptor *content,

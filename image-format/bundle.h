@@ -18,6 +18,9 @@
 #define BUNDLE_MAX         (4u << 20) /* bytes */
 #define PREDICATE_TYPE_MAX 256
 
+/* On the manifest that carries a bundle, and in lists of referrers: a remark, nothing signed. */
+#define BUNDLE_PREDICATE_ANNOTATION "dev.sigstore.bundle.predicateType"
+
 /* What makes a bundle an image's signature; others are attestations. */
 #define PREDICATE_SIGNATURE "https://sigstore.dev/cosign/sign/v1"
 

@@ -5,7 +5,10 @@
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
 
-/* The .sig tag's payloads one by one, then the referrers that are bundles one by one. */
+#define RESERVED_FOR_SIGNATURES BUNDLE_MAX /* of the room for payloads, in bytes */
+
+/* The .sig tag's payloads one by one; then, of the referrers that are bundles, those that may be
+ * signatures, and at last the attestations: however many and large, they push no signature out. */
 struct signatures_fetch {
     struct oci_client_hook hook; /* first: freed by it */
     struct oci_client *client;
@@ -17,7 +20,8 @@ struct signatures_fetch {
     size_t entry;
     struct oci_index referrers;
     size_t referrer;
-    size_t bundles; /* asked for so far */
+    bool attestations; /* whether the second pass is on */
+    size_t bundles;    /* asked for in this pass */
     image_signatures_callback *callback;
     void *data;
 };
@@ -60,8 +64,10 @@ static void next_referrer(struct signatures_fetch *fetch);
 static void on_bundle(const struct oci_result *result, void *data)
 {
     struct signatures_fetch *fetch = data;
+    size_t reserved = fetch->attestations ? RESERVED_FOR_SIGNATURES : 0;
     bool ended;
-    if (is_there(fetch, result, &ended) && image_chain_has_room(fetch->chain, result->size))
+    if (is_there(fetch, result, &ended) &&
+        image_chain_has_room(fetch->chain, result->size + reserved))
         image_chain_add_bundle(fetch->chain, result->bytes, result->size, fetch->digest);
     if (!ended)
         next_referrer(fetch);
@@ -104,19 +110,34 @@ static void on_referrer(const struct oci_result *result, void *data)
         next_referrer(fetch);
 }
 
+/* By the annotation, which only orders them: what a bundle is, its statement says. A registry, or
+ * who kept the list by hand, may have dropped it. */
+static bool is_attestation(const struct oci_descriptor *referrer)
+{
+    const char *type = json_map_get(&referrer->annotations, BUNDLE_PREDICATE_ANNOTATION);
+    return type != NULL && strcmp(type, PREDICATE_SIGNATURE) != 0;
+}
+
 static void next_referrer(struct signatures_fetch *fetch)
 {
     const struct oci_index *index = &fetch->referrers;
     while (fetch->referrer < index->manifest_count && fetch->bundles < SIGNATURES_MAX) {
         const struct oci_descriptor *referrer = &index->manifests[fetch->referrer++];
-        if (!is_bundle_type(referrer->artifact_type))
+        if (!is_bundle_type(referrer->artifact_type) ||
+            is_attestation(referrer) != fetch->attestations)
             continue;
         fetch->bundles++;
         oci_client_get_manifest(fetch->client, fetch->repository, referrer->digest, on_referrer,
                                 fetch);
         return;
     }
-    fetch_end(fetch, NULL);
+    if (fetch->attestations) {
+        fetch_end(fetch, NULL);
+        return;
+    }
+    fetch->attestations = true;
+    fetch->referrer = fetch->bundles = 0;
+    next_referrer(fetch);
 }
 
 static void on_referrers(const struct oci_result *result, void *data)

@@ -266,6 +266,28 @@ static void an_attestation_is_carried_and_signs_nothing(void **state)
     image_proofs_release(&proofs);
 }
 
+static void attestations_push_no_signature_out(void **state)
+{
+    struct world *world = *state;
+    const char *digest = world->image.index.digest;
+    AUTO_FREE char *attestation = serve_bundle(world, digest, "https://slsa.dev/provenance/v1");
+    AUTO_FREE char *signature = serve_bundle(world, digest, PREDICATE_SIGNATURE);
+    attestation[strlen(attestation) - 1] = '\0'; /* for its annotations */
+    struct buffer AUTO_BUFFER entries = {0};
+    for (int i = 0; i <= SIGNATURES_MAX; i++)
+        buffer_printf(&entries,
+                      "%s,\"annotations\":{\"" BUNDLE_PREDICATE_ANNOTATION
+                      "\":\"https://slsa.dev/provenance/v1\"}},",
+                      attestation);
+    buffer_append_text(&entries, signature);
+    serve_referrers(world, digest, buffer_text(&entries));
+    fetch(world, digest, "amd64");
+    script_assert_ok(world->registry);
+    assert_int_equal(world->chain.signature_count, 1);
+    assert_int_equal(world->chain.attestation_count, SIGNATURES_MAX);
+    assert_int_equal(verify(world, NULL), 0);
+}
+
 static void a_list_of_referrers_that_is_none_is_told(void **state)
 {
     struct world *world = *state;
@@ -348,6 +370,7 @@ int main(void)
         TEST(a_bundle_among_the_referrers_signs_as_well),
         TEST(a_registry_without_the_list_has_a_tag_for_it),
         TEST(an_attestation_is_carried_and_signs_nothing),
+        TEST(attestations_push_no_signature_out),
         TEST(a_list_of_referrers_that_is_none_is_told),
         TEST(without_signatures_the_chain_comes_and_does_not_verify),
         TEST(an_architecture_that_is_not_there_is_not_found),
