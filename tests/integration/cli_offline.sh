@@ -18,7 +18,7 @@ expect bad_number_exits_2 2 'allowed are whole numbers' shoal logs hello --tail 
 expect bad_scale_exits_2 2 'expected SERVICE=N' shoal scale hello
 expect bad_service_name_exits_2 2 'not the name of a service' shoal status Hello
 expect bad_format_exits_2 2 'table, wide, json, yaml' shoal ps -o xml
-expect bad_kind_exits_2 2 'service, instance, node, key, image' shoal inspect thing x
+expect bad_kind_exits_2 2 'service, instance, node, key, policy, image' shoal inspect thing x
 expect bad_address_exits_1 1 'is not an address' shoal --address 'http://a b' ps
 expect help_at_the_top 0 'Commands:' shoal --help
 expect help_of_a_noun 0 'Usage: shoal image COMMAND' shoal image --help
