@@ -345,22 +345,32 @@ static int check(const struct recipe *recipe, struct error *error)
     return recipe_locate(recipe, "/architectures", error);
 }
 
-static int load_file(const char *path, struct recipe *recipe, struct error *error)
+static int parse(const char *name, const char *text, size_t length, struct recipe *recipe,
+                 struct error *error)
 {
-    AUTO_FREE char *text = NULL;
-    size_t length;
-    if (file_read(path, RECIPE_SIZE_MAX, &text, &length, error) < 0 ||
-        yaml_parse(path, text, length, &recipe->documents, error) < 0)
+    if (yaml_parse(name, text, length, &recipe->documents, error) < 0)
         return -1;
     digest_of_bytes(text, length, recipe->digest);
     if (yaml_count(recipe->documents) != 1)
-        return error_set(error, ERROR_INVALID, "%s: expected one document, found %zu", path,
+        return error_set(error, ERROR_INVALID, "%s: expected one document, found %zu", name,
                          yaml_count(recipe->documents));
     set_defaults(recipe);
     if (json_decode(&recipe_record, yaml_value(recipe->documents, 0), JSON_STRICT, recipe, error) <
         0)
         return yaml_error_locate(recipe->documents, 0, error);
     return check(recipe, error);
+}
+
+int recipe_parse(const char *name, const char *text, size_t length, struct recipe *ret_recipe,
+                 struct error *error)
+{
+    struct recipe recipe = {0};
+    if (parse(name, text, length, &recipe, error) < 0) {
+        recipe_release(&recipe);
+        return -1;
+    }
+    *ret_recipe = recipe;
+    return 0;
 }
 
 int recipe_load(const char *path, struct recipe *ret_recipe, struct error *error)
@@ -378,11 +388,12 @@ int recipe_load(const char *path, struct recipe *ret_recipe, struct error *error
     AUTO_FREE char *folder = realpath(dirname(copy), NULL);
     if (folder == NULL)
         return error_set_errno(error, errno, "%s", path);
-    struct recipe recipe = {0};
-    if (load_file(file, &recipe, error) < 0) {
-        recipe_release(&recipe);
+    AUTO_FREE char *text = NULL;
+    size_t length;
+    struct recipe recipe;
+    if (file_read(file, RECIPE_SIZE_MAX, &text, &length, error) < 0 ||
+        recipe_parse(file, text, length, &recipe, error) < 0)
         return -1;
-    }
     recipe.path = TAKE_POINTER(file);
     recipe.folder = TAKE_POINTER(folder);
     *ret_recipe = recipe;

@@ -78,6 +78,9 @@ struct recipe_parts {
     struct json_strings disks;
 };
 
+/* From text, which is of no folder: for who opens none of its files. `name` stands in messages. */
+int recipe_parse(const char *name, const char *text, size_t length, struct recipe *ret_recipe,
+                 struct error *error);
 /* `path` is the file, or a folder with a Unikernel.yaml in it. */
 int recipe_load(const char *path, struct recipe *ret_recipe, struct error *error);
 void recipe_release(struct recipe *recipe);
