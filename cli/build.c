@@ -26,7 +26,7 @@ struct build {
     const char *typed; /* the name as it was typed */
     char name[IMAGE_TEXT_MAX];
     const char *architecture; /* only this one; NULL: all */
-    const char *output;       /* a folder that gets the image too; NULL: none */
+    const char *output;       /* a folder or FILE.tar that gets the image too; NULL: none */
     struct private_key *key;  /* NULL: nothing is signed */
     bool quiet;
     struct progress progress;
@@ -48,9 +48,17 @@ static const char *output_place(const struct invocation *invocation)
     return place;
 }
 
+static bool is_archive(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 4 && strcmp(path + length - 4, ".tar") == 0;
+}
+
 /* A folder of something else is not littered with blobs. */
 static int check_output(const char *path, struct error *error)
 {
+    if (is_archive(path))
+        return 0;
     AUTO_FREE char *marker = xasprintf("%s/oci-layout", path);
     DIR *folder = opendir(path);
     size_t entries = 0;
@@ -175,9 +183,12 @@ static int store(struct build *build, struct error *error)
         progress_show_fast(&build->progress, "%s: storing", build->name);
     if (layout_add(folder, build->name, &build->image, error) < 0)
         return -1;
-    if (build->output != NULL && layout_add(build->output, build->name, &build->image, error) < 0)
-        return error_wrap(error, "--output %s", build->output);
-    return 0;
+    if (build->output == NULL)
+        return 0;
+    int result = is_archive(build->output)
+                     ? layout_export(folder, build->name, build->output, error)
+                     : layout_add(build->output, build->name, &build->image, error);
+    return result < 0 ? error_wrap(error, "--output %s", build->output) : 0;
 }
 
 /* Says beside the image how it was made; with a key, signed. */

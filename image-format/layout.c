@@ -64,6 +64,21 @@ static void add_referrer(struct oci_index *index, const struct packed_manifest *
     memcpy(entry->digest, referrer->digest, sizeof entry->digest);
 }
 
+static void add_entries(struct oci_index *index, const char *name, const struct packed_image *image)
+{
+    add_entry(index, name, packed_image_top(image));
+    for (size_t i = 0; i < image->referrer_count; i++)
+        add_referrer(index, &image->referrers[i]);
+}
+
+void layout_fill_index(const char *name, const struct packed_image *image,
+                       struct oci_index *ret_index)
+{
+    struct oci_index index = {.schema_version = 2};
+    add_entries(&index, name, image);
+    *ret_index = index;
+}
+
 static int add_manifests(const char *folder, const struct packed_manifest *manifests, size_t count,
                          struct error *error)
 {
@@ -101,9 +116,7 @@ int layout_add(const char *folder, const char *name, const struct packed_image *
         return -1;
     int result = add_blobs(folder, image, error);
     if (result == 0) {
-        add_entry(&index, name, packed_image_top(image));
-        for (size_t i = 0; i < image->referrer_count; i++)
-            add_referrer(&index, &image->referrers[i]);
+        add_entries(&index, name, image);
         layout_prune_referrers(folder, &index);
         result = layout_write_index(folder, &index, error);
     }

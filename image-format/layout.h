@@ -30,6 +30,10 @@ int layout_find(const char *folder, const char *name, struct packed_image *ret_i
 /* Removes the name, and the blobs that no other name leads to. */
 int layout_remove(const char *folder, const char *name, struct error *error);
 
+/* Writes one image of the store as a tar archive of a layout ("oci-archive"). The same image under
+ * the same name gives the same bytes. `path` is the old file or the new one, whole. */
+int layout_export(const char *folder, const char *name, const char *path, struct error *error);
+
 /* A folder in the store's for files on their way into an image. What a process that was killed left
  * there goes with the next one that is made. */
 struct layout_scratch {

@@ -12,8 +12,7 @@
 #include "lib/file.h"
 #include "lib/xalloc.h"
 
-#define LAYOUT_TEXT "{\"imageLayoutVersion\":\"1.0.0\"}"
-#define WALK_DEPTH  3 /* indexes in indexes */
+#define WALK_DEPTH 3 /* indexes in indexes */
 
 /* What an entry leads to. */
 struct reach {

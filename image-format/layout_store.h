@@ -7,7 +7,12 @@
 
 #define LAYOUT_NAME_ANNOTATION "org.opencontainers.image.ref.name"
 
+#define LAYOUT_TEXT "{\"imageLayoutVersion\":\"1.0.0\"}"
+
 int layout_create(const char *folder, struct error *error);
+/* The index of one image and what is about it; release it by oci_index_record. */
+void layout_fill_index(const char *name, const struct packed_image *image,
+                       struct oci_index *ret_index);
 /* Waits for the lock; closing the descriptor gives it back. */
 int layout_lock(const char *folder, int *ret_descriptor, struct error *error);
 /* An empty index where there is none. */

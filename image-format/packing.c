@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,4 +310,77 @@ int packing_extract_bytes(const void *bytes, size_t length, struct packing_wante
     if (archive_read_open_memory(reader, bytes, length) != ARCHIVE_OK)
         return refuse(reader, "it is no tar archive", error);
     return extract(reader, wanted, count, error);
+}
+
+/* --- writing tar --- */
+
+static int refuse_writing(struct archive *writer, const struct packing_file *file,
+                          struct error *error)
+{
+    return error_set(error, ERROR_IO, "write %s: %s", file->name, archive_error_string(writer));
+}
+
+static int write_header(struct archive *writer, const struct packing_file *file,
+                        struct error *error)
+{
+    struct archive_entry *entry = archive_entry_new();
+    archive_entry_set_pathname(entry, file->name);
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_perm(entry, 0644);
+    archive_entry_set_size(entry, (la_int64_t)file->size);
+    archive_entry_set_mtime(entry, 0, 0);
+    int result = archive_write_header(writer, entry);
+    archive_entry_free(entry);
+    return result == ARCHIVE_OK ? 0 : refuse_writing(writer, file, error);
+}
+
+static int write_from_path(struct archive *writer, const struct packing_file *file,
+                           struct error *error)
+{
+    AUTO_CLOSE int from = open(file->path, O_RDONLY | O_CLOEXEC);
+    AUTO_FREE char *chunk = xmalloc(CHUNK);
+    uint64_t done = 0;
+    if (from < 0)
+        return error_set_errno(error, errno, "read %s", file->path);
+    for (;;) {
+        ssize_t got = read(from, chunk, CHUNK);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set_errno(error, errno, "read %s", file->path);
+        done += (uint64_t)got;
+        if ((got == 0 && done < file->size) || done > file->size)
+            return error_set(error, ERROR_CONFLICT, "%s changed: it had %llu bytes", file->path,
+                             (unsigned long long)file->size);
+        if (got == 0)
+            return 0;
+        if (archive_write_data(writer, chunk, (size_t)got) != got)
+            return refuse_writing(writer, file, error);
+    }
+}
+
+static int write_file(struct archive *writer, const struct packing_file *file, struct error *error)
+{
+    if (write_header(writer, file, error) < 0)
+        return -1;
+    if (file->path != NULL)
+        return write_from_path(writer, file, error);
+    return archive_write_data(writer, file->bytes, (size_t)file->size) == (la_ssize_t)file->size
+               ? 0
+               : refuse_writing(writer, file, error);
+}
+
+int packing_write_tar(int to, const struct packing_file *files, size_t count, struct error *error)
+{
+    AUTO_WRITER struct archive *writer = check(archive_write_new());
+    if (archive_write_set_format_pax_restricted(writer) != ARCHIVE_OK ||
+        archive_write_open_fd(writer, to) != ARCHIVE_OK)
+        return error_set(error, ERROR_IO, "write a tar archive: %s", archive_error_string(writer));
+    for (size_t i = 0; i < count; i++) {
+        if (write_file(writer, &files[i], error) < 0)
+            return -1;
+    }
+    if (archive_write_close(writer) != ARCHIVE_OK)
+        return error_set(error, ERROR_IO, "write a tar archive: %s", archive_error_string(writer));
+    return 0;
 }

@@ -38,3 +38,15 @@ int packing_extract(int from, struct packing_wanted *wanted, size_t count, struc
 /* The same from bytes in memory. */
 int packing_extract_bytes(const void *bytes, size_t length, struct packing_wanted *wanted,
                           size_t count, struct error *error);
+
+/* One file of a tar archive that is written: its bytes in memory, or in the file `path`. */
+struct packing_file {
+    const char *name; /* inside the archive */
+    const void *bytes;
+    const char *path; /* NULL: `bytes` */
+    uint64_t size;    /* of the file too: another size is refused (ERROR_CONFLICT) */
+};
+
+/* Writes a plain tar archive of the files, in their order, without owners and times: the same files
+ * give the same bytes. `to` stays the caller's. */
+int packing_write_tar(int to, const struct packing_file *files, size_t count, struct error *error);

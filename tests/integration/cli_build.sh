@@ -226,6 +226,15 @@ expect a_name_needs_a_tag 1 'name one' shoal build one -t "hello@$first"
 check output_is_an_oci_layout shoal build one -t hello:1.0 --output layout
 expect others_read_the_layout 0 "^$first\$" bash -c \
     "skopeo inspect --raw oci:layout:default/hello:1.0 | sha256sum | sed 's/^/sha256:/; s/ .*//'"
+check output_is_a_tar_file shoal build one -t hello:1.0 --output hello.tar
+expect others_read_the_tar_file 0 "^$first\$" bash -c \
+    "skopeo inspect --raw oci-archive:hello.tar:default/hello:1.0 | sha256sum | sed 's/^/sha256:/; s/ .*//'"
+again_elsewhere() {
+    (umask 077 && SHOAL_IMAGES=$work/third shoal build one -t hello:1.0 --output again.tar) && cmp hello.tar again.tar
+}
+check the_same_image_is_the_same_tar_file again_elsewhere
+expect output_where_nothing_can_be_written 1 'output /nowhere/x.tar: .*No such file' \
+    shoal build one -t hello:1.0 --output /nowhere/x.tar
 expect output_into_a_folder_of_other_things 1 'holds other things' \
     shoal build one -t hello:1.0 --output one
 expect output_json_is_the_format 0 "$first" shoal build one -t hello:1.0 --output json
