@@ -13,7 +13,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
-#define EVIDENCE_MAX 128 /* of each kind: by trusted keys, so nobody else can fill it */
+#define EVIDENCE_MAX 64 /* of each kind: by trusted keys, so nobody else can fill it */
 /* A signer's clock may be ahead of ours by so much. */
 #define CLOCK_SKEW_S 300
 
@@ -44,6 +44,26 @@ static const struct json_field evidence_fields[] = {
 };
 const struct json_record policy_evidence_record = {sizeof(struct policy_evidence), evidence_fields};
 
+/* Where a further signature goes: in the place of the key's oldest when there is no more room.
+ * NULL: nowhere. */
+static struct policy_signature *place_for(struct policy_evidence *evidence, const char *key,
+                                          uint64_t signed_at)
+{
+    struct policy_signature *oldest = NULL;
+    if (evidence->signature_count < EVIDENCE_MAX) {
+        evidence->signatures = xreallocarray(evidence->signatures, evidence->signature_count + 1,
+                                             sizeof *evidence->signatures);
+        return &evidence->signatures[evidence->signature_count++];
+    }
+    for (size_t i = 0; i < evidence->signature_count; i++) {
+        struct policy_signature *signature = &evidence->signatures[i];
+        if (strcmp(signature->key, key) == 0 && signature->signed_at < signed_at &&
+            (oldest == NULL || signature->signed_at < oldest->signed_at))
+            oldest = signature;
+    }
+    return oldest;
+}
+
 void policy_evidence_add_signature(struct policy_evidence *evidence, const struct trusted_key *key,
                                    uint64_t signed_at)
 {
@@ -52,11 +72,9 @@ void policy_evidence_add_signature(struct policy_evidence *evidence, const struc
             evidence->signatures[i].signed_at == signed_at)
             return;
     }
-    if (evidence->signature_count == EVIDENCE_MAX)
+    struct policy_signature *added = place_for(evidence, key->id, signed_at);
+    if (added == NULL)
         return;
-    evidence->signatures = xreallocarray(evidence->signatures, evidence->signature_count + 1,
-                                         sizeof *evidence->signatures);
-    struct policy_signature *added = &evidence->signatures[evidence->signature_count++];
     *added = (struct policy_signature){.signed_at = signed_at};
     memcpy(added->key, key->id, sizeof added->key);
     memcpy(added->name, key->name, sizeof added->name);

@@ -498,6 +498,24 @@ static void evidence_is_kept_as_json(void **state)
     policy_evidence_release(&copy);
 }
 
+static void of_many_signatures_the_newest_are_kept(void **state)
+{
+    (void)state;
+    struct policy_evidence evidence = {0};
+    uint64_t newest = 0;
+    policy_evidence_add_signature(&evidence, &cluster_keys[1], 0);
+    for (uint64_t i = 1; i <= 1000; i++)
+        policy_evidence_add_signature(&evidence, &cluster_keys[0], NOW_S + i);
+    for (size_t i = 0; i < evidence.signature_count; i++) {
+        if (evidence.signatures[i].signed_at > newest)
+            newest = evidence.signatures[i].signed_at;
+    }
+    assert_true(evidence.signature_count < 100);
+    assert_int_equal(newest, NOW_S + 1000);
+    assert_string_equal(evidence.signatures[0].key, "e1");
+    policy_evidence_release(&evidence);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +530,7 @@ int main(void)
         cmocka_unit_test(bad_policies_are_refused_where_they_are_bad),
         cmocka_unit_test(a_family_has_to_exist),
         cmocka_unit_test(evidence_is_kept_as_json),
+        cmocka_unit_test(of_many_signatures_the_newest_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,6 +34,7 @@ struct fixture {
     char directory[64];
     struct scheduler_options options;
     uint64_t sequence;
+    bool is_idle;
     bool lags; /* the data plane has not applied the latest endpoints */
     struct document_revision *revision;
     struct api_service_spec spec;
@@ -54,12 +55,21 @@ static inline void on_applied(void *data)
     controller_wake(fixture->core.controller);
 }
 
-/* Until nothing is on its way any more: every commit that a step causes has come back. */
+static inline void on_idle(void *data)
+{
+    ((struct fixture *)data)->is_idle = true;
+}
+
+/* Until nothing is on its way to the store for a while: every commit that a step causes has come
+ * back, however long the disk takes. */
 static inline void settle(struct fixture *fixture)
 {
-    for (int i = 0; i < 60; i++) {
+    for (int quiet = 0, turns = 0; quiet < 20 && turns < 30000; turns++) {
         uv_sleep(1);
         uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        fixture->is_idle = false;
+        changes_when_idle(fixture->core.changes, on_idle, fixture);
+        quiet = fixture->is_idle ? quiet + 1 : 0;
     }
 }
 
