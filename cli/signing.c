@@ -28,9 +28,10 @@ unsigned signing_forms_parse(const char *name)
     return strcmp(name, "simple") == 0 ? SIGNING_SIMPLE : SIGNING_BUNDLE;
 }
 
-/* The forms in which this key's signature is there and holds. */
+/* The forms in which this key's signature is there and holds; `own` gets those of the simple form.
+ */
 static int find_forms(struct signing *signing, const char *digest, unsigned *ret_forms,
-                      struct error *error)
+                      struct json_strings *own, struct error *error)
 {
     struct image_chain found = {0};
     unsigned forms = 0;
@@ -39,23 +40,30 @@ static int find_forms(struct signing *signing, const char *digest, unsigned *ret
         return -1;
     }
     for (size_t i = 0; i < found.signature_count; i++) {
-        if (image_signature_check(&found.signatures[i], &signing->public_half, 1, NULL, NULL) >= 0)
-            forms |= found.signatures[i].kind == SIGNATURE_SIMPLE ? SIGNING_SIMPLE : SIGNING_BUNDLE;
+        const struct image_signature *signature = &found.signatures[i];
+        if (image_signature_check(signature, &signing->public_half, 1, NULL, NULL) < 0)
+            continue;
+        forms |= signature->kind == SIGNATURE_SIMPLE ? SIGNING_SIMPLE : SIGNING_BUNDLE;
+        if (signature->kind == SIGNATURE_SIMPLE)
+            json_strings_add(own, signature->signature);
     }
     image_chain_release(&found);
     *ret_forms = forms;
     return 0;
 }
 
-/* The signature manifest that is there already; none is no error. */
+/* The signature manifest that is there already, without the key's own; none is no error. */
 static int existing_signatures(struct registry *registry, const char *tag,
-                               struct registry_manifest *ret_manifest, struct error *error)
+                               const struct json_strings *own, char **ret_manifest,
+                               struct error *error)
 {
     struct error reason = ERROR_INIT;
-    if (registry_get_manifest(registry, tag, ret_manifest, &reason) == 0 ||
-        reason.code == ERROR_NOT_FOUND)
-        return 0;
-    return error_copy(error, &reason);
+    struct registry_manifest manifest = {0};
+    if (registry_get_manifest(registry, tag, &manifest, &reason) < 0)
+        return reason.code == ERROR_NOT_FOUND ? 0 : error_copy(error, &reason);
+    int result = signature_manifest_drop(manifest.bytes, manifest.length, own, ret_manifest, error);
+    free(manifest.bytes);
+    return result;
 }
 
 static int push_signature(struct registry *registry, const char *tag,
@@ -70,21 +78,19 @@ static int push_signature(struct registry *registry, const char *tag,
                                   image->manifest_length, error);
 }
 
-static int sign_simple(struct signing *signing, const char *digest, struct error *error)
+static int sign_simple(struct signing *signing, const char *digest, const struct json_strings *own,
+                       struct error *error)
 {
     char tag[SIGNATURE_TAG_MAX];
-    struct registry_manifest existing = {0};
+    AUTO_FREE char *existing = NULL;
     struct signature_image image;
     AUTO_FREE char *reference = registry_docker_reference(signing->registry);
     signature_tag(digest, tag);
-    if (existing_signatures(signing->registry, tag, &existing, error) < 0)
+    if (existing_signatures(signing->registry, tag, own, &existing, error) < 0 ||
+        signature_image_create(signing->key, reference, digest, signing->now, existing,
+                               existing != NULL ? strlen(existing) : 0, &image, error) < 0)
         return -1;
-    int result = signature_image_create(signing->key, reference, digest, signing->now,
-                                        existing.bytes, existing.length, &image, error);
-    free(existing.bytes);
-    if (result < 0)
-        return -1;
-    result = push_signature(signing->registry, tag, &image, error);
+    int result = push_signature(signing->registry, tag, &image, error);
     signature_image_release(&image);
     return result;
 }
@@ -105,15 +111,18 @@ static int sign_bundle(struct signing *signing, const struct oci_descriptor *sub
 static int sign_subject(struct signing *signing, const struct oci_descriptor *subject,
                         struct error *error)
 {
+    struct json_strings own = {0};
     unsigned there = 0;
-    if (find_forms(signing, subject->digest, &there, error) < 0)
-        return -1;
-    if ((signing->forms & SIGNING_RENEW) != 0)
-        there = 0;
-    unsigned missing = signing->forms & ~there;
-    if ((missing & SIGNING_SIMPLE) != 0 && sign_simple(signing, subject->digest, error) < 0)
-        return -1;
-    if ((missing & SIGNING_BUNDLE) != 0 && sign_bundle(signing, subject, error) < 0)
+    int result = find_forms(signing, subject->digest, &there, &own, error);
+    unsigned missing = signing->forms & SIGNING_BOTH;
+    if ((signing->forms & SIGNING_RENEW) == 0)
+        missing &= ~there;
+    if (result == 0 && (missing & SIGNING_SIMPLE) != 0)
+        result = sign_simple(signing, subject->digest, &own, error);
+    if (result == 0 && (missing & SIGNING_BUNDLE) != 0)
+        result = sign_bundle(signing, subject, error);
+    json_strings_release(&own);
+    if (result < 0)
         return -1;
     signing->result.made += ((missing & SIGNING_SIMPLE) != 0) + ((missing & SIGNING_BUNDLE) != 0);
     signing->result.subjects++;

@@ -184,6 +184,36 @@ void signature_image_release(struct signature_image *image)
     *image = (struct signature_image){0};
 }
 
+static bool is_among(const struct oci_descriptor *layer, const struct json_strings *signatures)
+{
+    const char *signature = json_map_get(&layer->annotations, COSIGN_SIGNATURE_ANNOTATION);
+    for (size_t i = 0; signature != NULL && i < signatures->count; i++) {
+        if (strcmp(signature, signatures->items[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+int signature_manifest_drop(const char *manifest, size_t length,
+                            const struct json_strings *signatures, char **ret_manifest,
+                            struct error *error)
+{
+    struct oci_manifest parsed;
+    size_t kept = 0;
+    if (parse_manifest(manifest, length, &parsed, error) < 0)
+        return -1;
+    for (size_t i = 0; i < parsed.layer_count; i++) {
+        if (is_among(&parsed.layers[i], signatures))
+            json_record_release(&oci_descriptor_record, &parsed.layers[i]);
+        else
+            parsed.layers[kept++] = parsed.layers[i];
+    }
+    parsed.layer_count = kept;
+    *ret_manifest = json_record_text(&oci_manifest_record, &parsed);
+    json_record_release(&oci_manifest_record, &parsed);
+    return 0;
+}
+
 static bool read_entry(const struct oci_descriptor *layer, struct signature_entry *ret_entry)
 {
     const char *signature = json_map_get(&layer->annotations, COSIGN_SIGNATURE_ANNOTATION);

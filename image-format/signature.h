@@ -51,6 +51,11 @@ int signature_image_create(const struct private_key *key, const char *docker_ref
                            size_t existing_length, struct signature_image *ret_image,
                            struct error *error);
 void signature_image_release(struct signature_image *image);
+/* A signature manifest's JSON without these signatures (base64, as in their annotations): what a
+ * renewed one is added to, or they would pile up. The caller frees it. */
+int signature_manifest_drop(const char *manifest, size_t length,
+                            const struct json_strings *signatures, char **ret_manifest,
+                            struct error *error);
 
 /* The signatures of a signature manifest, at most SIGNATURES_MAX; layers of other types are passed
  * over. Free with signature_entries_free. */

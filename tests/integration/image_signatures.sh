@@ -77,6 +77,11 @@ check a_second_key_is_added shoal image sign part:all --key other.key
 check both_keys_signed_everything signed_in_both_forms 2 top.json first.json inner.json second.json
 check the_second_key_verifies shoal image verify part:all --key other.pub
 check the_first_key_verifies_still shoal image verify part:all --key shoal.pub
+renewed() {
+    shoal image sign part:all --key other.key --renew && [ "$(payloads_of "$top")" -eq 2 ] &&
+        shoal image verify part:all --key other.pub && shoal image verify part:all --key shoal.pub
+}
+check renewing_replaces_the_keys_own_payload renewed
 expect a_third_key_is_refused_with_the_ids 1 \
     "not signed by a trusted key \(signed by key $(key_id shoal.pub), key $(key_id other.pub); trusted: $(key_id third.pub)\)" \
     shoal image verify part:all --key third.pub
@@ -90,9 +95,21 @@ listed() {
 check json_lists_each_signature_with_key_and_form listed
 refused_document() {
     ! shoal image verify part:all --key third.pub -o json >refused.json 2>/dev/null &&
-        jq -e '(.verified | not) and .error.code == "signature_rejected" and (.signatures | length) == 8' refused.json
+        jq -e '(.verified | not) and .error.code == "signature_rejected" and (.signatures | length) == 10' refused.json
 }
 check json_lists_them_when_none_counts refused_document
+
+too_deep() {
+    local inner=first.json type=$manifest_type level
+    for level in 1 2 3 4 5; do
+        index_of "$(describe "$inner" "$type" other)" >"level$level.json"
+        inner=level$level.json type=$index_type
+        put_manifest 201 default/part "deep$level" "$inner" "$index_type" || return 1
+    done
+}
+check indexes_five_deep_are_pushed too_deep
+expect and_not_walked 1 'more than 4' shoal image sign part:deep5 --key shoal.key
+check four_deep_are shoal image sign part:deep4 --key shoal.key
 
 # --- a bundle as others see it ---
 bundle=$(bundles_of "$top" | head -n 1)

@@ -126,6 +126,17 @@ static void a_second_key_adds_its_signature(void **state)
                                          keys, 2, DIGEST, NULL, NULL),
                          i);
     }
+    /* Without the first, the second is left. */
+    struct json_strings dropped = {0};
+    AUTO_FREE char *rest = NULL;
+    json_strings_add(&dropped, entries[0].signature);
+    assert_int_equal(
+        signature_manifest_drop(two.manifest, two.manifest_length, &dropped, &rest, NULL), 0);
+    json_strings_release(&dropped);
+    signature_entries_free(entries, count);
+    assert_int_equal(signature_entries_parse(rest, strlen(rest), &entries, &count, NULL), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(entries[0].key_id, keys[1].id);
     public_key_destroy(keys[0].key);
     public_key_destroy(keys[1].key);
     signature_entries_free(entries, count);
