@@ -6,16 +6,14 @@
 #include <string.h>
 
 #include "cli/build_command.h"
+#include "cli/build_provenance.h"
 #include "cli/format.h"
 #include "cli/images.h"
 #include "cli/keys.h"
 #include "cli/transfer.h"
-#include "image-format/attachment.h"
 #include "image-format/layout.h"
-#include "image-format/provenance.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
-#include "lib/text.h"
 #include "lib/xalloc.h"
 
 #define SHOWN_FILE_MIN (64u << 20) /* bytes from which reading a file takes long enough to show */
@@ -191,40 +189,6 @@ static int store(struct build *build, struct error *error)
     return result < 0 ? error_wrap(error, "--output %s", build->output) : 0;
 }
 
-/* Says beside the image how it was made; with a key, signed. */
-static int add_provenance(struct build *build, const struct pack_options *options,
-                          struct error *error)
-{
-    const char *epoch = getenv("SOURCE_DATE_EPOCH");
-    struct provenance provenance = {
-        .recipe = &build->recipe,
-        .image = &build->image,
-        .options = options,
-        .ran_commands = !invocation_has(build->cli->invocation, "no-build"),
-        .version = SHOAL_VERSION,
-    };
-    struct attachment attachment;
-    AUTO_FREE char *bundle = NULL;
-    if (epoch != NULL && epoch[0] != '\0' &&
-        !text_parse_u64(epoch, INT32_MAX, &provenance.built_at))
-        return error_set(error, ERROR_INVALID,
-                         "SOURCE_DATE_EPOCH=%.40s: expected seconds since 1970", epoch);
-    AUTO_FREE char *predicate = provenance_predicate(&provenance);
-    if (attachment_read(ATTACHMENT_SLSA, predicate, strlen(predicate),
-                        packed_image_top(&build->image)->digest, &attachment, error) < 0)
-        return -1;
-    int result =
-        build->key != NULL ? bundle_create(build->key, attachment.statement, &bundle, error) : 0;
-    if (result == 0 && bundle != NULL)
-        provenance_attach(&build->image, BUNDLE_TYPE, bundle, strlen(bundle),
-                          attachment.predicate_type);
-    else if (result == 0)
-        provenance_attach(&build->image, attachment.media_type, attachment.content,
-                          attachment.content_length, NULL);
-    attachment_release(&attachment);
-    return result;
-}
-
 static int pack(struct build *build, struct error *error)
 {
     const char *compression = invocation_text(build->cli->invocation, "compress");
@@ -243,9 +207,16 @@ static int pack(struct build *build, struct error *error)
     };
     if (pack_image(&build->recipe, &options, &build->image, error) < 0)
         return -1;
-    return invocation_has(build->cli->invocation, "provenance")
-               ? add_provenance(build, &options, error)
-               : 0;
+    if (!invocation_has(build->cli->invocation, "provenance"))
+        return 0;
+    struct provenance provenance = {
+        .recipe = &build->recipe,
+        .image = &build->image,
+        .options = &options,
+        .ran_commands = !invocation_has(build->cli->invocation, "no-build"),
+        .version = SHOAL_VERSION,
+    };
+    return build_provenance_add(&provenance, build->key, folder, build->name, &build->image, error);
 }
 
 static int make_image(struct build *build, struct error *error)

@@ -275,3 +275,18 @@ check signed_provenance_is_pushed shoal build one -t signed:1 --provenance --pus
 expect the_tree_shows_it 0 'slsa|SLSA' shoal tree signed:1
 expect it_is_a_bundle_by_the_key 0 'https://slsa.dev/provenance/v1' bash -c \
     "curl -fsS 'http://127.0.0.1:$port/v2/default/signed/referrers/$first' | jq -r '.manifests[].annotations | .[]?'"
+referrer_count() { curl -fsS "http://127.0.0.1:$port/v2/default/signed/referrers/$first" | jq '.manifests | length'; }
+count=$(referrer_count)
+check signed_again shoal build one -t signed:1 --provenance --push --sign shoal.key
+expect what_is_signed_already_is_not_signed_again 0 "^$count\$" referrer_count
+
+# On a terminal what a command writes is dimmed, and the time that it takes is told.
+recipe slow <<'YAML'
+family: shoal
+architectures: {amd64: {build: "echo working; sleep 1.2", kernel: hello.elf}}
+YAML
+expect output_is_dimmed_on_a_terminal 0 $'\e\\[2mworking\e\\[0m' \
+    script -qec 'shoal build slow -t slow:1' /dev/null
+expect time_is_told_on_a_terminal 0 'building amd64, [0-9.]+m?s' script -qec 'shoal build slow -t slow:1' /dev/null
+expect not_dimmed_without_colours 1 '' bash -c \
+    "NO_COLOR=1 script -qec 'shoal build slow -t slow:1' /dev/null | grep -q $'\e\\[2m'"
