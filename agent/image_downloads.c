@@ -310,7 +310,11 @@ void image_downloads_unpack(struct image_downloads *store, const char *repositor
     if (job_find(store, JOB_UNPACK, name, wanted.digest, wanted.architecture) == NULL) {
         wanted.image = xmalloc(sizeof *wanted.image);
         *wanted.image = *image;
-        wanted.image->config = (struct image_config){0};
+        struct image_config *config = &wanted.image->config;
+        *config = (struct image_config){0};
+        memcpy(config->family, image->config.family, sizeof config->family);
+        memcpy(config->architecture, image->config.architecture, sizeof config->architecture);
+        memcpy(config->boot.protocol, image->config.boot.protocol, sizeof config->boot.protocol);
         if (chain->metadata != NULL) {
             wanted.metadata = xstrndup(chain->metadata, chain->metadata_length);
             wanted.metadata_length = chain->metadata_length;

@@ -26,7 +26,7 @@ struct image_job {
     uint64_t size;                /* JOB_PART */
     bool is_pulled;               /* JOB_PART: the import was tried after a pull */
     bool is_local;                /* JOB_PART: it is not in the registry, but unpacked here */
-    struct image_verified *image; /* JOB_UNPACK: whose layers; without its config */
+    struct image_verified *image; /* JOB_UNPACK: of its config only how it boots */
     size_t layer;                 /* JOB_UNPACK: the one that is fetched */
     char *metadata;               /* JOB_UNPACK: what its layers must hold; NULL: nothing */
     size_t metadata_length;

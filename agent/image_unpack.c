@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "image-format/detect.h"
 #include "image-format/foreign.h"
 #include "image-format/packing.h"
 #include "lib/cleanup.h"
@@ -21,6 +22,8 @@ struct image_unpack {
     size_t layer_count;
     struct image_part parts[IMAGE_PARTS_MAX];
     size_t part_count;
+    char family[32], protocol[16], architecture[16]; /* that the image says */
+    bool is_foreign;                                 /* made by another tool */
     char *folder;
     char *staging;
     char *metadata;
@@ -82,6 +85,42 @@ static int create_part(const struct image_unpack *unpack, size_t part, int *ret_
     return 0;
 }
 
+/* The first disk boots where there is no kernel. */
+static bool boots(const struct image_unpack *unpack, size_t index)
+{
+    bool of_disk = strcmp(unpack->protocol, "disk") == 0;
+    enum image_part_kind kind = of_disk ? IMAGE_PART_DISK : IMAGE_PART_KERNEL;
+    for (size_t i = 0; i < index; i++) {
+        if (unpack->parts[i].kind == kind)
+            return false;
+    }
+    return unpack->parts[index].kind == kind;
+}
+
+/* What was packed nobody could look at before: bytes that contradict the image, or that no machine
+ * here can enter, are said to be so instead of booting into silence. Other tools' images do not say
+ * a protocol: QEMU finds out how a kernel is entered. */
+static int check_bytes(const struct image_unpack *unpack, size_t index, int descriptor,
+                       struct error *error)
+{
+    const struct image_part *part = &unpack->parts[index];
+    const char *protocol = unpack->protocol;
+    struct detection detection;
+    if (!boots(unpack, index))
+        return 0;
+    if (detect_file(descriptor, &detection, error) < 0)
+        return -1;
+    if (unpack->is_foreign && strcmp(protocol, "disk") != 0 && detection.protocols.count > 0 &&
+        strcmp(detection.protocols.items[0], "disk") != 0)
+        protocol = detection.protocols.items[0];
+    AUTO_FREE char *name = xasprintf("its %s%s%s", image_part_kind_names[part->kind],
+                                     part->path[0] != '\0' ? " " : "", part->path);
+    int result =
+        detection_check(&detection, name, unpack->family, protocol, unpack->architecture, error);
+    detection_release(&detection);
+    return result;
+}
+
 /* Hashes what was unpacked and names it by that. */
 static int keep_part(struct image_unpack *unpack, size_t index, int descriptor, struct error *error)
 {
@@ -96,6 +135,8 @@ static int keep_part(struct image_unpack *unpack, size_t index, int descriptor, 
     if (part->digest[0] != '\0' && strcmp(found, part->digest) != 0)
         return error_set(error, ERROR_INVALID, "the %s unpacks to %s, but the image says it is %s",
                          image_part_kind_names[part->kind], found, part->digest);
+    if (check_bytes(unpack, index, descriptor, error) < 0)
+        return -1;
     AUTO_FREE char *from = part_path(unpack, index);
     AUTO_FREE char *to = xasprintf("%s/%s", unpack->staging, digest_hex(found));
     if (rename(from, to) < 0)
@@ -252,6 +293,11 @@ struct image_unpack *image_unpack_start(const struct image_unpack_options *optio
     unpack->staging = xstrdup(options->staging);
     memcpy(unpack->layers, options->image->layers, sizeof unpack->layers);
     memcpy(unpack->parts, options->image->parts, sizeof unpack->parts);
+    const struct image_config *config = &options->image->config;
+    unpack->is_foreign = strcmp(options->image->made_for, "shoal") != 0;
+    snprintf(unpack->family, sizeof unpack->family, "%s", config->family);
+    snprintf(unpack->protocol, sizeof unpack->protocol, "%s", config->boot.protocol);
+    snprintf(unpack->architecture, sizeof unpack->architecture, "%s", config->architecture);
     unpack->layer_count = options->image->layer_count;
     unpack->part_count = options->image->part_count;
     if (options->metadata != NULL) {

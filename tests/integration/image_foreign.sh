@@ -5,6 +5,8 @@
 # shellcheck disable=SC2317  # functions are called through check and wait_for
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/tools/unikernels.bash
+. "$(dirname "$0")/../tools/unikernels.bash"
 guests=$(cd "$(dirname "$0")/../tools/guests" && pwd)
 
 gcc -c -m32 -o "$work/tells.o" "$guests/tells.S" &&
@@ -139,6 +141,13 @@ tar -C "$work" --transform 's,link,k,S' -cf "$work/link.tar" link
 tar -C "$work" -P --transform 's,^k,../../k,' -cf "$work/climb.tar" k
 tar -C "$work" -cf "$work/other.tar" work 2>/dev/null || tar -C "$work" -cf "$work/other.tar" config.json
 head -c 4096 /dev/urandom >"$work/noise.tar"
+# What boots on no machine is said to be so: a tender's unikernel, Unikraft for Firecracker.
+make_unikernel solo5-hvt "$work/k" && tar -C "$work" -cf "$work/tender.tar" k
+make_unikernel unikraft-fc "$work/k" && tar -C "$work" -cf "$work/other-family.tar" k
+printf x >"$work/k" && tar -C "$work" -cf "$work/no-kernel.tar" k
+hostile tender 'for the tender solo5-hvt.*QEMU cannot boot it' "$work/tender.tar"
+hostile family 'Unikraft in a 64-bit ELF file.*Firecracker' "$work/other-family.tar"
+hostile bytes 'nothing shows that it boots by multiboot' "$work/no-kernel.tar"
 hostile link 'is a link' "$work/link.tar"
 hostile climb '"\.\." is refused' "$work/climb.tar"
 hostile missing 'have no kernel /k' "$work/other.tar"
