@@ -16,6 +16,7 @@
 /* One run. */
 struct pull {
     struct registry registry;
+    const char *store;
     struct layout_scratch scratch;
     struct packed_image image;
 };
@@ -34,9 +35,13 @@ static int pull_blob(struct pull *pull, const struct oci_descriptor *descriptor,
 {
     if (has_blob(&pull->image, descriptor->digest))
         return 0;
-    AUTO_FREE char *path = xasprintf("%s/%s", pull->scratch.path, digest_hex(descriptor->digest));
-    if (registry_pull_blob(&pull->registry, descriptor->digest, descriptor->size, path, error) < 0)
-        return -1;
+    AUTO_FREE char *path = layout_find_blob(pull->store, descriptor->digest, descriptor->size);
+    if (path == NULL) {
+        path = xasprintf("%s/%s", pull->scratch.path, digest_hex(descriptor->digest));
+        if (registry_pull_blob(&pull->registry, descriptor->digest, descriptor->size, path, error) <
+            0)
+            return -1;
+    }
     struct packed_blob blob = {.size = descriptor->size};
     blob.path = TAKE_POINTER(path);
     memcpy(blob.digest, descriptor->digest, sizeof blob.digest);
@@ -196,7 +201,7 @@ int image_pull_run(struct cli *cli, struct error *error)
 {
     char name[IMAGE_TEXT_MAX];
     AUTO_FREE char *folder = image_store_path();
-    struct pull pull = {.scratch = {.path = NULL}};
+    struct pull pull = {.store = folder};
     struct registry *registry = &pull.registry;
     if (registry_init(registry, cli, cli_argument(cli, 0), error) < 0)
         return -1;

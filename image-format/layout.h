@@ -27,6 +27,9 @@ int layout_list(const char *folder, struct layout_entry **ret_entries, size_t *r
  * tools are kept as well. ERROR_NOT_FOUND names the image. */
 int layout_find(const char *folder, const char *name, struct packed_image *ret_image,
                 struct error *error);
+/* The path of a blob that is there with its right bytes, `size` of them (free it); NULL: it is not.
+ */
+char *layout_find_blob(const char *folder, const char *digest, uint64_t size);
 /* Removes the name, and the blobs that no other name leads to. */
 int layout_remove(const char *folder, const char *name, struct error *error);
 

@@ -164,6 +164,14 @@ static void take_referrers(const struct finding *finding, const struct oci_index
     }
 }
 
+char *layout_find_blob(const char *folder, const char *digest, uint64_t size)
+{
+    AUTO_FREE char *path = layout_blob_path(folder, digest);
+    struct packed_blob blob = {.size = size, .path = path};
+    bool is_there = layout_check_size(&blob, NULL) == 0 && layout_has_blob(folder, digest);
+    return is_there ? TAKE_POINTER(path) : NULL;
+}
+
 int layout_find(const char *folder, const char *name, struct packed_image *ret_image,
                 struct error *error)
 {

@@ -101,3 +101,14 @@ check removed shoal image rm two:1
 expect what_was_about_it_goes_with_it 1 '' \
     test -e "images/blobs/sha256/$(sha256sum <sbom.json | cut -d' ' -f1)"
 expect and_the_others_stay 0 '^3$' bash -c 'shoal image list -o json | jq ".images | length"'
+
+# --- a manifest that lies about a size that is known here ---
+jq -c '.layers[0].size += 1' manifest.json >lie.json
+check the_registry_takes_it put kraft:lie $oci.manifest.v1+json lie.json
+expect a_lie_about_a_size_is_refused 1 "pull default/kraft:lie: .*altered bytes" shoal image pull kraft:lie
+
+# --- what is here already is not fetched again ---
+find registry -type f -name "$(sha256sum <layer.tar | cut -d' ' -f1)" -delete
+expect a_layer_that_is_here_is_not_fetched 0 "$kraft" shoal image pull kraft:1
+printf x >>"images/blobs/sha256/$(sha256sum <layer.tar | cut -d' ' -f1)"
+expect an_altered_one_is 1 'pull default/kraft:1: ' shoal image pull kraft:1
