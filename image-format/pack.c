@@ -126,6 +126,21 @@ static void make_pointer(const struct packing *packing, const char *key,
              recipe_architecture_names[packing->architecture], key);
 }
 
+/* A node finds a part by its digest, so one digest has one kind; symbols it does not look for. */
+static int check_kind(const struct packing *packing, enum pack_role role,
+                      const struct packed_file *file)
+{
+    for (size_t i = 0; i < packing->layer_count; i++) {
+        const struct oci_descriptor *layer = &packing->layers[i];
+        if (role != PACK_DEBUG && strcmp(layer->digest, file->blob.digest) == 0 &&
+            strcmp(layer->media_type, file->blob.media_type) != 0)
+            return error_set(packing->error, ERROR_INVALID,
+                             "this %s has the very bytes of a part of another kind",
+                             pack_roles[role].name);
+    }
+    return 0;
+}
+
 /* Packs the file `path`, which stands under `key` of the architecture. */
 static int pack_part(struct packing *packing, enum pack_role role, const char *key,
                      const char *path, char ret_digest[DIGEST_TEXT_MAX])
@@ -135,6 +150,10 @@ static int pack_part(struct packing *packing, enum pack_role role, const char *k
     make_pointer(packing, key, pointer);
     if (pack_file(packing->recipe, packing->options, role, path, &file, packing->error) < 0)
         return refuse_file(packing, pointer);
+    if (check_kind(packing, role, &file) < 0) {
+        packed_file_release(&file);
+        return recipe_locate(packing->recipe, pointer, packing->error);
+    }
     if (role == PACK_KERNEL || role == PACK_DISK)
         note_boot(packing, key, path, &file);
     add_layer(packing, &file);

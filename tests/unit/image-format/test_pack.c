@@ -138,6 +138,8 @@ static void what_a_file_is_must_agree_with_the_recipe(void **state)
                    "whose it is does not show: say which `family` it is");
     assert_refused(folder, ONE("auto", "kernel: script"), "its family does not show");
     assert_refused(folder, ONE("shoal", "kernel: amd64.elf, disks: [qcow]"), ":2:52: ");
+    assert_refused(folder, ONE("shoal", "kernel: amd64.elf, initrd: amd64.elf"),
+                   ":2:52: this initrd has the very bytes of a part of another kind");
     assert_refused(folder, ONE("shoal", "kernel: amd64.elf, initrd: empty"), "/empty is empty");
     assert_refused(folder, "family: shoal\narchitectures: {arm64: {kernel: amd64.elf}}\n",
                    "declared for arm64, but it is for amd64");
