@@ -95,4 +95,5 @@ nothing_left() {
         [ ! -e "$state/host/overlays" ] && [ -n "$(ls "$state/host/images")" ]
 }
 check nothing_is_left wait_for 10 nothing_left
+check sanitizers_found_nothing no_sanitizer_report "$work/host.log"
 exit 0

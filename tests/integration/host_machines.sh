@@ -62,4 +62,5 @@ says xen_is_refused '^error unsupported .*needs a Xen host' \
 
 host_end
 check clean_works host_clean
+check sanitizers_found_nothing no_sanitizer_report "$work/host.log"
 exit 0
