@@ -44,6 +44,22 @@ static int refuse(struct archive *archive, const char *what, struct error *error
     return error_set(error, ERROR_INVALID, "%s: %.200s", what, why != NULL ? why : "unreadable");
 }
 
+/* --- which compression --- */
+
+#define MAGIC_LENGTH 4
+
+/* libarchive would look by itself, and inside what it finds again: compressed data inside
+ * compressed data that gives nothing is as good as endless. */
+static int filter_of(const void *bytes, size_t length)
+{
+    static const unsigned char gzip[] = {0x1f, 0x8b}, zstd[] = {0x28, 0xb5, 0x2f, 0xfd};
+    if (length >= sizeof gzip && memcmp(bytes, gzip, sizeof gzip) == 0)
+        return ARCHIVE_FILTER_GZIP;
+    if (length >= sizeof zstd && memcmp(bytes, zstd, sizeof zstd) == 0)
+        return ARCHIVE_FILTER_ZSTD;
+    return ARCHIVE_FILTER_NONE;
+}
+
 /* --- zstd --- */
 
 static int copy_into(int from, struct archive *writer, struct error *error)
@@ -116,15 +132,16 @@ int packing_unpack_zstd(int from, uint64_t size, int to, struct error *error)
 {
     AUTO_READER struct archive *reader = check(archive_read_new());
     struct archive_entry *entry = NULL;
-    archive_read_support_filter_zstd(reader);
-    archive_read_support_format_raw(reader);
-    if (archive_read_open_fd(reader, from, CHUNK) != ARCHIVE_OK ||
-        archive_read_next_header(reader, &entry) != ARCHIVE_OK)
-        return refuse(reader, "it is no zstd stream", error);
-    /* Without a filter of ours the bytes would pass as they are. */
-    if (archive_filter_count(reader) != 2 || archive_filter_code(reader, 0) != ARCHIVE_FILTER_ZSTD)
+    char magic[MAGIC_LENGTH] = {0};
+    if (pread(from, magic, sizeof magic, lseek(from, 0, SEEK_CUR)) < 0 ||
+        filter_of(magic, sizeof magic) != ARCHIVE_FILTER_ZSTD)
         return error_set(error, ERROR_INVALID,
                          "it is no zstd stream, whatever its media type says");
+    archive_read_support_format_raw(reader);
+    if (archive_read_append_filter(reader, ARCHIVE_FILTER_ZSTD) != ARCHIVE_OK ||
+        archive_read_open_fd(reader, from, CHUNK) != ARCHIVE_OK ||
+        archive_read_next_header(reader, &entry) != ARCHIVE_OK)
+        return refuse(reader, "it is no zstd stream", error);
     return copy_exactly(reader, size, to, error);
 }
 
@@ -210,7 +227,8 @@ struct extraction {
     size_t count;
     bool *taken;   /* in this layer */
     bool *removed; /* by this layer */
-    uint64_t total;
+    uint64_t left; /* bytes that it may unpack to */
+    uint64_t most;
 };
 
 /* What is passed over is unpacked as well: its size is looked at before. */
@@ -218,12 +236,13 @@ static int check_total(struct extraction *extraction, struct archive_entry *entr
                        struct error *error)
 {
     int64_t size = archive_entry_size(entry);
-    if (size >= 0 && (uint64_t)size <= PACKING_TOTAL_MAX - extraction->total) {
-        extraction->total += (uint64_t)size;
+    if (size >= 0 && (uint64_t)size <= extraction->left) {
+        extraction->left -= (uint64_t)size;
         return 0;
     }
+    extraction->left = 0;
     return error_set(error, ERROR_INVALID, "the archive unpacks to more than %llu bytes",
-                     (unsigned long long)PACKING_TOTAL_MAX);
+                     (unsigned long long)extraction->most);
 }
 
 static int visit(struct archive *reader, struct archive_entry *entry, struct extraction *extraction,
@@ -259,7 +278,9 @@ static int walk(struct archive *reader, struct extraction *extraction, struct er
         if (result == ARCHIVE_EOF)
             return 0;
         if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
-            return refuse(reader, "the tar archive is damaged", error);
+            return refuse(reader,
+                          entries == 0 ? "it is no tar archive" : "the tar archive is damaged",
+                          error);
         if (entries == PACKING_ENTRIES_MAX)
             return error_set(error, ERROR_INVALID, "the archive has more than %d entries",
                              PACKING_ENTRIES_MAX);
@@ -268,13 +289,15 @@ static int walk(struct archive *reader, struct extraction *extraction, struct er
     }
 }
 
-static int extract(struct archive *reader, struct packing_wanted *wanted, size_t count,
-                   struct error *error)
+static int extract(struct archive *reader, uint64_t *total, struct packing_wanted *wanted,
+                   size_t count, struct error *error)
 {
     AUTO_FREE bool *taken = xcalloc(count + 1, sizeof *taken);
     AUTO_FREE bool *removed = xcalloc(count + 1, sizeof *removed);
-    struct extraction extraction = {wanted, count, taken, removed, 0};
-    if (walk(reader, &extraction, error) < 0)
+    struct extraction extraction = {wanted, count, taken, removed, *total, *total};
+    int result = walk(reader, &extraction, error);
+    *total = extraction.left;
+    if (result < 0)
         return -1;
     /* A layer's own files stand above what it removes. */
     for (size_t i = 0; i < count; i++) {
@@ -286,30 +309,35 @@ static int extract(struct archive *reader, struct packing_wanted *wanted, size_t
     return 0;
 }
 
-static struct archive *create_reader(void)
+static struct archive *create_reader(const void *magic, size_t length)
 {
     struct archive *reader = check(archive_read_new());
-    archive_read_support_filter_gzip(reader);
-    archive_read_support_filter_zstd(reader);
+    int filter = filter_of(magic, length);
     archive_read_support_format_tar(reader);
+    if (filter != ARCHIVE_FILTER_NONE)
+        archive_read_append_filter(reader, filter);
     return reader;
 }
 
 int packing_extract(int from, struct packing_wanted *wanted, size_t count, struct error *error)
 {
-    AUTO_READER struct archive *reader = create_reader();
+    char magic[MAGIC_LENGTH] = {0};
+    if (pread(from, magic, sizeof magic, lseek(from, 0, SEEK_CUR)) < 0)
+        return error_set_errno(error, errno, "read a tar archive");
+    AUTO_READER struct archive *reader = create_reader(magic, sizeof magic);
+    uint64_t total = PACKING_TOTAL_MAX;
     if (archive_read_open_fd(reader, from, CHUNK) != ARCHIVE_OK)
         return refuse(reader, "it is no tar archive", error);
-    return extract(reader, wanted, count, error);
+    return extract(reader, &total, wanted, count, error);
 }
 
-int packing_extract_bytes(const void *bytes, size_t length, struct packing_wanted *wanted,
-                          size_t count, struct error *error)
+int packing_extract_bytes(const void *bytes, size_t length, uint64_t *total,
+                          struct packing_wanted *wanted, size_t count, struct error *error)
 {
-    AUTO_READER struct archive *reader = create_reader();
+    AUTO_READER struct archive *reader = create_reader(bytes, length);
     if (archive_read_open_memory(reader, bytes, length) != ARCHIVE_OK)
         return refuse(reader, "it is no tar archive", error);
-    return extract(reader, wanted, count, error);
+    return extract(reader, total, wanted, count, error);
 }
 
 /* --- writing tar --- */

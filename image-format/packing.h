@@ -2,7 +2,9 @@
  * tools made. The one door to libarchive.
  *
  * What is read is hostile: every size is bounded by the caller, nothing is ever written under a
- * name from inside an archive, and links are not followed. Blocking; any thread but the loop's. */
+ * name from inside an archive, and links are not followed. One compression is undone, never one
+ * inside another: a few megabytes of those can take days and give nothing. Blocking; any thread but
+ * the loop's, which may take small archives apart by packing_extract_bytes. */
 #pragma once
 
 #include <stddef.h>
@@ -35,9 +37,10 @@ struct packing_wanted {
  * "..", the wanted path is a link or no regular file or stands there twice, or sizes beyond the
  * bounds. */
 int packing_extract(int from, struct packing_wanted *wanted, size_t count, struct error *error);
-/* The same from bytes in memory. */
-int packing_extract_bytes(const void *bytes, size_t length, struct packing_wanted *wanted,
-                          size_t count, struct error *error);
+/* The same from bytes in memory. `total` is what they may unpack to, passed over or not; it is less
+ * by what they did; 0 after a failure: that was too little. */
+int packing_extract_bytes(const void *bytes, size_t length, uint64_t *total,
+                          struct packing_wanted *wanted, size_t count, struct error *error);
 
 /* One file of a tar archive that is written: its bytes in memory, or in the file `path`. */
 struct packing_file {

@@ -16,7 +16,8 @@ struct metadata_fetch {
     char *repository;
     struct image_chain *chain;
     struct oci_manifest manifest;
-    size_t left; /* layers that were not looked into yet */
+    size_t left;   /* layers that were not looked into yet */
+    uint64_t work; /* bytes that they may still unpack to */
     image_metadata_callback *callback;
     void *data;
 };
@@ -48,14 +49,22 @@ bool image_metadata_is_needed(const struct image_chain *chain)
 }
 
 /* 1 found, -1 removed by this layer, 0 not here. */
-static int extract(const struct oci_result *layer, struct image_chain *chain, int *ret_found,
+static int extract(struct metadata_fetch *fetch, const struct oci_result *layer, int *ret_found,
                    struct error *error)
 {
+    struct image_chain *chain = fetch->chain;
+    struct error failure = ERROR_INIT;
     AUTO_CLOSE int file = memfd_create("metadata", MFD_CLOEXEC);
     struct packing_wanted wanted = {
         .path = FOREIGN_METADATA_PATH, .to = file, .size_max = FOREIGN_METADATA_MAX};
-    if (packing_extract_bytes(layer->bytes, layer->size, &wanted, 1, error) < 0)
-        return -1;
+    int result =
+        packing_extract_bytes(layer->bytes, layer->size, &fetch->work, &wanted, 1, &failure);
+    if (result < 0 && fetch->work > 0)
+        return error_copy(error, &failure);
+    if (result < 0) {
+        *ret_found = 0;
+        return 0;
+    }
     *ret_found = wanted.found;
     if (wanted.found != 1)
         return 0;
@@ -80,7 +89,7 @@ static void on_layer(const struct oci_result *result, void *data)
     int found = 0;
     if (result->error != NULL) {
         fetch_end(fetch, result->error);
-    } else if (extract(result, fetch->chain, &found, &error) < 0) {
+    } else if (extract(fetch, result, &found, &error) < 0) {
         error_wrap(&error, "image %s@%s: layer %s", fetch->repository, fetch->chain->pinned,
                    fetch->manifest.layers[fetch->left].digest);
         fetch_end(fetch, &error);
@@ -110,6 +119,7 @@ void image_metadata_fetch(struct oci_client *client, const char *repository,
     struct metadata_fetch *fetch = xcalloc(1, sizeof *fetch);
     fetch->hook.on_destroy = fetch_free;
     fetch->client = client;
+    fetch->work = IMAGE_METADATA_WORK_MAX;
     fetch->repository = xstrdup(repository);
     fetch->chain = chain;
     fetch->callback = callback;

@@ -10,6 +10,9 @@
 
 /* Bytes of a layer that is looked into. Larger ones hold file systems. */
 #define IMAGE_METADATA_LAYER_MAX (16u << 20)
+/* Bytes that the layers of one image may unpack to while it is looked for: that is work for the
+ * loop. A layer beyond it is passed over, as larger ones are. */
+#define IMAGE_METADATA_WORK_MAX (64u << 20)
 
 typedef void image_metadata_callback(const struct error *error, void *data);
 

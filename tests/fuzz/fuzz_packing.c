@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {.path = "/unikraft/bin/kernel", .to = kernel, .size_max = SIZE_MAX_WANTED},
         {.path = "/unikraft/bin/initrd", .to = initrd, .size_max = SIZE_MAX_WANTED},
     };
-    if (packing_extract_bytes(data, size, wanted, 2, NULL) == 0) {
+    uint64_t total = PACKING_TOTAL_MAX;
+    if (packing_extract_bytes(data, size, &total, wanted, 2, NULL) == 0) {
         for (int i = 0; i < 2; i++)
             EXPECT(wanted[i].size <= SIZE_MAX_WANTED &&
                    lseek(wanted[i].to, 0, SEEK_END) <= SIZE_MAX_WANTED);

@@ -178,6 +178,31 @@ static void what_is_no_archive_is_refused(void **state)
     assert_refused(folder, "cut.tgz", "/k", 100, "");
 }
 
+/* Compressed data inside compressed data may give nothing for days. */
+static void only_one_compression_is_undone(void **state)
+{
+    const char *folder = *state;
+    run(folder, "printf x >k && tar cf k.tar k && gzip -c k.tar | gzip -c >gzips.tar && "
+                "gzip -c k.tar | zstd -qc >both.tar");
+    assert_refused(folder, "gzips.tar", "/k", 100, "no tar archive");
+    assert_refused(folder, "both.tar", "/k", 100, "no tar archive");
+}
+
+/* Also of what is passed over, and over several archives. */
+static void the_work_for_bytes_in_memory_is_bounded_in_all(void **state)
+{
+    const char *folder = *state;
+    struct packing_wanted wanted = {.path = "/other", .to = -1, .size_max = 100};
+    uint64_t total = 1500;
+    size_t length;
+    run(folder, "truncate -s 1000 k && tar czf k.tar k");
+    AUTO_FREE char *bytes = content_of(folder, "k.tar", &length);
+    assert_int_equal(packing_extract_bytes(bytes, length, &total, &wanted, 1, NULL), 0);
+    assert_int_equal(total, 500);
+    assert_int_equal(packing_extract_bytes(bytes, length, &total, &wanted, 1, NULL), -1);
+    assert_int_equal(total, 0);
+}
+
 static int unpack(const char *folder, const char *name, uint64_t size, struct error *error)
 {
     AUTO_CLOSE int from = open_in(folder, name, O_RDONLY);
@@ -254,6 +279,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(sizes_are_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_archive_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_one_compression_is_undone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_work_for_bytes_in_memory_is_bounded_in_all, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(what_was_compressed_unpacks_to_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stream_of_another_size_than_said_is_refused, set_up,
                                         tear_down),
