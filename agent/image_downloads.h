@@ -66,8 +66,10 @@ void image_downloads_import_part(struct image_downloads *store, const char *dige
 void image_downloads_unpack(struct image_downloads *store, const char *repository,
                             const char *digest, const struct image_verified *image,
                             const struct image_chain *chain, struct image_waiter *waiter);
-/* Fills in what is known of the parts that were unpacked; whether all are known. */
-bool image_downloads_recall(const struct image_downloads *store, struct image_verified *verified);
+/* Fills in what is known of the parts that were unpacked; whether all are known. The chain's
+ * metadata has to be what the archives held, for nothing else proves it. */
+bool image_downloads_recall(const struct image_downloads *store, const struct image_chain *chain,
+                            struct image_verified *verified);
 void image_downloads_leave(struct image_waiter *waiter);
 /* No instance uses the chain (or the part) any more: removes our files of it. */
 void image_downloads_remove_chain(struct image_downloads *store, const char *digest,

@@ -46,6 +46,7 @@ struct image_job {
 /* What the tar archives of an image hold. */
 struct image_contents {
     char manifest_digest[DIGEST_TEXT_MAX];
+    char metadata_digest[DIGEST_TEXT_MAX]; /* of what told which parts; found in the archives */
     struct image_part parts[IMAGE_PARTS_MAX];
     size_t part_count;
     TAILQ_ENTRY(image_contents) link;

@@ -70,6 +70,11 @@ static void pull_layer(struct image_job *job)
                          NULL, on_layer, job);
 }
 
+static void digest_metadata(const char *metadata, size_t length, char ret_digest[DIGEST_TEXT_MAX])
+{
+    digest_of_bytes(metadata != NULL ? metadata : "", metadata != NULL ? length : 0, ret_digest);
+}
+
 /* The digests of what comes out of tar archives are known to nobody else. */
 static void remember(struct image_job *job, const struct image_part *parts)
 {
@@ -79,6 +84,7 @@ static void remember(struct image_job *job, const struct image_part *parts)
     struct image_contents *contents = xcalloc(1, sizeof *contents);
     memcpy(contents->manifest_digest, job->image->manifest_digest,
            sizeof contents->manifest_digest);
+    digest_metadata(job->metadata, job->metadata_length, contents->metadata_digest);
     memcpy(contents->parts, parts, sizeof contents->parts);
     contents->part_count = job->image->part_count;
     TAILQ_INSERT_HEAD(&store->contents, contents, link);
@@ -187,17 +193,22 @@ void image_job_unpack_finish(struct image_job *job)
     free(job->metadata);
 }
 
-bool image_downloads_recall(const struct image_downloads *store, struct image_verified *verified)
+bool image_downloads_recall(const struct image_downloads *store, const struct image_chain *chain,
+                            struct image_verified *verified)
 {
     const struct image_contents *contents;
+    char metadata_digest[DIGEST_TEXT_MAX];
     bool known = true;
     for (size_t i = 0; i < verified->part_count; i++)
         known = known && verified->parts[i].digest[0] != '\0';
     if (known)
         return true;
+    digest_metadata(chain->metadata, chain->metadata_length, metadata_digest);
     TAILQ_FOREACH(contents, &store->contents, link)
     {
-        if (strcmp(contents->manifest_digest, verified->manifest_digest) != 0)
+        if (strcmp(contents->manifest_digest, verified->manifest_digest) != 0 ||
+            strcmp(contents->metadata_digest, metadata_digest) != 0 ||
+            contents->part_count != verified->part_count)
             continue;
         /* From the last: one that is not there goes. */
         for (size_t i = contents->part_count; i-- > 0;)

@@ -144,7 +144,7 @@ static void next_part(struct image_preparation *preparation)
 {
     struct image_downloads *store = preparation->options.store;
     struct image_verified *verified = &preparation->verified;
-    if (!image_downloads_recall(store, verified)) {
+    if (!image_downloads_recall(store, &preparation->chain, verified)) {
         unpack(preparation);
         return;
     }
@@ -223,7 +223,8 @@ static void prove(struct image_preparation *preparation)
              preparation->verified.manifest_digest, "made_for", preparation->verified.made_for,
              "key", preparation->verified.key_id, "key_name", preparation->verified.key_name);
     if (preparation->options.is_imported &&
-        image_downloads_recall(preparation->options.store, &preparation->verified))
+        image_downloads_recall(preparation->options.store, &preparation->chain,
+                               &preparation->verified))
         finish(preparation);
     else
         next_part(preparation);
