@@ -50,8 +50,8 @@ static int check_index(const struct verification *verification)
     struct oci_index index = {0};
     if (check_bytes(verification, "index", chain->pinned, chain->index, chain->index_length) < 0)
         return -1;
-    if (json_parse_record(&oci_index_record, chain->index, chain->index_length, JSON_LENIENT,
-                          &index, verification->error) < 0)
+    if (json_parse_unique_record(&oci_index_record, chain->index, chain->index_length, JSON_LENIENT,
+                                 &index, verification->error) < 0)
         return error_wrap(verification->error, "image %s: index", chain->pinned);
     /* A document that is an index to us and a manifest to others would be two images under one
      * signature. */
@@ -120,8 +120,8 @@ static int check_inside(const struct verification *verification, struct image_ve
 {
     const struct image_chain *chain = verification->chain;
     struct oci_manifest manifest = {0};
-    if (json_parse_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
-                          JSON_LENIENT, &manifest, verification->error) < 0)
+    if (json_parse_unique_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
+                                 JSON_LENIENT, &manifest, verification->error) < 0)
         return error_wrap(verification->error, "image %s: manifest", chain->pinned);
     int result = check_content(verification, &manifest, verified);
     json_record_release(&oci_manifest_record, &manifest);

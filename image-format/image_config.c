@@ -293,7 +293,8 @@ int image_config_parse(const char *bytes, size_t length, struct image_config *re
     if (length > OCI_CONFIG_LIMIT)
         return error_set(error, ERROR_TOO_LARGE, "image config: %zu bytes, at most %u", length,
                          OCI_CONFIG_LIMIT);
-    if (json_parse_record(&image_config_record, bytes, length, JSON_LENIENT, &config, error) < 0)
+    if (json_parse_unique_record(&image_config_record, bytes, length, JSON_LENIENT, &config,
+                                 error) < 0)
         return wrap(error);
     if (image_config_check(&config, error) < 0) {
         image_config_release(&config);

@@ -103,7 +103,8 @@ static int parse_manifest(const char *bytes, size_t length, struct oci_manifest 
     if (length > OCI_MANIFEST_LIMIT)
         return error_set(error, ERROR_TOO_LARGE, "signature manifest: %zu bytes, at most %u",
                          length, OCI_MANIFEST_LIMIT);
-    if (json_parse_record(&oci_manifest_record, bytes, length, JSON_LENIENT, &manifest, error) < 0)
+    if (json_parse_unique_record(&oci_manifest_record, bytes, length, JSON_LENIENT, &manifest,
+                                 error) < 0)
         return error_wrap(error, "signature manifest");
     *ret_manifest = manifest;
     return 0;

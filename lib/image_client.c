@@ -67,8 +67,8 @@ static int read_index(const struct oci_result *result, struct image_resolved *re
                       struct error *error)
 {
     struct oci_index index = {0};
-    if (json_parse_record(&oci_index_record, result->bytes, result->size, JSON_LENIENT, &index,
-                          error) < 0)
+    if (json_parse_unique_record(&oci_index_record, result->bytes, result->size, JSON_LENIENT,
+                                 &index, error) < 0)
         return -1;
     for (size_t i = 0; i < index.manifest_count; i++) {
         const char *architecture = platforms_architecture(&index.manifests[i]);
@@ -86,8 +86,8 @@ static int read_manifest(const struct oci_result *result, char ret_config[DIGEST
                          struct error *error)
 {
     struct oci_manifest manifest = {0};
-    if (json_parse_record(&oci_manifest_record, result->bytes, result->size, JSON_LENIENT,
-                          &manifest, error) < 0)
+    if (json_parse_unique_record(&oci_manifest_record, result->bytes, result->size, JSON_LENIENT,
+                                 &manifest, error) < 0)
         return -1;
     int outcome = 0;
     const char *type = manifest.config.media_type;
@@ -107,8 +107,8 @@ static int read_architecture(const struct resolution *resolution, const struct o
                              char ret_architecture[16], struct error *error)
 {
     struct oci_manifest manifest = {0};
-    if (json_parse_record(&oci_manifest_record, resolution->manifest, resolution->manifest_length,
-                          JSON_LENIENT, &manifest, error) < 0)
+    if (json_parse_unique_record(&oci_manifest_record, resolution->manifest,
+                                 resolution->manifest_length, JSON_LENIENT, &manifest, error) < 0)
         return -1;
     int result =
         image_content_architecture(&manifest, config->bytes, config->size, ret_architecture, error);
@@ -274,8 +274,8 @@ static void take_index(struct chain_fetch *fetch, const struct oci_result *resul
     struct oci_index index = {0};
     const struct oci_descriptor *child = NULL;
     keep(result, &fetch->chain.index, &fetch->chain.index_length);
-    if (json_parse_record(&oci_index_record, result->bytes, result->size, JSON_LENIENT, &index,
-                          &error) == 0)
+    if (json_parse_unique_record(&oci_index_record, result->bytes, result->size, JSON_LENIENT,
+                                 &index, &error) == 0)
         child = platforms_find(&index, fetch->architecture, &error);
     if (child != NULL)
         oci_client_get_manifest(fetch->client, fetch->repository, child->digest, on_child, fetch);

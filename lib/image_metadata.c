@@ -40,8 +40,8 @@ static void fetch_end(struct metadata_fetch *fetch, const struct error *error)
 bool image_metadata_is_needed(const struct image_chain *chain)
 {
     struct oci_manifest manifest = {0};
-    if (json_parse_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
-                          JSON_LENIENT, &manifest, NULL) < 0)
+    if (json_parse_unique_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
+                                 JSON_LENIENT, &manifest, NULL) < 0)
         return false;
     bool needed = image_content_needs_metadata(&manifest, chain->config, chain->config_length);
     json_record_release(&oci_manifest_record, &manifest);
@@ -125,8 +125,8 @@ void image_metadata_fetch(struct oci_client *client, const char *repository,
     fetch->callback = callback;
     fetch->data = data;
     oci_client_add_hook(client, &fetch->hook);
-    if (json_parse_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
-                          JSON_LENIENT, &fetch->manifest, NULL) == 0 &&
+    if (json_parse_unique_record(&oci_manifest_record, chain->manifest, chain->manifest_length,
+                                 JSON_LENIENT, &fetch->manifest, NULL) == 0 &&
         fetch->manifest.layer_count <= IMAGE_LAYERS_MAX)
         fetch->left = fetch->manifest.layer_count;
     next_layer(fetch);

@@ -83,8 +83,8 @@ static bool find_bundle(const struct oci_result *result, char ret_digest[DIGEST_
 {
     struct oci_manifest manifest = {0};
     bool found = false;
-    if (json_parse_record(&oci_manifest_record, result->bytes, result->size, JSON_LENIENT,
-                          &manifest, NULL) < 0)
+    if (json_parse_unique_record(&oci_manifest_record, result->bytes, result->size, JSON_LENIENT,
+                                 &manifest, NULL) < 0)
         return false;
     for (size_t i = 0; i < manifest.layer_count && !found; i++) {
         found =
@@ -146,8 +146,8 @@ static void on_referrers(const struct oci_result *result, void *data)
     struct error error = ERROR_INIT;
     if (result->error != NULL)
         fetch_end(fetch, result->error);
-    else if (json_parse_record(&oci_index_record, result->bytes, result->size, JSON_LENIENT,
-                               &fetch->referrers, &error) < 0)
+    else if (json_parse_unique_record(&oci_index_record, result->bytes, result->size, JSON_LENIENT,
+                                      &fetch->referrers, &error) < 0)
         fetch_fail(fetch, &error, "referrers");
     else
         next_referrer(fetch);

@@ -116,7 +116,10 @@ int json_check_unique(const char *text, size_t length, struct json_object *objec
 /* Parses and decodes. */
 int json_parse_record(const struct json_record *record, const char *text, size_t length,
                       enum json_strictness strictness, void *ret_struct, struct error *error);
-/* The same, with json_check_unique in between. */
+/* Objects and lists of one document from outside. */
+#define JSON_CONTAINERS_MAX 65536
+/* The same for documents from outside: json_check_unique in between, and ERROR_INVALID for one of
+ * more than JSON_CONTAINERS_MAX, which could take 300 times its length in memory. */
 int json_parse_unique_record(const struct json_record *record, const char *text, size_t length,
                              enum json_strictness strictness, void *ret_struct,
                              struct error *error);

@@ -51,11 +51,31 @@ int json_check_unique(const char *text, size_t length, struct json_object *objec
     return error_set(error, ERROR_INVALID, "the JSON document has a key twice in one mapping");
 }
 
+/* An empty object takes 3 bytes of text and hundreds of memory. */
+static int check_containers(const char *text, size_t length, struct error *error)
+{
+    size_t count = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        if (in_string && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            in_string = !in_string;
+        else if (!in_string && (text[i] == '{' || text[i] == '['))
+            count++;
+    }
+    if (count <= JSON_CONTAINERS_MAX)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "the JSON document has %zu objects and lists, at most %d are read", count,
+                     JSON_CONTAINERS_MAX);
+}
+
 int json_parse_unique_record(const struct json_record *record, const char *text, size_t length,
                              enum json_strictness strictness, void *ret_struct, struct error *error)
 {
     AUTO_JSON struct json_object *object = NULL;
-    if (json_parse(text, length, &object, error) < 0 ||
+    if (check_containers(text, length, error) < 0 || json_parse(text, length, &object, error) < 0 ||
         json_check_unique(text, length, object, error) < 0)
         return -1;
     return json_decode(record, object, strictness, ret_struct, error);

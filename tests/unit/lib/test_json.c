@@ -7,8 +7,10 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/json.h"
+#include "lib/xalloc.h"
 
 struct leaf {
     char name[8];
@@ -312,6 +314,28 @@ static void keys_that_are_there_twice_are_found_at_any_depth(void **state)
     }
 }
 
+/* Small in bytes, large in memory. */
+static void a_document_of_too_many_objects_is_refused(void **state)
+{
+    (void)state;
+    static const struct json_field fields[] = {JSON_FIELD_END};
+    static const struct json_record record = {1, fields};
+    AUTO_BUFFER struct buffer text = {0};
+    struct error error = ERROR_INIT;
+    char nothing;
+    buffer_append_text(&text, "{\"a\":[{}");
+    for (size_t i = 3; i < JSON_CONTAINERS_MAX; i++)
+        buffer_append_text(&text, ",{}");
+    AUTO_FREE char *most = xasprintf("%s]}", buffer_text(&text));
+    AUTO_FREE char *more = xasprintf("%s,[]]}", buffer_text(&text));
+    assert_int_equal(
+        json_parse_unique_record(&record, most, strlen(most), JSON_LENIENT, &nothing, &error), 0);
+    assert_int_equal(
+        json_parse_unique_record(&record, more, strlen(more), JSON_LENIENT, &nothing, &error), -1);
+    assert_int_equal(error.code, ERROR_INVALID);
+    assert_non_null(strstr(error.message, "65537 objects and lists"));
+}
+
 static void a_text_cut_within_a_character_is_still_json(void **state)
 {
     (void)state;
@@ -341,6 +365,7 @@ int main(void)
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(a_document_of_one_value_and_spaces_is_fine),
         cmocka_unit_test(keys_that_are_there_twice_are_found_at_any_depth),
+        cmocka_unit_test(a_document_of_too_many_objects_is_refused),
         cmocka_unit_test(a_text_cut_within_a_character_is_still_json),
         cmocka_unit_test(maps_and_lists_of_strings_grow_and_replace),
     };
