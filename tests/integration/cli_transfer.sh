@@ -26,7 +26,7 @@ upload() {
         "$api/$1/blobs/uploads/?digest=sha256:$digest"
     printf '"digest":"sha256:%s","size":%s' "$digest" "$(stat -c %s "$2")"
 }
-tar -cf layer.tar -C "$BUILD/examples/hello" hello-1.elf
+tar -cf layer.tar -C "$BUILD/examples/hello/v1" hello-amd64.elf
 printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}' >config.json
 oci=application/vnd.oci.image docker=application/vnd.docker
 # foreign NAME MANIFEST-TYPE CONFIG-TYPE LAYER-TYPE: an image such as other tools make.
@@ -60,8 +60,8 @@ expect and_keeps_its_type 0 "$docker.distribution.manifest.v2" \
 
 # --- several architectures, with one that nobody here knows ---
 mkdir two
-cp "$BUILD/examples/hello/hello-1.elf" two/
-printf 'family: shoal\narchitectures: {amd64: {kernel: hello-1.elf}}\n' >two/Unikernel.yaml
+cp "$BUILD/examples/hello/v1/hello-amd64.elf" two/
+printf 'family: shoal\narchitectures: {amd64: {kernel: hello-amd64.elf}}\n' >two/Unikernel.yaml
 ours=$(shoal build two -t two:amd64 --push -o json 2>/dev/null | jq -r .digest)
 foreign two:other $oci.manifest.v1+json $oci.config.v1+json $oci.layer.v1.tar
 listed() { # DIGEST ARCHITECTURE
