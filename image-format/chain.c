@@ -44,11 +44,30 @@ static int check_bytes(const struct verification *verification, const char *part
                      verification->chain->pinned, part, expected, got, buffer_text(&claims));
 }
 
+/* A document of no type that is an index to one reader and a manifest to another would be two
+ * images under one signature. */
+static int check_one_kind(const struct verification *verification, const char *bytes, size_t length,
+                          const char *other, const char *another)
+{
+    AUTO_JSON struct json_object *document = NULL;
+    if (json_parse(bytes, length, &document, verification->error) < 0)
+        return error_wrap(verification->error, "image %s", verification->chain->pinned);
+    if (json_object_is_type(document, json_type_object) &&
+        (json_object_object_get_ex(document, other, NULL) ||
+         json_object_object_get_ex(document, another, NULL)))
+        return error_set(verification->error, ERROR_INVALID,
+                         "image %s: a document has manifests beside a config or layers: it would "
+                         "be an index and a manifest at once",
+                         verification->chain->pinned);
+    return 0;
+}
+
 static int check_index(const struct verification *verification)
 {
     const struct image_chain *chain = verification->chain;
     struct oci_index index = {0};
-    if (check_bytes(verification, "index", chain->pinned, chain->index, chain->index_length) < 0)
+    if (check_bytes(verification, "index", chain->pinned, chain->index, chain->index_length) < 0 ||
+        check_one_kind(verification, chain->index, chain->index_length, "config", "layers") < 0)
         return -1;
     if (json_parse_unique_record(&oci_index_record, chain->index, chain->index_length, JSON_LENIENT,
                                  &index, verification->error) < 0)
@@ -81,10 +100,12 @@ static int check_top(const struct verification *verification)
     if (chain->manifest == NULL || chain->config == NULL)
         return error_set(verification->error, ERROR_SIGNATURE,
                          "image %s: its manifest or config is missing", chain->pinned);
-    if (chain->index != NULL)
-        return check_index(verification);
-    return check_bytes(verification, "manifest", chain->pinned, chain->manifest,
-                       chain->manifest_length);
+    if (chain->index != NULL ? check_index(verification) < 0
+                             : check_bytes(verification, "manifest", chain->pinned, chain->manifest,
+                                           chain->manifest_length) < 0)
+        return -1;
+    return check_one_kind(verification, chain->manifest, chain->manifest_length, "manifests",
+                          "manifests");
 }
 
 /* Manifest -> config -> layers. */

@@ -488,6 +488,9 @@ static void a_signed_thing_that_is_no_unikernel_is_refused(void **state)
                               "has the type");
     assert_signed_but_refused(world, SHOAL_KERNEL_TYPE, SHOAL_KERNEL_TYPE "+zstd", ERROR_INVALID,
                               "does not say by the annotation dev.shoal.content.size");
+    assert_signed_but_refused(world, "{\"schemaVersion\":2",
+                              "{\"manifests\":[],\"schemaVersion\":2", ERROR_INVALID,
+                              "an index and a manifest at once");
     AUTO_FREE char *other = xstrdup(kernel);
     other[10] = other[10] == '0' ? '1' : '0';
     assert_signed_but_refused(world, kernel, other, ERROR_INVALID, "is not among the layers");
