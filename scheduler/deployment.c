@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/revocation.h"
 #include "scheduler/service_changes.h"
 #include "scheduler/template.h"
 #include "scheduler/trust.h"
@@ -75,11 +76,11 @@ static void end_with_image_error(struct deployment *deployment, const struct err
 /* --- the decision, last --- */
 
 /* Keys and policies may have changed while the image was fetched. */
-static int judge_again(const struct deployment *deployment, struct error *error)
+static int judge_without(const struct deployment *deployment, const char *key, struct error *error)
 {
     struct trust_rules rules;
     int result = 0;
-    trust_rules_init(deployment->core, deployment->reference.repository, NULL, &rules);
+    trust_rules_init(deployment->core, deployment->reference.repository, key, &rules);
     for (size_t i = 0; i < deployment->verified_count && result == 0; i++) {
         const struct image_verified *verified = &deployment->verified[i];
         struct policy_verdict verdict;
@@ -92,6 +93,19 @@ static int judge_again(const struct deployment *deployment, struct error *error)
     }
     trust_rules_finish(&rules);
     return result;
+}
+
+/* By the keys and policies of now, and without any key that is about to go. */
+static int judge_again(const struct deployment *deployment, struct error *error)
+{
+    const char *key = NULL;
+    if (judge_without(deployment, NULL, error) < 0)
+        return -1;
+    for (size_t i = 0; (key = revocation_key_at(deployment->core, i)) != NULL; i++) {
+        if (judge_without(deployment, key, error) < 0)
+            return error_wrap(error, "key %s is being removed", key);
+    }
+    return 0;
 }
 
 static int decide(struct change *change, void *data, struct error *error)

@@ -43,6 +43,17 @@ void revocation_cancel_all(struct core *core)
         revocation_free(LIST_FIRST(&core->revocations));
 }
 
+const char *revocation_key_at(const struct core *core, size_t index)
+{
+    const struct revocation *revocation;
+    LIST_FOREACH(revocation, &core->revocations, link)
+    {
+        if (!revocation->dry_run && index-- == 0)
+            return revocation->key;
+    }
+    return NULL;
+}
+
 static void end(struct revocation *revocation, const struct error *error)
 {
     if (revocation->request != NULL && error != NULL)

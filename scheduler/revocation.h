@@ -14,3 +14,6 @@ void revocation_handle(struct http_request *request, void *data);
 struct core;
 /* Drops those under way without a callback, for an end: after the registry's client is gone. */
 void revocation_cancel_all(struct core *core);
+/* The name of a key that is being removed, by number from 0; NULL behind the last. What is deployed
+ * meanwhile is judged without it: nobody would look at that again. */
+const char *revocation_key_at(const struct core *core, size_t index);
