@@ -6,6 +6,7 @@
 #include "image-format/family.h"
 #include "image-format/foreign_internal.h"
 #include "lib/cleanup.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 #define IMAGE_WORDS_MAX 256 /* of Cmd, Env and so on */
@@ -128,14 +129,7 @@ int foreign_add_layers(const struct oci_manifest *manifest, struct image_verifie
 
 static bool path_is_plain(const char *path)
 {
-    bool fine = path[0] != '\0' && path[strlen(path) - 1] != '/';
-    for (const char *at = path; *at != '\0';) {
-        size_t length = strcspn(at, "/");
-        if (length == 2 && strncmp(at, "..", 2) == 0)
-            fine = false;
-        at += length + (at[length] == '/');
-    }
-    return fine;
+    return path[0] != '\0' && path[strlen(path) - 1] != '/' && !text_path_climbs(path);
 }
 
 int foreign_add_part(struct image_verified *verified, enum image_part_kind kind, const char *path,

@@ -1,7 +1,6 @@
 #include "image-format/image_config.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,52 +74,37 @@ static const struct json_field config_fields[] = {
 };
 const struct json_record image_config_record = {sizeof(struct image_config), config_fields};
 
-__attribute__((format(printf, 4, 5))) static int refuse(struct error *error, enum error_code code,
-                                                        const char *pointer, const char *format,
-                                                        ...)
-{
-    char message[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    error_set(error, code, "%s", message);
-    if (error != NULL)
-        snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
-    return -1;
-}
-
 static int check_platform(const struct image_config *config, struct error *error)
 {
     if (config->schema_version != IMAGE_SCHEMA_VERSION)
-        return refuse(error, ERROR_UNSUPPORTED, "/schemaVersion",
-                      "schemaVersion %" PRIu32 " is not supported yet: supported is %d",
-                      config->schema_version, IMAGE_SCHEMA_VERSION);
+        return error_set_at(error, ERROR_UNSUPPORTED, "/schemaVersion",
+                            "schemaVersion %" PRIu32 " is not supported yet: supported is %d",
+                            config->schema_version, IMAGE_SCHEMA_VERSION);
     if (strcmp(config->os, IMAGE_OS) != 0)
-        return refuse(error, ERROR_INVALID, "/os", "os \"%s\" is not allowed: allowed is %s",
-                      config->os, IMAGE_OS);
+        return error_set_at(error, ERROR_INVALID, "/os", "os \"%s\" is not allowed: allowed is %s",
+                            config->os, IMAGE_OS);
     if (strcmp(config->architecture, "amd64") != 0 && strcmp(config->architecture, "arm64") != 0)
-        return refuse(error, ERROR_INVALID, "/architecture",
-                      "architecture \"%s\" is not allowed: allowed are amd64 and arm64",
-                      config->architecture);
+        return error_set_at(error, ERROR_INVALID, "/architecture",
+                            "architecture \"%s\" is not allowed: allowed are amd64 and arm64",
+                            config->architecture);
     if (!text_is_name(config->family))
-        return refuse(error, ERROR_INVALID, "/family", "family \"%s\" is not a name",
-                      config->family);
+        return error_set_at(error, ERROR_INVALID, "/family", "family \"%s\" is not a name",
+                            config->family);
     return 0;
 }
 
 static int check_disks(const struct image_boot *boot, bool needs_one, struct error *error)
 {
     if (boot->disks.count > IMAGE_DISKS_MAX)
-        return refuse(error, ERROR_INVALID, "/boot/disks", "%zu disks, at most %d",
-                      boot->disks.count, IMAGE_DISKS_MAX);
+        return error_set_at(error, ERROR_INVALID, "/boot/disks", "%zu disks, at most %d",
+                            boot->disks.count, IMAGE_DISKS_MAX);
     if (needs_one && boot->disks.count == 0)
-        return refuse(error, ERROR_INVALID, "/boot/disks",
-                      "there is no disk to boot: protocol disk boots the first one");
+        return error_set_at(error, ERROR_INVALID, "/boot/disks",
+                            "there is no disk to boot: protocol disk boots the first one");
     for (size_t i = 0; i < boot->disks.count; i++) {
         if (!digest_is_valid(boot->disks.items[i]))
-            return refuse(error, ERROR_INVALID, "/boot/disks", "\"%.100s\" is not a digest",
-                          boot->disks.items[i]);
+            return error_set_at(error, ERROR_INVALID, "/boot/disks", "\"%.100s\" is not a digest",
+                                boot->disks.items[i]);
     }
     return 0;
 }
@@ -128,14 +112,16 @@ static int check_disks(const struct image_boot *boot, bool needs_one, struct err
 static int check_files(const struct image_boot *boot, bool is_disk, struct error *error)
 {
     if (is_disk && (boot->kernel[0] != '\0' || boot->initrd[0] != '\0'))
-        return refuse(error, ERROR_INVALID, "/boot",
-                      "protocol disk boots a disk: no kernel, no initrd");
+        return error_set_at(error, ERROR_INVALID, "/boot",
+                            "protocol disk boots a disk: no kernel, no initrd");
     if (!is_disk && boot->kernel[0] == '\0')
-        return refuse(error, ERROR_INVALID, "/boot/kernel", "\"kernel\" is missing");
+        return error_set_at(error, ERROR_INVALID, "/boot/kernel", "\"kernel\" is missing");
     if (!is_disk && !digest_is_valid(boot->kernel))
-        return refuse(error, ERROR_INVALID, "/boot/kernel", "\"%s\" is not a digest", boot->kernel);
+        return error_set_at(error, ERROR_INVALID, "/boot/kernel", "\"%s\" is not a digest",
+                            boot->kernel);
     if (boot->initrd[0] != '\0' && !digest_is_valid(boot->initrd))
-        return refuse(error, ERROR_INVALID, "/boot/initrd", "\"%s\" is not a digest", boot->initrd);
+        return error_set_at(error, ERROR_INVALID, "/boot/initrd", "\"%s\" is not a digest",
+                            boot->initrd);
     return check_disks(boot, is_disk, error);
 }
 
@@ -145,8 +131,8 @@ static int check_boot(const struct image_config *config, struct error *error)
     const struct family *family = family_find(config->family);
     if (family == NULL) {
         AUTO_FREE char *names = family_list_names();
-        return refuse(error, ERROR_UNSUPPORTED, "/family",
-                      "there is no family \"%s\": there are %s", config->family, names);
+        return error_set_at(error, ERROR_UNSUPPORTED, "/family",
+                            "there is no family \"%s\": there are %s", config->family, names);
     }
     const struct family_boot *row =
         family_find_boot(family, config->architecture, boot->protocol, boot->machine, error);
@@ -162,22 +148,22 @@ static int check_resources(const struct image_config *config, struct error *erro
 {
     const struct image_memory *memory = &config->memory;
     if (memory->min < IMAGE_MEMORY_MIN || memory->default_bytes > IMAGE_MEMORY_MAX)
-        return refuse(error, ERROR_INVALID, "/memory",
-                      "memory of %" PRIu64 " to %" PRIu64
-                      " bytes is out of range: allowed are %" PRIu64 " to %" PRIu64,
-                      memory->min, memory->default_bytes, (uint64_t)IMAGE_MEMORY_MIN,
-                      (uint64_t)IMAGE_MEMORY_MAX);
+        return error_set_at(error, ERROR_INVALID, "/memory",
+                            "memory of %" PRIu64 " to %" PRIu64
+                            " bytes is out of range: allowed are %" PRIu64 " to %" PRIu64,
+                            memory->min, memory->default_bytes, (uint64_t)IMAGE_MEMORY_MIN,
+                            (uint64_t)IMAGE_MEMORY_MAX);
     if (memory->default_bytes < memory->min)
-        return refuse(error, ERROR_INVALID, "/memory/default",
-                      "the default of %" PRIu64 " bytes is less than min, %" PRIu64,
-                      memory->default_bytes, memory->min);
+        return error_set_at(error, ERROR_INVALID, "/memory/default",
+                            "the default of %" PRIu64 " bytes is less than min, %" PRIu64,
+                            memory->default_bytes, memory->min);
     const struct image_vcpus *vcpus = &config->vcpus;
     if (vcpus->default_count < 1 || vcpus->default_count > vcpus->max ||
         vcpus->max > IMAGE_VCPUS_MAX)
-        return refuse(error, ERROR_INVALID, "/vcpus",
-                      "default %" PRIu32 ", max %" PRIu32
-                      " is out of range: 1 <= default <= max <= %d",
-                      vcpus->default_count, vcpus->max, IMAGE_VCPUS_MAX);
+        return error_set_at(error, ERROR_INVALID, "/vcpus",
+                            "default %" PRIu32 ", max %" PRIu32
+                            " is out of range: 1 <= default <= max <= %d",
+                            vcpus->default_count, vcpus->max, IMAGE_VCPUS_MAX);
     return 0;
 }
 
@@ -192,7 +178,7 @@ static int check_probe(const struct image_config *config, bool present,
     char at[64];
     snprintf(at, sizeof at, "%s/%s/port", pointer, probe->has_http ? "http" : "tcp");
     if (image_config_port(config, port) == NULL)
-        return refuse(error, ERROR_INVALID, at, "the image has no port named \"%s\"", port);
+        return error_set_at(error, ERROR_INVALID, at, "the image has no port named \"%s\"", port);
     return 0;
 }
 
@@ -228,11 +214,11 @@ static int check_stop(const struct image_config *config, struct error *error)
     if (heard)
         return 0;
     if (method == IMAGE_STOP_HTTP)
-        return refuse(error, ERROR_UNSUPPORTED, "/stop/method",
-                      "stop method \"http\" is not supported yet");
-    return refuse(error, ERROR_INVALID, "/stop/method",
-                  "a guest of family %s does not listen to stop method \"%s\": leave it out",
-                  family->name, stop_method_names[method]);
+        return error_set_at(error, ERROR_UNSUPPORTED, "/stop/method",
+                            "stop method \"http\" is not supported yet");
+    return error_set_at(error, ERROR_INVALID, "/stop/method",
+                        "a guest of family %s does not listen to stop method \"%s\": leave it out",
+                        family->name, stop_method_names[method]);
 }
 
 int image_config_check(const struct image_config *config, struct error *error)

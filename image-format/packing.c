@@ -11,6 +11,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/file.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 #define CHUNK      65536
@@ -160,17 +161,6 @@ static const char *bare_path(const char *path)
     }
 }
 
-static bool climbs(const char *path)
-{
-    for (const char *at = path; *at != '\0';) {
-        size_t length = strcspn(at, "/");
-        if (length == 2 && strncmp(at, "..", 2) == 0)
-            return true;
-        at += length + (at[length] == '/');
-    }
-    return false;
-}
-
 /* Whether the entry is the whiteout of `path`, or of a folder that it is in (OCI image spec,
  * "Layer Filesystem Changeset"). */
 static bool removes(const char *entry, const char *path)
@@ -253,7 +243,7 @@ static int visit(struct archive *reader, struct archive_entry *entry, struct ext
         return -1;
     if (name == NULL)
         return error_set(error, ERROR_INVALID, "the archive has an entry without a name");
-    if (climbs(name))
+    if (text_path_climbs(name))
         return error_set(error, ERROR_INVALID, "the archive names \"%.200s\": \"..\" is refused",
                          name);
     const char *path = bare_path(name);

@@ -34,13 +34,7 @@ static bool is_clean(const char *text, const char *controls)
 
 static const char *check_relative_path(const char *value)
 {
-    bool fine = value[0] != '\0' && value[0] != '/';
-    for (const char *at = value; *at != '\0';) {
-        size_t length = strcspn(at, "/");
-        if (length == 2 && strncmp(at, "..", 2) == 0)
-            fine = false;
-        at += length + (at[length] == '/');
-    }
+    bool fine = value[0] != '\0' && value[0] != '/' && !text_path_climbs(value);
     return fine && is_clean(value, "") ? NULL : "a path inside the folder of this file";
 }
 

@@ -53,6 +53,18 @@ int error_set(struct error *error, enum error_code code, const char *format, ...
     return -1;
 }
 
+int error_set_at(struct error *error, enum error_code code, const char *pointer, const char *format,
+                 ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    set_formatted(error, code, format, arguments);
+    va_end(arguments);
+    if (error != NULL)
+        snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
+    return -1;
+}
+
 static enum error_code code_of_errno(int number)
 {
     switch (number) {

@@ -49,7 +49,10 @@ struct error {
  * broken UTF-8), clears the pointer; returns -1. */
 int error_set(struct error *error, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same with ": <strerror>" behind; the code is chosen from `number` (ENOENT: not found,
+/* The same about one place of a document: its JSON pointer ("/ports/0/port"). */
+int error_set_at(struct error *error, enum error_code code, const char *pointer, const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
+/* As error_set, with ": <strerror>" behind; the code is chosen from `number` (ENOENT: not found,
  * ENOSPC: storage_full, the rest: io). Returns -1. */
 int error_set_errno(struct error *error, int number, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -240,3 +240,14 @@ bool text_copy(char *ret_text, size_t size, const char *text)
     memcpy(ret_text, text, length + 1);
     return true;
 }
+
+bool text_path_climbs(const char *path)
+{
+    for (const char *at = path; *at != '\0';) {
+        size_t length = strcspn(at, "/");
+        if (length == 2 && strncmp(at, "..", 2) == 0)
+            return true;
+        at += length + (at[length] == '/');
+    }
+    return false;
+}

@@ -33,5 +33,7 @@ size_t text_character_length(const char *text);
 void text_make_printable(char *text);
 /* The same for line ends and tabs too: a value that is quoted must not look like a line of ours. */
 void text_make_line(char *text);
+/* Whether a path has a part ".." that would lead out of where it begins. */
+bool text_path_climbs(const char *path);
 /* Copies with a NUL; false (and nothing written) when it does not fit. */
 bool text_copy(char *ret_text, size_t size, const char *text);

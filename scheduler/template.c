@@ -1,7 +1,6 @@
 #include "scheduler/template.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,20 +9,6 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
-
-__attribute__((format(printf, 3, 4))) static int refuse(struct error *error, const char *pointer,
-                                                        const char *format, ...)
-{
-    char message[REASON_MAX];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    error_set(error, ERROR_INVALID, "%s", message);
-    if (error != NULL)
-        snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
-    return -1;
-}
 
 /* --- resources --- */
 
@@ -36,11 +21,12 @@ static int check_resources(const struct template_image *image,
         text_format_size(resources->memory, asked, sizeof asked);
         text_format_size(config->memory.min, least, sizeof least);
         if (resources->memory < config->memory.min)
-            return refuse(error, "/resources/memory",
-                          "%s is not enough: the image needs at least %s", asked, least);
+            return error_set_at(error, ERROR_INVALID, "/resources/memory",
+                                "%s is not enough: the image needs at least %s", asked, least);
         if (config->vcpus.max != 0 && resources->vcpus > config->vcpus.max)
-            return refuse(error, "/resources/vcpus", "%u is too many: the image uses at most %u",
-                          resources->vcpus, config->vcpus.max);
+            return error_set_at(error, ERROR_INVALID, "/resources/vcpus",
+                                "%u is too many: the image uses at most %u", resources->vcpus,
+                                config->vcpus.max);
     }
     return 0;
 }
@@ -81,9 +67,9 @@ static int check_public(const struct image_config *config, const struct api_port
         if (!port->is_private || (port->port != own->port && strcmp(port->name, own->name) != 0))
             continue;
         snprintf(pointer, sizeof pointer, "/ports/%zu/publish", index);
-        return refuse(error, pointer,
-                      "port %u (%s) is private in the image and cannot be published", port->port,
-                      port->name);
+        return error_set_at(error, ERROR_INVALID, pointer,
+                            "port %u (%s) is private in the image and cannot be published",
+                            port->port, port->name);
     }
     return 0;
 }
@@ -128,8 +114,8 @@ static int check_probe(const struct document_template *template, bool present,
         return 0;
     snprintf(pointer, sizeof pointer, "/health/%s/%s/port", which,
              probe->has_http ? "http" : "tcp");
-    return refuse(error, pointer, "there is no port named \"%s\", neither here nor in the image",
-                  name);
+    return error_set_at(error, ERROR_INVALID, pointer,
+                        "there is no port named \"%s\", neither here nor in the image", name);
 }
 
 static int check_probes(const struct api_service_spec *spec,

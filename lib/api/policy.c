@@ -1,6 +1,5 @@
 #include "lib/api/policy.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -153,20 +152,6 @@ static void write_out_attestations(struct json_object *object)
     }
 }
 
-__attribute__((format(printf, 3, 4))) static int refuse(struct error *error, const char *pointer,
-                                                        const char *format, ...)
-{
-    char message[REASON_MAX];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    error_set(error, ERROR_INVALID, "%s", message);
-    if (error != NULL)
-        snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
-    return -1;
-}
-
 /* A name twice would look like two keys. */
 static int check_twice(const struct json_strings *list, const char *pointer, struct error *error)
 {
@@ -175,7 +160,8 @@ static int check_twice(const struct json_strings *list, const char *pointer, str
             char place[ERROR_POINTER_MAX];
             snprintf(place, sizeof place, "%s/%zu", pointer, i);
             if (strcmp(list->items[i], list->items[j]) == 0)
-                return refuse(error, place, "\"%.100s\" stands in the list twice", list->items[i]);
+                return error_set_at(error, ERROR_INVALID, place,
+                                    "\"%.100s\" stands in the list twice", list->items[i]);
         }
     }
     return 0;
@@ -187,18 +173,19 @@ static int check_policy(const struct api_policy *policy, struct error *error)
         check_twice(&policy->match, "/match", error) < 0)
         return -1;
     if (policy->keys.count > 0 && policy->require > policy->keys.count)
-        return refuse(error, "/require",
-                      "%u keys must sign, but only %zu are named: nothing could boot",
-                      policy->require, policy->keys.count);
+        return error_set_at(error, ERROR_INVALID, "/require",
+                            "%u keys must sign, but only %zu are named: nothing could boot",
+                            policy->require, policy->keys.count);
     for (size_t i = 0; i < policy->match.count; i++) {
         const char *glob = policy->match.items[i];
         char place[ERROR_POINTER_MAX];
         snprintf(place, sizeof place, "/match/%zu", i);
         if (strchr(glob, '/') == NULL && strstr(glob, "**") == NULL)
-            return refuse(error, place,
-                          "\"%s\" matches nothing: repositories here begin with a namespace, as in "
-                          "\"default/%s\"",
-                          glob, glob);
+            return error_set_at(
+                error, ERROR_INVALID, place,
+                "\"%s\" matches nothing: repositories here begin with a namespace, as in "
+                "\"default/%s\"",
+                glob, glob);
     }
     for (size_t i = 0; i < policy->attestation_count; i++) {
         char place[ERROR_POINTER_MAX];

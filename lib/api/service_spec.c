@@ -1,7 +1,6 @@
 #include "lib/api/service_spec.h"
 
 #include <arpa/inet.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -268,25 +267,12 @@ void api_service_spec_set_defaults(struct api_service_spec *ret_spec)
     ret_spec->history = 20;
 }
 
-__attribute__((format(printf, 3, 4))) static int refuse(struct error *error, const char *pointer,
-                                                        const char *format, ...)
-{
-    char message[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    error_set(error, ERROR_INVALID, "%s", message);
-    if (error != NULL)
-        snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
-    return -1;
-}
-
 int api_probe_validate(const struct api_probe *probe, const char *pointer, struct error *error)
 {
     if (probe->has_http == probe->has_tcp)
-        return refuse(error, pointer, "a check needs exactly one of http and tcp, found %s",
-                      probe->has_http ? "both" : "neither");
+        return error_set_at(error, ERROR_INVALID, pointer,
+                            "a check needs exactly one of http and tcp, found %s",
+                            probe->has_http ? "both" : "neither");
     return 0;
 }
 
@@ -298,13 +284,16 @@ int api_ports_validate(const struct api_port *ports, size_t count, const char *p
         for (size_t j = 0; j < i; j++) {
             snprintf(at, sizeof at, "%s/%zu/%s", pointer, i, "name");
             if (strcmp(ports[i].name, ports[j].name) == 0)
-                return refuse(error, at, "the port name \"%s\" is used twice", ports[i].name);
+                return error_set_at(error, ERROR_INVALID, at, "the port name \"%s\" is used twice",
+                                    ports[i].name);
             snprintf(at, sizeof at, "%s/%zu/%s", pointer, i, "port");
             if (ports[i].port == ports[j].port)
-                return refuse(error, at, "port %u is listed twice", ports[i].port);
+                return error_set_at(error, ERROR_INVALID, at, "port %u is listed twice",
+                                    ports[i].port);
             snprintf(at, sizeof at, "%s/%zu/%s", pointer, i, "publish");
             if (ports[i].publish != 0 && ports[i].publish == ports[j].publish)
-                return refuse(error, at, "port %u is published twice", ports[i].publish);
+                return error_set_at(error, ERROR_INVALID, at, "port %u is published twice",
+                                    ports[i].publish);
         }
     }
     return 0;
@@ -321,17 +310,19 @@ static int validate(const struct api_service_spec *spec, struct error *error)
         api_probe_validate(&spec->health.liveness, "/health/liveness", error) < 0)
         return -1;
     if (spec->rollout.max_surge == 0 && spec->rollout.max_unavailable == 0)
-        return refuse(error, "/rollout/max_surge",
-                      "max_surge and max_unavailable are both 0: nothing could ever be replaced; "
-                      "set one of them to 1 or more");
+        return error_set_at(
+            error, ERROR_INVALID, "/rollout/max_surge",
+            "max_surge and max_unavailable are both 0: nothing could ever be replaced; "
+            "set one of them to 1 or more");
     if (spec->rollout.min_healthy_time_ms >= spec->rollout.progress_deadline_ms)
-        return refuse(error, "/rollout/progress_deadline",
-                      "progress_deadline must be longer than min_healthy_time");
+        return error_set_at(error, ERROR_INVALID, "/rollout/progress_deadline",
+                            "progress_deadline must be longer than min_healthy_time");
     for (size_t i = 0; i < spec->env.count; i++) {
         char at[200];
         snprintf(at, sizeof at, "/env/%s", spec->env.items[i].key);
         if (check_text(spec->env.items[i].value) != NULL)
-            return refuse(error, at, "the value has a control character: not allowed");
+            return error_set_at(error, ERROR_INVALID, at,
+                                "the value has a control character: not allowed");
     }
     return 0;
 }

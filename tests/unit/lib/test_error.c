@@ -143,9 +143,21 @@ static void what_came_from_outside_is_printable(void **state)
     assert_string_equal(error.message, "?: ?");
 }
 
+static void a_place_of_a_document_goes_with_the_message(void **state)
+{
+    (void)state;
+    struct error error = ERROR_INIT;
+    assert_int_equal(error_set_at(&error, ERROR_INVALID, "/ports/0", "port %d", 7), -1);
+    assert_int_equal(error.code, ERROR_INVALID);
+    assert_string_equal(error.message, "port 7");
+    assert_string_equal(error.pointer, "/ports/0");
+    assert_int_equal(error_set_at(NULL, ERROR_INVALID, "/x", "y"), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_place_of_a_document_goes_with_the_message),
         cmocka_unit_test(context_goes_in_front),
         cmocka_unit_test(system_errors_choose_a_code),
         cmocka_unit_test(setting_clears_the_pointer_and_wrapping_keeps_it),

@@ -182,9 +182,21 @@ static void a_quoted_value_stays_one_line(void **state)
     assert_string_equal(text, "a?b?c?? \xc3\xa9");
 }
 
+static void a_path_that_climbs_is_told(void **state)
+{
+    (void)state;
+    static const char *const climbing[] = {"..", "../a", "a/..", "a/../b", "/../a", "a//..//b"};
+    static const char *const others[] = {"", "a", "...", "..a", "a..", "a/b..c/d", "./a", "/a"};
+    for (size_t i = 0; i < sizeof climbing / sizeof *climbing; i++)
+        assert_true(text_path_climbs(climbing[i]));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(text_path_climbs(others[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_that_climbs_is_told),
         cmocka_unit_test(a_quoted_value_stays_one_line),
         cmocka_unit_test(names_are_dns_labels),
         cmocka_unit_test(numbers_are_digits_within_their_limit),
