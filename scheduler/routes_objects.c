@@ -71,6 +71,11 @@ static int decide_key(struct change *change, void *data, struct error *error)
             "another key, %s, is trusted as %s: remove it first (`shoal trust rm %s`), "
             "or add this one under another name (--name)",
             known->document->id, key->name, key->name);
+    if (core->model.keys.count >= API_KEYS_MAX)
+        return error_set(error, ERROR_TOO_LARGE,
+                         "%d keys are trusted, more are not: remove one first (`shoal trust rm "
+                         "NAME`, `shoal trust list`)",
+                         API_KEYS_MAX);
     asked->answer.changed = true;
     change_put(change, DOCUMENT_KEY, document_copy(DOCUMENT_KEY, key));
     changes_event(core->changes, change, "key", "", key->name, NULL, "trusted", NULL, "key %s",

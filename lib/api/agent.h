@@ -115,6 +115,9 @@ struct api_endpoints {
     size_t frontend_count;
 };
 
+/* Keys that a cluster trusts: each signature of an image is held against each of them. */
+#define API_KEYS_MAX 64
+
 struct api_key {
     char name[NAME_MAX_TEXT];
     char id[KEY_ID_MAX];

@@ -129,3 +129,17 @@ check test_of_what_is_warned_of_ends_well shoal policy test hello:1.0
 printf 'name: exact\nmatch: [default/hello]\nkeys: [ci]\n---\nname: all\nmatch: ["**"]\nkeys: [release]\n' >"$work/several.yaml"
 check two_in_one_file shoal policy apply -f "$work/several.yaml"
 check the_exact_glob_decides [ "$(verdict_of hello:1.0)" = "allowed exact shoal" ]
+
+# --- the number of keys is bounded ---
+trust_until_full() {
+    local i
+    for i in $(seq 64); do
+        shoal trust add "$work/ci.pub" --name "more-$i" >"$work/full.out" 2>&1 || return 0
+    done
+    return 1
+}
+check keys_are_trusted_until_there_are_64 trust_until_full
+expect one_more_is_refused_with_the_remedy 1 '64 keys are trusted, more are not.*shoal trust rm' \
+    shoal trust add "$work/ci.pub" --name more
+check there_are_64 [ "$(shoal trust list -o json | jq '.keys | length')" -eq 64 ]
+expect one_that_is_trusted_stays_so 0 'trusted' shoal trust add "$work/ci.pub" --name ci
