@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,9 +16,12 @@
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
 
+#define HASH_CHUNK 65536
+
 struct image_unpack {
     uv_async_t done;
     pthread_t thread;
+    atomic_bool stop; /* abandoned: the thread ends at its next chunk */
     struct image_layer layers[IMAGE_LAYERS_MAX];
     size_t layer_count;
     struct image_part parts[IMAGE_PARTS_MAX];
@@ -30,7 +34,7 @@ struct image_unpack {
     size_t metadata_length;
     struct error error;
     int status;
-    image_unpack_callback *callback; /* NULL: abandoned */
+    image_unpack_callback *callback;
     void *data;
 };
 
@@ -49,6 +53,30 @@ static uint64_t size_limit(enum image_part_kind kind)
 
 /* --- the thread's --- */
 
+/* Of a file from where it is; a large one takes minutes, so it looks whether anybody waits. */
+static int hash(const struct image_unpack *unpack, int descriptor, char ret_digest[DIGEST_TEXT_MAX],
+                struct error *error)
+{
+    struct digest_stream *stream = digest_stream_create();
+    AUTO_FREE char *chunk = xmalloc(HASH_CHUNK);
+    ssize_t got = 0;
+    while (!atomic_load(&unpack->stop) && (got = read(descriptor, chunk, HASH_CHUNK)) != 0) {
+        if (got < 0 && errno != EINTR)
+            break;
+        if (got > 0)
+            digest_stream_update(stream, chunk, (size_t)got);
+    }
+    int result = 0;
+    if (atomic_load(&unpack->stop))
+        result = error_set(error, ERROR_UNAVAILABLE, "unpacking was stopped");
+    else if (got < 0)
+        result = error_set_errno(error, errno, "read a layer");
+    else
+        digest_stream_text(stream, ret_digest);
+    digest_stream_destroy(stream);
+    return result;
+}
+
 static int open_layer(const struct image_unpack *unpack, const struct image_layer *layer,
                       int *ret_descriptor, struct error *error)
 {
@@ -57,7 +85,7 @@ static int open_layer(const struct image_unpack *unpack, const struct image_laye
     AUTO_CLOSE int descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (descriptor < 0)
         return error_set_errno(error, errno, "open the layer %s", path);
-    if (digest_of_descriptor(descriptor, found, NULL, error) < 0)
+    if (hash(unpack, descriptor, found, error) < 0)
         return -1;
     if (strcmp(found, layer->digest) != 0)
         return error_set(error, ERROR_SIGNATURE,
@@ -130,7 +158,7 @@ static int keep_part(struct image_unpack *unpack, size_t index, int descriptor, 
     if (lseek(descriptor, 0, SEEK_SET) < 0 || fstat(descriptor, &status) < 0 ||
         fsync(descriptor) < 0)
         return error_set_errno(error, errno, "read what was unpacked");
-    if (digest_of_descriptor(descriptor, found, NULL, error) < 0)
+    if (hash(unpack, descriptor, found, error) < 0)
         return -1;
     if (part->digest[0] != '\0' && strcmp(found, part->digest) != 0)
         return error_set(error, ERROR_INVALID, "the %s unpacks to %s, but the image says it is %s",
@@ -154,7 +182,7 @@ static int unpack_zstd(struct image_unpack *unpack, size_t index, struct error *
     if (open_layer(unpack, &unpack->layers[part->layer], &from, error) < 0 ||
         create_part(unpack, index, &to, error) < 0)
         return -1;
-    if (packing_unpack_zstd(from, part->size, to, error) < 0)
+    if (packing_unpack_zstd(from, part->size, to, &unpack->stop, error) < 0)
         return error_wrap(error, "layer %s", unpack->layers[part->layer].digest);
     return keep_part(unpack, index, to, error);
 }
@@ -173,7 +201,7 @@ static int search(struct image_unpack *unpack, struct packing_wanted *wanted, si
             return 0;
         if (open_layer(unpack, layer, &from, error) < 0)
             return -1;
-        if (packing_extract(from, wanted, count, error) < 0)
+        if (packing_extract(from, wanted, count, &unpack->stop, error) < 0)
             return error_wrap(error, "layer %s", layer->digest);
     }
     return 0;
@@ -317,6 +345,7 @@ void image_unpack_abandon(struct image_unpack *unpack)
 {
     if (unpack == NULL)
         return;
+    atomic_store(&unpack->stop, true);
     pthread_join(unpack->thread, NULL);
     uv_close((uv_handle_t *)&unpack->done, on_closed);
 }

@@ -34,5 +34,5 @@ struct image_unpack_options {
 /* Ends in one callback, later; the unpack is gone when it returns. */
 struct image_unpack *image_unpack_start(const struct image_unpack_options *options,
                                         image_unpack_callback *callback, void *data);
-/* No callback comes any more; waits for the thread. NULL is fine. */
+/* No callback comes any more; tells the thread to stop and waits for that. NULL is fine. */
 void image_unpack_abandon(struct image_unpack *unpack);

@@ -61,6 +61,13 @@ static int filter_of(const void *bytes, size_t length)
     return ARCHIVE_FILTER_NONE;
 }
 
+static int check_stop(const atomic_bool *stop, struct error *error)
+{
+    if (stop == NULL || !atomic_load(stop))
+        return 0;
+    return error_set(error, ERROR_UNAVAILABLE, "unpacking was stopped");
+}
+
 /* --- zstd --- */
 
 static int copy_into(int from, struct archive *writer, struct error *error)
@@ -103,11 +110,14 @@ int packing_compress_zstd(int from, int to, struct error *error)
 }
 
 /* Exactly `size` bytes, or why not. */
-static int copy_exactly(struct archive *reader, uint64_t size, int to, struct error *error)
+static int copy_exactly(struct archive *reader, uint64_t size, int to, const atomic_bool *stop,
+                        struct error *error)
 {
     AUTO_FREE char *chunk = xmalloc(CHUNK);
     uint64_t left = size;
     for (;;) {
+        if (check_stop(stop, error) < 0)
+            return -1;
         la_ssize_t got = archive_read_data(reader, chunk, CHUNK);
         if (got < 0)
             return refuse(reader, "the zstd stream is damaged", error);
@@ -129,7 +139,8 @@ static int copy_exactly(struct archive *reader, uint64_t size, int to, struct er
     return 0;
 }
 
-int packing_unpack_zstd(int from, uint64_t size, int to, struct error *error)
+int packing_unpack_zstd(int from, uint64_t size, int to, const atomic_bool *stop,
+                        struct error *error)
 {
     AUTO_READER struct archive *reader = check(archive_read_new());
     struct archive_entry *entry = NULL;
@@ -143,7 +154,7 @@ int packing_unpack_zstd(int from, uint64_t size, int to, struct error *error)
         archive_read_open_fd(reader, from, CHUNK) != ARCHIVE_OK ||
         archive_read_next_header(reader, &entry) != ARCHIVE_OK)
         return refuse(reader, "it is no zstd stream", error);
-    return copy_exactly(reader, size, to, error);
+    return copy_exactly(reader, size, to, stop, error);
 }
 
 /* --- tar --- */
@@ -178,10 +189,13 @@ static bool removes(const char *entry, const char *path)
            (rest[length] == '\0' || rest[length] == '/');
 }
 
-static int copy_entry(struct archive *reader, struct packing_wanted *wanted, struct error *error)
+static int copy_entry(struct archive *reader, struct packing_wanted *wanted,
+                      const atomic_bool *stop, struct error *error)
 {
     AUTO_FREE char *chunk = xmalloc(CHUNK);
     for (;;) {
+        if (check_stop(stop, error) < 0)
+            return -1;
         la_ssize_t got = archive_read_data(reader, chunk, CHUNK);
         if (got < 0)
             return refuse(reader, wanted->path, error);
@@ -197,7 +211,7 @@ static int copy_entry(struct archive *reader, struct packing_wanted *wanted, str
 }
 
 static int take(struct archive *reader, struct archive_entry *entry, struct packing_wanted *wanted,
-                bool *taken, struct error *error)
+                bool *taken, const atomic_bool *stop, struct error *error)
 {
     if (*taken)
         return error_set(error, ERROR_INVALID, "%s stands in the archive twice", wanted->path);
@@ -209,7 +223,7 @@ static int take(struct archive *reader, struct archive_entry *entry, struct pack
         return error_set(error, ERROR_INVALID, "%s has more than %llu bytes", wanted->path,
                          (unsigned long long)wanted->size_max);
     *taken = true;
-    return copy_entry(reader, wanted, error);
+    return copy_entry(reader, wanted, stop, error);
 }
 
 struct extraction {
@@ -219,6 +233,7 @@ struct extraction {
     bool *removed; /* by this layer */
     uint64_t left; /* bytes that it may unpack to */
     uint64_t most;
+    const atomic_bool *stop;
 };
 
 /* What is passed over is unpacked as well: its size is looked at before. */
@@ -239,7 +254,7 @@ static int visit(struct archive *reader, struct archive_entry *entry, struct ext
                  struct error *error)
 {
     const char *name = archive_entry_pathname(entry);
-    if (check_total(extraction, entry, error) < 0)
+    if (check_stop(extraction->stop, error) < 0 || check_total(extraction, entry, error) < 0)
         return -1;
     if (name == NULL)
         return error_set(error, ERROR_INVALID, "the archive has an entry without a name");
@@ -254,7 +269,7 @@ static int visit(struct archive *reader, struct archive_entry *entry, struct ext
         if (removes(path, bare_path(wanted->path)))
             extraction->removed[i] = true;
         else if (strcmp(path, bare_path(wanted->path)) == 0 &&
-                 take(reader, entry, wanted, &extraction->taken[i], error) < 0)
+                 take(reader, entry, wanted, &extraction->taken[i], extraction->stop, error) < 0)
             return -1;
     }
     return 0;
@@ -280,11 +295,11 @@ static int walk(struct archive *reader, struct extraction *extraction, struct er
 }
 
 static int extract(struct archive *reader, uint64_t *total, struct packing_wanted *wanted,
-                   size_t count, struct error *error)
+                   size_t count, const atomic_bool *stop, struct error *error)
 {
     AUTO_FREE bool *taken = xcalloc(count + 1, sizeof *taken);
     AUTO_FREE bool *removed = xcalloc(count + 1, sizeof *removed);
-    struct extraction extraction = {wanted, count, taken, removed, *total, *total};
+    struct extraction extraction = {wanted, count, taken, removed, *total, *total, stop};
     int result = walk(reader, &extraction, error);
     *total = extraction.left;
     if (result < 0)
@@ -309,7 +324,8 @@ static struct archive *create_reader(const void *magic, size_t length)
     return reader;
 }
 
-int packing_extract(int from, struct packing_wanted *wanted, size_t count, struct error *error)
+int packing_extract(int from, struct packing_wanted *wanted, size_t count, const atomic_bool *stop,
+                    struct error *error)
 {
     char magic[MAGIC_LENGTH] = {0};
     if (pread(from, magic, sizeof magic, lseek(from, 0, SEEK_CUR)) < 0)
@@ -318,7 +334,7 @@ int packing_extract(int from, struct packing_wanted *wanted, size_t count, struc
     uint64_t total = PACKING_TOTAL_MAX;
     if (archive_read_open_fd(reader, from, CHUNK) != ARCHIVE_OK)
         return refuse(reader, "it is no tar archive", error);
-    return extract(reader, &total, wanted, count, error);
+    return extract(reader, &total, wanted, count, stop, error);
 }
 
 int packing_extract_bytes(const void *bytes, size_t length, uint64_t *total,
@@ -327,7 +343,7 @@ int packing_extract_bytes(const void *bytes, size_t length, uint64_t *total,
     AUTO_READER struct archive *reader = create_reader(bytes, length);
     if (archive_read_open_memory(reader, bytes, length) != ARCHIVE_OK)
         return refuse(reader, "it is no tar archive", error);
-    return extract(reader, total, wanted, count, error);
+    return extract(reader, total, wanted, count, NULL, error);
 }
 
 /* --- writing tar --- */

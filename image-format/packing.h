@@ -7,6 +7,8 @@
  * the loop's, which may take small archives apart by packing_extract_bytes. */
 #pragma once
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,8 +22,10 @@
  * bytes with the same library. Descriptors stay the caller's; `to` is written from where it is. */
 int packing_compress_zstd(int from, int to, struct error *error);
 /* Unpacks a zstd stream that must give exactly `size` bytes: one byte more is refused when it
- * comes, not when the disk is full (ERROR_INVALID). */
-int packing_unpack_zstd(int from, uint64_t size, int to, struct error *error);
+ * comes, not when the disk is full (ERROR_INVALID). `stop` (NULL: never) set by another thread ends
+ * it early with ERROR_UNAVAILABLE. */
+int packing_unpack_zstd(int from, uint64_t size, int to, const atomic_bool *stop,
+                        struct error *error);
 
 /* One file that is wanted out of tar archives. */
 struct packing_wanted {
@@ -35,8 +39,9 @@ struct packing_wanted {
 /* Takes the wanted files out of one layer, in one pass; those with `found` != 0 already are left
  * alone, so layers are given from the last to the first. ERROR_INVALID: no tar archive, a name with
  * "..", the wanted path is a link or no regular file or stands there twice, or sizes beyond the
- * bounds. */
-int packing_extract(int from, struct packing_wanted *wanted, size_t count, struct error *error);
+ * bounds. `stop` as above. */
+int packing_extract(int from, struct packing_wanted *wanted, size_t count, const atomic_bool *stop,
+                    struct error *error);
 /* The same from bytes in memory. `total` is what they may unpack to, passed over or not; it is less
  * by what they did; 0 after a failure: that was too little. */
 int packing_extract_bytes(const void *bytes, size_t length, uint64_t *total,

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (write(stream, data, size) == (ssize_t)size && lseek(stream, 0, SEEK_SET) == 0) {
         AUTO_CLOSE int out = memfd_create("out", MFD_CLOEXEC);
-        if (packing_unpack_zstd(stream, 100, out, NULL) == 0)
+        if (packing_unpack_zstd(stream, 100, out, NULL, NULL) == 0)
             EXPECT(lseek(out, 0, SEEK_END) == 100);
     }
     return 0;

@@ -241,7 +241,7 @@ static void assert_compressed(const struct packed_blob *blob, const struct oci_d
     digest_of_bytes(content, length, digest);
     assert_string_equal(json_map_get(&layer->annotations, "dev.shoal.content.digest"), digest);
     assert_string_equal(json_map_get(&layer->annotations, "dev.shoal.content.size"), size);
-    assert_int_equal(packing_unpack_zstd(from, length, to, NULL), 0);
+    assert_int_equal(packing_unpack_zstd(from, length, to, NULL, NULL), 0);
     AUTO_FREE char *found = NULL;
     assert_int_equal(file_read(path, length, &found, NULL, NULL), 0);
     assert_memory_equal(found, content, length);

@@ -61,7 +61,7 @@ static int extract(const char *folder, const char *archive, struct packing_wante
     AUTO_CLOSE int from = open_in(folder, archive, O_RDONLY);
     AUTO_CLOSE int to = open_in(folder, "out", O_RDWR | O_CREAT | O_TRUNC);
     wanted->to = to;
-    return packing_extract(from, wanted, 1, error);
+    return packing_extract(from, wanted, 1, NULL, error);
 }
 
 static void assert_extracts(const char *folder, const char *archive, const char *path,
@@ -207,7 +207,7 @@ static int unpack(const char *folder, const char *name, uint64_t size, struct er
 {
     AUTO_CLOSE int from = open_in(folder, name, O_RDONLY);
     AUTO_CLOSE int to = open_in(folder, "out", O_RDWR | O_CREAT | O_TRUNC);
-    return packing_unpack_zstd(from, size, to, error);
+    return packing_unpack_zstd(from, size, to, NULL, error);
 }
 
 static void compress(const char *folder, const char *from_name, const char *to_name)
