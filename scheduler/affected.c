@@ -15,6 +15,7 @@ struct survey {
     struct trust_rules after; /* without that key */
     struct trust_rules now;
     struct affected affected;
+    struct affected doubtful;
 };
 
 static uint32_t live_instances(const struct model_service *service, uint32_t revision)
@@ -69,16 +70,25 @@ static bool is_affected(struct survey *survey, const struct document_revision *r
     survey->now.rules.repository = survey->after.rules.repository = revision->repository;
     if (!survey->by_key)
         return is_refused(&survey->now, revision, view);
-    if (!is_refused(&survey->after, revision, view))
-        return false;
-    /* What is refused with the key as well is not this key's doing. */
-    return !has_evidence(revision) || !is_refused(&survey->now, revision, NULL);
+    return is_refused(&survey->after, revision, view);
+}
+
+/* What is refused with the key as well is not this key's doing, unless something was signed since.
+ */
+static bool is_doubtful(struct survey *survey, const struct document_revision *revision)
+{
+    return survey->by_key && has_evidence(revision) && is_refused(&survey->now, revision, NULL);
+}
+
+static void add(struct affected *affected, const struct affected_item *item)
+{
+    affected->items = xreallocarray(affected->items, affected->count + 1, sizeof *affected->items);
+    affected->items[affected->count++] = *item;
 }
 
 static void look_at_revision(struct survey *survey, const struct model_service *service,
                              const struct document_revision *revision)
 {
-    struct affected *affected = &survey->affected;
     uint32_t instances = live_instances(service, revision->number);
     struct affected_item item = {.view = {.revision = revision->number, .instances = instances}};
     if ((instances == 0 && revision->number != model_target(service)) ||
@@ -96,8 +106,8 @@ static void look_at_revision(struct survey *survey, const struct model_service *
     for (size_t i = 0; i < revision->platform_count && i < ARRAY_LENGTH(item.architectures); i++)
         text_copy(item.architectures[item.architecture_count++], sizeof item.architectures[0],
                   revision->platforms[i].arch);
-    affected->items = xreallocarray(affected->items, affected->count + 1, sizeof *affected->items);
-    affected->items[affected->count++] = item;
+    item.is_doubtful = is_doubtful(survey, revision);
+    add(item.is_doubtful ? &survey->doubtful : &survey->affected, &item);
 }
 
 static void look_at_all(struct survey *survey)
@@ -130,6 +140,12 @@ void affected_by_key(const struct core *core, const char *name, struct affected 
     look_at_all(&survey);
     trust_rules_finish(&survey.now);
     trust_rules_finish(&survey.after);
+    size_t certain = survey.affected.count;
+    for (size_t i = 0; i < survey.doubtful.count; i++)
+        add(&survey.affected, &survey.doubtful.items[i]);
+    survey.affected.count = certain;
+    survey.affected.doubtful = survey.doubtful.count;
+    affected_release(&survey.doubtful);
     *ret_affected = survey.affected;
 }
 

@@ -11,17 +11,21 @@ struct affected_item {
     char digest[DIGEST_TEXT_MAX];
     char architectures[8][16];
     size_t architecture_count;
+    bool is_doubtful; /* refused with the key too, by what was kept: the registry may have more now
+                       */
 };
 
 struct affected {
     struct affected_item *items;
     size_t count;
+    size_t doubtful; /* behind those: as many that only the registry can tell of */
 };
 
 /* By the rules of now: what would be refused at its next boot. */
 void affected_by_rules(const struct core *core, struct affected *ret_affected);
-/* What would be refused without the key `name` and is not with it. Ages do not count: they pass by
- * themselves. An item of which nothing was kept `is_unknown`. */
+/* What would be refused without the key `name` and is not with it; behind that, what is refused
+ * either way. Ages do not count: they pass by themselves. An item of which nothing was kept
+ * `is_unknown`. */
 void affected_by_key(const struct core *core, const char *name, struct affected *ret_affected);
 void affected_release(struct affected *affected);
 /* Notes in a view why its image is refused. */

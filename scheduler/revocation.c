@@ -186,24 +186,30 @@ static void keep_item(struct revocation *revocation, const struct error *error)
 {
     struct affected_item *item = &revocation->affected.items[revocation->item];
     char reason[REASON_MAX];
+    if (error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT)
+        revocation->is_alone = true;
+    if (item->is_doubtful) {
+        end_item(revocation);
+        return;
+    }
     snprintf(reason, sizeof reason, "%.250s; newer signatures could not be looked for: %.200s",
              item->view.reason, error->message);
     text_copy(item->view.reason, sizeof item->view.reason, reason);
-    if (error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT)
-        revocation->is_alone = true;
     revocation->is_refused = true;
     end_item(revocation);
 }
 
+/* `without`: the key's name, or NULL. */
 static bool may_boot(const struct revocation *revocation, const struct image_chain *chain,
-                     const char *architecture, struct error *error)
+                     const char *without, struct error *error)
 {
     const struct affected_item *item = &revocation->affected.items[revocation->item];
     struct image_verified verified;
     struct trust_rules rules;
-    trust_rules_init(revocation->core, item->repository, revocation->key, &rules);
+    trust_rules_init(revocation->core, item->repository, without, &rules);
     rules.rules.ignores_age = true;
-    int result = image_chain_verify(chain, &rules.rules, architecture, &verified, error);
+    int result = image_chain_verify(
+        chain, &rules.rules, item->architectures[revocation->architecture], &verified, error);
     trust_rules_finish(&rules);
     if (result == 0)
         image_verified_release(&verified);
@@ -214,7 +220,7 @@ static bool may_boot(const struct revocation *revocation, const struct image_cha
 static void refuse_item(struct revocation *revocation, const struct error *error)
 {
     struct affected_item *item = &revocation->affected.items[revocation->item];
-    if (item->view.is_unknown)
+    if (item->view.is_unknown || item->is_doubtful)
         affected_note(&item->view, item->view.policy, item->view.on_revoke, error->message);
     item->view.is_unknown = false;
     revocation->is_refused = true;
@@ -228,9 +234,11 @@ static void on_chain(const struct error *error, struct image_chain *chain, void 
     struct error reason = ERROR_INIT;
     if (error != NULL) {
         keep_item(revocation, error);
-    } else if (!may_boot(revocation, chain, item->architectures[revocation->architecture],
-                         &reason)) {
-        refuse_item(revocation, &reason);
+    } else if (!may_boot(revocation, chain, revocation->key, &reason)) {
+        if (item->is_doubtful && !may_boot(revocation, chain, NULL, NULL))
+            end_item(revocation); /* not this key's doing */
+        else
+            refuse_item(revocation, &reason);
     } else if (++revocation->architecture == item->architecture_count) {
         end_item(revocation);
     } else {
@@ -240,15 +248,20 @@ static void on_chain(const struct error *error, struct image_chain *chain, void 
 
 static void fetch_next(struct revocation *revocation)
 {
+    struct affected *affected = &revocation->affected;
+    /* Doubtful ones stand behind all others. */
+    while (revocation->is_alone && affected->count > revocation->item &&
+           affected->items[affected->count - 1].is_doubtful)
+        affected->count--;
     if (revocation->is_alone)
-        revocation->item = revocation->affected.count;
+        revocation->item = affected->count;
     if (revocation->item == revocation->affected.count) {
         carry_out(revocation);
         return;
     }
     const struct affected_item *item = &revocation->affected.items[revocation->item];
     if (item->architecture_count == 0) {
-        revocation->is_refused = true;
+        revocation->is_refused = !item->is_doubtful;
         end_item(revocation);
         return;
     }
@@ -282,5 +295,6 @@ void revocation_handle(struct http_request *request, void *data)
     text_copy(revocation->id, sizeof revocation->id, key->document->id);
     http_request_on_abandoned(request, on_abandoned, revocation);
     affected_by_key(revocation->core, revocation->key, &revocation->affected);
+    revocation->affected.count += revocation->affected.doubtful;
     fetch_next(revocation);
 }

@@ -59,6 +59,16 @@ check dry_run_is_a_document [ "$(dry)" = '["unchanged",true,["guarded","hello"]]
 check dry_run_removed_nothing sh -c 'shoal trust list -o json | grep -q "\"ci\""'
 expect another_key_of_that_name_is_refused 1 'trusted as ci: remove it first' shoal trust add "$work/audit.pub" --name ci
 
+# --- what was kept at deploy says no, the registry has more by now ---
+policy keeps 'match: ["default/*"]' 'attestations: [spdx]' >"$work/spdx.yaml"
+check more_is_demanded_of_what_runs shoal policy apply -f "$work/spdx.yaml"
+check refused_anyway_it_is_not_the_keys_doing [ "$(dry)" = '["unchanged",true,["guarded"]]' ]
+printf '{"spdxVersion":"SPDX-2.3","SPDXID":"SPDXRef-DOCUMENT","name":"hello"}' >"$work/sbom.json"
+check it_is_given_since shoal attach hello:1.0 --type spdx "$work/sbom.json" --sign "$work/audit.key"
+check now_it_depends_on_the_key [ "$(dry)" = '["unchanged",true,["guarded","hello"]]' ]
+check and_on_the_other_key sh -c 'shoal trust rm audit --dry-run -o json | jq -e ".services | map(.service) == [\"hello\"]"'
+check less_is_demanded_again shoal policy apply -f "$work/keeps.yaml"
+
 # --- a signature that was added since counts ---
 check it_is_signed_by_another_key_too shoal image sign hello:1.0 --key "$work/release.key"
 expect then_only_the_other_one_depends_on_it 0 '^ci: would no longer be trusted; what depends on it:$' shoal trust rm ci --dry-run

@@ -224,6 +224,12 @@ static void what_is_refused_anyway_is_not_the_keys_doing(void **state)
         "{\"name\":\"p\",\"match\":[\"**\"],\"families\":[\"linux\"],\"on_revoke\":\"stop\"}");
     assert_int_equal(affected_without(fixture, NULL, &view), 1);
     assert_int_equal(affected_without(fixture, "ci", &view), 0);
+    /* By what was kept: the registry is asked, which may have more by now. */
+    struct affected affected;
+    affected_by_key(&fixture->core, "ci", &affected);
+    assert_int_equal(affected.doubtful, 1);
+    assert_true(affected.items[affected.count].is_doubtful);
+    affected_release(&affected);
 }
 
 static void without_evidence_nobody_knows(void **state)
