@@ -1,133 +1,5 @@
 /* What may boot: the chain from the pinned digest to the kernel, and the signature on it. */
-#include "tests/unit/image-format/fixture.h"
-
-#include <sys/stat.h>
-
-struct world {
-    struct private_key *key, *stranger;
-    struct trusted_key trusted;
-    struct packed_image image;
-    struct image_chain chain;
-};
-
-static void add_signature(struct image_chain *chain, const struct private_key *key,
-                          const char *digest)
-{
-    struct signature_image image;
-    struct signature_entry *entries;
-    size_t count;
-    assert_int_equal(signature_image_create(key, "r/hello", digest, 0, NULL, 0, &image, NULL), 0);
-    assert_int_equal(
-        signature_entries_parse(image.manifest, image.manifest_length, &entries, &count, NULL), 0);
-    image_chain_add_signature(chain, image.payload, image.payload_length, entries[0].signature,
-                              digest, entries[0].key_id);
-    signature_entries_free(entries, count);
-    signature_image_release(&image);
-}
-
-static void add_bundle(struct image_chain *chain, const struct private_key *key, const char *digest,
-                       const char *predicate_type)
-{
-    AUTO_FREE char *statement = bundle_statement(digest, predicate_type, "{}", 1700000000);
-    AUTO_FREE char *bundle = NULL;
-    assert_int_equal(bundle_create(key, statement, &bundle, NULL), 0);
-    image_chain_add_bundle(chain, bundle, strlen(bundle), digest);
-}
-
-static void drop_signatures(struct image_chain *chain)
-{
-    for (size_t i = 0; i < chain->signature_count; i++) {
-        free(chain->signatures[i].payload);
-        free(chain->signatures[i].signature);
-    }
-    free(chain->signatures);
-    chain->signatures = NULL;
-    chain->signature_count = 0;
-}
-
-static struct image_chain chain_of(const struct packed_image *image)
-{
-    const struct packed_manifest *top = packed_image_top(image);
-    const struct packed_blob *config = fixture_blob(image, SHOAL_CONFIG_TYPE);
-    struct image_chain lent = {
-        .index = image->has_index ? image->index.bytes : NULL,
-        .index_length = image->index.length,
-        .manifest = image->manifests[0].bytes,
-        .manifest_length = image->manifests[0].length,
-        .config = config->bytes,
-        .config_length = config->size,
-    };
-    struct image_chain chain;
-    memcpy(lent.pinned, top->digest, sizeof lent.pinned);
-    image_chain_copy(&lent, &chain);
-    return chain;
-}
-
-/* An image with an index, whose index is signed by the trusted key. */
-static int set_up(void **state)
-{
-    struct world *world = xcalloc(1, sizeof *world);
-    world->key = private_key_generate(NULL);
-    world->stranger = private_key_generate(NULL);
-    world->trusted.key = private_key_public(world->key);
-    strcpy(world->trusted.name, "shoal");
-    public_key_id(world->trusted.key, world->trusted.id);
-    world->image = packed_fixture(1);
-    packed_image_add_index(&world->image);
-    world->chain = chain_of(&world->image);
-    add_signature(&world->chain, world->key, world->chain.pinned);
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *world = *state;
-    image_chain_release(&world->chain);
-    packed_image_release(&world->image);
-    public_key_destroy(world->trusted.key);
-    private_key_destroy(world->key);
-    private_key_destroy(world->stranger);
-    free(world);
-    return 0;
-}
-
-static void assert_verified(struct world *world)
-{
-    const struct image_rules rules = {.keys = &world->trusted, .key_count = 1};
-    struct image_verified verified;
-    struct error error = ERROR_INIT;
-    if (image_chain_verify(&world->chain, &rules, "amd64", &verified, &error) < 0)
-        fail_msg("%s", error.message);
-    assert_string_equal(verified.manifest_digest, world->image.manifests[0].digest);
-    assert_string_equal(verified.made_for, "shoal");
-    assert_int_equal(verified.part_count, 1);
-    assert_int_equal(verified.layer_count, 1);
-    const struct image_part *kernel = image_verified_part(&verified, IMAGE_PART_KERNEL);
-    assert_non_null(kernel);
-    assert_int_equal(kernel->packing, IMAGE_PACKING_NONE);
-    assert_string_equal(kernel->digest, fixture_blob(&world->image, SHOAL_KERNEL_TYPE)->digest);
-    assert_int_equal(kernel->size, sizeof(struct tiny_kernel));
-    assert_string_equal(verified.layers[kernel->layer].digest, kernel->digest);
-    assert_string_equal(verified.layers[kernel->layer].media_type, SHOAL_KERNEL_TYPE);
-    assert_string_equal(verified.key_name, "shoal");
-    assert_string_equal(verified.key_id, world->trusted.id);
-    assert_string_equal(verified.config.family, "shoal");
-    image_verified_release(&verified);
-}
-
-static void assert_refused(struct world *world, enum error_code code, const char *first,
-                           const char *second)
-{
-    const struct image_rules rules = {.keys = &world->trusted, .key_count = 1};
-    struct image_verified verified = {.key_name = "untouched"};
-    struct error error = ERROR_INIT;
-    assert_int_equal(image_chain_verify(&world->chain, &rules, "amd64", &verified, &error), -1);
-    if (error.code != code || strstr(error.message, first) == NULL ||
-        strstr(error.message, second) == NULL)
-        fail_msg("expected \"%s\" and \"%s\" in \"%s\"", first, second, error.message);
-    assert_string_equal(verified.key_name, "untouched");
-}
+#include "tests/unit/image-format/chain_fixture.h"
 
 static void a_signed_index_makes_its_child_trusted(void **state)
 {
@@ -205,25 +77,6 @@ static void what_holds_is_listed_for_policies(void **state)
     assert_int_equal(proofs.items[1].signed_at, 1700000000);
     assert_string_equal(proofs.items[2].predicate_type, "https://cyclonedx.org/bom");
     image_proofs_release(&proofs);
-}
-
-static void bundles_are_saved_and_loaded(void **state)
-{
-    struct world *world = *state;
-    char dir[] = "/tmp/chain.XXXXXX";
-    assert_non_null(mkdtemp(dir));
-    drop_signatures(&world->chain);
-    add_bundle(&world->chain, world->key, world->chain.pinned, PREDICATE_SIGNATURE);
-    add_bundle(&world->chain, world->key, world->chain.pinned, "https://cyclonedx.org/bom");
-    assert_int_equal(image_chain_save(&world->chain, dir, NULL), 0);
-    image_chain_release(&world->chain);
-    assert_int_equal(image_chain_load(dir, &world->chain, NULL), 0);
-    assert_int_equal(world->chain.signature_count, 1);
-    assert_int_equal(world->chain.attestation_count, 1);
-    assert_string_equal(world->chain.attestations[0].predicate_type, "https://cyclonedx.org/bom");
-    assert_string_equal(world->chain.attestations[0].key_id, world->trusted.id);
-    assert_verified(world);
-    file_remove_tree(dir, NULL);
 }
 
 static void a_plain_manifest_needs_no_index(void **state)
@@ -512,78 +365,6 @@ static void a_signed_index_of_another_type_is_refused(void **state)
     assert_refused(world, ERROR_INVALID, "expected an index of type", "found \"xpplication/");
 }
 
-static void a_chain_is_the_same_after_saving_and_loading(void **state)
-{
-    struct world *world = *state;
-    char *folder = temporary_folder();
-    AUTO_FREE char *dir = xasprintf("%s/chains/a", folder);
-    add_signature(&world->chain, world->stranger, world->image.manifests[0].digest);
-    assert_int_equal(image_chain_save(&world->chain, dir, NULL), 0);
-    image_chain_release(&world->chain);
-    assert_int_equal(image_chain_load(dir, &world->chain, NULL), 0);
-    assert_non_null(world->chain.index);
-    assert_int_equal(world->chain.signature_count, 2);
-    assert_verified(world);
-
-    /* A plain image over it leaves no index of the former one. */
-    struct packed_image plain = packed_fixture(1);
-    struct image_chain chain = chain_of(&plain), loaded;
-    assert_int_equal(image_chain_save(&chain, dir, NULL), 0);
-    assert_int_equal(image_chain_load(dir, &loaded, NULL), 0);
-    assert_null(loaded.index);
-    assert_int_equal(loaded.signature_count, 0);
-    image_chain_release(&loaded);
-    image_chain_release(&chain);
-    packed_image_release(&plain);
-    remove_folder(folder);
-}
-
-static void a_chain_that_was_not_saved_whole_over_another_is_not_loaded(void **state)
-{
-    struct world *world = *state;
-    char *folder = temporary_folder();
-    struct image_chain loaded;
-    struct error error = ERROR_INIT;
-    AUTO_FREE char *config = xasprintf("%s/config", folder);
-    assert_int_equal(image_chain_save(&world->chain, folder, NULL), 0);
-    assert_int_equal(unlink(config), 0);
-    assert_int_equal(mkdir(config, 0700), 0); /* no file gets this name */
-    assert_int_equal(image_chain_save(&world->chain, folder, NULL), -1);
-    assert_int_equal(image_chain_load(folder, &loaded, &error), -1);
-    assert_int_equal(error.code, ERROR_NOT_FOUND);
-    assert_non_null(strstr(error.message, "/pinned"));
-    remove_folder(folder);
-}
-
-static void altered_files_on_disk_are_found_by_verifying(void **state)
-{
-    struct world *world = *state;
-    char *folder = temporary_folder();
-    assert_int_equal(image_chain_save(&world->chain, folder, NULL), 0);
-    image_chain_release(&world->chain);
-    write_file(folder, "config", "{}", 2);
-    assert_int_equal(image_chain_load(folder, &world->chain, NULL), 0);
-    assert_refused(world, ERROR_SIGNATURE, "altered config", "");
-    remove_folder(folder);
-}
-
-static void a_folder_that_holds_no_whole_chain_is_not_loaded(void **state)
-{
-    struct world *world = *state;
-    static const char *const parts[] = {"pinned", "manifest", "config", "signatures.json"};
-    for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
-        char *folder = temporary_folder();
-        struct image_chain loaded;
-        struct error error = ERROR_INIT;
-        assert_int_equal(image_chain_save(&world->chain, folder, NULL), 0);
-        AUTO_FREE char *path = xasprintf("%s/%s", folder, parts[i]);
-        assert_int_equal(unlink(path), 0);
-        assert_int_equal(image_chain_load(folder, &loaded, &error), -1);
-        assert_int_equal(error.code, ERROR_NOT_FOUND);
-        remove_folder(folder);
-    }
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -594,7 +375,6 @@ int main(void)
         TEST(bundles_that_do_not_count_are_told),
         TEST(an_attestation_is_no_signature),
         TEST(what_holds_is_listed_for_policies),
-        TEST(bundles_are_saved_and_loaded),
         TEST(a_plain_manifest_needs_no_index),
         TEST(one_of_several_signatures_is_enough),
         TEST(without_a_trusted_key_nothing_is_trusted_and_the_message_mends_it),
@@ -607,10 +387,6 @@ int main(void)
         TEST(an_architecture_that_is_not_there_is_not_found),
         TEST(a_signed_thing_that_is_no_unikernel_is_refused),
         TEST(a_signed_index_of_another_type_is_refused),
-        TEST(a_chain_is_the_same_after_saving_and_loading),
-        TEST(a_chain_that_was_not_saved_whole_over_another_is_not_loaded),
-        TEST(altered_files_on_disk_are_found_by_verifying),
-        TEST(a_folder_that_holds_no_whole_chain_is_not_loaded),
         TEST(a_policy_judges_before_and_after_the_image_is_read),
         TEST(a_key_in_both_forms_is_one_key_and_its_signed_time_counts),
         TEST(what_a_policy_only_warns_of_is_verified_otherwise),
