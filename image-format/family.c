@@ -38,7 +38,7 @@ static const struct family families[] = {
         /* What its runtime reads, less the entries that machines append. */
         .arguments_max = 56,
         .environment_max = 32,
-        .memory_min = 4 * MIB,
+        .memory_min = 6 * MIB,
         .stop = FAMILY_STOP_CONSOLE,
         .stops = FAMILY_STOP_CONSOLE,
         .compose = family_line_shoal,
@@ -57,7 +57,7 @@ static const struct family families[] = {
         .line_max = LINE_MAX_BYTES,
         .arguments_max = 32, /* CONFIG_INIT_ENV_ARG_LIMIT */
         .environment_max = 24,
-        .memory_min = 48 * MIB,
+        .memory_min = 80 * MIB,
         .stop = FAMILY_STOP_ACPI,
         .stops = FAMILY_STOP_CONSOLE | FAMILY_STOP_ACPI,
         .compose = family_line_linux,
