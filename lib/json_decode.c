@@ -180,7 +180,7 @@ static int decode_quantity(struct decoder *decoder, const struct json_field *fie
     if (!typed || text == NULL ||
         !(duration ? text_parse_duration(text, &number) : text_parse_size(text, &number)))
         return refuse(decoder, ERROR_INVALID, "expected %s, found %.100s",
-                      duration ? "a duration such as 500ms, 10s, 2m or 720h"
+                      duration ? "a duration such as 500ms, 10s, 2m, 12h or 30d"
                                : "a size such as 32Mi or 1Gi",
                       found(value, (char[FOUND_MAX]){0}));
     if (number < field->min || (field->max != 0 && number > field->max)) {

@@ -19,9 +19,12 @@ expect what_belongs_together_is_named_by_its_options 2 \
 echo '{"limits": {"burst": 1}}' >apart.json
 expect and_by_the_file 2 '^shoal-registry: serve: settings apart.json: limits.burst' \
     "$BUILD/bin/shoal-registry" --config apart.json
-echo '{"collection": {"grace": "30d"}}' >days.json
-expect a_duration_in_days_is_refused_with_one_in_hours 2 'days.json, at /collection/grace: .*720h' \
-    "$BUILD/bin/shoal-registry" --config days.json
+echo '{"collection": {"grace": "4w"}}' >weeks.json
+expect a_duration_in_weeks_is_refused_with_one_in_days 2 'weeks.json, at /collection/grace: .*30d' \
+    timeout 20 "$BUILD/bin/shoal-registry" --config weeks.json
+echo '{"collection": {"grace": "400d"}}' >days.json
+expect days_are_understood_and_more_than_a_year_refused 2 'days.json, at /collection/grace: .*"400d"' \
+    timeout 20 "$BUILD/bin/shoal-registry" --config days.json
 cat >settings.json <<JSON
 {"state": "$work/wrong", "listen": {"port": 1},
  "limits": {"requests_per_second": 1, "burst": 30}, "log": {"access": "$work/access.log"}}
