@@ -181,7 +181,7 @@ static void hand_to_store(struct changes *changes, struct change *change, struct
         if (write->kind == DOCUMENT_COUNTERS)
             comparisons = 1;
     }
-    struct store_transaction transaction = {&comparison, comparisons, writes, change->count};
+    struct store_transaction transaction = {&comparison, comparisons, writes, change->count, false};
     changes->in_flight++;
     store_commit(changes->options.store, &transaction, on_committed, commit);
     for (size_t i = 0; i < change->count; i++) {

@@ -156,8 +156,9 @@ static void stall(struct reader *reader)
 }
 
 static void on_page(const struct error *error, const struct store_document *documents, size_t count,
-                    bool more, void *data)
+                    bool more, uint64_t revision, void *data)
 {
+    (void)revision;
     struct reader *reader = data;
     reader->paging = false;
     if (reader->request == NULL) {
@@ -253,8 +254,9 @@ static void on_pruned(const struct error *error, void *data)
 }
 
 static void on_oldest(const struct error *error, const struct store_document *documents,
-                      size_t count, bool more, void *data)
+                      size_t count, bool more, uint64_t revision, void *data)
 {
+    (void)revision;
     struct event_log *log = data;
     struct change *change = &log->pruned;
     uint64_t now = core_wall(log->core);

@@ -28,6 +28,7 @@ struct scheduler {
     struct http_server *server;
     uv_timer_t tick;
     uint64_t prune_ms;
+    bool leading;
     bool stopping;
 };
 
@@ -68,8 +69,9 @@ static void load_next_kind(struct loading *loading)
 }
 
 static void on_page(const struct error *error, const struct store_document *documents, size_t count,
-                    bool more, void *data)
+                    bool more, uint64_t revision, void *data)
 {
+    (void)revision;
     struct loading *loading = data;
     if (error != NULL)
         loading->error = *error;
@@ -87,6 +89,27 @@ static void load_page(struct loading *loading, const char *after)
 {
     store_list(loading->scheduler->core.store, document_prefix(loading->kind), after, PAGE, on_page,
                loading);
+}
+
+/* --- leading --- */
+
+static void on_lead(bool leading, void *data)
+{
+    struct scheduler *scheduler = data;
+    scheduler->leading = leading;
+    if (leading)
+        return;
+    /* Another one leads, or is about to. */
+    log_error("the store's lease was lost: nothing is decided here any more");
+    if (scheduler->core.controller != NULL && !scheduler->stopping)
+        controller_stop(scheduler->core.controller);
+}
+
+static void take_lease(struct scheduler *scheduler)
+{
+    store_lead(scheduler->core.store, NULL, on_lead, scheduler);
+    while (!scheduler->leading)
+        uv_run(scheduler->core.loop, UV_RUN_ONCE);
 }
 
 /* --- counting this start --- */
@@ -171,6 +194,7 @@ static int open_store(struct scheduler *scheduler, struct error *error)
     struct changes_options changes = {core->store, &core->model, core->clock, on_applied,
                                       scheduler};
     core->changes = changes_create(&changes);
+    take_lease(scheduler);
     return load(scheduler, error);
 }
 

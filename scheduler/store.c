@@ -1,5 +1,7 @@
+#include <stdlib.h>
 #include <string.h>
 
+#include "lib/xalloc.h"
 #include "scheduler/store_interface.h"
 
 const struct store_identity *store_identity(const struct store *store)
@@ -44,11 +46,19 @@ static int check_transaction(const struct store_transaction *transaction, struct
     return 0;
 }
 
+static int check_leading(const struct store *store, struct error *error)
+{
+    if (store->leading)
+        return 0;
+    return error_set(error, ERROR_CONFLICT,
+                     "this scheduler does not lead and may write nothing: ask the one that does");
+}
+
 void store_commit(struct store *store, const struct store_transaction *transaction,
                   store_commit_callback *callback, void *data)
 {
     struct error error = ERROR_INIT;
-    if (check_transaction(transaction, &error) < 0)
+    if (check_leading(store, &error) < 0 || check_transaction(transaction, &error) < 0)
         store->implementation->refuse(store, &error, callback, data);
     else
         store->implementation->commit(store, transaction, callback, data);
@@ -72,9 +82,48 @@ void store_watch_stop(struct store_watch *watch)
         watch->store->implementation->watch_stop(watch);
 }
 
-void store_lead(struct store *store, store_lead_callback *callback, void *data)
+/* --- who leads --- */
+
+void store_lead(struct store *store, const char *document, store_lead_callback *callback,
+                void *data)
 {
-    store->implementation->lead(store, callback, data);
+    store->implementation->lead(store, document != NULL ? document : "{}", callback, data);
+}
+
+const char *store_leader(const struct store *store)
+{
+    return store->leader;
+}
+
+void store_follow_leader(struct store *store, store_leader_callback *callback, void *data)
+{
+    store->on_leader = callback;
+    store->on_leader_data = data;
+}
+
+void store_tell_leading(struct store *store, bool leading, store_lead_callback *callback,
+                        void *data)
+{
+    store->leading = leading;
+    if (callback != NULL)
+        callback(leading, data);
+}
+
+void store_tell_leader(struct store *store, const char *document)
+{
+    bool same = store->leader != NULL && document != NULL ? strcmp(store->leader, document) == 0
+                                                          : store->leader == document;
+    if (same)
+        return;
+    free(store->leader);
+    store->leader = document != NULL ? xstrdup(document) : NULL;
+    if (store->on_leader != NULL)
+        store->on_leader(store->leader, store->on_leader_data);
+}
+
+void store_finish(struct store *store)
+{
+    free(store->leader);
 }
 
 void store_destroy(struct store *store)

@@ -19,6 +19,7 @@
 #define STORE_TRANSACTION_MAX (1u << 20)   /* bytes of keys and values */
 #define STORE_DOCUMENT_MAX    (256u << 10) /* bytes of a value */
 #define STORE_KEY_MAX         256          /* with NUL */
+#define STORE_LEADER_MAX      4096         /* bytes of a leader's document */
 
 struct store;
 struct store_watch;
@@ -43,6 +44,9 @@ struct store_transaction {
     size_t comparison_count;
     const struct store_write *writes;
     size_t write_count;
+    /* Fails too when the commit handed in just before it failed, with that one's error: pieces of
+     * one decision, of which the first that fails is the last. */
+    bool chained;
 };
 
 struct store_document {
@@ -51,19 +55,26 @@ struct store_document {
     uint64_t revision;
 };
 
-/* `error` NULL: done, at `revision`. ERROR_CONFLICT: a comparison did not hold and nothing was
- * written; ERROR_TOO_LARGE: over a limit. */
+/* `error` NULL: done, at `revision`. Else nothing was written. ERROR_CONFLICT: a comparison did not
+ * hold, or the store does not lead (not yet, or no longer); ERROR_TOO_LARGE: over a limit;
+ * ERROR_STORAGE_FULL, ERROR_IO, ERROR_UNAVAILABLE, ERROR_TIMEOUT: worth trying again. */
 typedef void store_commit_callback(const struct error *error, uint64_t revision, void *data);
-/* `more`: there are further documents behind the last one. The documents live during the call. */
+/* `more`: there are further documents behind the last one. `revision`: the store's when it was
+ * read; a watch from the one of a first page misses nothing that changes behind it. The documents
+ * live during the call. */
 typedef void store_list_callback(const struct error *error, const struct store_document *documents,
-                                 size_t count, bool more, void *data);
+                                 size_t count, bool more, uint64_t revision, void *data);
 /* Changes up to `revision`, in order of revision; several changes of one key may come as the last
  * one. ERROR_STALE: `from` is older than what the store remembers of deletions; list again. After
  * an error the watch is over. */
 typedef void store_watch_callback(const struct error *error, const struct store_document *changes,
                                   size_t count, uint64_t revision, void *data);
-/* `leading` turns false when the lease was lost: whoever held it must stop deciding at once. */
+/* True once, when the lease was got; every watch has been told before of all that others committed.
+ * Then false once, when it was lost: whoever held it must stop deciding at once. After that the
+ * lease may be asked for again. */
 typedef void store_lead_callback(bool leading, void *data);
+/* The document of who leads; NULL: nobody, as far as is known here. */
+typedef void store_leader_callback(const char *document, void *data);
 
 const struct store_identity *store_identity(const struct store *store);
 /* Copies the transaction. */
@@ -77,7 +88,15 @@ void store_list(struct store *store, const char *prefix, const char *after, size
 struct store_watch *store_watch_start(struct store *store, const char *prefix, uint64_t from,
                                       store_watch_callback *callback, void *data);
 void store_watch_stop(struct store_watch *watch);
-/* Asks for the one leader's lease; may take long where another one holds it. */
-void store_lead(struct store *store, store_lead_callback *callback, void *data);
-/* Waits until what was handed in is written. */
+/* Asks for the one leader's lease; may take long where another one holds it. `document` is what
+ * others can read of who leads, like {"address": "http://10.0.0.1:7000"}; NULL: {}. Commits fail
+ * before the callback said true and after it said false. Not while it is asked for or held. */
+void store_lead(struct store *store, const char *document, store_lead_callback *callback,
+                void *data);
+/* The document of who leads, this store included; NULL: nobody, as far as is known here. Lives
+ * until the loop runs on. */
+const char *store_leader(const struct store *store);
+/* Tells of every change of store_leader, one callback a store; NULL: no longer. */
+void store_follow_leader(struct store *store, store_leader_callback *callback, void *data);
+/* Writes what was handed in, without callbacks, and gives the lease up; may go on on the loop. */
 void store_destroy(struct store *store);

@@ -14,7 +14,8 @@ struct store_implementation {
     struct store_watch *(*watch_start)(struct store *store, const char *prefix, uint64_t from,
                                        store_watch_callback *callback, void *data);
     void (*watch_stop)(struct store_watch *watch);
-    void (*lead)(struct store *store, store_lead_callback *callback, void *data);
+    void (*lead)(struct store *store, const char *document, store_lead_callback *callback,
+                 void *data);
     void (*destroy)(struct store *store);
     /* Hands an error that store.c found to the callback, later, in its turn. */
     void (*refuse)(struct store *store, const struct error *error, store_commit_callback *callback,
@@ -24,8 +25,20 @@ struct store_implementation {
 struct store {
     const struct store_implementation *implementation;
     struct store_identity identity;
+    bool leading; /* what the lead callback last said */
+    char *leader; /* the document of who leads */
+    store_leader_callback *on_leader;
+    void *on_leader_data;
 };
 
 struct store_watch {
     struct store *store;
 };
+
+/* `leading` to the store and to who asked for the lease; NULL: nobody listens any more. */
+void store_tell_leading(struct store *store, bool leading, store_lead_callback *callback,
+                        void *data);
+/* Copies the document of who leads (NULL: nobody), and tells who follows it when it changed. */
+void store_tell_leader(struct store *store, const char *document);
+/* Frees what `struct store` owns. */
+void store_finish(struct store *store);

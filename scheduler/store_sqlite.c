@@ -19,6 +19,7 @@ static void request_free(struct request *request)
     documents_free(request->documents, request->document_count);
     free(request->prefix);
     free(request->after);
+    free(request->leader);
     free(request);
 }
 
@@ -87,7 +88,8 @@ static void finish_list(struct request *request)
         documents[i] = (struct store_document){
             request->documents[i].key, request->documents[i].value, request->documents[i].revision};
     request->on_list(failed ? &request->error : NULL, documents,
-                     failed ? 0 : request->document_count, request->more, request->data);
+                     failed ? 0 : request->document_count, request->more, request->revision,
+                     request->data);
     free(documents);
 }
 
@@ -110,7 +112,8 @@ static void finish_request(struct store_sqlite *store, struct request *request)
         finish_watch(request);
         break;
     case REQUEST_LEAD:
-        request->on_lead(true, request->data);
+        store_tell_leader(&store->base, request->leader);
+        store_tell_leading(&store->base, true, request->on_lead, request->data);
         break;
     }
     request_free(request);
@@ -150,6 +153,7 @@ static void sqlite_commit(struct store *base, const struct store_transaction *tr
 {
     struct request *request = request_create(REQUEST_COMMIT, data);
     request->on_commit = callback;
+    request->chained = transaction->chained;
     request->comparisons = xcalloc(transaction->comparison_count + 1, sizeof *request->comparisons);
     for (size_t i = 0; i < transaction->comparison_count; i++)
         request->comparisons[request->comparison_count++] = (struct owned_document){
@@ -208,9 +212,11 @@ static void sqlite_watch_stop(struct store_watch *base)
 }
 
 /* The folder's lock is the lease: who could open the store leads. */
-static void sqlite_lead(struct store *base, store_lead_callback *callback, void *data)
+static void sqlite_lead(struct store *base, const char *document, store_lead_callback *callback,
+                        void *data)
 {
     struct request *request = request_create(REQUEST_LEAD, data);
+    request->leader = xstrdup(document);
     request->on_lead = callback;
     hand_in((struct store_sqlite *)base, request);
 }
@@ -229,6 +235,7 @@ static void on_closed(uv_handle_t *handle)
     }
     pthread_cond_destroy(&store->wake);
     pthread_mutex_destroy(&store->mutex);
+    store_finish(&store->base);
     free(store);
 }
 

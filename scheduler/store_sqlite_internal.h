@@ -29,6 +29,8 @@ struct request {
     size_t limit;
     bool more;
     struct sqlite_watch *watch;
+    bool chained;
+    char *leader; /* of REQUEST_LEAD: the document */
     struct error error;
     uint64_t revision;
     void *data;
@@ -59,7 +61,8 @@ struct store_sqlite {
     struct database *database;
     struct database_statement *get, *put, *remove, *list, *since, *removed_since, *remember,
         *forget, *save_revision;
-    uint64_t revision; /* the writer's */
+    uint64_t revision;     /* the writer's */
+    struct error previous; /* the writer's: how the last commit ended */
     pthread_t writer;
     pthread_mutex_t mutex;
     pthread_cond_t wake;

@@ -98,6 +98,10 @@ static int write_documents(struct store_sqlite *store, struct request *request, 
 static int do_commit(struct store_sqlite *store, struct request *request, struct error *error)
 {
     struct error found = ERROR_INIT;
+    if (request->chained && store->previous.code != ERROR_NONE) {
+        request->error = store->previous;
+        return 0;
+    }
     if (check_comparisons(store, request, &found) < 0) {
         if (found.code != ERROR_CONFLICT)
             return error_copy(error, &found);
@@ -108,6 +112,14 @@ static int do_commit(struct store_sqlite *store, struct request *request, struct
         return -1;
     request->revision = ++store->revision;
     return 0;
+}
+
+static int do_commit_in_turn(struct store_sqlite *store, struct request *request,
+                             struct error *error)
+{
+    int result = do_commit(store, request, error);
+    store->previous = request->error;
+    return result;
 }
 
 static int do_list(struct store_sqlite *store, struct request *request, struct error *error)
@@ -176,12 +188,15 @@ static int do_request(struct store_sqlite *store, struct request *request, struc
 {
     switch (request->kind) {
     case REQUEST_COMMIT:
-        return do_commit(store, request, error);
+        return do_commit_in_turn(store, request, error);
     case REQUEST_LIST:
+        request->revision = store->revision;
         return do_list(store, request, error);
     case REQUEST_WATCH:
         return do_watch(store, request, error);
     case REQUEST_REFUSED:
+        store->previous = request->error;
+        break;
     case REQUEST_LEAD:
         break;
     }
@@ -223,6 +238,8 @@ static void do_batch(struct store_sqlite *store, struct request *batch)
     for (struct request *request = batch; request != NULL; request = request->next) {
         if (request->kind != REQUEST_REFUSED && request->kind != REQUEST_LEAD)
             request->error = error;
+        if (request->kind == REQUEST_REFUSED || request->kind == REQUEST_COMMIT)
+            store->previous = request->error;
     }
 }
 

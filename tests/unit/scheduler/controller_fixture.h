@@ -35,6 +35,7 @@ struct fixture {
     struct scheduler_options options;
     uint64_t sequence;
     bool is_idle;
+    bool leads;
     bool lags; /* the data plane has not applied the latest endpoints */
     struct document_revision *revision;
     struct api_service_spec spec;
@@ -73,6 +74,18 @@ static inline void settle(struct fixture *fixture)
     }
 }
 
+static inline void on_lead(bool leading, void *data)
+{
+    *(bool *)data = leading;
+}
+
+static inline void lead(struct fixture *fixture)
+{
+    store_lead(fixture->core.store, NULL, on_lead, &fixture->leads);
+    while (!fixture->leads)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+}
+
 static inline int set_up(void **state)
 {
     struct fixture *fixture = xcalloc(1, sizeof *fixture);
@@ -92,6 +105,7 @@ static inline int set_up(void **state)
     core->clock = &fixture->clock;
     core->revision_base = UINT64_C(1) << 32;
     assert_int_equal(store_sqlite_open(&fixture->loop, &store, &core->store, NULL), 0);
+    lead(fixture);
     model_init(&core->model);
     core->changes = changes_create(
         &(struct changes_options){core->store, &core->model, core->clock, on_applied, fixture});

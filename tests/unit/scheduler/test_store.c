@@ -22,8 +22,24 @@ struct fixture {
     struct error error;
     uint64_t revision;
     bool more;
-    char keys[512]; /* "key=value@revision ..." of a list or watch */
+    bool leads;
+    uint64_t listed; /* revision of a list */
+    char keys[512];  /* "key=value@revision ..." of a list or watch */
 };
+
+static void on_lead(bool leading, void *data)
+{
+    struct fixture *fixture = data;
+    fixture->leads = leading;
+}
+
+static void lead(struct fixture *fixture)
+{
+    fixture->leads = false;
+    store_lead(fixture->store, "{\"address\": \"http://here\"}", on_lead, fixture);
+    while (!fixture->leads)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+}
 
 static void open_store(struct fixture *fixture, bool restored)
 {
@@ -31,6 +47,12 @@ static void open_store(struct fixture *fixture, bool restored)
     struct error error = ERROR_INIT;
     if (store_sqlite_open(&fixture->loop, &options, &fixture->store, &error) < 0)
         fail_msg("%s", error.message);
+}
+
+static void open_and_lead(struct fixture *fixture, bool restored)
+{
+    open_store(fixture, restored);
+    lead(fixture);
 }
 
 static void close_store(struct fixture *fixture)
@@ -46,7 +68,7 @@ static int set_up(void **state)
     uv_loop_init(&fixture->loop);
     strcpy(fixture->directory, "/tmp/shoal-store.XXXXXX");
     assert_non_null(mkdtemp(fixture->directory));
-    open_store(fixture, false);
+    open_and_lead(fixture, false);
     *state = fixture;
     return 0;
 }
@@ -82,7 +104,7 @@ static int commit(struct fixture *fixture, const struct store_comparison *compar
                   const char *key, const char *value)
 {
     struct store_write write = {key, value};
-    struct store_transaction transaction = {comparison, comparison != NULL, &write, 1};
+    struct store_transaction transaction = {comparison, comparison != NULL, &write, 1, false};
     store_commit(fixture->store, &transaction, on_commit, fixture);
     wait_until_done(fixture);
     return fixture->failed ? -1 : 0;
@@ -98,9 +120,10 @@ static void note(struct fixture *fixture, const struct store_document *documents
 }
 
 static void on_list(const struct error *error, const struct store_document *documents, size_t count,
-                    bool more, void *data)
+                    bool more, uint64_t revision, void *data)
 {
     struct fixture *fixture = data;
+    fixture->listed = revision;
     assert_null(error);
     note(fixture, documents, count);
     fixture->more = more;
@@ -192,7 +215,7 @@ static void a_transaction_over_a_limit_is_refused(void **state)
     struct store_write writes[STORE_WRITES_MAX + 1];
     for (size_t i = 0; i < ARRAY_LENGTH(writes); i++)
         writes[i] = (struct store_write){"same", "1"};
-    struct store_transaction many = {NULL, 0, writes, ARRAY_LENGTH(writes)};
+    struct store_transaction many = {NULL, 0, writes, ARRAY_LENGTH(writes), false};
     store_commit(fixture->store, &many, on_commit, fixture);
     wait_until_done(fixture);
     assert_true(fixture->failed);
@@ -274,7 +297,7 @@ static void commits_that_wait_together_end_in_order(void **state)
     for (int i = 0; i < 50; i++) {
         snprintf(key, sizeof key, "k%02d", i);
         struct store_write write = {key, "1"};
-        struct store_transaction transaction = {NULL, 0, &write, 1};
+        struct store_transaction transaction = {NULL, 0, &write, 1, false};
         store_commit(fixture->store, &transaction, on_commit, fixture);
     }
     while (fixture->revision < 50)
@@ -285,17 +308,96 @@ static void commits_that_wait_together_end_in_order(void **state)
     assert_string_equal(fixture->keys, "k49=1");
 }
 
-static void on_lead(bool leading, void *data)
-{
-    struct fixture *fixture = data;
-    fixture->done = leading;
-}
-
-static void who_has_the_folder_leads(void **state)
+static void a_list_says_the_revision_it_is_of(void **state)
 {
     struct fixture *fixture = *state;
-    store_lead(fixture->store, on_lead, fixture);
-    wait_until_done(fixture);
+    commit(fixture, NULL, "a/1", "1");
+    list(fixture, "none", NULL, 1);
+    assert_int_equal(fixture->listed, fixture->revision);
+}
+
+static void who_does_not_lead_writes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    close_store(fixture);
+    open_store(fixture, false);
+    assert_int_equal(commit(fixture, NULL, "a", "1"), -1);
+    assert_int_equal(fixture->error.code, ERROR_CONFLICT);
+    assert_non_null(strstr(fixture->error.message, "does not lead"));
+    assert_string_equal(list(fixture, "", NULL, 10), "");
+    lead(fixture);
+    assert_int_equal(commit(fixture, NULL, "a", "1"), 0);
+}
+
+static void on_leader(const char *document, void *data)
+{
+    struct fixture *fixture = data;
+    snprintf(fixture->keys, sizeof fixture->keys, "%s", document);
+}
+
+static void who_leads_can_be_read(void **state)
+{
+    struct fixture *fixture = *state;
+    close_store(fixture);
+    open_store(fixture, false);
+    assert_null(store_leader(fixture->store));
+    store_follow_leader(fixture->store, on_leader, fixture);
+    lead(fixture);
+    assert_string_equal(store_leader(fixture->store), "{\"address\": \"http://here\"}");
+    assert_string_equal(fixture->keys, "{\"address\": \"http://here\"}");
+}
+
+/* --- commits that belong together --- */
+
+struct chain {
+    struct fixture *fixture;
+    size_t ended;
+    enum error_code codes[4];
+};
+
+static void on_piece(const struct error *error, uint64_t revision, void *data)
+{
+    struct chain *chain = data;
+    (void)revision;
+    chain->codes[chain->ended++] = error != NULL ? error->code : ERROR_NONE;
+}
+
+static void hand_in_piece(struct chain *chain, const struct store_comparison *comparison,
+                          const char *key, bool chained)
+{
+    struct store_write write = {key, "1"};
+    struct store_transaction transaction = {comparison, comparison != NULL, &write, 1, chained};
+    store_commit(chain->fixture->store, &transaction, on_piece, chain);
+}
+
+static void a_chained_commit_fails_with_the_one_before_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct chain chain = {.fixture = fixture};
+    struct store_comparison wrong = {"a", 77};
+    hand_in_piece(&chain, &wrong, "a", false);
+    hand_in_piece(&chain, NULL, "b", true);
+    hand_in_piece(&chain, NULL, "c", true);
+    hand_in_piece(&chain, NULL, "d", false);
+    while (chain.ended < 4)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_int_equal(chain.codes[0], ERROR_CONFLICT);
+    assert_int_equal(chain.codes[1], ERROR_CONFLICT);
+    assert_int_equal(chain.codes[2], ERROR_CONFLICT);
+    assert_int_equal(chain.codes[3], ERROR_NONE);
+    assert_string_equal(list(fixture, "", NULL, 10), "d=1");
+}
+
+static void a_chained_commit_fails_with_one_that_was_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct chain chain = {.fixture = fixture};
+    hand_in_piece(&chain, NULL, "", false);
+    hand_in_piece(&chain, NULL, "b", true);
+    while (chain.ended < 2)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_int_equal(chain.codes[1], ERROR_TOO_LARGE);
+    assert_string_equal(list(fixture, "", NULL, 10), "");
 }
 
 int main(void)
@@ -315,7 +417,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_watch_tells_what_was_missed_and_then_what_comes, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(commits_that_wait_together_end_in_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_has_the_folder_leads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_list_says_the_revision_it_is_of, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_does_not_lead_writes_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_leads_can_be_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_chained_commit_fails_with_the_one_before_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_chained_commit_fails_with_one_that_was_refused, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
