@@ -132,7 +132,8 @@ static void fill_instance(const struct model_instance *instance,
     assigned->wanted =
         document->wish == WISH_STOP || revision == NULL ? API_WANTED_STOP : API_WANTED_RUN;
     if (assigned->wanted == API_WANTED_STOP)
-        text_copy(assigned->stop_cause, sizeof assigned->stop_cause, document->cause);
+        text_copy(assigned->stop_cause, sizeof assigned->stop_cause,
+                  document_text(document->cause));
     if (revision != NULL)
         fill_template(instance, revision, assigned);
 }

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 #define FIELD(member, name, kind, ...) JSON_FIELD(struct DOCUMENT, member, name, kind, __VA_ARGS__)
 #define TEXT(member, name)             FIELD(member, name, JSON_STRING, .flags = JSON_OMIT_EMPTY)
+#define HEAP_TEXT(member, name)        FIELD(member, name, JSON_TEXT, .flags = 0)
 #define NUMBER(member, name)           FIELD(member, name, JSON_UINT, .flags = 0)
 #define BOOLEAN(member, name)          FIELD(member, name, JSON_BOOL, .flags = JSON_OMIT_EMPTY)
 
@@ -113,8 +115,8 @@ static const struct json_field instance_fields[] = {
     TEXT(arch, "arch"),
     TEXT(address, "address"),
     FIELD(wish, "wish", JSON_ENUM, .names = instance_wish_names),
-    TEXT(why, "why"),
-    TEXT(cause, "cause"),
+    HEAP_TEXT(why, "why"),
+    HEAP_TEXT(cause, "cause"),
     BOOLEAN(given_up, "given_up"),
     NUMBER(created_ms, "created_ms"),
     NUMBER(ended_ms, "ended_ms"),
@@ -126,8 +128,8 @@ static const struct json_field instance_fields[] = {
 static const struct json_field observed_fields[] = {
     TEXT(id, "id"),
     FIELD(state, "state", JSON_ENUM, .names = instance_state_names),
-    TEXT(cause, "cause"),
-    TEXT(message, "message"),
+    HEAP_TEXT(cause, "cause"),
+    HEAP_TEXT(message, "message"),
     NUMBER(restarts, "restarts"),
     NUMBER(boot_ms, "boot_ms"),
     NUMBER(uptime_ms, "uptime_ms"),
@@ -269,4 +271,23 @@ void document_free(enum document_kind kind, void *document)
         return;
     json_record_release(kinds[kind].record, document);
     free(document);
+}
+
+void document_set_text(char **member, const char *text)
+{
+    char *copy = text[0] != '\0' ? xstrdup(text) : NULL;
+    if (copy != NULL)
+        text_make_printable(copy); /* it may have been cut in the middle of a character */
+    free(*member);
+    *member = copy;
+}
+
+const char *document_text(const char *member)
+{
+    return member != NULL ? member : "";
+}
+
+bool document_text_equals(const char *member, const char *text)
+{
+    return strcmp(document_text(member), text) == 0;
 }

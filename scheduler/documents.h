@@ -120,8 +120,8 @@ struct document_instance {
     char arch[16];
     char address[ADDRESS_MAX];
     enum instance_wish wish;
-    char why[REASON_MAX];  /* it was asked to end */
-    char cause[CAUSE_MAX]; /* the same in a word, when it is not the usual business; else "" */
+    char *why;   /* it was asked to end; NULL: it was not */
+    char *cause; /* the same in a word, when it is not the usual business; else NULL */
     bool given_up;
     uint64_t created_ms;
     uint64_t ended_ms; /* 0: not yet */
@@ -130,8 +130,8 @@ struct document_instance {
 struct document_observed {
     char id[INSTANCE_ID_MAX];
     enum instance_state state;
-    char cause[CAUSE_MAX];
-    char message[REASON_MAX];
+    char *cause; /* NULL: there is nothing to say; likewise below */
+    char *message;
     uint32_t restarts;
     uint64_t boot_ms;
     uint64_t uptime_ms;
@@ -164,3 +164,10 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
 void *document_create(enum document_kind kind);
 void *document_copy(enum document_kind kind, const void *document);
 void document_free(enum document_kind kind, void *document);
+
+/* Texts of instances are on the heap, and most of a million have none: NULL is the empty text. */
+/* Replaces the member by a printable copy. */
+void document_set_text(char **member, const char *text);
+/* The member as a text that may be empty. */
+const char *document_text(const char *member);
+bool document_text_equals(const char *member, const char *text);

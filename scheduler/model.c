@@ -130,6 +130,7 @@ static void free_node(struct model_node *node)
 
 static void free_instance(struct model_instance *instance)
 {
+    json_record_release(document_record(DOCUMENT_OBSERVED), &instance->observed);
     document_free(DOCUMENT_INSTANCE, instance->document);
     free(instance);
 }
@@ -322,7 +323,9 @@ static void apply_observed(struct model *model, struct document_observed *docume
 {
     struct model_instance *instance = model_instance(model, document->id);
     if (instance != NULL && !removed && !instance->reported) {
+        json_record_release(document_record(DOCUMENT_OBSERVED), &instance->observed);
         instance->observed = *document;
+        *document = (struct document_observed){0};
         settle_ended(instance);
         instance->over_since_ms = now_ms;
         instance->ready_since_ms = now_ms;

@@ -68,7 +68,8 @@ static void tell_state(struct look *look, const struct model_instance *instance,
         break;
     case INSTANCE_STOPPED:
         instance_event(look, instance, "stopped", seen->cause,
-                       seen->message[0] != '\0' ? seen->message : instance->document->why);
+                       seen->message[0] != '\0' ? seen->message
+                                                : document_text(instance->document->why));
         break;
     case INSTANCE_RUNNING:
         if (instance->observed.state == INSTANCE_READY)
@@ -90,7 +91,7 @@ static void tell_change(struct look *look, const struct model_instance *instance
         instance_event(look, instance, "restarted", seen->cause, seen->message);
     if (seen->state != before->state)
         tell_state(look, instance, seen);
-    if (waits && seen->cause[0] != '\0' && strcmp(seen->cause, before->cause) != 0)
+    if (waits && seen->cause[0] != '\0' && !document_text_equals(before->cause, seen->cause))
         instance_event(look, instance, "waiting", seen->cause, seen->message);
 }
 
@@ -98,8 +99,8 @@ static bool is_same(const struct document_observed *before,
                     const struct api_observed_instance *seen)
 {
     return before->state == seen->state && before->restarts == seen->restarts &&
-           before->boot_ms == seen->boot_ms && strcmp(before->cause, seen->cause) == 0 &&
-           strcmp(before->message, seen->message) == 0;
+           before->boot_ms == seen->boot_ms && document_text_equals(before->cause, seen->cause) &&
+           document_text_equals(before->message, seen->message);
 }
 
 static void take_observed(struct look *look, struct model_instance *instance,
@@ -128,8 +129,8 @@ static void take_observed(struct look *look, struct model_instance *instance,
     observed->restarts = seen->restarts;
     observed->boot_ms = seen->boot_ms;
     observed->uptime_ms = seen->uptime_ms;
-    text_copy(observed->cause, sizeof observed->cause, seen->cause);
-    text_copy(observed->message, sizeof observed->message, seen->message);
+    document_set_text(&observed->cause, seen->cause);
+    document_set_text(&observed->message, seen->message);
     text_copy(observed->accel, sizeof observed->accel, seen->accel);
 }
 
@@ -341,9 +342,19 @@ static void save_observed(struct look *look)
     }
 }
 
+/* As they are kept: else every status would look like a change. */
+static void make_printable(struct api_status *status)
+{
+    for (size_t i = 0; i < status->instance_count; i++) {
+        text_make_printable(status->instances[i].cause);
+        text_make_printable(status->instances[i].message);
+    }
+}
+
 void observation_take(struct core *core, struct model_node *node, struct api_status *status)
 {
     struct look look = {.core = core, .node = node, .status = status, .now_ms = core_now(core)};
+    make_printable(status);
     mark_back(&look);
     take_instances(&look);
     take_data_plane(&look, status);

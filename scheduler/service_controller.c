@@ -179,9 +179,9 @@ static uint32_t slot_failures(const struct look *look, uint32_t slot, char *ret_
             !same_template(look->service, instance->document->revision, to))
             continue;
         failures += observed->restarts + (observed->state == INSTANCE_FAILED);
-        if (observed->cause[0] != '\0')
+        if (observed->cause != NULL)
             snprintf(ret_text, REASON_MAX, "%s%s%.400s", observed->cause,
-                     observed->message[0] != '\0' ? ": " : "", observed->message);
+                     observed->message != NULL ? ": " : "", document_text(observed->message));
     }
     return failures;
 }
@@ -296,7 +296,7 @@ static void end_instance(struct look *look, struct model_instance *owner, enum i
     struct document_instance *instance =
         change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
     instance->wish = wish;
-    snprintf(instance->why, sizeof instance->why, "%s", why);
+    document_set_text(&instance->why, why);
     if (wish == WISH_STOP && instance_state_is_over(owner->observed.state))
         instance->ended_ms = look->pass->wall_ms;
 }
@@ -327,7 +327,7 @@ static void stop(struct look *look, const struct reconcile_action *action)
     struct model_instance *owner = look->owners[action->instance];
     const char *why = owner->document->why;
     end_instance(look, owner, WISH_STOP,
-                 why[0] != '\0' ? why : why_ended(look, &look->values[action->instance]));
+                 why != NULL ? why : why_ended(look, &look->values[action->instance]));
 }
 
 static void give_up(struct look *look, const struct reconcile_action *action)
@@ -451,7 +451,7 @@ static void stop_revoked_instance(struct look *look, struct model_instance *owne
     struct document_instance *instance =
         change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
     end_instance(look, owner, WISH_STOP, revision->revoked);
-    snprintf(instance->cause, sizeof instance->cause, "%s", CAUSE_REVOKED);
+    document_set_text(&instance->cause, CAUSE_REVOKED);
     changes_event(look->pass->core->changes, look->pass->change, "instance",
                   look->document->namespace_name, look->document->service, owner->name, "stopping",
                   CAUSE_REVOKED, "%s", revision->revoked);

@@ -182,12 +182,12 @@ struct json_object *views_instance(const struct core *core, const struct model_i
         (view.state == INSTANCE_READY || view.state == INSTANCE_RUNNING))
         view.state = INSTANCE_DRAINING;
     view.healthy = is_healthy(core, instance);
-    text_copy(view.cause, sizeof view.cause, observed->cause);
-    text_copy(view.message, sizeof view.message, observed->message);
+    text_copy(view.cause, sizeof view.cause, document_text(observed->cause));
+    text_copy(view.message, sizeof view.message, document_text(observed->message));
     if (view.message[0] == '\0')
-        text_copy(view.message, sizeof view.message, document->why);
+        text_copy(view.message, sizeof view.message, document_text(document->why));
     if (view.cause[0] == '\0')
-        text_copy(view.cause, sizeof view.cause, document->cause);
+        text_copy(view.cause, sizeof view.cause, document_text(document->cause));
     view.restarts = observed->restarts;
     view.age_ms = age(core_wall(core), document->created_ms);
     if (observed->uptime_ms != 0 && !instance_state_is_over(view.state))
