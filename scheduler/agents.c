@@ -40,20 +40,15 @@ static int decode(struct http_request *request, const struct json_record *record
 
 struct joining {
     struct core *core;
-    struct http_request *request; /* NULL once the agent is gone */
     struct api_join join;
     char subnet[24];
+    agents_joined *joined;
+    void *data;
 };
 
 static const char *node_of_join(const void *value)
 {
     return ((const struct api_join *)value)->node;
-}
-
-static void on_abandoned(struct http_request *request, void *data)
-{
-    (void)request;
-    ((struct joining *)data)->request = NULL;
 }
 
 /* Moves the lists of the join into the document. */
@@ -99,42 +94,66 @@ static void on_joined(const struct error *error, void *data)
     struct model_node *node = model_node(&core->model, joining->join.node);
     if (error == NULL && node != NULL)
         node->heard_ms = core_now(core);
-    if (joining->request != NULL && error != NULL) {
-        http_request_respond_error(joining->request, error);
-    } else if (joining->request != NULL) {
-        struct api_join_answer answer = {.term = store_identity(core->store)->term,
-                                         .heartbeat_ms = HEARTBEAT_MS,
-                                         .lease_ms = core->options->lease_ms};
-        text_copy(answer.cluster, sizeof answer.cluster, store_identity(core->store)->cluster);
-        text_copy(answer.subnet, sizeof answer.subnet, joining->subnet);
-        http_request_respond_json(joining->request, 200,
-                                  json_encode(&api_join_answer_record, &answer));
-    }
+    struct api_join_answer answer = {.term = store_identity(core->store)->term,
+                                     .heartbeat_ms = HEARTBEAT_MS,
+                                     .lease_ms = core->options->lease_ms};
+    text_copy(answer.cluster, sizeof answer.cluster, store_identity(core->store)->cluster);
+    text_copy(answer.subnet, sizeof answer.subnet, joining->subnet);
+    joining->joined(error, error == NULL ? &answer : NULL, joining->data);
     json_record_release(&api_join_record, &joining->join);
     free(joining);
 }
 
-void agents_handle_join(struct http_request *request, void *data)
+void agents_join(struct core *core, struct api_join *join, agents_joined *joined, void *data)
 {
-    struct core *core = data;
-    struct api_join join = {0};
     const char *cluster = store_identity(core->store)->cluster;
-    if (decode(request, &api_join_record, &join, node_of_join) < 0)
-        return;
-    if (join.cluster[0] != '\0' && strcmp(join.cluster, cluster) != 0) {
-        struct error error;
+    if (join->cluster[0] != '\0' && strcmp(join->cluster, cluster) != 0) {
+        struct error error = ERROR_INIT;
         error_set(&error, ERROR_CONFLICT,
                   "node %s belongs to cluster %s, this is %s: let it join its own, or remove its "
                   "state to give it to this one",
-                  join.node, join.cluster, cluster);
-        http_request_respond_error(request, &error);
-        json_record_release(&api_join_record, &join);
+                  join->node, join->cluster, cluster);
+        joined(&error, NULL, data);
+        json_record_release(&api_join_record, join);
         return;
     }
     struct joining *joining = xcalloc(1, sizeof *joining);
-    *joining = (struct joining){.core = core, .request = request, .join = join};
-    http_request_on_abandoned(request, on_abandoned, joining);
+    *joining = (struct joining){.core = core, .join = *join, .joined = joined, .data = data};
+    *join = (struct api_join){0};
     changes_decide(core->changes, decide_join, on_joined, joining);
+}
+
+/* A request to join; the agent may go away while it is written. */
+struct join_request {
+    struct http_request *request; /* NULL once the agent is gone */
+};
+
+static void on_abandoned(struct http_request *request, void *data)
+{
+    (void)request;
+    ((struct join_request *)data)->request = NULL;
+}
+
+static void answer_join(const struct error *error, const struct api_join_answer *answer, void *data)
+{
+    struct join_request *waiting = data;
+    if (waiting->request != NULL && answer == NULL)
+        http_request_respond_error(waiting->request, error);
+    else if (waiting->request != NULL)
+        http_request_respond_json(waiting->request, 200,
+                                  json_encode(&api_join_answer_record, answer));
+    free(waiting);
+}
+
+void agents_handle_join(struct http_request *request, void *data)
+{
+    struct api_join join = {0};
+    if (decode(request, &api_join_record, &join, node_of_join) < 0)
+        return;
+    struct join_request *waiting = xcalloc(1, sizeof *waiting);
+    waiting->request = request;
+    http_request_on_abandoned(request, on_abandoned, waiting);
+    agents_join(data, &join, answer_join, waiting);
 }
 
 /* --- status --- */
@@ -168,22 +187,27 @@ static int check_status(const struct core *core, const struct model_node *node,
     return 0;
 }
 
+int agents_take_status(struct core *core, struct api_status *status, struct error *error)
+{
+    struct model_node *node = model_node(&core->model, status->node);
+    if (check_status(core, node, status, error) < 0)
+        return -1;
+    /* The same one again is its repetition after a lost answer. */
+    if (status->sequence > node->sequence || !node->reported)
+        observation_take(core, node, status);
+    return 0;
+}
+
 void agents_handle_status(struct http_request *request, void *data)
 {
-    struct core *core = data;
     struct api_status status = {0};
     struct error error = ERROR_INIT;
     if (decode(request, &api_status_record, &status, node_of_status) < 0)
         return;
-    struct model_node *node = model_node(&core->model, status.node);
-    if (check_status(core, node, &status, &error) < 0) {
+    if (agents_take_status(data, &status, &error) < 0)
         http_request_respond_error(request, &error);
-    } else {
-        /* The same one again is its repetition after a lost answer. */
-        if (status.sequence > node->sequence || !node->reported)
-            observation_take(core, node, &status);
+    else
         http_request_respond_json(request, 200, json_object_new_object());
-    }
     json_record_release(&api_status_record, &status);
 }
 
@@ -195,7 +219,7 @@ static void handle_poll(struct http_request *request, struct core *core, enum pu
     if (node == NULL)
         refuse(request, ERROR_NOT_FOUND, "this node has not joined");
     else
-        publication_poll(core->publication, request, node, kind);
+        publication_poll_request(core, request, node, kind);
 }
 
 void agents_handle_assignment(struct http_request *request, void *data)

@@ -12,7 +12,7 @@
 
 struct controller {
     struct core *core;
-    uv_timer_t timer;
+    struct wakeup *wakeup;
     bool queued; /* a decision is waiting or being written */
     bool again;  /* what changed since may matter */
     bool stopped;
@@ -20,35 +20,31 @@ struct controller {
     uint64_t retention_ms; /* when to look for old records */
 };
 
-static void on_timer(uv_timer_t *timer)
+static void on_wakeup(void *data)
 {
-    controller_wake(timer->data);
+    controller_wake(data);
 }
 
 struct controller *controller_create(struct core *core)
 {
     struct controller *controller = xcalloc(1, sizeof *controller);
     controller->core = core;
-    uv_timer_init(core->loop, &controller->timer);
-    controller->timer.data = controller;
+    controller->wakeup = wakeup_create(&core->wakeups, on_wakeup, controller);
     return controller;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
 }
 
 void controller_destroy(struct controller *controller)
 {
-    if (controller != NULL)
-        uv_close((uv_handle_t *)&controller->timer, on_closed);
+    if (controller == NULL)
+        return;
+    wakeup_destroy(controller->wakeup);
+    free(controller);
 }
 
 void controller_stop(struct controller *controller)
 {
     controller->stopped = true;
-    uv_timer_stop(&controller->timer);
+    wakeup_clear(controller->wakeup);
 }
 
 /* --- silent nodes --- */
@@ -152,7 +148,7 @@ static void on_decided(const struct error *error, void *data)
         /* Nothing of it happened: look at everything again. */
         for (size_t i = 0; i < core->model.services.count; i++)
             ((struct model_service *)core->model.services.items[i])->dirty = true;
-        uv_timer_start(&controller->timer, on_timer, RETRY_MS, 0);
+        wakeup_set(controller->wakeup, RETRY_MS);
         return;
     }
     if (controller->again) {
@@ -161,7 +157,7 @@ static void on_decided(const struct error *error, void *data)
     }
     uint64_t now = core_now(core);
     uint64_t wait = controller->next_ms > now ? controller->next_ms - now : 0;
-    uv_timer_start(&controller->timer, on_timer, wait, 0);
+    wakeup_set(controller->wakeup, wait);
 }
 
 void controller_wake(struct controller *controller)

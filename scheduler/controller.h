@@ -10,7 +10,7 @@
 struct controller *controller_create(struct core *core);
 /* Decides nothing any more. */
 void controller_stop(struct controller *controller);
-/* Frees itself once libuv has closed its timer. */
+/* Not while something it decided is on its way to the store (changes_when_idle). */
 void controller_destroy(struct controller *controller);
 /* Something changed: look, in a moment. */
 void controller_wake(struct controller *controller);

@@ -11,6 +11,7 @@
 #include "scheduler/changes.h"
 #include "scheduler/model.h"
 #include "scheduler/store.h"
+#include "scheduler/wakeup.h"
 
 #define HEARTBEAT_MS 1000
 
@@ -30,6 +31,7 @@ struct core {
     const struct scheduler_options *options;
     uv_loop_t *loop;
     const struct clock *clock;
+    struct wakeup_source wakeups; /* what decides waits by these, never by the loop itself */
     struct store *store;
     struct model model;
     struct changes *changes;

@@ -17,13 +17,10 @@ struct document {
     char *content; /* the same with revision 0, to see changes */
 };
 
-struct poll {
-    LIST_ENTRY(poll) link;
-    struct publication *publication;
-    struct http_request *request;
+struct publication_wait {
+    LIST_ENTRY(publication_wait) link;
+    struct publication_poll poll;
     char node[NAME_MAX_TEXT];
-    enum publication_kind kind;
-    uint64_t after;
     uint64_t since_ms;
 };
 
@@ -31,29 +28,29 @@ struct publication {
     struct core *core;
     struct document endpoints;
     struct document trust;
-    LIST_HEAD(, poll) polls;
+    LIST_HEAD(, publication_wait) waits;
 };
 
 struct publication *publication_create(struct core *core)
 {
     struct publication *publication = xcalloc(1, sizeof *publication);
     publication->core = core;
-    LIST_INIT(&publication->polls);
+    LIST_INIT(&publication->waits);
     return publication;
 }
 
-static void poll_free(struct poll *poll)
+void publication_forget(struct publication_wait *wait)
 {
-    LIST_REMOVE(poll, link);
-    free(poll);
+    LIST_REMOVE(wait, link);
+    free(wait);
 }
 
 void publication_destroy(struct publication *publication)
 {
     if (publication == NULL)
         return;
-    while (!LIST_EMPTY(&publication->polls))
-        poll_free(LIST_FIRST(&publication->polls));
+    while (!LIST_EMPTY(&publication->waits))
+        publication_forget(LIST_FIRST(&publication->waits));
     free(publication->endpoints.text);
     free(publication->endpoints.content);
     free(publication->trust.text);
@@ -150,12 +147,12 @@ static const char *document_of(const struct publication *publication, const stru
     return publication->trust.text;
 }
 
-static void answer(const struct publication *publication, struct http_request *request,
-                   const struct model_node *node, enum publication_kind kind)
+static void answer(const struct publication *publication, const struct publication_poll *poll,
+                   const struct model_node *node)
 {
     uint64_t revision;
-    const char *text = document_of(publication, node, kind, &revision);
-    http_request_respond(request, 200, "application/json", text, strlen(text));
+    poll->answer(PUBLICATION_DOCUMENT, document_of(publication, node, poll->kind, &revision),
+                 poll->data);
 }
 
 static uint64_t revision_of(const struct publication *publication, const struct model_node *node,
@@ -185,80 +182,52 @@ void publication_update(struct publication *publication)
     }
     if (!changed)
         return;
-    struct poll *next;
-    for (struct poll *poll = LIST_FIRST(&publication->polls); poll != NULL; poll = next) {
-        next = LIST_NEXT(poll, link);
-        const struct model_node *node = model_node(&core->model, poll->node);
-        if (node == NULL || revision_of(publication, node, poll->kind) == poll->after)
+    struct publication_wait *next;
+    for (struct publication_wait *wait = LIST_FIRST(&publication->waits); wait != NULL;
+         wait = next) {
+        next = LIST_NEXT(wait, link);
+        const struct model_node *node = model_node(&core->model, wait->node);
+        if (node == NULL || revision_of(publication, node, wait->poll.kind) == wait->poll.after)
             continue;
-        answer(publication, poll->request, node, poll->kind);
-        poll_free(poll);
+        answer(publication, &wait->poll, node);
+        publication_forget(wait);
     }
 }
 
-static void on_abandoned(struct http_request *request, void *data)
-{
-    (void)request;
-    poll_free(data);
-}
-
-static void answer_compacted(struct http_request *request)
-{
-    struct json_object *error = json_object_new_object();
-    struct json_object *body = json_object_new_object();
-    json_object_object_add(error, "code", json_object_new_string("compacted"));
-    json_object_object_add(error, "message",
-                           json_object_new_string("this revision is not of our history: fetch the "
-                                                  "whole document, without `after`"));
-    json_object_object_add(body, "error", error);
-    http_request_respond_json(request, 410, body);
-}
-
-void publication_poll(struct publication *publication, struct http_request *request,
-                      struct model_node *node, enum publication_kind kind)
+struct publication_wait *publication_poll(struct publication *publication,
+                                          const struct model_node *node,
+                                          const struct publication_poll *poll)
 {
     struct core *core = publication->core;
-    const char *text = http_request_query(request, "after");
-    const char *term = http_request_query(request, "term");
-    uint64_t after = 0, of_term = store_identity(core->store)->term;
     publication_update(publication);
-    uint64_t current = revision_of(publication, node, kind);
-    if ((text != NULL && !text_parse_u64(text, UINT64_MAX, &after)) ||
-        (term != NULL && !text_parse_u64(term, UINT64_MAX, &of_term))) {
-        struct error error;
-        error_set(&error, ERROR_INVALID, "after and term are numbers");
-        http_request_respond_error(request, &error);
-        return;
+    uint64_t current = revision_of(publication, node, poll->kind);
+    if (poll->after > current || poll->term != store_identity(core->store)->term) {
+        poll->answer(PUBLICATION_COMPACTED, NULL, poll->data);
+        return NULL;
     }
-    if (after > current || of_term != store_identity(core->store)->term) {
-        answer_compacted(request);
-        return;
+    if (!poll->has_after || poll->after < current) {
+        answer(publication, poll, node);
+        return NULL;
     }
-    if (text == NULL || after < current) {
-        answer(publication, request, node, kind);
-        return;
-    }
-    struct poll *poll = xcalloc(1, sizeof *poll);
-    *poll = (struct poll){.publication = publication,
-                          .request = request,
-                          .kind = kind,
-                          .after = after,
-                          .since_ms = core_now(core)};
-    text_copy(poll->node, sizeof poll->node, node->name);
-    LIST_INSERT_HEAD(&publication->polls, poll, link);
-    http_request_on_abandoned(request, on_abandoned, poll);
+    struct publication_wait *wait = xcalloc(1, sizeof *wait);
+    wait->poll = *poll;
+    wait->since_ms = core_now(core);
+    text_copy(wait->node, sizeof wait->node, node->name);
+    LIST_INSERT_HEAD(&publication->waits, wait, link);
+    return wait;
 }
 
 void publication_expire(struct publication *publication)
 {
     uint64_t now = core_now(publication->core);
-    struct poll *next;
-    for (struct poll *poll = LIST_FIRST(&publication->polls); poll != NULL; poll = next) {
-        next = LIST_NEXT(poll, link);
-        if (now - poll->since_ms < POLL_MS)
+    struct publication_wait *next;
+    for (struct publication_wait *wait = LIST_FIRST(&publication->waits); wait != NULL;
+         wait = next) {
+        next = LIST_NEXT(wait, link);
+        if (now - wait->since_ms < POLL_MS)
             continue;
-        http_request_respond(poll->request, 204, NULL, NULL, 0);
-        poll_free(poll);
+        wait->poll.answer(PUBLICATION_UNCHANGED, NULL, wait->poll.data);
+        publication_forget(wait);
     }
 }
 

@@ -259,6 +259,7 @@ int scheduler_create(uv_loop_t *loop, const struct scheduler_options *options,
     scheduler->core.options = &scheduler->options;
     scheduler->core.loop = loop;
     scheduler->core.clock = clock_system();
+    scheduler->core.wakeups = wakeup_source_loop(loop);
     model_init(&scheduler->core.model);
     if (open_store(scheduler, error) < 0) {
         registry_login_release(&login);

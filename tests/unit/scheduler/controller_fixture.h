@@ -103,6 +103,7 @@ static inline int set_up(void **state)
     core->options = &fixture->options;
     core->loop = &fixture->loop;
     core->clock = &fixture->clock;
+    core->wakeups = wakeup_source_loop(&fixture->loop);
     core->revision_base = UINT64_C(1) << 32;
     assert_int_equal(store_sqlite_open(&fixture->loop, &store, &core->store, NULL), 0);
     lead(fixture);
