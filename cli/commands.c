@@ -202,6 +202,8 @@ static const struct option logs_options[] = {
 static const struct option events_options[] = {
     {"follow", 'f', OPTION_FLAG, .help = "go on with what comes"},
     {"tail", 0, OPTION_NUMBER, .value = "N", .help = "the last N only", .max = 1000000},
+    {"after", 0, OPTION_NUMBER, .value = "SEQUENCE",
+     .help = "what came after this event (`sequence` in -o json)", .max = INT64_MAX},
     END,
 };
 

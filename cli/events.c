@@ -1,5 +1,6 @@
 #include "cli/events.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,9 @@
 
 #define LINE_MAX_BYTES (1u << 20)
 #define EVENTS_MANY    1000000
+/* A stream that ended is taken up again so soon, and given up after so many tries in a row. */
+#define RESUME_MS    500
+#define RESUME_TRIES 120
 
 /* NDJSON on its way in. */
 struct reader {
@@ -17,7 +21,8 @@ struct reader {
     const char *namespace_name;
     const char *service;
     size_t most;
-    bool follow; /* print each at once instead of keeping it */
+    bool follow;       /* print each at once instead of keeping it */
+    uint64_t sequence; /* of the last one that was read */
     struct buffer line;
     struct event_list list;
 };
@@ -108,8 +113,10 @@ static void take_line(struct reader *reader, const char *line, size_t length)
 {
     struct api_event event = {0};
     if (length == 0 ||
-        json_parse_record(&api_event_record, line, length, JSON_LENIENT, &event, NULL) < 0 ||
-        !is_wanted(reader, &event))
+        json_parse_record(&api_event_record, line, length, JSON_LENIENT, &event, NULL) < 0)
+        return;
+    reader->sequence = event.sequence;
+    if (!is_wanted(reader, &event))
         return;
     if (reader->follow)
         print_followed(reader, &event);
@@ -138,8 +145,8 @@ static int read_events(struct reader *reader, struct error *error)
         reader->service != NULL
             ? xasprintf("&namespace=%s&service=%s", reader->namespace_name, reader->service)
             : xstrdup("");
-    AUTO_FREE char *path =
-        xasprintf("/v1/events?after=0%s%s", reader->follow ? "&follow=1" : "", filter);
+    AUTO_FREE char *path = xasprintf("/v1/events?after=%" PRIu64 "%s%s", reader->sequence,
+                                     reader->follow ? "&follow=1" : "", filter);
     int result = session_stream(cli_session(reader->cli), path, on_bytes, reader, error);
     if (result == 0 && reader->line.length > 0)
         take_line(reader, reader->line.data, reader->line.length);
@@ -152,12 +159,46 @@ int events_fetch(struct cli *cli, const char *namespace_name, const char *servic
 {
     struct reader reader = {
         .cli = cli, .namespace_name = namespace_name, .service = service, .most = most};
+    if (invocation_has(cli->invocation, "after"))
+        reader.sequence = invocation_number(cli->invocation, "after", 0);
     if (read_events(&reader, error) < 0) {
         event_list_release(&reader.list);
         return -1;
     }
     *ret_list = reader.list;
     return 0;
+}
+
+static bool may_resume(const struct error *error)
+{
+    return error->code == ERROR_NONE || error->code == ERROR_UNAVAILABLE ||
+           error->code == ERROR_TIMEOUT || error->code == ERROR_COMPACTED;
+}
+
+/* The scheduler ends a stream that is read too slowly, and ends itself now and then: reading goes
+ * on behind the last event, so that none is missed and none comes twice. */
+static int follow_events(struct reader *reader, struct error *error)
+{
+    struct session *session = cli_session(reader->cli);
+    for (unsigned tries = 0;; tries++) {
+        struct error ended = ERROR_INIT;
+        uint64_t before = reader->sequence;
+        int result = read_events(reader, &ended);
+        if (session_is_interrupted(session) || ferror(stdout))
+            return 0;
+        if (reader->sequence != before)
+            tries = 0;
+        if (result < 0 && (reader->sequence == 0 || tries >= RESUME_TRIES || !may_resume(&ended)))
+            return error_copy(error, &ended);
+        if (ended.code == ERROR_COMPACTED) {
+            fprintf(stderr, "events were missed: %s\n", ended.message);
+            reader->sequence = 0;
+        } else if (result < 0 && tries == 0) {
+            fprintf(stderr, "%s\ntrying again until it answers; Ctrl-C ends this\n", ended.message);
+        }
+        if (!session_sleep(session, RESUME_MS))
+            return 0;
+    }
 }
 
 static void print_events(struct cli *cli, const struct event_list *list)
@@ -186,7 +227,8 @@ int events_run(struct cli *cli, struct error *error)
             .cli = cli, .namespace_name = namespace_name, .service = service, .follow = true};
         cli->has_document = true;
         session_catch_interrupt(cli_session(cli));
-        return read_events(&reader, error);
+        reader.sequence = invocation_number(cli->invocation, "after", 0);
+        return follow_events(&reader, error);
     }
     struct event_list list = {0};
     size_t most = (size_t)invocation_number(cli->invocation, "tail", EVENTS_MANY);

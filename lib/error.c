@@ -28,6 +28,7 @@ static const struct {
     [ERROR_STORAGE_FULL] = {"storage_full", 507}, /* before the other 507: a bare 507 means this */
     [ERROR_NO_CAPACITY] = {"no_capacity", 507},
     [ERROR_STALE] = {"stale", 412},
+    [ERROR_COMPACTED] = {"compacted", 410},
     [ERROR_PROTOCOL] = {"protocol", 426},
     [ERROR_FAILED] = {"failed", 500},
 };

@@ -26,6 +26,7 @@ enum error_code {
     ERROR_STORAGE_FULL, /* a disk or a quota is full */
     ERROR_NO_CAPACITY,  /* no node has room for it */
     ERROR_STALE,        /* an older term, revision or sequence than one already seen */
+    ERROR_COMPACTED,    /* what came after that revision or sequence is not kept: read anew */
     ERROR_PROTOCOL,     /* the two sides speak different versions */
     ERROR_FAILED,       /* the work was done and failed: a rollout that rolled back */
 };

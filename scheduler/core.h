@@ -24,7 +24,9 @@ struct scheduler_options {
     const char *network;       /* "10.64.0.0/10": nodes get a /24 of it each */
     uint64_t lease_ms;
     uint64_t replace_after_ms;
-    bool restored; /* the state came back from a backup */
+    uint64_t events_kept;    /* so many at most, */
+    uint64_t events_kept_ms; /* and none older than this */
+    bool restored;           /* the state came back from a backup */
 };
 
 struct core {

@@ -15,9 +15,13 @@
 
 #define DOCUMENT document_counters
 static const struct json_field counters_fields[] = {
-    NUMBER(instances, "instances"), NUMBER(services, "services"),
-    NUMBER(starts, "starts"),       NUMBER(known_instances, "known_instances"),
-    NUMBER(term, "term"),           JSON_FIELD_END,
+    NUMBER(instances, "instances"),
+    NUMBER(services, "services"),
+    NUMBER(starts, "starts"),
+    NUMBER(known_instances, "known_instances"),
+    NUMBER(term, "term"),
+    NUMBER(events_compacted, "events_compacted"),
+    JSON_FIELD_END,
 };
 #undef DOCUMENT
 

@@ -41,7 +41,8 @@ struct document_counters {
     /* After a restore: ids with a higher counter may have been handed out by the lost future of
      * an older term. 0: there was no restore. */
     uint64_t known_instances;
-    uint64_t term; /* in which this was written */
+    uint64_t term;             /* in which this was written */
+    uint64_t events_compacted; /* sequence of the last event that was dropped */
 };
 
 struct document_service {

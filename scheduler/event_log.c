@@ -12,8 +12,6 @@
 #include "lib/xalloc.h"
 
 #define PAGE          500
-#define KEPT_MS       UINT64_C(86400000)
-#define KEPT_MOST     1000000
 #define PRUNED_A_TIME (STORE_WRITES_MAX - 10)
 /* A reader whose queue is full is tried again so often, and so many times in a row. */
 #define STALL_MS  20
@@ -36,10 +34,17 @@ struct reader {
 struct event_log {
     struct core *core;
     LIST_HEAD(, reader) readers;
-    uint64_t written; /* by this process */
-    bool pruning;
+    uint64_t latest; /* the highest sequence that was published */
+    /* How many there are: counted once, in pages, then kept up to date, until somebody else drops
+     * some. */
+    uint64_t kept;
+    uint64_t counting;
+    bool counted;
+    uint64_t compacted;   /* by `kept` */
+    bool pruning;         /* or counting */
     bool older;           /* there may be more to remove than is being removed */
     struct change pruned; /* until its turn to be written comes */
+    size_t removing;      /* events of the change that is being written */
     uv_timer_t stall;
 };
 
@@ -108,7 +113,8 @@ void event_log_publish(const struct api_event *event, void *data)
     struct event_log *log = data;
     AUTO_FREE char *text = json_record_text(&api_event_record, event);
     struct reader *next;
-    log->written++;
+    log->kept++;
+    log->latest = event->sequence > log->latest ? event->sequence : log->latest;
     log_info("event", "kind", event->kind, "namespace", event->namespace_name, "name", event->name,
              "id", event->id, "what", event->what, "cause", event->cause, "message",
              event->message);
@@ -171,10 +177,12 @@ static void on_page(const struct error *error, const struct store_document *docu
             return;
         }
     }
-    if (more && count > 0)
+    /* An event may have been published after the store read this page and before it came: whoever
+     * goes live has seen all that were published. */
+    bool behind = reader->follow && count > 0 && reader->log->latest > reader->sent;
+    if (error == NULL && ((more && count > 0) || behind))
         read_page(reader);
     else if (error == NULL && reader->follow)
-        /* Commits are told in the order of the store: nothing came in between. */
         reader->live = true;
     else
         end_reader(reader);
@@ -204,17 +212,37 @@ static void on_abandoned(struct http_request *request, void *data)
         reader_free(reader);
 }
 
+/* Whether events behind `after` may be missing: dropped since, or of a history that a restore of a
+ * backup has undone. 0 asks for what there is. */
+static int check_kept(const struct core *core, uint64_t after, struct error *error)
+{
+    const struct document_counters *counters = &core->model.counters;
+    if (after != 0 && after < counters->events_compacted)
+        return error_set(error, ERROR_COMPACTED,
+                         "events up to %" PRIu64
+                         " are not kept any more: read again without `after`",
+                         counters->events_compacted);
+    if (after > (counters->starts << 32 | UINT32_MAX))
+        return error_set(error, ERROR_COMPACTED,
+                         "event %" PRIu64 " is not of this history: read again without `after`",
+                         after);
+    return 0;
+}
+
 void event_log_handle(struct http_request *request, void *data)
 {
+    struct error error = ERROR_INIT;
     struct core *core = data;
     const char *after = http_request_query(request, "after");
     const char *follow = http_request_query(request, "follow");
     const char *namespace_name = http_request_query(request, "namespace");
     const char *service = http_request_query(request, "service");
     uint64_t sequence = 0;
-    if (after != NULL && !text_parse_u64(after, INT64_MAX, &sequence)) {
-        struct error error;
+    if (after != NULL && !text_parse_u64(after, INT64_MAX, &sequence))
         error_set(&error, ERROR_INVALID, "after is the sequence of an event: a number");
+    else
+        check_kept(core, sequence, &error);
+    if (error.code != ERROR_NONE) {
         http_request_respond_error(request, &error);
         return;
     }
@@ -239,8 +267,17 @@ static int decide_prune(struct change *change, void *data, struct error *error)
 {
     (void)error;
     struct event_log *log = data;
+    const struct document_counters *counters = &log->core->model.counters;
+    size_t count = log->pruned.count;
     *change = log->pruned;
     log->pruned = (struct change){0};
+    if (count == 0)
+        return 0;
+    const struct api_event *last = change->writes[count - 1].document;
+    uint64_t sequence = last->sequence;
+    ((struct document_counters *)change_edit(change, DOCUMENT_COUNTERS, counters))
+        ->events_compacted = sequence;
+    log->removing = count;
     return 0;
 }
 
@@ -248,6 +285,11 @@ static int decide_prune(struct change *change, void *data, struct error *error)
 static void on_pruned(const struct error *error, void *data)
 {
     struct event_log *log = data;
+    if (error == NULL) {
+        log->kept -= log->removing < log->kept ? log->removing : log->kept;
+        log->compacted = log->core->model.counters.events_compacted;
+    }
+    log->removing = 0;
     log->pruning = error == NULL && log->older;
     if (log->pruning)
         read_oldest(log);
@@ -260,17 +302,17 @@ static void on_oldest(const struct error *error, const struct store_document *do
     struct event_log *log = data;
     struct change *change = &log->pruned;
     uint64_t now = core_wall(log->core);
-    bool too_many = log->written > KEPT_MOST;
+    const struct scheduler_options *options = log->core->options;
     for (size_t i = 0; i < count && error == NULL; i++) {
         struct api_event event = {0};
         if (json_parse_record(&api_event_record, documents[i].value, strlen(documents[i].value),
                               JSON_LENIENT, &event, NULL) < 0)
             continue;
-        if (!too_many && event.time_ms + KEPT_MS > now)
+        if (log->kept <= options->events_kept + change->count &&
+            event.time_ms + options->events_kept_ms > now)
             break;
         change_remove(change, DOCUMENT_EVENT, &event);
     }
-    log->written -= change->count < log->written ? change->count : log->written;
     log->older = more && change->count == count && count > 0;
     changes_decide(log->core->changes, decide_prune, on_pruned, log);
 }
@@ -281,10 +323,35 @@ static void read_oldest(struct event_log *log)
                log);
 }
 
+static void on_counted(const struct error *error, const struct store_document *documents,
+                       size_t count, bool more, uint64_t revision, void *data)
+{
+    (void)revision;
+    struct event_log *log = data;
+    log->counting += count;
+    if (error == NULL && more && count > 0) {
+        store_list(log->core->store, document_prefix(DOCUMENT_EVENT), documents[count - 1].key,
+                   PAGE, on_counted, log);
+        return;
+    }
+    log->counted = error == NULL;
+    log->kept = log->counting;
+    log->compacted = log->core->model.counters.events_compacted;
+    if (log->counted)
+        read_oldest(log);
+    else
+        log->pruning = false;
+}
+
 void event_log_prune(struct event_log *log)
 {
     if (log->pruning)
         return;
     log->pruning = true;
-    read_oldest(log);
+    if (log->counted && log->compacted == log->core->model.counters.events_compacted) {
+        read_oldest(log);
+        return;
+    }
+    log->counting = 0;
+    store_list(log->core->store, document_prefix(DOCUMENT_EVENT), NULL, PAGE, on_counted, log);
 }

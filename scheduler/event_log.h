@@ -1,4 +1,4 @@
-/* The events: who follows them, and how long they are kept (24 hours or a million). The store
+/* The events: who follows them, and how long they are kept (for a time, and so many at most). The store
  * holds them; the latest are kept as text for those who follow. Loop thread only. */
 #pragma once
 

@@ -10,7 +10,8 @@
 #include "lib/text.h"
 #include "scheduler/scheduler.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE       2
+#define EVENTS_KEPT_MOST 100000000
 
 static const char usage[] =
     "Usage: shoal-scheduler [OPTION]...\n"
@@ -24,6 +25,8 @@ static const char usage[] =
     "  --network NETWORK      addresses of guests, a /24 for each node (10.64.0.0/10)\n"
     "  --lease DURATION       a node is silent after so long without a status (10s)\n"
     "  --replace-after DURATION  instances of a silent node are replaced after so long more (30s)\n"
+    "  --keep-events N        so many events at most (1000000)\n"
+    "  --keep-events-for DURATION  and none older than this (24h)\n"
     "  --restored             the state came back from a backup: begin a new term\n"
     "  --log-level LEVEL      debug, info, warn or error (info)\n"
     "  --help, --version\n";
@@ -37,6 +40,8 @@ enum option_number {
     OPTION_NETWORK,
     OPTION_LEASE,
     OPTION_REPLACE_AFTER,
+    OPTION_KEEP_EVENTS,
+    OPTION_KEEP_EVENTS_FOR,
     OPTION_RESTORED,
     OPTION_LOG_LEVEL,
     OPTION_HELP,
@@ -52,6 +57,8 @@ static const struct option long_options[] = {
     {"network", required_argument, NULL, OPTION_NETWORK},
     {"lease", required_argument, NULL, OPTION_LEASE},
     {"replace-after", required_argument, NULL, OPTION_REPLACE_AFTER},
+    {"keep-events", required_argument, NULL, OPTION_KEEP_EVENTS},
+    {"keep-events-for", required_argument, NULL, OPTION_KEEP_EVENTS_FOR},
     {"restored", no_argument, NULL, OPTION_RESTORED},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -111,6 +118,12 @@ static int read_option(int number, struct arguments *arguments)
         return read_duration("lease", &options->lease_ms);
     case OPTION_REPLACE_AFTER:
         return read_duration("replace-after", &options->replace_after_ms);
+    case OPTION_KEEP_EVENTS:
+        if (!text_parse_u64(optarg, EVENTS_KEPT_MOST, &options->events_kept))
+            return refuse("keep-events", optarg, "a number from 0 to 100000000 is needed");
+        return 0;
+    case OPTION_KEEP_EVENTS_FOR:
+        return read_duration("keep-events-for", &options->events_kept_ms);
     case OPTION_RESTORED:
         options->restored = true;
         return 0;
@@ -205,7 +218,9 @@ int main(int argc, char **argv)
                       .registry = "http://127.0.0.1:5000",
                       .network = "10.64.0.0/10",
                       .lease_ms = 10000,
-                      .replace_after_ms = 30000},
+                      .replace_after_ms = 30000,
+                      .events_kept = 1000000,
+                      .events_kept_ms = UINT64_C(86400000)},
         .log_level = LOG_LEVEL_INFO,
     };
     if (read_arguments(argc, argv, &arguments) < 0)

@@ -13,14 +13,10 @@ struct waiting {
 
 static void answer_compacted(struct http_request *request)
 {
-    struct json_object *error = json_object_new_object();
-    struct json_object *body = json_object_new_object();
-    json_object_object_add(error, "code", json_object_new_string("compacted"));
-    json_object_object_add(error, "message",
-                           json_object_new_string("this revision is not of our history: fetch the "
-                                                  "whole document, without `after`"));
-    json_object_object_add(body, "error", error);
-    http_request_respond_json(request, 410, body);
+    struct error error;
+    error_set(&error, ERROR_COMPACTED,
+              "this revision is not of our history: fetch the whole document, without `after`");
+    http_request_respond_error(request, &error);
 }
 
 static void on_answer(enum publication_news news, const char *text, void *data)

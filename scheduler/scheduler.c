@@ -21,6 +21,9 @@
 #define PRUNE_MS          60000
 #define PAGE              500
 #define REGISTRY_ATTEMPTS 3
+/* More starts than there can be between a backup and its restore: revisions and sequences of the
+ * future that was lost are not given out again. */
+#define STARTS_OF_LOST_FUTURE 4096
 
 struct scheduler {
     struct core core;
@@ -127,6 +130,8 @@ static int decide_start(struct change *change, void *data, struct error *error)
     if (counters->term != 0 && counters->term != term &&
         (counters->known_instances == 0 || counters->instances < counters->known_instances))
         counters->known_instances = counters->instances;
+    if (counters->term != 0 && counters->term != term)
+        counters->starts += STARTS_OF_LOST_FUTURE;
     counters->term = term;
     return 0;
 }
