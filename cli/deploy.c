@@ -78,7 +78,7 @@ static void print_valid(struct cli *cli, const struct manifest *manifest)
     struct json_object *services = json_object_new_array();
     for (size_t i = 0; i < manifest_count(manifest); i++) {
         const struct api_service_spec *spec = manifest_spec(manifest, i);
-        json_object_array_add(services, json_encode(&api_service_spec_record, spec));
+        json_object_array_add(services, api_service_spec_encode(spec));
         if (!cli_wants_document(cli))
             printf("%s/%s: valid\n", spec->namespace_name, spec->service);
     }

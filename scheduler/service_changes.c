@@ -156,6 +156,8 @@ int service_changes_check(const struct core *core, const struct api_service_spec
         return error_set(error, ERROR_CONFLICT,
                          "service %s is being removed: deploy it again when it is gone",
                          spec->service);
+    if (spec->type == API_TYPE_JOB)
+        return error_set_at(error, ERROR_UNSUPPORTED, "/type", "jobs are not supported yet");
     for (size_t i = 0; i < spec->port_count; i++) {
         if (check_published(core, spec, i, error) < 0)
             return -1;

@@ -92,7 +92,7 @@ static struct json_object *spec_in_use(const struct model_service *service,
         text_copy(spec.image, sizeof spec.image, revision->image);
         json_record_release(&document_template_record, &template);
     }
-    struct json_object *object = json_encode(&api_service_spec_record, &spec);
+    struct json_object *object = api_service_spec_encode(&spec);
     api_service_spec_release(&spec);
     return object;
 }

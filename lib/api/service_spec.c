@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/api/job_spec.h"
 #include "lib/cleanup.h"
 #include "lib/crypto.h"
 #include "lib/text.h"
@@ -15,6 +16,8 @@
 const char *const api_port_mode_names[] = {"tcp", "http", NULL};
 const char *const api_restart_policy_names[] = {"always", "on-failure", "never", NULL};
 const char *const api_spread_names[] = {"node", "none", NULL};
+const char *const api_service_type_names[] = {"service", "job", NULL};
+const char *const api_concurrency_names[] = {"forbid", "allow", "replace", NULL};
 static const char *const architecture_names[] = {"amd64", "arm64"};
 
 const char *api_check_name(const char *value)
@@ -233,7 +236,24 @@ static const struct json_field spec_fields[] = {
                .check = check_architecture),
     JSON_FIELD(struct api_service_spec, placement, "placement", JSON_OBJECT,
                .record = &placement_record),
+    JSON_FIELD(struct api_service_spec, type, "type", JSON_ENUM, .flags = JSON_OMIT_EMPTY,
+               .names = api_service_type_names),
     JSON_FIELD(struct api_service_spec, history, "history", JSON_UINT, .min = 1, .max = 1000),
+    JSON_FIELD(struct api_service_spec, job.completions, "completions", JSON_UINT, .min = 1,
+               .max = API_COMPLETIONS_MAX,
+               .present_offset = offsetof(struct api_service_spec, job.has_completions)),
+    JSON_FIELD(struct api_service_spec, job.parallelism, "parallelism", JSON_UINT, .min = 1,
+               .max = API_PARALLELISM_MAX,
+               .present_offset = offsetof(struct api_service_spec, job.has_parallelism)),
+    JSON_FIELD(struct api_service_spec, job.retries, "retries", JSON_UINT, .max = API_RETRIES_MAX,
+               .present_offset = offsetof(struct api_service_spec, job.has_retries)),
+    JSON_FIELD(struct api_service_spec, job.deadline_ms, "deadline", JSON_DURATION,
+               .flags = JSON_OMIT_EMPTY, .min = SECOND, .max = 30 * 24 * HOUR),
+    JSON_FIELD(struct api_service_spec, job.schedule, "schedule", JSON_STRING,
+               .flags = JSON_OMIT_EMPTY, .check = check_text),
+    JSON_FIELD(struct api_service_spec, job.concurrency, "concurrency", JSON_ENUM,
+               .names = api_concurrency_names,
+               .present_offset = offsetof(struct api_service_spec, job.has_concurrency)),
     JSON_FIELD_REFUSED("volumes"),
     JSON_FIELD_REFUSED("secrets"),
     JSON_FIELD_REFUSED("egress"),
@@ -334,12 +354,20 @@ int api_service_spec_decode(struct json_object *object, struct api_service_spec 
     api_service_spec_set_defaults(&spec);
     if (json_decode(&api_service_spec_record, object, JSON_STRICT, &spec, error) < 0)
         return -1;
-    if (validate(&spec, error) < 0) {
+    if (validate(&spec, error) < 0 || api_job_complete(object, &spec, error) < 0) {
         api_service_spec_release(&spec);
         return -1;
     }
     *ret_spec = spec;
     return 0;
+}
+
+struct json_object *api_service_spec_encode(const struct api_service_spec *spec)
+{
+    struct json_object *object = json_encode(&api_service_spec_record, spec);
+    if (spec->type == API_TYPE_JOB)
+        api_job_strip(object);
+    return object;
 }
 
 void api_service_spec_release(struct api_service_spec *spec)

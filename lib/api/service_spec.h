@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "lib/api/protocol.h"
+#include "lib/cron.h"
 #include "lib/json.h"
 
 enum api_port_mode { API_PORT_TCP, API_PORT_HTTP };
@@ -89,7 +90,26 @@ struct api_placement {
     enum api_spread spread;
 };
 
+enum api_service_type { API_TYPE_SERVICE, API_TYPE_JOB };
+extern const char *const api_service_type_names[];
+
+/* What a run that is due does beside one that runs. */
+enum api_concurrency { API_CONCURRENCY_FORBID, API_CONCURRENCY_ALLOW, API_CONCURRENCY_REPLACE };
+extern const char *const api_concurrency_names[];
+
+/* What only a job has. Absent in a service: all zero. */
+struct api_job {
+    bool has_completions, has_parallelism, has_retries, has_concurrency;
+    uint32_t completions; /* instances that have to succeed in a run */
+    uint32_t parallelism; /* of them at a time */
+    uint32_t retries;     /* failures of a run, over all its completions, that are tried again */
+    uint64_t deadline_ms; /* of a whole run; 0: none */
+    char schedule[CRON_TEXT_MAX]; /* "": runs when it is told to */
+    enum api_concurrency concurrency;
+};
+
 struct api_service_spec {
+    enum api_service_type type;
     char service[NAME_MAX_TEXT];
     char namespace_name[NAME_MAX_TEXT];
     char image[768];
@@ -109,12 +129,16 @@ struct api_service_spec {
     char arch[16]; /* "": any the image has */
     struct api_placement placement;
     uint32_t history;
+    struct api_job job;
 };
 
-#define API_REPLICAS_MAX 10000
-#define API_PORTS_MAX    32
-#define API_ARGS_MAX     64
-#define API_ENV_MAX      64
+#define API_REPLICAS_MAX    10000
+#define API_COMPLETIONS_MAX 10000
+#define API_PARALLELISM_MAX 1000
+#define API_RETRIES_MAX     1000
+#define API_PORTS_MAX       32
+#define API_ARGS_MAX        64
+#define API_ENV_MAX         64
 
 extern const struct json_record api_service_spec_record;
 extern const struct json_record api_port_record;       /* a service's port */
@@ -138,6 +162,9 @@ int api_probe_validate(const struct api_probe *probe, const char *pointer, struc
 /* Duplicate names or numbers, publishing twice; `pointer` is the list's place. */
 int api_ports_validate(const struct api_port *ports, size_t count, const char *pointer,
                        struct error *error);
+/* As json_encode, without the keys that its type does not have, so that it can be decoded again.
+ * The caller owns the object. */
+struct json_object *api_service_spec_encode(const struct api_service_spec *spec);
 void api_service_spec_release(struct api_service_spec *spec);
 /* NULL when there is none of that name. */
 const struct api_port *api_port_find(const struct api_port *ports, size_t count, const char *name);
