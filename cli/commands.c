@@ -207,6 +207,21 @@ static const struct option events_options[] = {
     END,
 };
 
+static const struct option cordon_options[] = {
+    {"reason", 0, OPTION_TEXT, .value = "TEXT", .help = "why, for people"},
+    END,
+};
+
+static const struct option drain_options[] = {
+    {"deadline", 0, OPTION_DURATION, .value = "TIME",
+     .help = "stop what is left after so long (default: never)"},
+    {"reason", 0, OPTION_TEXT, .value = "TEXT", .help = "why, for people"},
+    {"detach", 0, OPTION_FLAG, .help = "do not wait until it is empty"},
+    {"wait-for-room", 0, OPTION_FLAG, .help = "stay when no node has room"},
+    {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "stop waiting after so long"},
+    END,
+};
+
 const struct command commands[] = {
     {"cluster", "up", "up", "start registry, scheduler and agent on this machine", "",
      .options = up_options, .run = up_run,
@@ -343,6 +358,19 @@ const struct command commands[] = {
     {"event", "list", "events", "what happened, oldest first", "[SERVICE]",
      .options = events_options, .run = events_run, .examples = "  shoal events -f hello"},
     {"node", "list", NULL, "the nodes and what they have free", "", .run = node_list_run},
+    {"node", "cordon", NULL, "place nothing on a node any more", "NODE", .options = cordon_options,
+     .run = node_cordon_run, .details = "What runs there goes on. `node uncordon` takes it back.",
+     .examples = "  shoal node cordon worker-3 --reason \"disk is failing\""},
+    {"node", "uncordon", NULL, "let instances be placed on a node again, or call a drain off",
+     "NODE", .run = node_uncordon_run},
+    {"node", "drain", NULL, "move everything off a node and wait until it is empty", "NODE",
+     .options = drain_options, .run = node_drain_run,
+     .details =
+         "As a rollout: replacements are ready on other nodes first, within each service's "
+         "max_surge and\nmax_unavailable; then what runs there leaves the load balancers, drains "
+         "and stops. At --deadline\nwhat is left is stopped. Ctrl-C detaches, the drain goes on; "
+         "exit 4 when something has found no\nother place for 10 s. The node stays cordoned.",
+     .examples = "  shoal node drain worker-3\n  shoal node drain worker-3 --deadline 10m"},
     {"cluster", "version", "version", "this program's version, and the daemons'", "",
      .run = version_run},
     {NULL, "completion", "completion", "a script for the shell's completion", "SHELL [WORD...]",

@@ -25,6 +25,7 @@ void follow_init(struct follow *follow, struct cli *cli, const char *namespace_n
         .wait_for_room = invocation_has(cli->invocation, "wait-for-room"),
         .timeout_ms = invocation_duration(cli->invocation, "timeout", 0),
     };
+    snprintf(follow->see, sizeof follow->see, "shoal status %s", service);
     progress_init(&follow->progress);
     session_catch_interrupt(cli_session(cli));
 }
@@ -42,9 +43,8 @@ static bool may_pass(const struct error *error)
 static int end_detached(struct follow *follow)
 {
     follow->detached = true;
-    progress_say(&follow->progress,
-                 "Detached: %s goes on without being watched. See `shoal status %s`.",
-                 follow->service, follow->service);
+    progress_say(&follow->progress, "Detached: %s goes on without being watched. See `%s`.",
+                 follow->service, follow->see);
     return 0;
 }
 
@@ -73,8 +73,8 @@ static int end_by_timeout(struct follow *follow, uint64_t ms, const char *what, 
     char spent[TEXT_DURATION_MAX];
     text_format_duration(ms, spent, sizeof spent);
     progress_finish(&follow->progress);
-    return error_set(error, ERROR_TIMEOUT, "%s: %s %s; it goes on. See `shoal status %s`.",
-                     follow->service, what, spent, follow->service);
+    return error_set(error, ERROR_TIMEOUT, "%s: %s %s; it goes on. See `%s`.", follow->service,
+                     what, spent, follow->see);
 }
 
 /* Whether --timeout or the patience with a standstill is over, without room being the reason. */
@@ -289,4 +289,36 @@ static enum look look_at_removal(struct follow *follow, uint32_t number, struct 
 int follow_removal(struct follow *follow, struct error *error)
 {
     return follow_with(follow, look_at_removal, 0, error);
+}
+
+static enum look look_at_drain(struct follow *follow, uint32_t number, struct error *error)
+{
+    (void)number;
+    struct api_node_view view = {0};
+    if (scheduler_node(follow->cli, follow->service, &view, error) < 0)
+        return LOOK_ERROR;
+    enum look found = view.waiting[0] != '\0' ? LOOK_NO_ROOM : LOOK_WAIT;
+    text_copy(follow->no_room, sizeof follow->no_room, view.waiting);
+    if (view.eligibility == NODE_CORDONED) {
+        found = LOOK_DONE;
+    } else if (view.eligibility == NODE_ELIGIBLE) {
+        error_set(error, ERROR_FAILED, "%s: somebody called the drain off (uncordon)", view.name);
+        found = LOOK_ERROR;
+    } else {
+        char left[FORMAT_MAX] = "";
+        if (view.drain_left_ms > 0)
+            format_span(view.drain_left_ms / 1000 * 1000, left);
+        progress_show(&follow->progress, "%s: draining, %u instance%s left%s%s%s%s", view.name,
+                      view.leaving, view.leaving == 1 ? "" : "s", left[0] != '\0' ? ", " : "", left,
+                      left[0] != '\0' ? " to go" : "",
+                      view.waiting[0] != '\0' ? "; something finds no other place" : "");
+    }
+    json_record_release(&api_node_view_record, &view);
+    return found;
+}
+
+int follow_drain(struct follow *follow, struct error *error)
+{
+    snprintf(follow->see, sizeof follow->see, "shoal node list");
+    return follow_with(follow, look_at_drain, 0, error);
 }

@@ -13,7 +13,8 @@
 struct follow {
     struct cli *cli;
     const char *namespace_name;
-    const char *service;
+    const char *service; /* or a node */
+    char see[96];        /* the command that shows how it goes on */
     bool wait_for_room;
     uint64_t timeout_ms; /* 0: none */
     uint64_t stall_ms;   /* gives up when nothing has changed for so long; 0: never */
@@ -38,3 +39,5 @@ int follow_rollout(struct follow *follow, uint32_t number, struct error *error);
 int follow_replicas(struct follow *follow, struct error *error);
 /* Until a service that was deleted and its instances are gone. */
 int follow_removal(struct follow *follow, struct error *error);
+/* Until a node that drains is empty; ERROR_FAILED when the drain was called off. */
+int follow_drain(struct follow *follow, struct error *error);

@@ -1,4 +1,4 @@
-/* Lists: instances, services, nodes, history. */
+/* Lists: instances, services, history. */
 #include <stdio.h>
 #include <string.h>
 
@@ -25,7 +25,7 @@ static void cell_age(struct table *table, uint64_t ms)
     table_cell(table, "%s", text);
 }
 
-static void cell_span(struct table *table, uint64_t ms)
+void lists_cell_span(struct table *table, uint64_t ms)
 {
     char text[FORMAT_MAX] = "";
     if (ms > 0)
@@ -47,8 +47,8 @@ static void instance_row(struct table *table, const struct api_instance_view *vi
     table_cell(table, "%s", view->healthy ? "yes" : "no");
     table_cell(table, "%u", view->restarts);
     cell_age(table, view->age_ms);
-    cell_span(table, view->uptime_ms);
-    cell_span(table, view->boot_ms);
+    lists_cell_span(table, view->uptime_ms);
+    lists_cell_span(table, view->boot_ms);
     table_cell(table, "%s", view->accel);
     table_cell(table, "%s", view->cause);
     table_cell(table, "%s", view->message);
@@ -169,60 +169,6 @@ int service_list_run(struct cli *cli, struct error *error)
     return 0;
 }
 
-static void cell_machines(struct table *table, const struct api_node_view *node)
-{
-    struct buffer AUTO_BUFFER text = {0};
-    for (size_t i = 0; i < node->machine_count; i++)
-        buffer_printf(&text, "%s%s/%s", i > 0 ? "," : "", node->machines[i].arch,
-                      node->machines[i].accel);
-    table_cell(table, "%s", buffer_text(&text));
-}
-
-static void node_row(struct table *table, const struct api_node_view *node)
-{
-    char available[FORMAT_MAX], memory[FORMAT_MAX];
-    struct buffer AUTO_BUFFER labels = {0};
-    uint64_t used = node->memory_used < node->memory ? node->memory_used : node->memory;
-    format_bytes(node->memory - used, available);
-    format_bytes(node->memory, memory);
-    for (size_t i = 0; i < node->labels.count; i++)
-        buffer_printf(&labels, "%s%s=%s", i > 0 ? "," : "", node->labels.items[i].key,
-                      node->labels.items[i].value);
-    table_cell(table, "%s", node->name);
-    table_cell_toned(table, strcmp(node->state, "ready") == 0 ? TONE_GOOD : TONE_BAD, node->state);
-    cell_machines(table, node);
-    table_cell(table, "%u", node->instances);
-    table_cell(table, "%s/%s", available, memory);
-    table_cell(table, "%u/%u", node->vcpus > node->vcpus_used ? node->vcpus - node->vcpus_used : 0,
-               node->vcpus);
-    table_cell(table, "%s", node->address);
-    table_cell(table, "%s", node->subnet);
-    table_cell(table, "%s", buffer_text(&labels));
-    cell_span(table, node->heartbeat_age_ms);
-}
-
-int node_list_run(struct cli *cli, struct error *error)
-{
-    static const struct table_column columns[] = {
-        {"NAME", .right = false},     {"STATE", .right = false},      {"MACHINES", .right = false},
-        {"INSTANCES", .right = true}, {"FREE MEMORY", .right = true}, {"FREE VCPUS", .right = true},
-        {"ADDRESS", .wide = true},    {"SUBNET", .wide = true},       {"LABELS", .wide = true},
-        {"HEARTBEAT", .right = true}, {NULL, false, false},
-    };
-    struct view_list AUTO_VIEWS nodes = {0};
-    if (scheduler_nodes(cli, &nodes, error) < 0)
-        return -1;
-    if (cli_wants_document(cli)) {
-        print_list_document(cli, &nodes);
-        return 0;
-    }
-    struct table *table = table_create(columns);
-    for (size_t i = 0; i < nodes.count; i++)
-        node_row(table, (const struct api_node_view *)nodes.items + i);
-    lists_print_table(cli, table);
-    return 0;
-}
-
 static void rollout_row(struct table *table, const struct api_rollout_view *view)
 {
     table_cell(table, "%u", view->number);
@@ -234,7 +180,7 @@ static void rollout_row(struct table *table, const struct api_rollout_view *view
     table_cell(table, "%u", view->to);
     table_cell_toned(table, format_phase_tone(view->phase), rollout_phase_names[view->phase]);
     cell_age(table, view->age_ms);
-    cell_span(table, view->duration_ms);
+    lists_cell_span(table, view->duration_ms);
     table_cell(table, "%s", view->reason);
 }
 

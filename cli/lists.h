@@ -7,6 +7,8 @@
 
 /* Prints the table and destroys it. */
 void lists_print_table(const struct cli *cli, struct table *table);
+/* A cell "3.2s"; empty for 0. */
+void lists_cell_span(struct table *table, uint64_t ms);
 enum lists_choice {
     LISTS_LIVE,  /* without those that were stopped and are over */
     LISTS_TOLD,  /* those too when they have a cause to tell */

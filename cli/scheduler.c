@@ -110,3 +110,23 @@ int scheduler_service(struct cli *cli, const char *namespace_name, const char *s
         *ret_document = TAKE_POINTER(document);
     return 0;
 }
+
+char *scheduler_node_path(const char *node, const char *rest)
+{
+    AUTO_FREE char *name = http_encode_segment(node);
+    return xasprintf("/v1/nodes/%s%s", name, rest);
+}
+
+int scheduler_node(struct cli *cli, const char *node, struct api_node_view *ret_view,
+                   struct error *error)
+{
+    AUTO_FREE char *path = scheduler_node_path(node, "");
+    AUTO_JSON struct json_object *document = NULL;
+    struct api_node_view view = {0};
+    if (session_get(cli_session(cli), path, &document, error) < 0)
+        return -1;
+    if (json_decode(&api_node_view_record, document, JSON_LENIENT, &view, error) < 0)
+        return error_wrap(error, "the scheduler's answer");
+    *ret_view = view;
+    return 0;
+}

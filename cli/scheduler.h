@@ -31,6 +31,11 @@ int scheduler_rollouts(struct cli *cli, const char *namespace_name, const char *
                        struct view_list *ret_list, struct error *error);
 int scheduler_revisions(struct cli *cli, const char *namespace_name, const char *service,
                         struct view_list *ret_list, struct error *error);
+/* "/v1/nodes/NAME" and `rest`. */
+char *scheduler_node_path(const char *node, const char *rest);
+/* Release the view by api_node_view_record. */
+int scheduler_node(struct cli *cli, const char *node, struct api_node_view *ret_view,
+                   struct error *error);
 /* Release the view by api_service_view_record. `ret_document` may be NULL. */
 int scheduler_service(struct cli *cli, const char *namespace_name, const char *service,
                       struct api_service_view *ret_view, struct json_object **ret_document,

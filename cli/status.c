@@ -176,6 +176,13 @@ static int inspect_service(struct cli *cli, const char *name, struct json_object
     return session_get(cli_session(cli), path, ret_object, error);
 }
 
+static int inspect_node(struct cli *cli, const char *name, struct json_object **ret_object,
+                        struct error *error)
+{
+    AUTO_FREE char *path = scheduler_node_path(name, "");
+    return session_get(cli_session(cli), path, ret_object, error);
+}
+
 static int inspect_policy(struct cli *cli, const char *name, struct json_object **ret_object,
                           struct error *error)
 {
@@ -224,7 +231,7 @@ int inspect_run(struct cli *cli, struct error *error)
     else if (strcmp(kind, "instance") == 0)
         result = inspect_in_list(cli, "/v1/instances", "instances", "id", name, &object, error);
     else if (strcmp(kind, "node") == 0)
-        result = inspect_in_list(cli, "/v1/nodes", "nodes", "name", name, &object, error);
+        result = inspect_node(cli, name, &object, error);
     else if (strcmp(kind, "key") == 0)
         result = inspect_in_list(cli, "/v1/keys", "keys", "name", name, &object, error);
     else if (strcmp(kind, "policy") == 0)

@@ -80,7 +80,7 @@ static bool is_ready(struct up *up, enum cluster_daemon which)
         return false;
     const struct api_node_view *views = nodes.items;
     for (size_t i = 0; i < nodes.count; i++) {
-        if (strcmp(views[i].name, up->cluster.node) == 0 && strcmp(views[i].state, "ready") == 0)
+        if (strcmp(views[i].name, up->cluster.node) == 0 && views[i].state == NODE_READY)
             return true;
     }
     return false;

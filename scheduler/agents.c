@@ -67,6 +67,15 @@ static void fill_node(struct document_node *node, struct api_join *join)
     join->labels = (struct json_map){0};
 }
 
+/* What was decided about the node is not the agent's to change. */
+static void keep_decisions(const struct document_node *known, struct document_node *node)
+{
+    node->joined_ms = known->joined_ms;
+    node->eligibility = known->eligibility;
+    memcpy(node->eligibility_reason, known->eligibility_reason, sizeof node->eligibility_reason);
+    node->drain_deadline_ms = known->drain_deadline_ms;
+}
+
 static int decide_join(struct change *change, void *data, struct error *error)
 {
     struct joining *joining = data;
@@ -79,7 +88,9 @@ static int decide_join(struct change *change, void *data, struct error *error)
     struct document_node *node = document_create(DOCUMENT_NODE);
     fill_node(node, &joining->join);
     text_copy(node->subnet, sizeof node->subnet, joining->subnet);
-    node->joined_ms = known != NULL ? known->document->joined_ms : core_wall(core);
+    node->joined_ms = core_wall(core);
+    if (known != NULL)
+        keep_decisions(known->document, node);
     change_put(change, DOCUMENT_NODE, node);
     changes_event(core->changes, change, "node", "", node->name, NULL,
                   known != NULL ? "rejoined" : "joined", NULL, "subnet %s, agent at %s",

@@ -65,6 +65,7 @@ void capacity_init(struct capacity *capacity, struct model *model, uint64_t now_
         uint32_t instances;
         *view = (struct placement_node){.name = node->name,
                                         .silent = node->silent || !node->reported,
+                                        .eligibility = node->document->eligibility,
                                         .machines = node->document->machines,
                                         .machine_count = node->document->machine_count,
                                         .memory = node->document->memory,

@@ -47,46 +47,6 @@ void controller_stop(struct controller *controller)
     wakeup_clear(controller->wakeup);
 }
 
-/* --- silent nodes --- */
-
-static void mark_services(struct model_node *node)
-{
-    for (size_t i = 0; i < node->instances.count; i++) {
-        struct model_instance *instance = node->instances.items[i];
-        if (instance->service != NULL)
-            instance->service->dirty = true;
-    }
-}
-
-static void look_at_node(struct controller_pass *pass, struct model_node *node)
-{
-    const struct scheduler_options *options = pass->core->options;
-    uint64_t lease_end = node->heard_ms + options->lease_ms;
-    if (node->silent) {
-        uint64_t lost = node->silent_since_ms + options->replace_after_ms;
-        if (lost > pass->now_ms && lost < pass->next_ms)
-            pass->next_ms = lost;
-        if (pass->now_ms >= lost && !node->lost) {
-            node->lost = true;
-            mark_services(node);
-        }
-        return;
-    }
-    if (pass->now_ms < lease_end) {
-        pass->next_ms = lease_end < pass->next_ms ? lease_end : pass->next_ms;
-        return;
-    }
-    node->silent = true;
-    node->silent_since_ms = pass->now_ms;
-    mark_services(node);
-    pass->next_ms = pass->now_ms + 1;
-    changes_event(pass->core->changes, pass->change, "node", "", node->name, NULL, "silent", NULL,
-                  "no status for %llu ms: its instances are unknown, and replaced elsewhere after "
-                  "%llu ms more",
-                  (unsigned long long)(pass->now_ms - node->heard_ms),
-                  (unsigned long long)options->replace_after_ms);
-}
-
 /* --- one pass --- */
 
 static void look_at_services(struct controller *controller, struct controller_pass *pass)
@@ -122,8 +82,8 @@ static int decide(struct change *change, void *data, struct error *error)
                                    .wall_ms = core_wall(core),
                                    .next_ms = UINT64_MAX};
     controller->again = false;
-    for (size_t i = 0; i < core->model.nodes.count && change_has_room(change, ROOM_NEEDED); i++)
-        look_at_node(&pass, core->model.nodes.items[i]);
+    if (!controller_look_at_nodes(&pass))
+        controller->again = true;
     capacity_init(&pass.capacity, &core->model, pass.now_ms);
     look_at_services(controller, &pass);
     capacity_finish(&pass.capacity);

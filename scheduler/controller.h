@@ -27,6 +27,8 @@ struct controller_pass {
     uint64_t next_ms; /* when to look again at the latest */
 };
 
+/* node_controller.c: leases that pass, and drains; false when the change has no room left. */
+bool controller_look_at_nodes(struct controller_pass *pass);
 /* service_controller.c: one service; false when the change has no room left for all of it. */
 bool controller_reconcile_service(struct controller_pass *pass, struct model_service *service);
 /* retention.c: old records, revisions, rollouts. */

@@ -156,6 +156,9 @@ static const struct json_field node_fields[] = {
     FIELD(labels, "labels", JSON_MAP, .flags = JSON_OMIT_EMPTY),
     TEXT(subnet, "subnet"),
     NUMBER(joined_ms, "joined_ms"),
+    FIELD(eligibility, "eligibility", JSON_ENUM, .names = node_eligibility_names),
+    TEXT(eligibility_reason, "eligibility_reason"),
+    FIELD(drain_deadline_ms, "drain_deadline", JSON_DURATION, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,
 };
 #undef DOCUMENT

@@ -152,6 +152,11 @@ struct document_node {
     struct json_map labels;
     char subnet[24];
     uint64_t joined_ms;
+    enum node_eligibility eligibility;
+    char eligibility_reason[NODE_REASON_MAX]; /* in the words of who asked; "" */
+    /* While draining: what is left is stopped after so long, counted from when this was asked for
+     * or the scheduler started; 0: it takes as long as it takes. */
+    uint64_t drain_deadline_ms;
 };
 
 extern const struct json_record document_template_record;

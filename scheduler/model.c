@@ -74,6 +74,42 @@ enum instance_state model_instance_state(const struct model_instance *instance)
     return instance->observed.state;
 }
 
+enum node_state model_node_state(const struct model_node *node)
+{
+    if (node->lost)
+        return NODE_LOST;
+    return node->silent ? NODE_SUSPECT : NODE_READY;
+}
+
+void model_mark_services_of(struct model_node *node)
+{
+    for (size_t i = 0; i < node->instances.count; i++) {
+        struct model_instance *instance = node->instances.items[i];
+        if (instance->service != NULL && !model_instance_has_ended(instance))
+            instance->service->dirty = true;
+    }
+}
+
+void model_mark_waiting(struct model *model)
+{
+    for (size_t i = 0; i < model->services.count; i++) {
+        struct model_service *service = model->services.items[i];
+        service->dirty = service->dirty || service->no_capacity != NULL;
+    }
+}
+
+uint32_t model_node_leaving(const struct model_node *node)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < node->instances.count; i++) {
+        const struct model_instance *instance = node->instances.items[i];
+        bool given_up = node->lost && instance->document->wish == WISH_STOP;
+        count += !model_instance_has_ended(instance) && !given_up &&
+                 !instance_state_is_over(instance->observed.state);
+    }
+    return count;
+}
+
 bool model_instance_is_ready(const struct model_instance *instance)
 {
     return instance->document->wish == WISH_RUN && !model_instance_has_ended(instance) &&
@@ -161,6 +197,7 @@ void model_finish(struct model *model)
         free_policy(model->policies.items[i]);
     sorted_finish(&model->services);
     sorted_finish(&model->nodes);
+    sorted_finish(&model->draining_nodes);
     sorted_finish(&model->instances);
     sorted_finish(&model->keys);
     sorted_finish(&model->policies);
@@ -334,6 +371,22 @@ static void apply_observed(struct model *model, struct document_observed *docume
     document_free(DOCUMENT_OBSERVED, document);
 }
 
+/* `before` is NULL for a new one. */
+static void note_eligibility(struct model *model, struct model_node *node,
+                             const struct document_node *before, uint64_t now_ms)
+{
+    const struct document_node *document = node->document;
+    bool drained = before != NULL && before->eligibility == NODE_DRAINING;
+    bool drains = document->eligibility == NODE_DRAINING;
+    if (drains && (!drained || before->drain_deadline_ms != document->drain_deadline_ms))
+        node->drain_since_ms = now_ms;
+    if (drains && !drained)
+        sorted_insert(&model->draining_nodes, node);
+    if (before == NULL || before->eligibility != document->eligibility)
+        model_mark_services_of(node);
+    model_mark_waiting(model);
+}
+
 static void apply_node(struct model *model, struct document_node *document, bool removed,
                        uint64_t now_ms)
 {
@@ -342,19 +395,23 @@ static void apply_node(struct model *model, struct document_node *document, bool
         document_free(DOCUMENT_NODE, document);
         return;
     }
+    struct document_node *before = NULL;
     if (node == NULL) {
         node = xcalloc(1, sizeof *node);
         node->name = document->name;
-        node->document = document;
         node->heard_ms = now_ms;
         sorted_insert(&model->nodes, node);
     } else {
-        if (strcmp(node->document->epoch, document->epoch) != 0)
+        before = node->document;
+        if (strcmp(before->epoch, document->epoch) != 0)
             node->sequence = 0;
+        if (before->eligibility == NODE_DRAINING && document->eligibility != NODE_DRAINING)
+            sorted_remove(&model->draining_nodes, node);
         node->name = document->name;
-        document_free(DOCUMENT_NODE, node->document);
-        node->document = document;
     }
+    node->document = document;
+    note_eligibility(model, node, before, now_ms);
+    document_free(DOCUMENT_NODE, before);
     node->assignment_dirty = true;
 }
 

@@ -61,6 +61,7 @@ struct model_node {
     bool silent;
     uint64_t silent_since_ms;
     bool lost;         /* silent for so long that its instances are replaced */
+    uint64_t drain_since_ms; /* while it drains */
     uint64_t sequence; /* of the last status of this epoch */
     uint64_t term;
     uint64_t assignment_applied;
@@ -92,6 +93,7 @@ struct model_policy {
 struct model {
     struct document_counters counters;
     struct sorted services, nodes, keys, policies, instances;
+    struct sorted draining_nodes; /* those of `nodes` that drain */
     bool endpoints_dirty;
     bool trust_dirty; /* keys or policies changed */
     /* Told of every event that was committed; may be NULL. */
@@ -121,6 +123,13 @@ uint32_t model_target(const struct model_service *service);
 bool model_instance_has_ended(const struct model_instance *instance);
 /* As people and endpoints see it: unknown while its node is silent. */
 enum instance_state model_instance_state(const struct model_instance *instance);
+enum node_state model_node_state(const struct model_node *node);
+/* Services of the instances there: something about the node changed. */
+void model_mark_services_of(struct model_node *node);
+/* Services that wait for room: some may have appeared. */
+void model_mark_waiting(struct model *model);
+/* Instances there whose guests may still be: what a drain waits for. */
+uint32_t model_node_leaving(const struct model_node *node);
 /* The last number of an address: its place in the node's subnet. */
 size_t model_address_place(const char *address);
 bool model_instance_is_ready(const struct model_instance *instance);

@@ -52,7 +52,7 @@ static bool node_platform(const struct placement_node *node,
 static bool node_fits(const struct placement_node *node, const struct placement_request *request,
                       size_t *ret_platform)
 {
-    return !node->silent && node_platform(node, request, ret_platform) &&
+    return !node->silent && node->eligibility == NODE_ELIGIBLE && node_platform(node, request, ret_platform) &&
            memory_free(node) >= request->memory + node->overhead &&
            vcpus_free(node) >= request->vcpus && node->addresses_free > 0;
 }
@@ -92,6 +92,10 @@ static void explain_node(struct buffer *text, const struct placement_node *node,
     buffer_printf(text, "; node %s: ", node->name);
     if (node->silent) {
         buffer_append_text(text, "silent");
+        return;
+    }
+    if (node->eligibility != NODE_ELIGIBLE) {
+        buffer_append_text(text, node_eligibility_names[node->eligibility]);
         return;
     }
     /* Whole mebibytes, as people count memory. */

@@ -9,6 +9,7 @@
 struct placement_node {
     const char *name;
     bool silent;
+    enum node_eligibility eligibility;
     const struct api_machine *machines;
     size_t machine_count;
     uint64_t memory;   /* bytes for guests with their overhead */

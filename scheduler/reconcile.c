@@ -126,7 +126,7 @@ static void count(struct pass *pass)
 
 static bool holds_slot(const struct pass *pass, const struct reconcile_instance *instance)
 {
-    if (instance->wish != WISH_RUN)
+    if (instance->wish != WISH_RUN || instance->leaving)
         return false;
     return instance->matches || pass->input->mode == RECONCILE_HOLD;
 }
@@ -196,7 +196,7 @@ static bool is_excess(const struct pass *pass, size_t index)
         return false;
     if (instance->slot >= pass->input->replicas)
         return true;
-    return !instance->matches && pass->input->mode != RECONCILE_HOLD;
+    return instance->leaving || (!instance->matches && pass->input->mode != RECONCILE_HOLD);
 }
 
 static void retire(struct pass *pass, size_t index, enum reconcile_kind kind)
@@ -286,6 +286,7 @@ static struct reconcile_instance *one_a_slot(const struct reconcile_input *input
     for (size_t i = 0; i < count; i++) {
         struct reconcile_instance *instance = &instances[i];
         *instance = input->instances[i];
+        instance->matches = instance->matches && !instance->leaving;
         if (input->mode == RECONCILE_HOLD || instance->wish != WISH_RUN || !instance->matches ||
             instance->slot >= input->replicas)
             continue;

@@ -39,6 +39,7 @@ struct reconcile_instance {
      * for its room when it is unready. */
     bool replaceable;
     bool drained; /* WISH_DRAIN: no data plane sends it anything any more */
+    bool leaving; /* its node drains: it does not match, and is replaced elsewhere first */
 };
 
 struct reconcile_input {

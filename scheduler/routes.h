@@ -22,9 +22,14 @@ void routes_list_rollouts(struct http_request *request, void *data);
 /* routes_objects.c */
 void routes_list_instances(struct http_request *request, void *data);
 void routes_get_instance(struct http_request *request, void *data);
-void routes_list_nodes(struct http_request *request, void *data);
 void routes_list_keys(struct http_request *request, void *data);
 void routes_put_key(struct http_request *request, void *data);
+/* routes_nodes.c */
+void routes_list_nodes(struct http_request *request, void *data);
+void routes_get_node(struct http_request *request, void *data);
+void routes_cordon_node(struct http_request *request, void *data);
+void routes_uncordon_node(struct http_request *request, void *data);
+void routes_drain_node(struct http_request *request, void *data);
 /* routes_policies.c */
 void routes_list_policies(struct http_request *request, void *data);
 void routes_get_policy(struct http_request *request, void *data);

@@ -30,11 +30,6 @@ void routes_get_instance(struct http_request *request, void *data)
     http_request_respond_error(request, &error);
 }
 
-void routes_list_nodes(struct http_request *request, void *data)
-{
-    http_request_respond_json(request, 200, views_nodes(data));
-}
-
 /* --- keys --- */
 
 void routes_list_keys(struct http_request *request, void *data)

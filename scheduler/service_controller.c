@@ -120,6 +120,9 @@ static void add_value(struct look *look, struct model_instance *instance)
         .given_up = instance->document->given_up,
         .replaceable = is_replaceable(look, instance),
         .drained = is_drained(look, instance),
+        /* One that is over is not there any more. */
+        .leaving = node != NULL && node->document->eligibility == NODE_DRAINING &&
+                   !instance_state_is_over(instance->observed.state),
     };
     look->owners[look->count++] = instance;
     uint64_t min_healthy = look->document->spec.rollout.min_healthy_time_ms;
@@ -307,6 +310,8 @@ static const char *why_ended(const struct look *look, const struct reconcile_ins
         return "the service is being removed";
     if (value->slot >= look->replicas)
         return "scaled down";
+    if (value->leaving)
+        return "its node is drained";
     return "replaced by the rollout";
 }
 

@@ -251,7 +251,24 @@ struct json_object *views_instances(const struct core *core, const char *namespa
 
 /* --- nodes and keys --- */
 
-static struct json_object *view_node(const struct core *core, const struct model_node *node)
+/* Of a node that drains: how far it is, and what stands in its way. */
+static void fill_drain(const struct core *core, const struct model_node *node,
+                       struct api_node_view *view)
+{
+    uint64_t deadline_ms = node->drain_since_ms + node->document->drain_deadline_ms;
+    view->leaving = model_node_leaving(node);
+    if (node->document->drain_deadline_ms > 0 && deadline_ms > core_now(core))
+        view->drain_left_ms = deadline_ms - core_now(core);
+    for (size_t i = 0; i < node->instances.count && view->waiting[0] == '\0'; i++) {
+        const struct model_instance *instance = node->instances.items[i];
+        const struct model_service *service = instance->service;
+        if (service != NULL && service->no_capacity != NULL && !model_instance_has_ended(instance))
+            snprintf(view->waiting, sizeof view->waiting, "%s: %.400s", service->name,
+                     service->no_capacity);
+    }
+}
+
+struct json_object *views_node(const struct core *core, const struct model_node *node)
 {
     const struct document_node *document = node->document;
     /* Lists are lent to the view: it is not released. */
@@ -263,7 +280,11 @@ static struct json_object *view_node(const struct core *core, const struct model
                                  .frontends = node->frontends,
                                  .frontend_count = node->frontend_count};
     text_copy(view.name, sizeof view.name, node->name);
-    strcpy(view.state, node->silent ? "silent" : "ready");
+    view.state = model_node_state(node);
+    view.eligibility = document->eligibility;
+    text_copy(view.reason, sizeof view.reason, document->eligibility_reason);
+    if (document->eligibility == NODE_DRAINING)
+        fill_drain(core, node, &view);
     text_copy(view.address, sizeof view.address, document->address);
     text_copy(view.subnet, sizeof view.subnet, document->subnet);
     capacity_used(node, &view.memory_used, &view.vcpus_used, &view.instances);
@@ -275,7 +296,7 @@ struct json_object *views_nodes(const struct core *core)
 {
     struct json_object *list = json_object_new_array();
     for (size_t i = 0; i < core->model.nodes.count; i++)
-        json_object_array_add(list, view_node(core, core->model.nodes.items[i]));
+        json_object_array_add(list, views_node(core, core->model.nodes.items[i]));
     return list_of("nodes", list);
 }
 

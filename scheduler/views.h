@@ -14,6 +14,7 @@ struct json_object *views_rollouts(const struct core *core, const struct model_s
 struct json_object *views_instances(const struct core *core, const char *namespace_name,
                                     const char *service);
 struct json_object *views_instance(const struct core *core, const struct model_instance *instance);
+struct json_object *views_node(const struct core *core, const struct model_node *node);
 struct json_object *views_nodes(const struct core *core);
 struct json_object *views_keys(const struct core *core);
 struct json_object *views_policies(const struct core *core);

@@ -69,3 +69,20 @@ bool rollout_phase_is_over(enum rollout_phase phase)
 {
     return rollout_moves[phase] == 0;
 }
+
+const char *const node_state_names[] = {
+    [NODE_READY] = "ready", [NODE_SUSPECT] = "suspect", [NODE_LOST] = "lost", NULL};
+
+static const unsigned node_moves[] = {
+    [NODE_READY] = TO(NODE_SUSPECT),
+    [NODE_SUSPECT] = TO(NODE_READY) | TO(NODE_LOST),
+    [NODE_LOST] = TO(NODE_READY),
+};
+
+bool node_state_may_move(enum node_state from, enum node_state to)
+{
+    return (node_moves[from] & TO(to)) != 0;
+}
+
+const char *const node_eligibility_names[] = {
+    [NODE_ELIGIBLE] = "eligible", [NODE_CORDONED] = "cordoned", [NODE_DRAINING] = "draining", NULL};

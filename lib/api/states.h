@@ -43,3 +43,30 @@ enum rollout_phase {
 extern const char *const rollout_phase_names[];
 bool rollout_phase_may_move(enum rollout_phase from, enum rollout_phase to);
 bool rollout_phase_is_over(enum rollout_phase phase);
+
+/* ready <-> suspect -> lost
+ *   ^                   |
+ *   +-------------------+     any status leads back to ready
+ *
+ * ready: its lease is good. suspect: its lease has passed, its instances are `unknown`. lost: it
+ * was suspect for so long that its instances are replaced elsewhere. */
+enum node_state {
+    NODE_READY,
+    NODE_SUSPECT,
+    NODE_LOST,
+};
+extern const char *const node_state_names[];
+bool node_state_may_move(enum node_state from, enum node_state to);
+
+/* eligible <-> cordoned <-> draining      draining -> cordoned by itself, once the node is empty
+ *     ^                         |
+ *     +-------------------------+
+ *
+ * eligible: instances may be placed there. cordoned: none, those that are there stay. draining:
+ * those that are there are replaced elsewhere, then they end. */
+enum node_eligibility {
+    NODE_ELIGIBLE,
+    NODE_CORDONED,
+    NODE_DRAINING,
+};
+extern const char *const node_eligibility_names[];

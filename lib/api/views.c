@@ -88,7 +88,12 @@ const struct json_record api_instance_view_record = {sizeof(struct api_instance_
 #define VIEW api_node_view
 static const struct json_field node_fields[] = {
     FIELD(name, "name", JSON_STRING, .flags = JSON_REQUIRED),
-    FIELD(state, "state", JSON_STRING, .flags = 0),
+    FIELD(state, "state", JSON_ENUM, .names = node_state_names),
+    FIELD(eligibility, "eligibility", JSON_ENUM, .names = node_eligibility_names),
+    FIELD(reason, "reason", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(leaving, "leaving", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    FIELD(drain_left_ms, "drain_left_ms", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    FIELD(waiting, "waiting", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     FIELD(address, "address", JSON_STRING, .flags = 0),
     FIELD(subnet, "subnet", JSON_STRING, .flags = 0),
     JSON_FIELD_LIST(struct api_node_view, machines, machine_count, "machines", &api_machine_record,
@@ -105,6 +110,16 @@ static const struct json_field node_fields[] = {
     JSON_FIELD_END,
 };
 const struct json_record api_node_view_record = {sizeof(struct api_node_view), node_fields};
+#undef VIEW
+
+#define VIEW api_node_request
+static const struct json_field node_request_fields[] = {
+    FIELD(reason, "reason", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(deadline_ms, "deadline", JSON_DURATION, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+const struct json_record api_node_request_record = {sizeof(struct api_node_request),
+                                                    node_request_fields};
 #undef VIEW
 
 #define VIEW api_event

@@ -74,9 +74,16 @@ struct api_instance_view {
     char accel[16];
 };
 
+#define NODE_REASON_MAX 128
+
 struct api_node_view {
     char name[NAME_MAX_TEXT];
-    char state[16]; /* ready | silent */
+    enum node_state state;
+    enum node_eligibility eligibility;
+    char reason[NODE_REASON_MAX]; /* of the eligibility, in the words of who changed it; or "" */
+    uint32_t leaving;             /* while draining: instances that are still there */
+    uint64_t drain_left_ms;       /* while draining: until what is left is stopped; 0: no deadline */
+    char waiting[REASON_MAX];     /* while draining: why something finds no other place; or "" */
     char address[64];
     char subnet[24];
     struct api_machine *machines;
@@ -90,6 +97,12 @@ struct api_node_view {
     struct json_map labels;
     struct api_observed_frontend *frontends; /* as the node reports them */
     size_t frontend_count;
+};
+
+/* POST /v1/nodes/NAME/cordon and /drain. */
+struct api_node_request {
+    char reason[NODE_REASON_MAX];
+    uint64_t deadline_ms; /* drain: what is left after so long is stopped; 0: nothing is */
 };
 
 struct api_event {
@@ -127,6 +140,7 @@ extern const struct json_record api_service_view_record;
 extern const struct json_record api_revision_view_record;
 extern const struct json_record api_instance_view_record;
 extern const struct json_record api_node_view_record;
+extern const struct json_record api_node_request_record;
 extern const struct json_record api_event_record;
 extern const struct json_record api_scale_request_record;
 extern const struct json_record api_rollback_request_record;

@@ -1,0 +1,167 @@
+/* node list, cordon, uncordon, drain. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/follow.h"
+#include "cli/format.h"
+#include "cli/lists.h"
+#include "cli/scheduler.h"
+#include "lib/cleanup.h"
+#include "lib/http_client.h"
+#include "lib/xalloc.h"
+
+/* --- list --- */
+
+static void cell_machines(struct table *table, const struct api_node_view *node)
+{
+    struct buffer AUTO_BUFFER text = {0};
+    for (size_t i = 0; i < node->machine_count; i++)
+        buffer_printf(&text, "%s%s/%s", i > 0 ? "," : "", node->machines[i].arch,
+                      node->machines[i].accel);
+    table_cell(table, "%s", buffer_text(&text));
+}
+
+static void cell_state(struct table *table, const struct api_node_view *node)
+{
+    char text[64];
+    bool eligible = node->eligibility == NODE_ELIGIBLE;
+    snprintf(text, sizeof text, "%s%s%s", node_state_names[node->state], eligible ? "" : ",",
+             eligible ? "" : node_eligibility_names[node->eligibility]);
+    enum tone tone = eligible ? TONE_GOOD : TONE_BUSY;
+    table_cell_toned(table, node->state == NODE_READY ? tone : TONE_BAD, text);
+}
+
+static void node_row(struct table *table, const struct api_node_view *node)
+{
+    char available[FORMAT_MAX], memory[FORMAT_MAX];
+    struct buffer AUTO_BUFFER labels = {0};
+    uint64_t used = node->memory_used < node->memory ? node->memory_used : node->memory;
+    format_bytes(node->memory - used, available);
+    format_bytes(node->memory, memory);
+    for (size_t i = 0; i < node->labels.count; i++)
+        buffer_printf(&labels, "%s%s=%s", i > 0 ? "," : "", node->labels.items[i].key,
+                      node->labels.items[i].value);
+    table_cell(table, "%s", node->name);
+    cell_state(table, node);
+    cell_machines(table, node);
+    table_cell(table, "%u", node->instances);
+    table_cell(table, "%s/%s", available, memory);
+    table_cell(table, "%u/%u", node->vcpus > node->vcpus_used ? node->vcpus - node->vcpus_used : 0,
+               node->vcpus);
+    table_cell(table, "%s", node->address);
+    table_cell(table, "%s", node->subnet);
+    table_cell(table, "%s", buffer_text(&labels));
+    table_cell(table, "%s", node->reason);
+    lists_cell_span(table, node->heartbeat_age_ms);
+}
+
+int node_list_run(struct cli *cli, struct error *error)
+{
+    static const struct table_column columns[] = {
+        {"NAME", .right = false},     {"STATE", .right = false},      {"MACHINES", .right = false},
+        {"INSTANCES", .right = true}, {"FREE MEMORY", .right = true}, {"FREE VCPUS", .right = true},
+        {"ADDRESS", .wide = true},    {"SUBNET", .wide = true},       {"LABELS", .wide = true},
+        {"REASON", .wide = true},     {"HEARTBEAT", .right = true},   {NULL, false, false},
+    };
+    struct view_list AUTO_VIEWS nodes = {0};
+    if (scheduler_nodes(cli, &nodes, error) < 0)
+        return -1;
+    if (cli_wants_document(cli)) {
+        cli_print_document(cli, json_object_get(nodes.document));
+        return 0;
+    }
+    struct table *table = table_create(columns);
+    for (size_t i = 0; i < nodes.count; i++)
+        node_row(table, (const struct api_node_view *)nodes.items + i);
+    lists_print_table(cli, table);
+    return 0;
+}
+
+/* --- changing --- */
+
+/* POST .../nodes/NAME/VERB with what the options say. Release nothing. */
+static int change_node(struct cli *cli, const char *verb, struct api_node_view *ret_view,
+                       struct json_object **ret_document, struct error *error)
+{
+    AUTO_FREE char *path = scheduler_node_path(cli_argument(cli, 0), verb);
+    AUTO_JSON struct json_object *answer = NULL;
+    struct api_node_request request = {.deadline_ms =
+                                           invocation_duration(cli->invocation, "deadline", 0)};
+    const char *reason = invocation_text(cli->invocation, "reason");
+    if (reason != NULL && strlen(reason) >= sizeof request.reason)
+        return cli_refuse_usage(cli, error, "--reason takes at most %zu bytes",
+                                sizeof request.reason - 1);
+    snprintf(request.reason, sizeof request.reason, "%s", reason != NULL ? reason : "");
+    AUTO_JSON struct json_object *body = json_encode(&api_node_request_record, &request);
+    if (session_call(cli_session(cli), "POST", path, body, &answer, error) < 0)
+        return -1;
+    if (json_decode(&api_node_view_record, answer, JSON_LENIENT, ret_view, error) < 0)
+        return error_wrap(error, "the scheduler's answer");
+    *ret_document = TAKE_POINTER(answer);
+    return 0;
+}
+
+static int set_eligibility(struct cli *cli, const char *verb, const char *meaning,
+                           struct error *error)
+{
+    struct api_node_view view = {0};
+    struct json_object *document;
+    if (change_node(cli, verb, &view, &document, error) < 0)
+        return -1;
+    if (cli_wants_document(cli)) {
+        cli_print_document(cli, document);
+    } else {
+        printf("%s: %s, %s\n", view.name, node_eligibility_names[view.eligibility], meaning);
+        json_object_put(document);
+    }
+    json_record_release(&api_node_view_record, &view);
+    return 0;
+}
+
+int node_cordon_run(struct cli *cli, struct error *error)
+{
+    return set_eligibility(cli, "/cordon", "nothing is placed there any more", error);
+}
+
+int node_uncordon_run(struct cli *cli, struct error *error)
+{
+    return set_eligibility(cli, "/uncordon", "instances may be placed there", error);
+}
+
+/* --- drain --- */
+
+static void print_drain(struct cli *cli, const struct follow *follow, bool waited)
+{
+    const char *name = cli_argument(cli, 0);
+    bool drained = waited && !follow->detached;
+    if (cli_wants_document(cli)) {
+        struct json_object *document = json_object_new_object();
+        json_object_object_add(document, "node", json_object_new_string(name));
+        json_object_object_add(document, "result",
+                               json_object_new_string(drained ? "drained" : "detached"));
+        cli_print_document(cli, document);
+    } else if (drained) {
+        printf("%s: drained, it stays cordoned until `shoal node uncordon %s`\n", name, name);
+    } else if (!waited) {
+        printf("%s: draining; see `shoal node list`\n", name);
+    }
+}
+
+int node_drain_run(struct cli *cli, struct error *error)
+{
+    struct api_node_view view = {0};
+    struct json_object *document;
+    struct follow follow = {0};
+    if (change_node(cli, "/drain", &view, &document, error) < 0)
+        return -1;
+    json_record_release(&api_node_view_record, &view);
+    json_object_put(document);
+    bool waited = !invocation_has(cli->invocation, "detach");
+    if (waited) {
+        follow_init(&follow, cli, NULL, cli_argument(cli, 0));
+        if (follow_drain(&follow, error) < 0)
+            return -1;
+    }
+    print_drain(cli, &follow, waited);
+    return 0;
+}

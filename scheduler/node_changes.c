@@ -1,0 +1,60 @@
+#include "scheduler/node_changes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/text.h"
+
+static const char *event_of(enum node_eligibility eligibility)
+{
+    return eligibility == NODE_ELIGIBLE ? "uncordoned" : node_eligibility_names[eligibility];
+}
+
+static const char *meaning_of(enum node_eligibility eligibility)
+{
+    switch (eligibility) {
+    case NODE_ELIGIBLE:
+        return "instances may be placed there";
+    case NODE_CORDONED:
+        return "nothing is placed there any more, what runs there goes on";
+    case NODE_DRAINING:
+        break;
+    }
+    return "what runs there is replaced elsewhere, then it ends";
+}
+
+static void tell(struct core *core, struct change *change, const struct document_node *node)
+{
+    char deadline[TEXT_DURATION_MAX] = "";
+    if (node->drain_deadline_ms > 0)
+        text_format_duration(node->drain_deadline_ms, deadline, sizeof deadline);
+    changes_event(core->changes, change, "node", "", node->name, NULL, event_of(node->eligibility),
+                  NULL, "%s%s%s%s%s", meaning_of(node->eligibility),
+                  deadline[0] != '\0' ? "; stopped after " : "", deadline,
+                  node->eligibility_reason[0] != '\0' ? ": " : "", node->eligibility_reason);
+}
+
+static bool is_set(const struct document_node *node, enum node_eligibility eligibility,
+                   const struct api_node_request *request)
+{
+    return node->eligibility == eligibility && node->drain_deadline_ms == request->deadline_ms &&
+           strcmp(node->eligibility_reason, request->reason) == 0;
+}
+
+int node_changes_set_eligibility(struct core *core, struct change *change, const char *name,
+                                 enum node_eligibility eligibility,
+                                 const struct api_node_request *request, struct error *error)
+{
+    const struct model_node *known = model_node(&core->model, name);
+    if (known == NULL)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "there is no node %s: `shoal node list` shows them", name);
+    if (is_set(known->document, eligibility, request))
+        return 0;
+    struct document_node *node = change_edit(change, DOCUMENT_NODE, known->document);
+    node->eligibility = eligibility;
+    node->drain_deadline_ms = eligibility == NODE_DRAINING ? request->deadline_ms : 0;
+    text_copy(node->eligibility_reason, sizeof node->eligibility_reason, request->reason);
+    tell(core, change, node);
+    return 0;
+}

@@ -1,0 +1,12 @@
+/* What people decide about nodes: cordon, uncordon, drain. Each function makes one decision: it
+ * checks it against the model and adds its writes and events to the change. Loop thread only. */
+#pragma once
+
+#include "lib/api/views.h"
+#include "scheduler/core.h"
+
+/* `request` says why, and for a drain how long it may take. Asking for what is so already changes
+ * nothing. ERROR_NOT_FOUND. */
+int node_changes_set_eligibility(struct core *core, struct change *change, const char *node,
+                                 enum node_eligibility eligibility,
+                                 const struct api_node_request *request, struct error *error);
