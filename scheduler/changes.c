@@ -10,10 +10,6 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
-/* Services and revisions hold what users wrote, up to STORE_DOCUMENT_MAX each: so many of them, and
- * the small rest, are sure to stay within STORE_TRANSACTION_MAX. */
-#define LARGE_MAX 3
-
 struct decision {
     struct decision *next;
     change_decide *decide;
@@ -29,119 +25,63 @@ struct changes {
     uint64_t sequence;    /* of the last event */
     uint64_t counters_at; /* revision of the counters' document; 0: not there yet */
     size_t in_flight;     /* commits handed to the store */
+    bool applied;         /* pieces, and it was not told yet */
     void (*on_idle)(void *data);
     void *idle_data;
 };
 
-/* A change on its way to the store and back. */
+/* A piece of a change on its way to the store and back. */
 struct commit {
     struct changes *changes;
-    struct change change;
-    struct decision *decision; /* NULL: a plain write */
+    struct change_write *writes;
+    size_t count;
+    bool last;                 /* of its change */
+    struct decision *decision; /* of the last piece; NULL: a plain write */
 };
-
-/* --- a change in the making --- */
-
-static void write_key(const struct change_write *write, char key[STORE_KEY_MAX])
-{
-    document_key(write->kind, write->document, key, STORE_KEY_MAX);
-}
-
-static struct change_write *find_write(struct change *change, enum document_kind kind,
-                                       const void *document)
-{
-    char wanted[STORE_KEY_MAX], key[STORE_KEY_MAX];
-    document_key(kind, document, wanted, sizeof wanted);
-    for (size_t i = 0; i < change->count; i++) {
-        write_key(&change->writes[i], key);
-        if (strcmp(key, wanted) == 0)
-            return &change->writes[i];
-    }
-    return NULL;
-}
-
-static void add_write(struct change *change, enum document_kind kind, void *document, bool removed)
-{
-    struct change_write *write = find_write(change, kind, document);
-    if (write == NULL) {
-        change->writes = xreallocarray(change->writes, change->count + 1, sizeof *change->writes);
-        write = &change->writes[change->count++];
-    } else if (write->document != document) {
-        document_free(kind, write->document);
-    }
-    *write = (struct change_write){kind, document, removed};
-}
-
-void change_put(struct change *change, enum document_kind kind, void *document)
-{
-    add_write(change, kind, document, false);
-}
-
-void change_remove(struct change *change, enum document_kind kind, const void *document)
-{
-    add_write(change, kind, document_copy(kind, document), true);
-}
-
-bool change_has_room(const struct change *change, size_t more)
-{
-    size_t large = 0;
-    for (size_t i = 0; i < change->count; i++) {
-        const struct change_write *write = &change->writes[i];
-        large += !write->removed &&
-                 (write->kind == DOCUMENT_SERVICE || write->kind == DOCUMENT_REVISION);
-    }
-    return change->count + more <= STORE_WRITES_MAX && large < LARGE_MAX;
-}
-
-void *change_edit(struct change *change, enum document_kind kind, const void *document)
-{
-    struct change_write *write = find_write(change, kind, document);
-    if (write == NULL || write->removed) {
-        change_put(change, kind, document_copy(kind, document));
-        write = find_write(change, kind, document);
-    }
-    return write->document;
-}
-
-void change_finish(struct change *change)
-{
-    for (size_t i = 0; i < change->count; i++)
-        document_free(change->writes[i].kind, change->writes[i].document);
-    free(change->writes);
-    *change = (struct change){0};
-}
 
 /* --- committing --- */
 
 static void next_decision(struct changes *changes);
 
-static void apply(struct changes *changes, struct change *change, uint64_t revision)
+static void apply(struct commit *commit, uint64_t revision)
 {
+    struct changes *changes = commit->changes;
     uint64_t now_ms = clock_monotonic_ms(changes->options.clock);
-    for (size_t i = 0; i < change->count; i++) {
-        struct change_write *write = &change->writes[i];
+    for (size_t i = 0; i < commit->count; i++) {
+        struct change_write *write = &commit->writes[i];
         if (write->kind == DOCUMENT_COUNTERS)
             changes->counters_at = revision;
         model_apply(changes->options.model, write->kind, write->document, write->removed, now_ms);
     }
-    free(change->writes);
-    *change = (struct change){0};
+    changes->applied = true;
 }
 
+static void forget(struct commit *commit)
+{
+    for (size_t i = 0; i < commit->count; i++)
+        document_free(commit->writes[i].kind, commit->writes[i].document);
+}
+
+/* A piece that failed took those behind it with it: the last one tells. */
 static void on_committed(const struct error *error, uint64_t revision, void *data)
 {
     struct commit *commit = data;
     struct changes *changes = commit->changes;
     struct decision *decision = commit->decision;
+    bool last = commit->last;
     if (error != NULL) {
         log_error("a change could not be written", "error", error->message);
-        change_finish(&commit->change);
+        forget(commit);
     } else {
-        apply(changes, &commit->change, revision);
-        changes->options.on_applied(changes->options.data);
+        apply(commit, revision);
     }
+    free(commit->writes);
     free(commit);
     changes->in_flight--;
+    if (last && changes->applied) {
+        changes->applied = false;
+        changes->options.on_applied(changes->options.data);
+    }
     if (decision != NULL) {
         changes->deciding = false;
         if (decision->done != NULL)
@@ -163,40 +103,100 @@ void changes_when_idle(struct changes *changes, void (*on_idle)(void *data), voi
     changes->idle_data = data;
 }
 
-static void hand_to_store(struct changes *changes, struct change *change, struct decision *decision)
+/* A change as the store takes it. */
+struct texts {
+    struct store_write *writes;
+    size_t count;
+};
+
+static struct texts write_texts(const struct change *change)
+{
+    struct texts texts = {xcalloc(change->count, sizeof *texts.writes), change->count};
+    for (size_t i = 0; i < change->count; i++) {
+        const struct change_write *write = &change->writes[i];
+        char key[STORE_KEY_MAX];
+        document_key(write->kind, write->document, key, sizeof key);
+        texts.writes[i].key = xstrdup(key);
+        if (!write->removed)
+            texts.writes[i].value = json_record_text(document_record(write->kind), write->document);
+    }
+    return texts;
+}
+
+static void texts_finish(struct texts *texts)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        free((char *)texts->writes[i].key);
+        free((char *)texts->writes[i].value);
+    }
+    free(texts->writes);
+}
+
+/* The end of the piece that begins at `first`: as many whole parts between two cuts as one
+ * transaction takes, and at least one. */
+static size_t piece_end(const struct change *change, const struct texts *texts, size_t first)
+{
+    size_t end = first, bytes = 0, at = first;
+    for (size_t i = 0; i <= change->cut_count; i++) {
+        size_t cut = i < change->cut_count ? change->cuts[i] : change->count;
+        if (cut <= first)
+            continue;
+        for (; at < cut; at++)
+            bytes += strlen(texts->writes[at].key) +
+                     (texts->writes[at].value != NULL ? strlen(texts->writes[at].value) : 0);
+        if (end > first && (cut - first > STORE_WRITES_MAX || bytes > STORE_TRANSACTION_MAX))
+            break;
+        end = cut;
+    }
+    return end;
+}
+
+static void hand_in_piece(struct changes *changes, const struct change *change,
+                          const struct texts *texts, size_t first, size_t end,
+                          struct decision *decision)
 {
     struct commit *commit = xcalloc(1, sizeof *commit);
-    *commit = (struct commit){changes, *change, decision};
-    struct store_write *writes = xcalloc(change->count, sizeof *writes);
+    size_t count = end - first;
+    *commit = (struct commit){
+        .changes = changes,
+        .writes = xmemdup(&change->writes[first], count * sizeof *change->writes),
+        .count = count,
+        .last = end == change->count,
+        .decision = end == change->count ? decision : NULL,
+    };
+    /* No id is handed out twice, whoever else may write to this store. */
     struct store_comparison comparison = {"counters", changes->counters_at};
     size_t comparisons = 0;
-    for (size_t i = 0; i < change->count; i++) {
-        struct change_write *write = &change->writes[i];
-        char key[STORE_KEY_MAX];
-        write_key(write, key);
-        writes[i].key = xstrdup(key);
-        if (!write->removed)
-            writes[i].value = json_record_text(document_record(write->kind), write->document);
-        /* No id is handed out twice, whoever else may write to this store. */
-        if (write->kind == DOCUMENT_COUNTERS)
-            comparisons = 1;
-    }
-    struct store_transaction transaction = {&comparison, comparisons, writes, change->count, false};
+    for (size_t i = first; i < end && comparisons == 0; i++)
+        comparisons = change->writes[i].kind == DOCUMENT_COUNTERS;
+    struct store_transaction transaction = {.comparisons = &comparison,
+                                            .comparison_count = comparisons,
+                                            .writes = &texts->writes[first],
+                                            .write_count = count,
+                                            .chained = first > 0};
     changes->in_flight++;
     store_commit(changes->options.store, &transaction, on_committed, commit);
-    for (size_t i = 0; i < change->count; i++) {
-        free((char *)writes[i].key);
-        free((char *)writes[i].value);
+}
+
+/* Takes the writes. */
+static void hand_to_store(struct changes *changes, struct change *change, struct decision *decision)
+{
+    struct texts texts = write_texts(change);
+    for (size_t end, first = 0; first < change->count; first = end) {
+        end = piece_end(change, &texts, first);
+        hand_in_piece(changes, change, &texts, first, end, decision);
     }
-    free(writes);
-    *change = (struct change){0};
+    texts_finish(&texts);
+    change->count = 0;
+    change_finish(change);
 }
 
 void changes_write(struct changes *changes, struct change *change)
 {
     if (change->count > 0)
         hand_to_store(changes, change, NULL);
-    change_finish(change);
+    else
+        change_finish(change);
 }
 
 /* --- one decision at a time --- */

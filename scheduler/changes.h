@@ -10,21 +10,37 @@
 
 struct changes;
 
-/* Writes in the making, at most STORE_WRITES_MAX. */
+/* Writes that one decision may make, whole or in pieces. */
+#define CHANGE_WRITES_MAX 4096
+
+/* Writes in the making. All of it is one transaction of the store, at most STORE_WRITES_MAX writes,
+ * unless its maker says where it may be cut: then the pieces are committed in order, each applied
+ * once it is written, and the first that fails is the last. */
 struct change {
     struct change_write {
         enum document_kind kind;
         void *document;
         bool removed;
+        uint32_t hash; /* of the key */
     } * writes;
     size_t count;
+    size_t capacity;
+    uint32_t *places; /* a table of open addresses: index of the write and 1; 0: free */
+    size_t place_count;
+    size_t *cuts; /* writes before which it may be cut, ascending */
+    size_t cut_count;
+    size_t large; /* large writes since the last cut */
+    bool may_split;
 };
 
-/* Takes the document. A later write of the same key replaces an earlier one. */
+/* Takes the document. A later write of the same key replaces an earlier one, in its place. */
 void change_put(struct change *change, enum document_kind kind, void *document);
 /* `document` says which one, and stays the caller's. */
 void change_remove(struct change *change, enum document_kind kind, const void *document);
-/* Whether `more` further writes, at most one of them large, are sure to fit. */
+/* Here the change may be cut: what was put so far is consistent without what follows. Once before
+ * the first write makes a change that may be large. */
+void change_may_split(struct change *change);
+/* Whether `more` further writes, at most one of them large, are sure to fit without a cut. */
 bool change_has_room(const struct change *change, size_t more);
 /* The copy that an earlier write of this change put for the same key, to be changed further; else
  * a new copy of `document`, put. */
@@ -42,7 +58,7 @@ struct changes_options {
     struct store *store;
     struct model *model;
     const struct clock *clock;
-    /* After every commit that was applied, before its done. */
+    /* After every change that was applied, before its done. */
     void (*on_applied)(void *data);
     void *data;
 };

@@ -55,6 +55,7 @@ static void look_at_services(struct controller *controller, struct controller_pa
     for (size_t i = 0; i < model->services.count; i++) {
         struct model_service *service = model->services.items[i];
         if (service->dirty || pass->now_ms >= service->next_ms) {
+            change_may_split(pass->change);
             if (!change_has_room(pass->change, ROOM_NEEDED)) {
                 controller->again = true;
                 return;
@@ -82,11 +83,13 @@ static int decide(struct change *change, void *data, struct error *error)
                                    .wall_ms = core_wall(core),
                                    .next_ms = UINT64_MAX};
     controller->again = false;
+    change_may_split(change);
     if (!controller_look_at_nodes(&pass))
         controller->again = true;
     capacity_init(&pass.capacity, &core->model, pass.now_ms);
     look_at_services(controller, &pass);
     capacity_finish(&pass.capacity);
+    change_may_split(change);
     if (pass.now_ms >= controller->retention_ms && change_has_room(change, ROOM_NEEDED)) {
         controller->retention_ms = pass.now_ms + RETENTION_MS;
         controller_retire_records(&pass);

@@ -207,6 +207,26 @@ static void key_of_numbered(const char *prefix, const char *namespace_name, cons
     snprintf(ret_key, size, "%s%s/%s/%08u", prefix, namespace_name, service, number);
 }
 
+/* The key of what has one name. */
+static void key_of_named(const char *prefix, const char *name, char *ret_key, size_t size)
+{
+    size_t prefix_length = strlen(prefix), length = strlen(name);
+    if (prefix_length + length >= size)
+        length = size - prefix_length - 1;
+    memcpy(ret_key, prefix, prefix_length);
+    memcpy(ret_key + prefix_length, name, length);
+    ret_key[prefix_length + length] = '\0';
+}
+
+static void key_of_event(const char *prefix, uint64_t sequence, char *ret_key, size_t size)
+{
+    static const char digits[] = "0123456789abcdef";
+    char name[17] = "";
+    for (unsigned i = 0; i < 16; i++)
+        name[i] = digits[sequence >> (60 - 4 * i) & 15];
+    key_of_named(prefix, name, ret_key, size);
+}
+
 void document_key(enum document_kind kind, const void *document, char *ret_key, size_t size)
 {
     const char *prefix = kinds[kind].prefix;
@@ -226,27 +246,26 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
                         size);
         break;
     case DOCUMENT_INSTANCE:
-        snprintf(ret_key, size, "%s%s", prefix, ((const struct document_instance *)document)->id);
+        key_of_named(prefix, ((const struct document_instance *)document)->id, ret_key, size);
         break;
     case DOCUMENT_OBSERVED:
-        snprintf(ret_key, size, "%s%s", prefix, ((const struct document_observed *)document)->id);
+        key_of_named(prefix, ((const struct document_observed *)document)->id, ret_key, size);
         break;
     case DOCUMENT_NODE:
-        snprintf(ret_key, size, "%s%s", prefix, ((const struct document_node *)document)->name);
+        key_of_named(prefix, ((const struct document_node *)document)->name, ret_key, size);
         break;
     case DOCUMENT_KEY:
-        snprintf(ret_key, size, "%s%s", prefix, ((const struct api_key *)document)->name);
+        key_of_named(prefix, ((const struct api_key *)document)->name, ret_key, size);
         break;
     case DOCUMENT_POLICY:
-        snprintf(ret_key, size, "%s%s", prefix, ((const struct api_policy *)document)->name);
+        key_of_named(prefix, ((const struct api_policy *)document)->name, ret_key, size);
         break;
     case DOCUMENT_EVENT:
-        snprintf(ret_key, size, "%s%016llx", prefix,
-                 (unsigned long long)((const struct api_event *)document)->sequence);
+        key_of_event(prefix, ((const struct api_event *)document)->sequence, ret_key, size);
         break;
     case DOCUMENT_COUNTERS:
     case DOCUMENT_KINDS:
-        snprintf(ret_key, size, "%s", kinds[DOCUMENT_COUNTERS].prefix);
+        key_of_named(kinds[DOCUMENT_COUNTERS].prefix, "", ret_key, size);
         break;
     }
 }

@@ -72,6 +72,7 @@ static bool stop_all_left(struct controller_pass *pass, const struct model_node 
         if (model_instance_has_ended(instance) || instance->document->wish == WISH_STOP ||
             instance_state_is_over(instance->observed.state))
             continue;
+        change_may_split(pass->change);
         if (!change_has_room(pass->change, ROOM_NEEDED))
             return false;
         stop_left(pass, instance);
@@ -91,6 +92,7 @@ static void end_drain(struct controller_pass *pass, const struct model_node *nod
 static bool look_at_drain(struct controller_pass *pass, const struct model_node *node)
 {
     uint64_t deadline_ms = node->document->drain_deadline_ms;
+    change_may_split(pass->change);
     if (!change_has_room(pass->change, ROOM_NEEDED))
         return false;
     if (model_node_leaving(node) == 0) {
@@ -110,6 +112,7 @@ bool controller_look_at_nodes(struct controller_pass *pass)
     struct model *model = &pass->core->model;
     bool complete = true;
     for (size_t i = 0; i < model->nodes.count && complete; i++) {
+        change_may_split(pass->change);
         complete = change_has_room(pass->change, ROOM_NEEDED);
         if (complete)
             look_at_lease(pass, model->nodes.items[i]);

@@ -44,6 +44,7 @@ static void retire_instances(struct controller_pass *pass)
     const struct sorted *instances = &pass->core->model.instances;
     for (size_t i = 0; i < instances->count; i++) {
         const struct model_instance *instance = instances->items[i];
+        change_may_split(pass->change);
         if (!change_has_room(pass->change, ROOM_OF_RECORD))
             return;
         if (!may_forget(pass, instance))
@@ -77,6 +78,7 @@ static void retire_rollouts(struct controller_pass *pass, const struct model_ser
         bool orphaned = model_revision(service, rollout->to) == NULL;
         if (later < ROLLOUTS_KEPT && !orphaned)
             continue;
+        change_may_split(pass->change);
         if (!change_has_room(pass->change, ROOM_OF_RECORD))
             return;
         change_remove(pass->change, DOCUMENT_ROLLOUT, rollout);
@@ -90,6 +92,7 @@ static void retire_revisions(struct controller_pass *pass, const struct model_se
         const struct document_revision *revision = service->revisions[i];
         if (is_needed(service, revision->number))
             continue;
+        change_may_split(pass->change);
         if (!change_has_room(pass->change, ROOM_OF_RECORD))
             return;
         change_remove(pass->change, DOCUMENT_REVISION, revision);

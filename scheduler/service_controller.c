@@ -423,6 +423,7 @@ static bool carry_out(struct look *look, const struct reconcile_result *result)
     look->planned = xcalloc(result->action_count + 1, sizeof *look->planned);
     for (size_t i = 0; i < result->action_count; i++) {
         const struct reconcile_action *action = &result->actions[i];
+        change_may_split(look->pass->change);
         if (!change_has_room(look->pass->change, ROOM_OF_ACTION))
             return false;
         switch (action->kind) {
@@ -474,6 +475,7 @@ static bool stop_revoked(struct look *look)
         if (!is_revoked(revision) || owner->document->wish == WISH_STOP)
             continue;
         found = true;
+        change_may_split(look->pass->change);
         if (!change_has_room(look->pass->change, ROOM_OF_ACTION))
             break;
         stop_revoked_instance(look, owner, revision);
@@ -490,6 +492,7 @@ static bool record_ends(struct look *look)
         struct model_instance *owner = look->owners[i];
         if (owner->document->wish != WISH_STOP || !instance_state_is_over(owner->observed.state))
             continue;
+        change_may_split(look->pass->change);
         if (!change_has_room(look->pass->change, ROOM_OF_ACTION))
             return false;
         struct document_instance *instance =
@@ -509,17 +512,20 @@ static bool remove_service(struct look *look)
             return true; /* still ending */
     }
     for (size_t i = 0; i < look->count; i++) {
+        change_may_split(change);
         if (!change_has_room(change, ROOM_OF_ACTION))
             return false;
         change_remove(change, DOCUMENT_INSTANCE, look->owners[i]->document);
         change_remove(change, DOCUMENT_OBSERVED, &look->owners[i]->observed);
     }
     for (size_t i = 0; i < service->rollout_count; i++) {
+        change_may_split(change);
         if (!change_has_room(change, ROOM_OF_ACTION))
             return false;
         change_remove(change, DOCUMENT_ROLLOUT, service->rollouts[i]);
     }
     for (size_t i = 0; i < service->revision_count; i++) {
+        change_may_split(change);
         if (!change_has_room(change, ROOM_OF_ACTION))
             return false;
         change_remove(change, DOCUMENT_REVISION, service->revisions[i]);
