@@ -19,6 +19,7 @@ struct scheduler_options {
     const char *address;
     uint16_t port;
     const char *state;         /* folder */
+    const char *store;         /* "sqlite:FOLDER", "etcd:URL,URL"; NULL: SQLite in `state` */
     const char *registry;      /* "http://127.0.0.1:5000" */
     const char *registry_auth; /* file of logins for it; NULL: none */
     const char *network;       /* "10.64.0.0/10": nodes get a /24 of it each */

@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "scheduler/scheduler.h"
+#include "scheduler/store_open.h"
 
 #define EXIT_USAGE       2
 #define EVENTS_KEPT_MOST 100000000
@@ -20,6 +21,9 @@ static const char usage[] =
     "  --address ADDRESS      listen on this address (127.0.0.1)\n"
     "  --port PORT            and this port (7000); 0: any free one\n"
     "  --state DIR            where the state is (/var/lib/shoal/scheduler)\n"
+    "  --store PLACE          where documents are: sqlite:FOLDER (sqlite: and --state's folder), "
+    "or\n"
+    "                         etcd:http://HOST:2379[,...], which several schedulers may share\n"
     "  --registry URL         the cluster's registry (http://127.0.0.1:5000)\n"
     "  --registry-auth FILE   logins for it, as docker, podman and skopeo write them (none)\n"
     "  --network NETWORK      addresses of guests, a /24 for each node (10.64.0.0/10)\n"
@@ -35,6 +39,7 @@ enum option_number {
     OPTION_ADDRESS = 256,
     OPTION_PORT,
     OPTION_STATE,
+    OPTION_STORE,
     OPTION_REGISTRY,
     OPTION_REGISTRY_AUTH,
     OPTION_NETWORK,
@@ -52,6 +57,7 @@ static const struct option long_options[] = {
     {"address", required_argument, NULL, OPTION_ADDRESS},
     {"port", required_argument, NULL, OPTION_PORT},
     {"state", required_argument, NULL, OPTION_STATE},
+    {"store", required_argument, NULL, OPTION_STORE},
     {"registry", required_argument, NULL, OPTION_REGISTRY},
     {"registry-auth", required_argument, NULL, OPTION_REGISTRY_AUTH},
     {"network", required_argument, NULL, OPTION_NETWORK},
@@ -102,6 +108,11 @@ static int read_option(int number, struct arguments *arguments)
         return 0;
     case OPTION_STATE:
         options->state = optarg;
+        return 0;
+    case OPTION_STORE:
+        if (store_place_check(optarg) != NULL)
+            return refuse("store", optarg, store_place_check(optarg));
+        options->store = optarg;
         return 0;
     case OPTION_REGISTRY:
         if (strncmp(optarg, "http://", 7) != 0 || optarg[strlen(optarg) - 1] == '/')

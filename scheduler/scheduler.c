@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/cleanup.h"
 #include "lib/http_server.h"
 #include "lib/log.h"
 #include "lib/registry_login.h"
@@ -13,7 +14,7 @@
 #include "scheduler/publication.h"
 #include "scheduler/revocation.h"
 #include "scheduler/routes.h"
-#include "scheduler/store_sqlite.h"
+#include "scheduler/store_open.h"
 #include "scheduler/subnets.h"
 #include "scheduler/verdicts.h"
 
@@ -193,8 +194,10 @@ static void on_tick(uv_timer_t *timer)
 static int open_store(struct scheduler *scheduler, struct error *error)
 {
     struct core *core = &scheduler->core;
-    struct store_sqlite_options options = {scheduler->options.state, scheduler->options.restored};
-    if (store_sqlite_open(core->loop, &options, &core->store, error) < 0)
+    const struct scheduler_options *options = &scheduler->options;
+    AUTO_FREE char *place =
+        options->store != NULL ? xstrdup(options->store) : xasprintf("sqlite:%s", options->state);
+    if (store_open(core->loop, place, options->restored, &core->store, error) < 0)
         return -1;
     struct changes_options changes = {core->store, &core->model, core->clock, on_applied,
                                       scheduler};

@@ -17,6 +17,27 @@ static int check_key(const char *key, struct error *error)
     return 0;
 }
 
+static int compare_keys(const void *left, const void *right)
+{
+    const char *const *a = left, *const *b = right;
+    return strcmp(*a, *b);
+}
+
+/* etcd takes a key once in a transaction, and so does everybody. */
+static int check_written_once(const struct store_transaction *transaction, struct error *error)
+{
+    const char *keys[STORE_WRITES_MAX];
+    for (size_t i = 0; i < transaction->write_count; i++)
+        keys[i] = transaction->writes[i].key;
+    qsort(keys, transaction->write_count, sizeof *keys, compare_keys);
+    for (size_t i = 1; i < transaction->write_count; i++) {
+        if (strcmp(keys[i - 1], keys[i]) == 0)
+            return error_set(error, ERROR_INVALID, "%s is written twice in one transaction",
+                             keys[i]);
+    }
+    return 0;
+}
+
 static int check_transaction(const struct store_transaction *transaction, struct error *error)
 {
     if (transaction->write_count > STORE_WRITES_MAX ||
@@ -36,6 +57,8 @@ static int check_transaction(const struct store_transaction *transaction, struct
                              write->key, length, STORE_DOCUMENT_MAX);
         total += length + strlen(write->key);
     }
+    if (check_written_once(transaction, error) < 0)
+        return -1;
     for (size_t i = 0; i < transaction->comparison_count; i++) {
         if (check_key(transaction->comparisons[i].key, error) < 0)
             return -1;

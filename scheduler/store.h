@@ -77,7 +77,7 @@ typedef void store_lead_callback(bool leading, void *data);
 typedef void store_leader_callback(const char *document, void *data);
 
 const struct store_identity *store_identity(const struct store *store);
-/* Copies the transaction. */
+/* Copies the transaction, which writes a key once. */
 void store_commit(struct store *store, const struct store_transaction *transaction,
                   store_commit_callback *callback, void *data);
 /* At most `limit` documents whose keys start with `prefix`, in order of key, behind `after` (NULL:

@@ -6,6 +6,8 @@
 
 #include "scheduler/store.h"
 
+#define STORE_TERM_MAX 0xffff /* four hex digits of an instance's id */
+
 struct store_implementation {
     void (*commit)(struct store *store, const struct store_transaction *transaction,
                    store_commit_callback *callback, void *data);

@@ -12,8 +12,6 @@
 #include "lib/xalloc.h"
 #include "scheduler/store_sqlite_internal.h"
 
-#define TERM_MAX 0xffff /* four hex digits of an instance's id */
-
 static const char *const migrations[] = {
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE documents (key TEXT PRIMARY KEY, value TEXT NOT NULL,"
@@ -343,7 +341,7 @@ static int load_meta(struct store_sqlite *store, struct error *error)
         if (strcmp(name, "cluster") == 0)
             text_copy(store->base.identity.cluster, CLUSTER_ID_MAX, value);
         else if (strcmp(name, "term") == 0)
-            text_parse_u64(value, TERM_MAX, &store->base.identity.term);
+            text_parse_u64(value, STORE_TERM_MAX, &store->base.identity.term);
         else if (strcmp(name, "revision") == 0)
             text_parse_u64(value, INT64_MAX, &store->revision);
     }
@@ -373,9 +371,9 @@ static int establish_identity(struct store_sqlite *store, bool restored, struct 
         random_bytes(bytes, sizeof bytes);
         text_format_hex(bytes, sizeof bytes, identity->cluster);
     }
-    if (identity->term >= TERM_MAX)
+    if (identity->term >= STORE_TERM_MAX)
         return error_set(error, ERROR_TOO_LARGE, "the store was restored %d times: no terms left",
-                         TERM_MAX);
+                         STORE_TERM_MAX);
     identity->term++;
     return save_identity(store, error);
 }

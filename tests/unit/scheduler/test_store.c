@@ -1,143 +1,5 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "lib/cleanup.h"
-#include "lib/file.h"
-#include "lib/xalloc.h"
-#include "scheduler/store_sqlite.h"
-
-struct fixture {
-    uv_loop_t loop;
-    char directory[64];
-    struct store *store;
-    bool done;
-    bool failed;
-    struct error error;
-    uint64_t revision;
-    bool more;
-    bool leads;
-    uint64_t listed; /* revision of a list */
-    char keys[512];  /* "key=value@revision ..." of a list or watch */
-};
-
-static void on_lead(bool leading, void *data)
-{
-    struct fixture *fixture = data;
-    fixture->leads = leading;
-}
-
-static void lead(struct fixture *fixture)
-{
-    fixture->leads = false;
-    store_lead(fixture->store, "{\"address\": \"http://here\"}", on_lead, fixture);
-    while (!fixture->leads)
-        uv_run(&fixture->loop, UV_RUN_ONCE);
-}
-
-static void open_store(struct fixture *fixture, bool restored)
-{
-    struct store_sqlite_options options = {fixture->directory, restored};
-    struct error error = ERROR_INIT;
-    if (store_sqlite_open(&fixture->loop, &options, &fixture->store, &error) < 0)
-        fail_msg("%s", error.message);
-}
-
-static void open_and_lead(struct fixture *fixture, bool restored)
-{
-    open_store(fixture, restored);
-    lead(fixture);
-}
-
-static void close_store(struct fixture *fixture)
-{
-    store_destroy(fixture->store);
-    uv_run(&fixture->loop, UV_RUN_DEFAULT);
-    fixture->store = NULL;
-}
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = xcalloc(1, sizeof *fixture);
-    uv_loop_init(&fixture->loop);
-    strcpy(fixture->directory, "/tmp/shoal-store.XXXXXX");
-    assert_non_null(mkdtemp(fixture->directory));
-    open_and_lead(fixture, false);
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    close_store(fixture);
-    assert_int_equal(uv_loop_close(&fixture->loop), 0);
-    file_remove_tree(fixture->directory, NULL);
-    free(fixture);
-    return 0;
-}
-
-static void wait_until_done(struct fixture *fixture)
-{
-    while (!fixture->done)
-        uv_run(&fixture->loop, UV_RUN_ONCE);
-    fixture->done = false;
-}
-
-static void on_commit(const struct error *error, uint64_t revision, void *data)
-{
-    struct fixture *fixture = data;
-    fixture->done = true;
-    fixture->failed = error != NULL;
-    if (error != NULL)
-        fixture->error = *error;
-    fixture->revision = revision;
-}
-
-static int commit(struct fixture *fixture, const struct store_comparison *comparison,
-                  const char *key, const char *value)
-{
-    struct store_write write = {key, value};
-    struct store_transaction transaction = {comparison, comparison != NULL, &write, 1, false};
-    store_commit(fixture->store, &transaction, on_commit, fixture);
-    wait_until_done(fixture);
-    return fixture->failed ? -1 : 0;
-}
-
-static void note(struct fixture *fixture, const struct store_document *documents, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        size_t used = strlen(fixture->keys);
-        snprintf(fixture->keys + used, sizeof fixture->keys - used, "%s%s=%s", used > 0 ? " " : "",
-                 documents[i].key, documents[i].value != NULL ? documents[i].value : "gone");
-    }
-}
-
-static void on_list(const struct error *error, const struct store_document *documents, size_t count,
-                    bool more, uint64_t revision, void *data)
-{
-    struct fixture *fixture = data;
-    fixture->listed = revision;
-    assert_null(error);
-    note(fixture, documents, count);
-    fixture->more = more;
-    fixture->done = true;
-}
-
-static const char *list(struct fixture *fixture, const char *prefix, const char *after,
-                        size_t limit)
-{
-    fixture->keys[0] = '\0';
-    store_list(fixture->store, prefix, after, limit, on_list, fixture);
-    wait_until_done(fixture);
-    return fixture->keys;
-}
+/* What a store promises, checked of both implementations. */
+#include "tests/unit/scheduler/store_fixture.h"
 
 static void what_was_written_is_read_after_a_restart(void **state)
 {
@@ -166,10 +28,9 @@ static void a_restored_store_begins_a_new_term(void **state)
 static void two_schedulers_cannot_share_a_folder(void **state)
 {
     struct fixture *fixture = *state;
-    struct store_sqlite_options options = {fixture->directory, false};
     struct store *second;
     struct error error = ERROR_INIT;
-    assert_int_equal(store_sqlite_open(&fixture->loop, &options, &second, &error), -1);
+    assert_int_equal(try_to_open(fixture, false, &second, &error), -1);
     assert_int_equal(error.code, ERROR_CONFLICT);
     assert_non_null(strstr(error.message, "another scheduler"));
 }
@@ -209,6 +70,45 @@ static void deleted_documents_are_gone(void **state)
     assert_string_equal(list(fixture, "", NULL, 10), "");
 }
 
+/* 100 writes and 100 comparisons, with 1 MiB of keys and values, one document as large as it may
+ * be. */
+static void a_transaction_at_the_limits_is_taken(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_write writes[STORE_WRITES_MAX];
+    struct store_comparison comparisons[STORE_COMPARISONS_MAX];
+    AUTO_FREE char *largest = xcalloc(STORE_DOCUMENT_MAX + 1, 1);
+    memset(largest, '1', STORE_DOCUMENT_MAX);
+    size_t rest = (STORE_TRANSACTION_MAX - STORE_DOCUMENT_MAX) / STORE_WRITES_MAX - 10;
+    AUTO_FREE char *value = xcalloc(rest + 1, 1);
+    memset(value, '2', rest);
+    for (size_t i = 0; i < STORE_WRITES_MAX; i++) {
+        writes[i].key = xasprintf("limit/%03zu", i);
+        writes[i].value = i == 0 ? largest : value;
+        comparisons[i] = (struct store_comparison){writes[i].key, 0};
+    }
+    struct store_transaction transaction = {comparisons, STORE_COMPARISONS_MAX, writes,
+                                            STORE_WRITES_MAX, false};
+    store_commit(fixture->store, &transaction, on_commit, fixture);
+    wait_until_done(fixture);
+    assert_false(fixture->failed);
+    list(fixture, "limit/", NULL, 99);
+    assert_true(fixture->more);
+    for (size_t i = 0; i < STORE_WRITES_MAX; i++)
+        free((char *)writes[i].key);
+}
+
+static void a_key_is_written_once_in_a_transaction(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_write writes[] = {{"b", "1"}, {"a", "1"}, {"b", NULL}};
+    struct store_transaction twice = {NULL, 0, writes, ARRAY_LENGTH(writes), false};
+    store_commit(fixture->store, &twice, on_commit, fixture);
+    wait_until_done(fixture);
+    assert_true(fixture->failed);
+    assert_int_equal(fixture->error.code, ERROR_INVALID);
+}
+
 static void a_transaction_over_a_limit_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -227,15 +127,6 @@ static void a_transaction_over_a_limit_is_refused(void **state)
     assert_string_equal(list(fixture, "", NULL, 10), "");
 }
 
-static void on_watch(const struct error *error, const struct store_document *changes, size_t count,
-                     uint64_t revision, void *data)
-{
-    struct fixture *fixture = data;
-    (void)revision;
-    assert_null(error);
-    note(fixture, changes, count);
-}
-
 static void a_watch_tells_what_was_missed_and_then_what_comes(void **state)
 {
     struct fixture *fixture = *state;
@@ -248,9 +139,11 @@ static void a_watch_tells_what_was_missed_and_then_what_comes(void **state)
     struct store_watch *watch = store_watch_start(fixture->store, "a/", from, on_watch, fixture);
     commit(fixture, NULL, "a/next", "2");
     commit(fixture, NULL, "b/next", "2");
+    wait_for_keys(fixture, "a/next=2");
     assert_string_equal(fixture->keys, "a/new=1 a/old=gone a/next=2");
     store_watch_stop(watch);
     commit(fixture, NULL, "a/later", "3");
+    list(fixture, "none", NULL, 1);
     assert_null(strstr(fixture->keys, "later"));
 }
 
@@ -287,25 +180,81 @@ static void watches_may_be_stopped_while_one_is_told(void **state)
     list(fixture, "none", NULL, 1); /* both have caught up */
     commit(fixture, NULL, "a/one", "1");
     commit(fixture, NULL, "a/two", "1");
+    while (neighbours.calls == 0)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    run_for(fixture, 100);
     assert_int_equal(neighbours.calls, 1);
+}
+
+/* --- commits that belong together --- */
+
+struct chain {
+    struct fixture *fixture;
+    size_t ended;
+    enum error_code codes[4];
+};
+
+static void on_piece(const struct error *error, uint64_t revision, void *data)
+{
+    struct chain *chain = data;
+    (void)revision;
+    chain->codes[chain->ended++] = error != NULL ? error->code : ERROR_NONE;
+}
+
+static void hand_in_piece(struct chain *chain, const struct store_comparison *comparison,
+                          const char *key, bool chained)
+{
+    struct store_write write = {key, "1"};
+    struct store_transaction transaction = {comparison, comparison != NULL, &write, 1, chained};
+    store_commit(chain->fixture->store, &transaction, on_piece, chain);
+}
+
+struct crowd {
+    unsigned ended;
+    uint64_t revision;
+};
+
+static void on_one_of_crowd(const struct error *error, uint64_t revision, void *data)
+{
+    struct crowd *crowd = data;
+    assert_null(error);
+    assert_true(revision >= crowd->revision);
+    crowd->revision = revision;
+    crowd->ended++;
 }
 
 static void commits_that_wait_together_end_in_order(void **state)
 {
     struct fixture *fixture = *state;
+    struct crowd crowd = {0};
     char key[16];
-    for (int i = 0; i < 50; i++) {
-        snprintf(key, sizeof key, "k%02d", i);
-        struct store_write write = {key, "1"};
+    for (int i = 0; i < 250; i++) {
+        snprintf(key, sizeof key, "k%03d", i / 2);
+        struct store_write write = {key, i % 2 == 0 ? "first" : "second"};
         struct store_transaction transaction = {NULL, 0, &write, 1, false};
-        store_commit(fixture->store, &transaction, on_commit, fixture);
+        store_commit(fixture->store, &transaction, on_one_of_crowd, &crowd);
     }
-    while (fixture->revision < 50)
+    while (crowd.ended < 250)
         uv_run(&fixture->loop, UV_RUN_ONCE);
-    assert_int_equal(fixture->revision, 50);
-    fixture->done = false;
-    list(fixture, "k49", NULL, 1);
-    assert_string_equal(fixture->keys, "k49=1");
+    assert_string_equal(list(fixture, "k124", NULL, 1), "k124=second");
+}
+
+static void of_commits_that_wait_together_only_those_fail_that_must(void **state)
+{
+    struct fixture *fixture = *state;
+    struct chain chain = {.fixture = fixture};
+    struct store_comparison absent = {"b", 0}, wrong = {"c", 77};
+    hand_in_piece(&chain, NULL, "a", false);
+    hand_in_piece(&chain, &absent, "b", false);
+    hand_in_piece(&chain, &wrong, "c", false);
+    hand_in_piece(&chain, &absent, "d", false);
+    while (chain.ended < 4)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_int_equal(chain.codes[0], ERROR_NONE);
+    assert_int_equal(chain.codes[1], ERROR_NONE);
+    assert_int_equal(chain.codes[2], ERROR_CONFLICT);
+    assert_int_equal(chain.codes[3], ERROR_CONFLICT);
+    assert_string_equal(list(fixture, "", NULL, 10), "a=1 b=1");
 }
 
 static void a_list_says_the_revision_it_is_of(void **state)
@@ -347,29 +296,6 @@ static void who_leads_can_be_read(void **state)
     assert_string_equal(fixture->keys, "{\"address\": \"http://here\"}");
 }
 
-/* --- commits that belong together --- */
-
-struct chain {
-    struct fixture *fixture;
-    size_t ended;
-    enum error_code codes[4];
-};
-
-static void on_piece(const struct error *error, uint64_t revision, void *data)
-{
-    struct chain *chain = data;
-    (void)revision;
-    chain->codes[chain->ended++] = error != NULL ? error->code : ERROR_NONE;
-}
-
-static void hand_in_piece(struct chain *chain, const struct store_comparison *comparison,
-                          const char *key, bool chained)
-{
-    struct store_write write = {key, "1"};
-    struct store_transaction transaction = {comparison, comparison != NULL, &write, 1, chained};
-    store_commit(chain->fixture->store, &transaction, on_piece, chain);
-}
-
 static void a_chained_commit_fails_with_the_one_before_it(void **state)
 {
     struct fixture *fixture = *state;
@@ -400,30 +326,138 @@ static void a_chained_commit_fails_with_one_that_was_refused(void **state)
     assert_string_equal(list(fixture, "", NULL, 10), "");
 }
 
+/* --- a watch against the store itself --- */
+
+#define KEYS 8
+
+struct replay {
+    char *values[KEYS];
+    uint64_t revision;
+};
+
+static void on_replay(const struct error *error, const struct store_document *changes, size_t count,
+                      uint64_t revision, void *data)
+{
+    struct replay *replay = data;
+    assert_null(error);
+    assert_true(revision > replay->revision);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (size_t)(changes[i].key[2] - '0');
+        assert_true(changes[i].revision > replay->revision && changes[i].revision <= revision);
+        free(replay->values[at]);
+        replay->values[at] = xstrdup(changes[i].value);
+    }
+    replay->revision = revision;
+}
+
+static void what_a_watch_told_is_what_is_there(void **state)
+{
+    struct fixture *fixture = *state;
+    struct replay replay = {0};
+    struct crowd crowd = {0};
+    struct store_watch *watch = NULL;
+    char key[8], value[16];
+    for (int i = 0; i < 200; i++) {
+        snprintf(key, sizeof key, "r/%d", (i * 7 + i / 3) % KEYS);
+        snprintf(value, sizeof value, "%d", i);
+        if (i == 60)
+            watch = store_watch_start(fixture->store, "r/", 0, on_replay, &replay);
+        struct store_write write = {key, i % 5 == 0 ? NULL : value};
+        struct store_transaction transaction = {NULL, 0, &write, 1, false};
+        store_commit(fixture->store, &transaction, on_one_of_crowd, &crowd);
+    }
+    while (crowd.ended < 200)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    commit(fixture, NULL, "r/0", "last");
+    while (replay.revision < fixture->revision)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    store_watch_stop(watch);
+    AUTO_FREE char *listed = xstrdup(list(fixture, "r/", NULL, 100));
+    fixture->keys[0] = '\0';
+    for (size_t i = 0; i < KEYS; i++) {
+        struct store_document document = {key, replay.values[i], 0};
+        snprintf(key, sizeof key, "r/%zu", i);
+        if (replay.values[i] != NULL)
+            note(fixture, &document, 1);
+        free(replay.values[i]);
+    }
+    assert_string_equal(fixture->keys, listed);
+}
+
+/* --- only SQLite --- */
+
+static void what_was_forgotten_cannot_be_watched(void **state)
+{
+    struct fixture *fixture = *state;
+    struct crowd crowd = {0};
+    struct store_write write = {"a", "1"};
+    struct store_transaction transaction = {NULL, 0, &write, 1, false};
+    for (unsigned i = 0; i <= STORE_SQLITE_REMEMBERED; i++)
+        store_commit(fixture->store, &transaction, on_one_of_crowd, &crowd);
+    fixture->failed = false;
+    store_watch_start(fixture->store, "", 0, on_watch, fixture);
+    while (!fixture->failed)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_int_equal(fixture->error.code, ERROR_STALE);
+}
+
+/* --- the same promises of both --- */
+
+struct promise {
+    const char *name;
+    CMUnitTestFunction function;
+};
+#define PROMISE(function)                                                                          \
+    {                                                                                              \
+#function, function                                                                        \
+    }
+
+static const struct promise promises[] = {
+    PROMISE(what_was_written_is_read_after_a_restart),
+    PROMISE(a_restored_store_begins_a_new_term),
+    PROMISE(a_comparison_that_does_not_hold_writes_nothing),
+    PROMISE(lists_come_in_pages_of_one_prefix),
+    PROMISE(deleted_documents_are_gone),
+    PROMISE(a_transaction_at_the_limits_is_taken),
+    PROMISE(a_key_is_written_once_in_a_transaction),
+    PROMISE(a_transaction_over_a_limit_is_refused),
+    PROMISE(a_watch_tells_what_was_missed_and_then_what_comes),
+    PROMISE(watches_may_be_stopped_while_one_is_told),
+    PROMISE(commits_that_wait_together_end_in_order),
+    PROMISE(of_commits_that_wait_together_only_those_fail_that_must),
+    PROMISE(a_list_says_the_revision_it_is_of),
+    PROMISE(who_does_not_lead_writes_nothing),
+    PROMISE(who_leads_can_be_read),
+    PROMISE(a_chained_commit_fails_with_the_one_before_it),
+    PROMISE(a_chained_commit_fails_with_one_that_was_refused),
+    PROMISE(what_a_watch_told_is_what_is_there),
+};
+static const struct promise sqlite_promises[] = {
+    PROMISE(two_schedulers_cannot_share_a_folder),
+    PROMISE(what_was_forgotten_cannot_be_watched),
+};
+
+static int run(struct flavour *flavour, const struct promise *list, size_t count)
+{
+    struct CMUnitTest *tests = xcalloc(count, sizeof *tests);
+    for (size_t i = 0; i < count; i++)
+        tests[i] = (struct CMUnitTest){list[i].name, list[i].function, set_up, tear_down, flavour};
+    int failed = _cmocka_run_group_tests(flavour->name, tests, count, NULL, NULL);
+    free(tests);
+    return failed;
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_was_written_is_read_after_a_restart, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_restored_store_begins_a_new_term, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(two_schedulers_cannot_share_a_folder, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_comparison_that_does_not_hold_writes_nothing, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(lists_come_in_pages_of_one_prefix, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(deleted_documents_are_gone, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_transaction_over_a_limit_is_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(watches_may_be_stopped_while_one_is_told, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_watch_tells_what_was_missed_and_then_what_comes, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(commits_that_wait_together_end_in_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_list_says_the_revision_it_is_of, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_does_not_lead_writes_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_leads_can_be_read, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_chained_commit_fails_with_the_one_before_it, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_chained_commit_fails_with_one_that_was_refused, set_up,
-                                        tear_down),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    struct flavour sqlite = {.name = "SQLite"};
+    struct etcd_process process = {0};
+    struct flavour etcd = {.name = "etcd", .etcd = &process};
+    int failed = run(&sqlite, promises, ARRAY_LENGTH(promises));
+    failed += run(&sqlite, sqlite_promises, ARRAY_LENGTH(sqlite_promises));
+    if (etcd_process_create(&process) < 0)
+        fail_msg("etcd does not start: see %s/log, and that etcd-server is installed",
+                 process.directory);
+    failed += run(&etcd, promises, ARRAY_LENGTH(promises));
+    etcd_process_destroy(&process);
+    return failed;
 }
