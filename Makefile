@@ -139,6 +139,17 @@ $(REGISTRY_DRIVERS): $(BUILD)/tests/%: $(BUILD)/obj/tests/integration/%.o $(call
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
 
+# People and agents who write to a scheduler that is killed, for tests/integration/scheduler_kill.sh.
+SCHEDULER_KILLS := $(BUILD)/tests/scheduler_kills
+$(SCHEDULER_KILLS): $(call objects,tests/integration/scheduler_kills.c tests/integration/raw_http.c) $(BUILD)/libshoal.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
+
+.PHONY: soak-scheduler
+soak-scheduler: all $(SCHEDULER_KILLS) ## kill the scheduler among its commits (ROUNDS=500 SEED=N)
+	$(Q)BUILD=$(BUILD) ROUNDS=$(or $(ROUNDS),500) $(if $(SEED),SEED=$(SEED)) bash tests/integration/scheduler_kill.sh
+
 .PHONY: soak-registry
 soak-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_DRIVERS) ## kill the registry under load (ROUNDS=200 SEED=N)
 	$(Q)BUILD=$(BUILD) ROUNDS=$(or $(ROUNDS),200) $(if $(SEED),SEED=$(SEED)) bash tests/integration/registry_kill.sh
@@ -156,7 +167,7 @@ $(NODE_TOOLS): build/tools/%/fetched: tests/tools/%/package.json tests/tools/%/p
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
 	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
 
-check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) linux-guests $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
+check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) linux-guests $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(SCHEDULER_KILLS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test
