@@ -9,7 +9,7 @@
 
 #define DEPTH_MAX 32
 
-static uint64_t load_uint(const char *member, size_t size)
+uint64_t json_load_uint(const char *member, size_t size)
 {
     return size == sizeof(uint32_t) ? *(const uint32_t *)(const void *)member
                                     : *(const uint64_t *)(const void *)member;
@@ -57,7 +57,7 @@ static bool is_empty(const struct json_field *field, const char *base)
     case JSON_STRING:
         return *member == '\0';
     case JSON_UINT:
-        return load_uint(member, field->size) == 0;
+        return json_load_uint(member, field->size) == 0;
     case JSON_BOOL:
         return !*(const bool *)member;
     case JSON_DURATION:
@@ -79,11 +79,9 @@ static bool is_empty(const struct json_field *field, const char *base)
     }
 }
 
-/* A member of fixed size may have been cut in the middle of a character: one such message would
- * make the whole document one that json_parse refuses. */
-static struct json_object *encode_string(const char *text)
+char *json_whole_characters(const char *text)
 {
-    AUTO_FREE char *copy = xstrdup(text);
+    char *copy = xstrdup(text);
     for (char *at = copy; *at != '\0';) {
         bool ascii = (unsigned char)*at < 0x80;
         size_t length = ascii ? 1 : text_character_length(at);
@@ -91,6 +89,14 @@ static struct json_object *encode_string(const char *text)
             *at = '?';
         at += length > 0 ? length : 1;
     }
+    return copy;
+}
+
+/* A member of fixed size may have been cut in the middle of a character: one such message would
+ * make the whole document one that json_parse refuses. */
+static struct json_object *encode_string(const char *text)
+{
+    AUTO_FREE char *copy = json_whole_characters(text);
     return json_object_new_string(copy);
 }
 
@@ -111,7 +117,7 @@ static struct json_object *encode_field(const struct json_field *field, const ch
     case JSON_TEXT:
         return json_object_new_string(*(char *const *)(const void *)member);
     case JSON_UINT:
-        return json_object_new_int64((int64_t)load_uint(member, field->size));
+        return json_object_new_int64((int64_t)json_load_uint(member, field->size));
     case JSON_BOOL:
         return json_object_new_boolean(*(const bool *)member);
     case JSON_ENUM:
@@ -136,7 +142,7 @@ static struct json_object *encode_field(const struct json_field *field, const ch
     return NULL;
 }
 
-static bool is_absent(const struct json_field *field, const char *base)
+bool json_field_is_absent(const struct json_field *field, const char *base)
 {
     if (field->kind == JSON_UNSUPPORTED)
         return true;
@@ -151,7 +157,7 @@ struct json_object *json_encode(const struct json_record *record, const void *va
 {
     struct json_object *object = json_object_new_object();
     for (const struct json_field *field = record->fields; field->key != NULL; field++) {
-        if (!is_absent(field, value))
+        if (!json_field_is_absent(field, value))
             json_object_object_add(object, field->key, encode_field(field, value));
     }
     return object;
@@ -276,6 +282,8 @@ int json_parse_record(const struct json_record *record, const char *text, size_t
                       enum json_strictness strictness, void *ret_struct, struct error *error)
 {
     AUTO_JSON struct json_object *object = NULL;
+    if (strictness == JSON_LENIENT && json_read_record(record, text, length, ret_struct))
+        return 0;
     if (json_parse(text, length, &object, error) < 0)
         return -1;
     return json_decode(record, object, strictness, ret_struct, error);
@@ -285,12 +293,6 @@ char *json_text(struct json_object *object)
 {
     return xstrdup(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
                                                               JSON_C_TO_STRING_NOSLASHESCAPE));
-}
-
-char *json_record_text(const struct json_record *record, const void *value)
-{
-    AUTO_JSON struct json_object *object = json_encode(record, value);
-    return json_text(object);
 }
 
 void json_strings_add(struct json_strings *strings, const char *text)

@@ -48,6 +48,7 @@ enum json_flags {
     JSON_OMIT_EMPTY = 2, /* do not write "", 0, false, an empty list or an absent object */
 };
 
+struct buffer;
 struct json_record;
 
 struct json_field {
@@ -126,6 +127,8 @@ int json_parse_unique_record(const struct json_record *record, const char *text,
 /* Compact text; the caller frees it. */
 char *json_text(struct json_object *object);
 char *json_record_text(const struct json_record *record, const void *value);
+/* The same, behind what `text` has. */
+void json_record_append(struct buffer *text, const struct json_record *record, const void *value);
 
 void json_strings_add(struct json_strings *strings, const char *text);
 void json_strings_release(struct json_strings *strings);

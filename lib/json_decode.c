@@ -138,7 +138,7 @@ static int decode_text(struct decoder *decoder, const struct json_field *field,
     return 0;
 }
 
-static void store_uint(char *member, size_t size, uint64_t number)
+void json_store_uint(char *member, size_t size, uint64_t number)
 {
     if (size == sizeof(uint32_t))
         *(uint32_t *)(void *)member = (uint32_t)number;
@@ -146,7 +146,7 @@ static void store_uint(char *member, size_t size, uint64_t number)
         *(uint64_t *)(void *)member = number;
 }
 
-static uint64_t upper_bound(const struct json_field *field)
+uint64_t json_upper_bound(const struct json_field *field)
 {
     if (field->max != 0)
         return field->max;
@@ -159,12 +159,12 @@ static int decode_uint(struct decoder *decoder, const struct json_field *field,
     if (expect(decoder, value, json_type_int, "a whole number") < 0)
         return -1;
     int64_t number = json_object_get_int64(value);
-    uint64_t max = upper_bound(field);
+    uint64_t max = json_upper_bound(field);
     if (number < 0 || (uint64_t)number < field->min || (uint64_t)number > max)
         return refuse(decoder, ERROR_INVALID,
                       "%" PRId64 " is out of range: allowed are %" PRIu64 " to %" PRIu64, number,
                       field->min, max);
-    store_uint(member, field->size, (uint64_t)number);
+    json_store_uint(member, field->size, (uint64_t)number);
     return 0;
 }
 
