@@ -96,6 +96,14 @@ static unsigned end(struct instance *instance, enum instance_next next, enum ins
     return INSTANCE_UNWATCH | (unsigned)how;
 }
 
+/* The guest has ended as it should: what was asked of it is done. */
+static unsigned complete(struct instance *instance, const char *message)
+{
+    explain(instance, INSTANCE_CAUSE_COMPLETED, message);
+    move(instance, INSTANCE_STOPPED);
+    return INSTANCE_UNWATCH;
+}
+
 /* The boot is lost, by itself or because it has to be: again in place, or no more. */
 static unsigned restart_or_fail(struct instance *instance, const char *cause, const char *message,
                                 bool failed)
@@ -104,6 +112,8 @@ static unsigned restart_or_fail(struct instance *instance, const char *cause, co
         &instance->assigned.restart, &instance->history, failed, now_of(instance));
     bool is_running = instance->vm == INSTANCE_VM_RUNNING;
     instance->boot_deadline_ms = 0;
+    if (!decision.restart && !failed && instance->assigned.restart.policy != API_RESTART_ALWAYS)
+        return complete(instance, message);
     if (!decision.restart) {
         explain(instance, cause, message);
         if (is_running) {
@@ -409,7 +419,7 @@ static unsigned restart_with_the_node(struct instance *instance)
 {
     struct restart_history before = instance->history;
     instance->history = (struct restart_history){0};
-    unsigned effects = restart_or_fail(instance, "node_restarted",
+    unsigned effects = restart_or_fail(instance, INSTANCE_CAUSE_NODE_RESTARTED,
                                        "its microVM was gone when the agent started", true);
     instance->history = before;
     return effects;

@@ -86,3 +86,28 @@ bool node_state_may_move(enum node_state from, enum node_state to)
 
 const char *const node_eligibility_names[] = {
     [NODE_ELIGIBLE] = "eligible", [NODE_CORDONED] = "cordoned", [NODE_DRAINING] = "draining", NULL};
+
+const char *const run_phase_names[] = {
+    [RUN_RUNNING] = "running",
+    [RUN_SUCCEEDED] = "succeeded",
+    [RUN_FAILED] = "failed",
+    [RUN_STOPPED] = "stopped",
+    NULL,
+};
+
+static const unsigned run_moves[] = {
+    [RUN_RUNNING] = TO(RUN_SUCCEEDED) | TO(RUN_FAILED) | TO(RUN_STOPPED),
+    [RUN_SUCCEEDED] = 0,
+    [RUN_FAILED] = 0,
+    [RUN_STOPPED] = 0,
+};
+
+bool run_phase_may_move(enum run_phase from, enum run_phase to)
+{
+    return (run_moves[from] & TO(to)) != 0;
+}
+
+bool run_phase_is_over(enum run_phase phase)
+{
+    return run_moves[phase] == 0;
+}

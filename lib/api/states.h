@@ -28,6 +28,12 @@ bool instance_state_may_move(enum instance_state from, enum instance_state to);
 /* stopped or failed: its VM is gone and it will not come back under this id. */
 bool instance_state_is_over(enum instance_state state);
 
+/* Causes that the scheduler decides by, as agents write them. */
+/* stopped: the guest ended by itself, said nothing of a failure, and was to run once. */
+#define INSTANCE_CAUSE_COMPLETED "completed"
+/* Its microVM went with the node, or while no agent looked: nobody knows how it ended. */
+#define INSTANCE_CAUSE_NODE_RESTARTED "node_restarted"
+
 /* progressing -> succeeded
  *      |  \---> superseded
  *      |-----> failed                  (a first deploy, or auto_rollback: false)
@@ -70,3 +76,18 @@ enum node_eligibility {
     NODE_DRAINING,
 };
 extern const char *const node_eligibility_names[];
+
+/* Of a job's run:
+ *
+ * running -> succeeded   (every completion did)
+ *       |--> failed      (more failures than retries, its deadline, a revoked image)
+ *       +--> stopped     (by somebody, or replaced by another run) */
+enum run_phase {
+    RUN_RUNNING,
+    RUN_SUCCEEDED,
+    RUN_FAILED,
+    RUN_STOPPED,
+};
+extern const char *const run_phase_names[];
+bool run_phase_may_move(enum run_phase from, enum run_phase to);
+bool run_phase_is_over(enum run_phase phase);

@@ -170,6 +170,53 @@ static void a_guest_that_exits_is_restarted_after_its_delay(void **state)
     assert_int_equal(instance->boot_ms, 0);
 }
 
+/* Brings one to run that is not restarted in place, as a job's. */
+static void run_once(struct instance *instance, enum api_restart_policy policy)
+{
+    struct api_assigned_instance assigned = assignment(API_WANTED_RUN);
+    assigned.restart.policy = policy;
+    bring_to_ready(instance);
+    instance_assign(instance, &assigned);
+}
+
+static void a_guest_that_is_to_run_once_and_exits_has_completed(void **state)
+{
+    struct instance *instance = *state;
+    run_once(instance, API_RESTART_NEVER);
+    assert_int_equal(instance_ended(instance, HOST_END_GUEST_EXIT, ""), INSTANCE_UNWATCH);
+    assert_int_equal(instance->state, INSTANCE_STOPPED);
+    assert_string_equal(instance->cause, "completed");
+    assert_true(instance_is_over(instance));
+    assert_int_equal(instance->restarts, 0);
+}
+
+static void one_that_is_restarted_on_failure_completes_too(void **state)
+{
+    struct instance *instance = *state;
+    run_once(instance, API_RESTART_ON_FAILURE);
+    instance_ended(instance, HOST_END_GUEST_EXIT, "");
+    assert_int_equal(instance->state, INSTANCE_STOPPED);
+    assert_string_equal(instance->cause, "completed");
+}
+
+static void a_guest_that_is_to_run_once_and_panics_has_failed(void **state)
+{
+    struct instance *instance = *state;
+    run_once(instance, API_RESTART_NEVER);
+    assert_int_equal(instance_ended(instance, HOST_END_GUEST_PANIC, ""), INSTANCE_UNWATCH);
+    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_string_equal(instance->cause, "guest_panic");
+}
+
+static void a_guest_that_is_to_run_once_and_is_killed_has_failed(void **state)
+{
+    struct instance *instance = *state;
+    run_once(instance, API_RESTART_NEVER);
+    instance_ended(instance, HOST_END_KILLED, "killed by signal 9");
+    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_string_equal(instance->cause, "hypervisor_died");
+}
+
 static void before_a_restart_in_place_the_image_is_judged_again(void **state)
 {
     struct instance *instance = *state;
@@ -460,6 +507,10 @@ int main(void)
         TEST(the_same_assignment_again_changes_nothing),
         TEST(a_changed_check_applies_in_place),
         TEST(a_rejected_image_fails_with_its_cause),
+        TEST(a_guest_that_is_to_run_once_and_exits_has_completed),
+        TEST(one_that_is_restarted_on_failure_completes_too),
+        TEST(a_guest_that_is_to_run_once_and_panics_has_failed),
+        TEST(a_guest_that_is_to_run_once_and_is_killed_has_failed),
         TEST(before_a_restart_in_place_the_image_is_judged_again),
         TEST(a_stop_says_why_when_the_scheduler_does),
         TEST(an_unreachable_registry_is_shown_while_it_is_tried_again),
