@@ -88,6 +88,7 @@ int node_list_run(struct cli *cli, struct error *error);
 int node_cordon_run(struct cli *cli, struct error *error);
 int node_uncordon_run(struct cli *cli, struct error *error);
 int node_drain_run(struct cli *cli, struct error *error);
+int node_give_up_run(struct cli *cli, struct error *error);
 int version_run(struct cli *cli, struct error *error);
 int completion_run(struct cli *cli, struct error *error);
 int help_run(struct cli *cli, struct error *error);

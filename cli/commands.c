@@ -371,6 +371,12 @@ const struct command commands[] = {
          "and stops. At --deadline\nwhat is left is stopped. Ctrl-C detaches, the drain goes on; "
          "exit 4 when something has found no\nother place for 10 s. The node stays cordoned.",
      .examples = "  shoal node drain worker-3\n  shoal node drain worker-3 --deadline 10m"},
+    {"node", "give-up", NULL, "say that a silent node will not come back: replace what it ran now",
+     "NODE", .run = node_give_up_run,
+     .details = "Also when rescheduling is frozen because most nodes are silent (`shoal node list` "
+                "says so). If\nit comes back all the same, what was replaced is drained and "
+                "stopped there.",
+     .examples = "  shoal node give-up worker-3"},
     {"cluster", "version", "version", "this program's version, and the daemons'", "",
      .run = version_run},
     {NULL, "completion", "completion", "a script for the shell's completion", "SHELL [WORD...]",

@@ -14,6 +14,8 @@ enum lists_choice {
     LISTS_TOLD,  /* those too when they have a cause to tell */
     LISTS_WHOLE, /* all that are kept */
 };
+/* nodes.c: what the list of nodes says of rescheduling, when it is worth a line. */
+void nodes_print_rescheduling(const struct view_list *nodes);
 bool lists_is_chosen(const struct api_instance_view *view, enum lists_choice choice);
 void lists_print_instances(const struct cli *cli, const struct view_list *instances,
                            enum lists_choice choice);

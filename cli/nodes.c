@@ -1,4 +1,4 @@
-/* node list, cordon, uncordon, drain. */
+/* node list, cordon, uncordon, drain, give-up. */
 #include <stdio.h>
 #include <string.h>
 
@@ -55,6 +55,23 @@ static void node_row(struct table *table, const struct api_node_view *node)
     lists_cell_span(table, node->heartbeat_age_ms);
 }
 
+void nodes_print_rescheduling(const struct view_list *nodes)
+{
+    struct api_rescheduling_view view = {0};
+    struct json_object *object;
+    if (!json_object_object_get_ex(nodes->document, "rescheduling", &object) ||
+        json_decode(&api_rescheduling_view_record, object, JSON_LENIENT, &view, NULL) < 0)
+        return;
+    if (view.frozen)
+        printf("\nRescheduling is frozen: %u of %u eligible nodes are silent, rather they are cut "
+               "off than gone.\nIt goes on when they are back; `shoal node give-up NODE` says that "
+               "one is gone.\n",
+               view.suspect, view.eligible);
+    else if (view.waiting > 0)
+        printf("\n%u instance%s of lost nodes wait%s to be replaced, %u a second.\n", view.waiting,
+               view.waiting == 1 ? "" : "s", view.waiting == 1 ? "s" : "", view.rate);
+}
+
 int node_list_run(struct cli *cli, struct error *error)
 {
     static const struct table_column columns[] = {
@@ -74,6 +91,7 @@ int node_list_run(struct cli *cli, struct error *error)
     for (size_t i = 0; i < nodes.count; i++)
         node_row(table, (const struct api_node_view *)nodes.items + i);
     lists_print_table(cli, table);
+    nodes_print_rescheduling(&nodes);
     return 0;
 }
 
@@ -126,6 +144,22 @@ int node_cordon_run(struct cli *cli, struct error *error)
 int node_uncordon_run(struct cli *cli, struct error *error)
 {
     return set_eligibility(cli, "/uncordon", "instances may be placed there", error);
+}
+
+int node_give_up_run(struct cli *cli, struct error *error)
+{
+    struct api_node_view view = {0};
+    struct json_object *document;
+    if (change_node(cli, "/give-up", &view, &document, error) < 0)
+        return -1;
+    if (cli_wants_document(cli)) {
+        cli_print_document(cli, document);
+    } else {
+        printf("%s: given up, what it ran is replaced elsewhere\n", view.name);
+        json_object_put(document);
+    }
+    json_record_release(&api_node_view_record, &view);
+    return 0;
 }
 
 /* --- drain --- */

@@ -137,6 +137,7 @@ int status_run(struct cli *cli, struct error *error)
     } else {
         print_service(&picture.service);
         print_ports(&picture);
+        nodes_print_rescheduling(&picture.nodes);
         puts("\nInstances");
         lists_print_instances(cli, &picture.instances, LISTS_TOLD);
         print_messages(&picture.instances);

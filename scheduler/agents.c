@@ -74,6 +74,7 @@ static void keep_decisions(const struct document_node *known, struct document_no
     node->eligibility = known->eligibility;
     memcpy(node->eligibility_reason, known->eligibility_reason, sizeof node->eligibility_reason);
     node->drain_deadline_ms = known->drain_deadline_ms;
+    node->lost = known->lost;
 }
 
 static int decide_join(struct change *change, void *data, struct error *error)
@@ -103,8 +104,9 @@ static void on_joined(const struct error *error, void *data)
     struct joining *joining = data;
     struct core *core = joining->core;
     struct model_node *node = model_node(&core->model, joining->join.node);
-    if (error == NULL && node != NULL)
-        node->heard_ms = core_now(core);
+    /* A silent one is back when it has said how its instances do. */
+    if (error == NULL && node != NULL && !node->silent)
+        model_hear_node(&core->model, node, core_now(core));
     struct api_join_answer answer = {.term = store_identity(core->store)->term,
                                      .heartbeat_ms = HEARTBEAT_MS,
                                      .lease_ms = core->options->lease_ms};

@@ -172,9 +172,12 @@ static bool is_in_endpoints(const struct model_instance *instance, enum api_serv
         return state == INSTANCE_READY;
     }
     *ret_state = API_SERVER_DRAIN;
-    if (silent && document->wish == WISH_STOP)
+    bool lost = instance->node == NULL || instance->node->lost;
+    if (lost || (silent && document->wish == WISH_STOP))
         return false;
-    return instance->in_endpoints || (!instance->reported && state == INSTANCE_READY);
+    /* One that was replaced while its node was lost drains when that is back. */
+    bool drains = document->wish == WISH_DRAIN || !instance->reported;
+    return instance->in_endpoints || (drains && state == INSTANCE_READY);
 }
 
 static const struct api_port *port_of(const struct model_instance *instance,

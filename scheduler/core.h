@@ -25,9 +25,11 @@ struct scheduler_options {
     const char *network;       /* "10.64.0.0/10": nodes get a /24 of it each */
     uint64_t lease_ms;
     uint64_t replace_after_ms;
-    uint64_t events_kept;    /* so many at most, */
-    uint64_t events_kept_ms; /* and none older than this */
-    bool restored;           /* the state came back from a backup */
+    uint32_t freeze_percent;  /* see node_health.h; 0: the default */
+    uint32_t reschedule_rate; /* instances a second; 0: by the number of nodes */
+    uint64_t events_kept;     /* so many at most, */
+    uint64_t events_kept_ms;  /* and none older than this */
+    bool restored;            /* the state came back from a backup */
 };
 
 struct core {

@@ -159,6 +159,7 @@ static const struct json_field node_fields[] = {
     FIELD(eligibility, "eligibility", JSON_ENUM, .names = node_eligibility_names),
     TEXT(eligibility_reason, "eligibility_reason"),
     FIELD(drain_deadline_ms, "drain_deadline", JSON_DURATION, .flags = JSON_OMIT_EMPTY),
+    BOOLEAN(lost, "lost"),
     JSON_FIELD_END,
 };
 #undef DOCUMENT

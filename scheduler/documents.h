@@ -157,6 +157,7 @@ struct document_node {
     /* While draining: what is left is stopped after so long, counted from when this was asked for
      * or the scheduler started; 0: it takes as long as it takes. */
     uint64_t drain_deadline_ms;
+    bool lost; /* its instances were given up, and it has not come back since */
 };
 
 extern const struct json_record document_template_record;

@@ -29,6 +29,9 @@ static const char usage[] =
     "  --network NETWORK      addresses of guests, a /24 for each node (10.64.0.0/10)\n"
     "  --lease DURATION       a node is silent after so long without a status (10s)\n"
     "  --replace-after DURATION  instances of a silent node are replaced after so long more (30s)\n"
+    "  --freeze-above PERCENT replace none while more of the nodes than this are silent (50)\n"
+    "  --reschedule-rate N    replace at most N of lost nodes a second (one for each node that is\n"
+    "                         ready, at least 10)\n"
     "  --keep-events N        so many events at most (1000000)\n"
     "  --keep-events-for DURATION  and none older than this (24h)\n"
     "  --restored             the state came back from a backup: begin a new term\n"
@@ -45,6 +48,8 @@ enum option_number {
     OPTION_NETWORK,
     OPTION_LEASE,
     OPTION_REPLACE_AFTER,
+    OPTION_FREEZE_ABOVE,
+    OPTION_RESCHEDULE_RATE,
     OPTION_KEEP_EVENTS,
     OPTION_KEEP_EVENTS_FOR,
     OPTION_RESTORED,
@@ -63,6 +68,8 @@ static const struct option long_options[] = {
     {"network", required_argument, NULL, OPTION_NETWORK},
     {"lease", required_argument, NULL, OPTION_LEASE},
     {"replace-after", required_argument, NULL, OPTION_REPLACE_AFTER},
+    {"freeze-above", required_argument, NULL, OPTION_FREEZE_ABOVE},
+    {"reschedule-rate", required_argument, NULL, OPTION_RESCHEDULE_RATE},
     {"keep-events", required_argument, NULL, OPTION_KEEP_EVENTS},
     {"keep-events-for", required_argument, NULL, OPTION_KEEP_EVENTS_FOR},
     {"restored", no_argument, NULL, OPTION_RESTORED},
@@ -90,6 +97,16 @@ static int read_duration(const char *option, uint64_t *ret_ms)
     if (!text_parse_duration(optarg, &ms) || ms < 100)
         return refuse(option, optarg, "a duration like 10s, at least 100ms, is needed");
     *ret_ms = ms;
+    return 0;
+}
+
+static int read_number(const char *option, uint64_t least, uint64_t most, const char *allowed,
+                       uint32_t *ret_number)
+{
+    uint64_t number;
+    if (!text_parse_u64(optarg, most, &number) || number < least)
+        return refuse(option, optarg, allowed);
+    *ret_number = (uint32_t)number;
     return 0;
 }
 
@@ -129,6 +146,13 @@ static int read_option(int number, struct arguments *arguments)
         return read_duration("lease", &options->lease_ms);
     case OPTION_REPLACE_AFTER:
         return read_duration("replace-after", &options->replace_after_ms);
+    case OPTION_FREEZE_ABOVE:
+        return read_number("freeze-above", 1, 100, "a percentage from 1 to 100 is needed",
+                           &options->freeze_percent);
+    case OPTION_RESCHEDULE_RATE:
+        return read_number("reschedule-rate", 1, 1000000,
+                           "a number of instances from 1 to 1000000 is needed",
+                           &options->reschedule_rate);
     case OPTION_KEEP_EVENTS:
         if (!text_parse_u64(optarg, EVENTS_KEPT_MOST, &options->events_kept))
             return refuse("keep-events", optarg, "a number from 0 to 100000000 is needed");

@@ -10,6 +10,9 @@
 void model_init(struct model *model)
 {
     *model = (struct model){.endpoints_dirty = true, .trust_dirty = true};
+    TAILQ_INIT(&model->heard);
+    TAILQ_INIT(&model->suspects);
+    TAILQ_INIT(&model->returned);
 }
 
 /* --- finding --- */
@@ -66,6 +69,13 @@ bool model_instance_has_ended(const struct model_instance *instance)
     return instance->document->ended_ms != 0;
 }
 
+bool model_instance_is_lost(const struct model_instance *instance)
+{
+    if (instance->node == NULL)
+        return true;
+    return instance->node->lost && (instance->released || instance->document->wish != WISH_RUN);
+}
+
 enum instance_state model_instance_state(const struct model_instance *instance)
 {
     bool silent = instance->node == NULL || instance->node->silent;
@@ -79,6 +89,62 @@ enum node_state model_node_state(const struct model_node *node)
     if (node->lost)
         return NODE_LOST;
     return node->silent ? NODE_SUSPECT : NODE_READY;
+}
+
+void model_move_node(struct model *model, struct model_node *node, enum node_state state,
+                     uint64_t now_ms)
+{
+    enum node_state before = model_node_state(node);
+    if (before != NODE_LOST)
+        TAILQ_REMOVE(before == NODE_READY ? &model->heard : &model->suspects, node, lease_link);
+    node->silent = state != NODE_READY;
+    node->lost = state == NODE_LOST;
+    if (state == NODE_READY) {
+        node->heard_ms = now_ms;
+        TAILQ_INSERT_TAIL(&model->heard, node, lease_link);
+    } else if (state == NODE_SUSPECT) {
+        node->silent_since_ms = now_ms;
+        TAILQ_INSERT_TAIL(&model->suspects, node, lease_link);
+    }
+    if (state == before)
+        return;
+    model->node_states_changed = true;
+    model->endpoints_dirty = true;
+    model_mark_services_of(node);
+}
+
+/* What was replaced meanwhile, or was draining, leaves the load balancers of all nodes first. */
+static void resume_instances(struct model_node *node)
+{
+    for (size_t i = 0; i < node->instances.count; i++) {
+        struct model_instance *instance = node->instances.items[i];
+        instance->released = false;
+        if (instance->document->wish == WISH_DRAIN)
+            instance->drain_since_ms = 0;
+    }
+}
+
+void model_hear_node(struct model *model, struct model_node *node, uint64_t now_ms)
+{
+    bool was_silent = node->silent;
+    if (node->lost)
+        resume_instances(node);
+    model_move_node(model, node, NODE_READY, now_ms);
+    node->given_up = false;
+    if ((!was_silent && !node->document->lost) || node->is_back)
+        return;
+    node->is_back = true;
+    TAILQ_INSERT_TAIL(&model->returned, node, returned_link);
+}
+
+void model_give_up_node(struct model *model, struct model_node *node)
+{
+    if (model_node_state(node) != NODE_SUSPECT || node->given_up)
+        return;
+    node->given_up = true;
+    TAILQ_REMOVE(&model->suspects, node, lease_link);
+    TAILQ_INSERT_HEAD(&model->suspects, node, lease_link);
+    model->node_states_changed = true;
 }
 
 void model_mark_services_of(struct model_node *node)
@@ -198,6 +264,7 @@ void model_finish(struct model *model)
     sorted_finish(&model->services);
     sorted_finish(&model->nodes);
     sorted_finish(&model->draining_nodes);
+    rescheduling_finish(&model->rescheduling);
     sorted_finish(&model->instances);
     sorted_finish(&model->keys);
     sorted_finish(&model->policies);
@@ -400,6 +467,7 @@ static void apply_node(struct model *model, struct document_node *document, bool
         node = xcalloc(1, sizeof *node);
         node->name = document->name;
         node->heard_ms = now_ms;
+        TAILQ_INSERT_TAIL(&model->heard, node, lease_link);
         sorted_insert(&model->nodes, node);
     } else {
         before = node->document;
@@ -410,6 +478,7 @@ static void apply_node(struct model *model, struct document_node *document, bool
         node->name = document->name;
     }
     node->document = document;
+    model->node_states_changed = true;
     note_eligibility(model, node, before, now_ms);
     document_free(DOCUMENT_NODE, before);
     node->assignment_dirty = true;

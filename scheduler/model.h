@@ -6,7 +6,10 @@
  * Times without "wall" are monotonic milliseconds of this process. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "scheduler/documents.h"
+#include "scheduler/rescheduling.h"
 #include "scheduler/rollout.h"
 #include "scheduler/sorted.h"
 
@@ -25,6 +28,7 @@ struct model_instance {
     uint64_t ready_age_ms;   /* as last reported */
     uint64_t over_since_ms;  /* while it is over */
     bool was_healthy;
+    bool released;           /* its node is lost, and it is its turn to be replaced */
     bool in_endpoints;       /* as a server, ready or draining */
     uint64_t drain_since_ms; /* 0: not draining, or not published yet */
     uint64_t drain_revision; /* of the endpoints that say so */
@@ -52,17 +56,23 @@ struct model_service {
     char *no_capacity;         /* why an instance finds no room; NULL: all did */
 };
 
+TAILQ_HEAD(model_node_list, model_node);
+
 struct model_node {
     const char *name;
     struct document_node *document; /* NULL for a moment while loading */
     struct sorted instances;
     uint64_t heard_ms; /* the last status; at first: when this process began */
     bool reported;     /* to this process */
-    bool silent;
-    uint64_t silent_since_ms;
+    bool silent;       /* suspect, or lost */
     bool lost;         /* silent for so long that its instances are replaced */
+    uint64_t silent_since_ms;
+    bool given_up;                      /* somebody said that it will not come back */
+    bool is_back;                       /* in `returned` */
+    TAILQ_ENTRY(model_node) lease_link; /* of `heard` or `suspects` */
+    TAILQ_ENTRY(model_node) returned_link;
     uint64_t drain_since_ms; /* while it drains */
-    uint64_t sequence; /* of the last status of this epoch */
+    uint64_t sequence;       /* of the last status of this epoch */
     uint64_t term;
     uint64_t assignment_applied;
     uint64_t endpoints_applied;
@@ -94,6 +104,15 @@ struct model {
     struct document_counters counters;
     struct sorted services, nodes, keys, policies, instances;
     struct sorted draining_nodes; /* those of `nodes` that drain */
+    /* Each node is on one of these, unless it is lost. */
+    struct model_node_list heard;    /* ready, the one whose lease ends first in front */
+    struct model_node_list suspects; /* the one that is silent longest in front */
+    struct model_node_list returned; /* were silent and are ready: nobody was told yet */
+    bool node_states_changed;        /* since they were counted */
+    uint32_t ready_nodes;            /* when they were counted */
+    uint32_t suspect_nodes;          /* likewise; both only of those that are eligible */
+    bool frozen;                     /* most are suspect: nothing is replaced */
+    struct rescheduling rescheduling;
     bool endpoints_dirty;
     bool trust_dirty; /* keys or policies changed */
     /* Told of every event that was committed; may be NULL. */
@@ -121,9 +140,19 @@ const struct document_rollout *model_rollout(const struct model_service *service
 /* The revision a service is to have, by its last rollout; 0: none yet. */
 uint32_t model_target(const struct model_service *service);
 bool model_instance_has_ended(const struct model_instance *instance);
+/* Of a node that is gone or lost; those that are to run one after the other, as their turn comes.
+ */
+bool model_instance_is_lost(const struct model_instance *instance);
 /* As people and endpoints see it: unknown while its node is silent. */
 enum instance_state model_instance_state(const struct model_instance *instance);
 enum node_state model_node_state(const struct model_node *node);
+/* Into any state; `ready` when it is ready already renews its lease. */
+void model_move_node(struct model *model, struct model_node *node, enum node_state state,
+                     uint64_t now_ms);
+/* It was heard of: its lease is renewed, and if it was silent it is ready again. */
+void model_hear_node(struct model *model, struct model_node *node, uint64_t now_ms);
+/* A suspect that is to be lost before all others. */
+void model_give_up_node(struct model *model, struct model_node *node);
 /* Services of the instances there: something about the node changed. */
 void model_mark_services_of(struct model_node *node);
 /* Services that wait for room: some may have appeared. */

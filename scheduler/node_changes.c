@@ -4,6 +4,16 @@
 #include <string.h>
 
 #include "lib/text.h"
+#include "scheduler/controller.h"
+
+static struct model_node *find(const struct core *core, const char *name, struct error *error)
+{
+    struct model_node *node = model_node(&core->model, name);
+    if (node == NULL)
+        error_set(error, ERROR_NOT_FOUND, "there is no node %s: `shoal node list` shows them",
+                  name);
+    return node;
+}
 
 static const char *event_of(enum node_eligibility eligibility)
 {
@@ -45,10 +55,9 @@ int node_changes_set_eligibility(struct core *core, struct change *change, const
                                  enum node_eligibility eligibility,
                                  const struct api_node_request *request, struct error *error)
 {
-    const struct model_node *known = model_node(&core->model, name);
+    const struct model_node *known = find(core, name, error);
     if (known == NULL)
-        return error_set(error, ERROR_NOT_FOUND,
-                         "there is no node %s: `shoal node list` shows them", name);
+        return -1;
     if (is_set(known->document, eligibility, request))
         return 0;
     struct document_node *node = change_edit(change, DOCUMENT_NODE, known->document);
@@ -56,5 +65,19 @@ int node_changes_set_eligibility(struct core *core, struct change *change, const
     node->drain_deadline_ms = eligibility == NODE_DRAINING ? request->deadline_ms : 0;
     text_copy(node->eligibility_reason, sizeof node->eligibility_reason, request->reason);
     tell(core, change, node);
+    return 0;
+}
+
+int node_changes_give_up(struct core *core, const char *name, struct error *error)
+{
+    struct model_node *node = find(core, name, error);
+    if (node == NULL)
+        return -1;
+    if (model_node_state(node) == NODE_READY)
+        return error_set(error, ERROR_CONFLICT,
+                         "node %s reports: move what it runs with `shoal node drain %s`", name,
+                         name);
+    model_give_up_node(&core->model, node);
+    controller_wake(core->controller);
     return 0;
 }

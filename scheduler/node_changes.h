@@ -10,3 +10,6 @@
 int node_changes_set_eligibility(struct core *core, struct change *change, const char *node,
                                  enum node_eligibility eligibility,
                                  const struct api_node_request *request, struct error *error);
+/* A silent node will not come back: it is lost at once, frozen or not. Not written yet when this
+ * returns: the controller does that next. ERROR_NOT_FOUND; ERROR_CONFLICT while it reports. */
+int node_changes_give_up(struct core *core, const char *node, struct error *error);

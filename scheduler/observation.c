@@ -308,21 +308,15 @@ static void take_data_plane(struct look *look, struct api_status *status)
 static void mark_back(struct look *look)
 {
     struct model_node *node = look->node;
-    bool was_silent = node->silent;
-    if (!node->reported || was_silent) {
+    if (!node->reported || node->silent) {
         look->changed = true;
-        /* Room appeared, or a service was waiting to know. */
-        for (size_t i = 0; i < look->core->model.services.count; i++)
-            ((struct model_service *)look->core->model.services.items[i])->dirty = true;
+        /* Services that were waiting to know, and those that wait for room. */
+        model_mark_services_of(node);
+        model_mark_waiting(&look->core->model);
     }
-    node->heard_ms = look->now_ms;
+    model_hear_node(&look->core->model, node, look->now_ms);
     node->reported = true;
-    node->silent = false;
-    node->lost = false;
     node->sequence = look->status->sequence;
-    if (was_silent)
-        changes_event(look->core->changes, &look->change, "node", "", node->name, NULL, "back",
-                      NULL, "it reports again");
 }
 
 static void save_observed(struct look *look)

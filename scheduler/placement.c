@@ -52,7 +52,8 @@ static bool node_platform(const struct placement_node *node,
 static bool node_fits(const struct placement_node *node, const struct placement_request *request,
                       size_t *ret_platform)
 {
-    return !node->silent && node->eligibility == NODE_ELIGIBLE && node_platform(node, request, ret_platform) &&
+    return !node->silent && node->eligibility == NODE_ELIGIBLE &&
+           node_platform(node, request, ret_platform) &&
            memory_free(node) >= request->memory + node->overhead &&
            vcpus_free(node) >= request->vcpus && node->addresses_free > 0;
 }

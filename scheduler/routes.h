@@ -30,6 +30,7 @@ void routes_get_node(struct http_request *request, void *data);
 void routes_cordon_node(struct http_request *request, void *data);
 void routes_uncordon_node(struct http_request *request, void *data);
 void routes_drain_node(struct http_request *request, void *data);
+void routes_give_up_node(struct http_request *request, void *data);
 /* routes_policies.c */
 void routes_list_policies(struct http_request *request, void *data);
 void routes_get_policy(struct http_request *request, void *data);

@@ -112,3 +112,14 @@ void routes_drain_node(struct http_request *request, void *data)
 {
     change(request, data, NODE_DRAINING);
 }
+
+void routes_give_up_node(struct http_request *request, void *data)
+{
+    struct core *core = data;
+    const char *name = http_request_parameter(request, "node");
+    struct error error = ERROR_INIT;
+    if (node_changes_give_up(core, name, &error) < 0)
+        http_request_respond_error(request, &error);
+    else
+        http_request_respond_json(request, 200, views_node(core, model_node(&core->model, name)));
+}

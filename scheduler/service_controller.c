@@ -96,6 +96,9 @@ static bool is_drained(struct look *look, struct model_instance *instance)
         model_revision(look->service, instance->document->revision);
     if (instance->document->wish != WISH_DRAIN || instance->drain_since_ms == 0)
         return false;
+    /* It is given time when its node is back. */
+    if (instance->node != NULL && instance->node->lost)
+        return false;
     uint64_t deadline =
         instance->drain_since_ms + (revision != NULL ? revision->template.stop.drain_ms : 0);
     look_again(look, deadline);
@@ -113,7 +116,7 @@ static void add_value(struct look *look, struct model_instance *instance)
         .wish = instance->document->wish,
         .state = instance->observed.state,
         .silent = node == NULL || node->silent,
-        .lost = node == NULL || node->lost,
+        .lost = model_instance_is_lost(instance),
         .ready_since_ms = instance->ready_since_ms,
         .failed_ms = instance->over_since_ms,
         .attempt = attempt_of(look, instance),
@@ -315,6 +318,14 @@ static const char *why_ended(const struct look *look, const struct reconcile_ins
     return "replaced by the rollout";
 }
 
+/* A lost one may be well and serve: when its node comes back it drains before it stops. */
+static enum instance_wish wish_of_replaced(const struct model_instance *owner)
+{
+    bool may_serve = owner->in_endpoints && owner->document->wish == WISH_RUN &&
+                     model_instance_state(owner) == INSTANCE_UNKNOWN;
+    return may_serve ? WISH_DRAIN : WISH_STOP;
+}
+
 static void drain(struct look *look, const struct reconcile_action *action)
 {
     struct model_instance *owner = look->owners[action->instance];
@@ -331,7 +342,7 @@ static void stop(struct look *look, const struct reconcile_action *action)
 {
     struct model_instance *owner = look->owners[action->instance];
     const char *why = owner->document->why;
-    end_instance(look, owner, WISH_STOP,
+    end_instance(look, owner, wish_of_replaced(owner),
                  why != NULL ? why : why_ended(look, &look->values[action->instance]));
 }
 
@@ -401,7 +412,7 @@ static void start(struct look *look, const struct reconcile_action *action,
     if (action->instance != RECONCILE_NONE) {
         struct model_instance *owner = look->owners[action->instance];
         replaced = owner->name;
-        end_instance(look, owner, WISH_STOP, "replaced by a new instance");
+        end_instance(look, owner, wish_of_replaced(owner), "replaced by a new instance");
     }
     changes_event(pass->core->changes, pass->change, "instance", instance->namespace_name,
                   instance->service, instance->id, "scheduled", NULL,

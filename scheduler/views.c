@@ -292,12 +292,26 @@ struct json_object *views_node(const struct core *core, const struct model_node 
     return json_encode(&api_node_view_record, &view);
 }
 
+static struct json_object *view_rescheduling(const struct core *core)
+{
+    const struct model *model = &core->model;
+    struct api_rescheduling_view view = {
+        .frozen = model->frozen,
+        .suspect = model->suspect_nodes,
+        .eligible = model->suspect_nodes + model->ready_nodes,
+        .waiting = (uint32_t)model->rescheduling.count,
+        .rate = rescheduling_rate(core->options->reschedule_rate, model->ready_nodes)};
+    return json_encode(&api_rescheduling_view_record, &view);
+}
+
 struct json_object *views_nodes(const struct core *core)
 {
     struct json_object *list = json_object_new_array();
     for (size_t i = 0; i < core->model.nodes.count; i++)
         json_object_array_add(list, views_node(core, core->model.nodes.items[i]));
-    return list_of("nodes", list);
+    struct json_object *nodes = list_of("nodes", list);
+    json_object_object_add(nodes, "rescheduling", view_rescheduling(core));
+    return nodes;
 }
 
 struct json_object *views_policies(const struct core *core)

@@ -112,6 +112,19 @@ static const struct json_field node_fields[] = {
 const struct json_record api_node_view_record = {sizeof(struct api_node_view), node_fields};
 #undef VIEW
 
+#define VIEW api_rescheduling_view
+static const struct json_field rescheduling_fields[] = {
+    FIELD(frozen, "frozen", JSON_BOOL, .flags = 0),
+    FIELD(suspect, "suspect", JSON_UINT, .flags = 0),
+    FIELD(eligible, "eligible", JSON_UINT, .flags = 0),
+    FIELD(waiting, "waiting", JSON_UINT, .flags = 0),
+    FIELD(rate, "rate", JSON_UINT, .flags = 0),
+    JSON_FIELD_END,
+};
+const struct json_record api_rescheduling_view_record = {sizeof(struct api_rescheduling_view),
+                                                         rescheduling_fields};
+#undef VIEW
+
 #define VIEW api_node_request
 static const struct json_field node_request_fields[] = {
     FIELD(reason, "reason", JSON_STRING, .flags = JSON_OMIT_EMPTY),

@@ -82,8 +82,8 @@ struct api_node_view {
     enum node_eligibility eligibility;
     char reason[NODE_REASON_MAX]; /* of the eligibility, in the words of who changed it; or "" */
     uint32_t leaving;             /* while draining: instances that are still there */
-    uint64_t drain_left_ms;       /* while draining: until what is left is stopped; 0: no deadline */
-    char waiting[REASON_MAX];     /* while draining: why something finds no other place; or "" */
+    uint64_t drain_left_ms;   /* while draining: until what is left is stopped; 0: no deadline */
+    char waiting[REASON_MAX]; /* while draining: why something finds no other place; or "" */
     char address[64];
     char subnet[24];
     struct api_machine *machines;
@@ -99,6 +99,15 @@ struct api_node_view {
     size_t frontend_count;
 };
 
+/* "rescheduling" beside the list of nodes: how lost instances are replaced. */
+struct api_rescheduling_view {
+    bool frozen;       /* most nodes are silent: nothing is replaced */
+    uint32_t suspect;  /* eligible nodes that are silent and not lost */
+    uint32_t eligible; /* they, and those that are ready */
+    uint32_t waiting;  /* instances of lost nodes whose turn has not come */
+    uint32_t rate;     /* so many are replaced in a second */
+};
+
 /* POST /v1/nodes/NAME/cordon and /drain. */
 struct api_node_request {
     char reason[NODE_REASON_MAX];
@@ -107,8 +116,8 @@ struct api_node_request {
 
 struct api_event {
     uint64_t sequence;
-    uint64_t time_ms;                   /* wall clock, since 1970 */
-    char kind[24];                      /* service | rollout | instance | node | key | policy */
+    uint64_t time_ms; /* wall clock, since 1970 */
+    char kind[24];    /* service | rollout | instance | node | cluster | key | policy */
     char namespace_name[NAME_MAX_TEXT]; /* "" for nodes, keys and policies */
     char name[NAME_MAX_TEXT];           /* service, node, key or policy */
     char id[INSTANCE_ID_MAX];           /* instance, or "" */
@@ -140,6 +149,7 @@ extern const struct json_record api_service_view_record;
 extern const struct json_record api_revision_view_record;
 extern const struct json_record api_instance_view_record;
 extern const struct json_record api_node_view_record;
+extern const struct json_record api_rescheduling_view_record;
 extern const struct json_record api_node_request_record;
 extern const struct json_record api_event_record;
 extern const struct json_record api_scale_request_record;

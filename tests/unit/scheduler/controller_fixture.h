@@ -30,6 +30,7 @@ struct fixture {
     struct core core;
     struct clock clock;
     uint64_t now_ms;
+    uint64_t wall_offset_ms;
     uv_loop_t loop;
     char directory[64];
     struct scheduler_options options;
@@ -47,6 +48,13 @@ static inline uint64_t test_now(const struct clock *clock)
     const struct fixture *fixture =
         (const void *)((const char *)clock - offsetof(struct fixture, clock));
     return fixture->now_ms;
+}
+
+static inline uint64_t test_wall(const struct clock *clock)
+{
+    const struct fixture *fixture =
+        (const void *)((const char *)clock - offsetof(struct fixture, clock));
+    return fixture->now_ms + fixture->wall_offset_ms;
 }
 
 static inline void on_applied(void *data)
@@ -94,7 +102,7 @@ static inline int set_up(void **state)
     assert_non_null(mkdtemp(fixture->directory));
     uv_loop_init(&fixture->loop);
     fixture->now_ms = 1000000;
-    fixture->clock = (struct clock){test_now, test_now};
+    fixture->clock = (struct clock){test_now, test_wall};
     fixture->options = (struct scheduler_options){.registry = "http://127.0.0.1:5000",
                                                   .network = "10.64.0.0/10",
                                                   .lease_ms = 10000,
