@@ -354,6 +354,8 @@ static void on_group(const struct error *error, const struct etcd_answer *answer
         store->resolving = true;
     } else {
         log_error("etcd refused a transaction", "error", error->message);
+        if (error->code == ERROR_STORAGE_FULL)
+            store->compact_ms = 0; /* now, and not minutes from now */
         finish_group(store, error, 0);
     }
     store_etcd_pump(store);

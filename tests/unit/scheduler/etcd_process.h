@@ -1,5 +1,5 @@
-/* A real etcd of the test's own: one member on free ports of the loopback, its state in a temporary
- * folder. It ends with the test, whatever happens to that. */
+/* Real etcds of the test's own: members of a cluster on free ports of the loopback, their state in
+ * temporary folders. They end with the test, whatever happens to that. */
 #pragma once
 
 #include <arpa/inet.h>
@@ -14,14 +14,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/buffer.h"
+#include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/http_client_blocking.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 struct etcd_process {
     char directory[64];
     char url[64];
     char peer[64];
+    char name[8];
+    char cluster[256]; /* "m0=http://...,m1=http://..." */
+    const char *quota; /* bytes; NULL: etcd's */
     pid_t pid;
 };
 
@@ -39,17 +45,18 @@ static inline unsigned free_port(void)
 /* In the child, which becomes etcd. */
 static inline void etcd_process_exec(const struct etcd_process *etcd)
 {
-    AUTO_FREE char *cluster = xasprintf("a=%s", etcd->peer);
     AUTO_FREE char *data = xasprintf("%s/data", etcd->directory);
     AUTO_FREE char *log = xasprintf("%s/log", etcd->directory);
     int output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    execlp("etcd", "etcd", "--name", "a", "--data-dir", data, "--listen-client-urls", etcd->url,
-           "--advertise-client-urls", etcd->url, "--listen-peer-urls", etcd->peer,
-           "--initial-advertise-peer-urls", etcd->peer, "--initial-cluster", cluster, "--logger",
-           "zap", "--log-level", "warn", (char *)NULL);
+    execlp("etcd", "etcd", "--name", etcd->name, "--data-dir", data, "--listen-client-urls",
+           etcd->url, "--advertise-client-urls", etcd->url, "--listen-peer-urls", etcd->peer,
+           "--initial-advertise-peer-urls", etcd->peer, "--initial-cluster", etcd->cluster,
+           "--heartbeat-interval", "50", "--election-timeout", "500", "--logger", "zap",
+           "--log-level", "warn", "--quota-backend-bytes", etcd->quota != NULL ? etcd->quota : "0",
+           (char *)NULL);
     _exit(127);
 }
 
@@ -66,12 +73,17 @@ static inline bool etcd_process_is_healthy(const struct etcd_process *etcd)
     return healthy;
 }
 
-/* Starts it (again, with the same state) and waits until it answers. -1: there is no etcd here. */
-static inline int etcd_process_start(struct etcd_process *etcd)
+/* Starts it, perhaps again, with the same state. */
+static inline void etcd_process_start(struct etcd_process *etcd)
 {
     etcd->pid = fork();
     if (etcd->pid == 0)
         etcd_process_exec(etcd);
+}
+
+/* -1: there is no etcd here. */
+static inline int etcd_process_wait(struct etcd_process *etcd)
+{
     for (int tries = 0; tries < 600; tries++) {
         int status;
         if (waitpid(etcd->pid, &status, WNOHANG) == etcd->pid)
@@ -83,14 +95,33 @@ static inline int etcd_process_start(struct etcd_process *etcd)
     return -1;
 }
 
+static inline int etcd_process_create_cluster(struct etcd_process *members, size_t count)
+{
+    AUTO_BUFFER struct buffer cluster = {0};
+    for (size_t i = 0; i < count; i++) {
+        struct etcd_process *etcd = &members[i];
+        strcpy(etcd->directory, "/tmp/shoal-etcd.XXXXXX");
+        if (mkdtemp(etcd->directory) == NULL)
+            return -1;
+        snprintf(etcd->name, sizeof etcd->name, "m%u", (unsigned)i);
+        snprintf(etcd->url, sizeof etcd->url, "http://127.0.0.1:%u", free_port());
+        snprintf(etcd->peer, sizeof etcd->peer, "http://127.0.0.1:%u", free_port());
+        buffer_printf(&cluster, "%s%s=%s", i > 0 ? "," : "", etcd->name, etcd->peer);
+    }
+    for (size_t i = 0; i < count; i++) {
+        text_copy(members[i].cluster, sizeof members[i].cluster, buffer_text(&cluster));
+        etcd_process_start(&members[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (etcd_process_wait(&members[i]) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static inline int etcd_process_create(struct etcd_process *etcd)
 {
-    strcpy(etcd->directory, "/tmp/shoal-etcd.XXXXXX");
-    if (mkdtemp(etcd->directory) == NULL)
-        return -1;
-    snprintf(etcd->url, sizeof etcd->url, "http://127.0.0.1:%u", free_port());
-    snprintf(etcd->peer, sizeof etcd->peer, "http://127.0.0.1:%u", free_port());
-    return etcd_process_start(etcd);
+    return etcd_process_create_cluster(etcd, 1);
 }
 
 static inline void etcd_process_kill(struct etcd_process *etcd)

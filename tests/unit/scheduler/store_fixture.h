@@ -34,6 +34,7 @@ struct fixture {
     char directory[64]; /* of SQLite */
     char prefix[32];    /* in etcd */
     uint64_t compact_ms;
+    const char *endpoints; /* NULL: the flavour's etcd */
     struct store *store;
     bool done;
     bool failed;
@@ -74,7 +75,7 @@ static inline int try_to_open(struct fixture *fixture, bool restored, struct sto
         .prefix = fixture->prefix, .restored = restored, .compact_ms = fixture->compact_ms};
     if (fixture->flavour->etcd == NULL)
         return store_sqlite_open(&fixture->loop, &sqlite, ret_store, error);
-    etcd.endpoints = fixture->flavour->etcd->url;
+    etcd.endpoints = fixture->endpoints != NULL ? fixture->endpoints : fixture->flavour->etcd->url;
     return store_etcd_open(&fixture->loop, &etcd, ret_store, error);
 }
 
@@ -211,6 +212,13 @@ static inline void wait_for_keys(struct fixture *fixture, const char *last)
             return;
         uv_run(&fixture->loop, UV_RUN_ONCE);
     }
+}
+
+/* Until the lease that was held is lost. */
+static inline void wait_for_loss(struct fixture *fixture)
+{
+    while (fixture->lost == 0)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
 }
 
 /* The loop goes on for so long. */
