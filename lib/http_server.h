@@ -91,8 +91,8 @@ struct http_server_options {
      * counts as part of the first head. 0: nobody is too slow; nor is anybody on a UNIX socket. */
     unsigned slow_window_ms;
     uint64_t slow_bytes;
-    /* Refuses calls with another Shoal-Protocol header by 426 (absent is fine); 0: not looked at.
-     */
+    /* Calls whose Shoal-Protocol header names neither this one nor the one before are refused by
+     * 426 (absent is fine); 0: not looked at. */
     unsigned protocol;
     /* Bodies of errors this file makes itself (404, 405, 413, 504): NULL means the project's form
      * {"error": {...}}; the registry sets OCI's. Called on the request's thread. */

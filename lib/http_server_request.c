@@ -300,13 +300,15 @@ static int check_protocol(struct http_request *request)
     const char *theirs = http_request_header(request, "Shoal-Protocol");
     unsigned ours = request->server->protocol;
     uint64_t number;
+    unsigned oldest = ours > 1 ? ours - 1 : ours; /* 1 was the first */
     if (ours == 0 || theirs == NULL ||
-        (text_parse_u64(theirs, UINT32_MAX, &number) && number == ours))
+        (text_parse_u64(theirs, UINT32_MAX, &number) && number >= oldest && number <= ours))
         return 0;
+    AUTO_FREE char *before = oldest < ours ? xasprintf("%u and ", oldest) : xstrdup("");
     AUTO_FREE char *message =
-        xasprintf("the call speaks protocol %.20s and this daemon protocol %u: "
+        xasprintf("the call speaks protocol %.20s and this daemon protocol %s%u: "
                   "bring both to the same version",
-                  theirs, ours);
+                  theirs, before, ours);
     http_request_refuse(request, 0, ERROR_PROTOCOL, message);
     return -1;
 }

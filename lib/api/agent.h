@@ -23,6 +23,10 @@ struct api_machine {
     struct json_strings families;
 };
 
+/* Of a node: sums over many of them are sure not to wrap. */
+#define API_NODE_MEMORY_MAX (UINT64_C(1) << 50)
+#define API_NODE_VCPUS_MAX  1000000
+
 struct api_join {
     char node[NAME_MAX_TEXT];
     char epoch[17];               /* random per agent start */

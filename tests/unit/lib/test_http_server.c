@@ -110,7 +110,7 @@ static const struct http_server_options loop_options = {
     .mode = HTTP_SERVER_LOOP,
     .routes = routes,
     .route_count = ARRAY_LENGTH(routes),
-    .protocol = 1,
+    .protocol = 3,
 };
 
 static int open_all(void **state)
@@ -221,17 +221,19 @@ static void errors_have_the_projects_form(void **state)
     result_clear(&result);
 }
 
-static void another_protocol_is_426_with_both_numbers(void **state)
+static void this_protocol_and_the_one_before_are_served_another_is_426(void **state)
 {
     struct harness *harness = *state;
     struct result result = {0};
-    const char *right[] = {"Shoal-Protocol: 1", NULL}, *wrong[] = {"Shoal-Protocol: 7", NULL};
-    harness_fetch(harness, (struct http_client_request){.headers = right}, "/plain", &result);
-    assert_int_equal(result.status, 200);
-    harness_fetch(harness, (struct http_client_request){.headers = wrong}, "/plain", &result);
-    assert_int_equal(result.status, 426);
-    assert_non_null(strstr(buffer_text(&result.body), "protocol 7"));
-    assert_non_null(strstr(buffer_text(&result.body), "protocol 1"));
+    for (char number = '1'; number <= '4'; number++) {
+        char header[] = "Shoal-Protocol: N";
+        const char *headers[] = {header, NULL};
+        header[sizeof header - 2] = number;
+        harness_fetch(harness, (struct http_client_request){.headers = headers}, "/plain", &result);
+        assert_int_equal(result.status, number == '2' || number == '3' ? 200 : 426);
+    }
+    assert_non_null(strstr(buffer_text(&result.body), "protocol 4"));
+    assert_non_null(strstr(buffer_text(&result.body), "protocol 2 and 3"));
     result_clear(&result);
 }
 
@@ -597,7 +599,7 @@ int main(void)
         TEST(head_has_the_length_of_get),
         TEST(a_header_cannot_write_another),
         TEST(errors_have_the_projects_form),
-        TEST(another_protocol_is_426_with_both_numbers),
+        TEST(this_protocol_and_the_one_before_are_served_another_is_426),
         TEST(a_web_page_may_read_and_change_nothing),
         TEST(bodies_up_to_the_limit_arrive),
         TEST(a_declared_length_is_refused_before_the_body),
