@@ -268,7 +268,7 @@ static void start_link(struct agent *agent)
     struct scheduler_link_options options = {
         .loop = &agent->loop,
         .http = agent->http,
-        .url = agent->options->scheduler,
+        .schedulers = &agent->options->schedulers,
         .node = agent->options->node,
         .fill_join = fill_join,
         .fill_status = fill_status,

@@ -97,6 +97,8 @@ static void on_response(const struct http_client_response *response, void *data)
                  error.message);
     poll->is_silent = response->failed;
     pause_then_ask(poll);
+    if (http_response_is_absence(response))
+        poll->options.on_failed(poll->options.data);
     if (response->status == 404 || response->status == 409 || response->status == 412)
         poll->options.on_unknown(&error, poll->options.data);
 }
@@ -118,6 +120,17 @@ static void ask(struct long_poll *poll)
         log_error("the scheduler cannot be asked", "url", url, "reason", error.message);
         pause_then_ask(poll);
     }
+}
+
+void long_poll_move(struct long_poll *poll, const char *url)
+{
+    free(poll->url);
+    poll->url = xstrdup(url);
+    if (poll->call == NULL)
+        return;
+    http_client_cancel(poll->call);
+    poll->call = NULL;
+    pause_then_ask(poll);
 }
 
 void long_poll_restart(struct long_poll *poll)

@@ -18,7 +18,9 @@ const char agent_options_usage[] =
     "Boots this node's instances, checks them, and routes traffic to them. Needs root.\n"
     "\n"
     "  --node NAME              this node's name (the host's name)\n"
-    "  --scheduler URL          where the scheduler is (http://127.0.0.1:7000)\n"
+    "  --scheduler URL[,URL...] where the scheduler is, or several of one cluster: the next one "
+    "is\n"
+    "                           asked when one fails (http://127.0.0.1:7000)\n"
     "  --state DIR              what is kept (/var/lib/shoal/agent)\n"
     "  --run DIR                sockets and pids (/run/shoal/<8 hex of the state folder's path>)\n"
     "  --address ADDRESS        of the agent's own HTTP interface (127.0.0.1)\n"
@@ -78,6 +80,10 @@ static const struct option option_table[] = {
     {NULL, 0, NULL, 0},
 };
 
+#define TEXT(value)           TEXT_(value)
+#define TEXT_(value)          #value
+#define SCHEDULER_DEFAULT_URL "http://127.0.0.1:" TEXT(SCHEDULER_DEFAULT_PORT)
+
 static void set(char **member, const char *text)
 {
     free(*member);
@@ -123,14 +129,16 @@ static int set_accelerator(struct agent_options *options, const char *text, stru
 
 static int set_scheduler(struct agent_options *options, const char *text, struct error *error)
 {
-    if (strncmp(text, "http://", 7) != 0 || text[7] == '\0')
-        return error_set(error, ERROR_INVALID,
-                         "--scheduler %s: a URL such as http://127.0.0.1:%d is allowed", text,
-                         SCHEDULER_DEFAULT_PORT);
-    set(&options->scheduler, text);
-    size_t length = strlen(options->scheduler);
-    while (length > 0 && options->scheduler[length - 1] == '/')
-        options->scheduler[--length] = '\0';
+    struct addresses schedulers;
+    if (addresses_parse(text, "--scheduler", &schedulers, error) < 0)
+        return -1;
+    for (size_t i = 0; i < schedulers.count; i++) {
+        if (strncmp(schedulers.urls[i], "http://", 7) != 0)
+            return error_set(error, ERROR_INVALID,
+                             "--scheduler %s: a URL such as http://127.0.0.1:%d is allowed", text,
+                             SCHEDULER_DEFAULT_PORT);
+    }
+    options->schedulers = schedulers;
     return 0;
 }
 
@@ -247,7 +255,6 @@ int agent_options_parse(int argc, char **argv, struct agent_options *ret_options
                         struct error *error)
 {
     struct agent_options options = {
-        .scheduler = xasprintf("http://127.0.0.1:%d", SCHEDULER_DEFAULT_PORT),
         .state = xstrdup("/var/lib/shoal/agent"),
         .address = xstrdup("127.0.0.1"),
         .port = AGENT_DEFAULT_PORT,
@@ -257,6 +264,7 @@ int agent_options_parse(int argc, char **argv, struct agent_options *ret_options
         .decider_channel = -1,
     };
     default_node(options.node);
+    addresses_parse(SCHEDULER_DEFAULT_URL, "default", &options.schedulers, NULL);
     int option;
     optind = 1;
     while ((option = getopt_long(argc, argv, "", option_table, NULL)) != -1) {
@@ -278,7 +286,6 @@ int agent_options_parse(int argc, char **argv, struct agent_options *ret_options
 
 void agent_options_release(struct agent_options *options)
 {
-    free(options->scheduler);
     free(options->state);
     free(options->run);
     free(options->address);

@@ -1,12 +1,13 @@
 /* The agent's command line. */
 #pragma once
 
+#include "lib/addresses.h"
 #include "lib/api/agent.h"
 #include "lib/log.h"
 
 struct agent_options {
     char node[NAME_MAX_TEXT];
-    char *scheduler;
+    struct addresses schedulers;
     char *state; /* absolute */
     char *run;
     char *address;

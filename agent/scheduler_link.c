@@ -14,7 +14,8 @@
 #define JOIN_BACKOFF_FIRST_MS 100
 #define JOIN_BACKOFF_MOST_MS  3000
 #define CALL_TIMEOUT_MS       10000
-#define STATUS_GAP_MS         50 /* least time between two statuses */
+#define MOVE_TIMEOUT_MS       4000 /* the same where there is another scheduler to ask */
+#define STATUS_GAP_MS         50   /* least time between two statuses */
 
 struct document {
     struct scheduler_link *link;
@@ -26,6 +27,9 @@ struct document {
 
 struct scheduler_link {
     struct scheduler_link_options options;
+    struct addresses schedulers;
+    size_t join_asked, status_asked; /* which of them the call under way went to */
+    size_t moves;                    /* since one took a status */
     char epoch[17];
     uint64_t sequence;
     bool is_joined;
@@ -51,18 +55,48 @@ static const char *const headers[] = {SHOAL_PROTOCOL_HEADER, "Content-Type: appl
 static void on_join_timer(uv_timer_t *timer);
 static void on_status_timer(uv_timer_t *timer);
 
+static char *node_url(const struct scheduler_link *link, const char *what)
+{
+    return xasprintf("%s/v1/nodes/%s/%s", addresses_current(&link->schedulers), link->options.node,
+                     what);
+}
+
+/* What failed is repeated after its own pause, then at the next scheduler. */
+static void move_on(struct scheduler_link *link)
+{
+    const char *before = addresses_current(&link->schedulers);
+    if (link->schedulers.count == 1)
+        return;
+    addresses_move(&link->schedulers);
+    if (link->moves++ < link->schedulers.count)
+        log_info("asking another scheduler", "scheduler", addresses_current(&link->schedulers),
+                 "instead_of", before);
+    for (int i = 0; i < SCHEDULER_DOCUMENTS; i++) {
+        AUTO_FREE char *url = node_url(link, document_names[i]);
+        long_poll_move(link->documents[i].poll, url);
+    }
+}
+
+/* After a join or a status that failed: whether the next scheduler is asked from now on. Perhaps
+ * it is already, because a poll failed before. */
+static void move_on_from(struct scheduler_link *link, size_t asked,
+                         const struct http_client_response *response)
+{
+    if (http_response_is_absence(response) && asked == link->schedulers.current)
+        move_on(link);
+}
+
 static struct http_call *post(struct scheduler_link *link, const char *verb, char *body,
                               http_client_callback *callback)
 {
-    AUTO_FREE char *url =
-        xasprintf("%s/v1/nodes/%s/%s", link->options.url, link->options.node, verb);
+    AUTO_FREE char *url = node_url(link, verb);
     struct http_client_request request = {
         .method = "POST",
         .url = url,
         .headers = headers,
         .body = body,
         .body_length = strlen(body),
-        .timeout_ms = CALL_TIMEOUT_MS,
+        .timeout_ms = link->schedulers.count > 1 ? MOVE_TIMEOUT_MS : CALL_TIMEOUT_MS,
     };
     struct error error = ERROR_INIT;
     struct http_call *call =
@@ -127,9 +161,10 @@ static void on_join_answer(const struct http_client_response *response, void *da
                           JSON_LENIENT, &answer, &error) < 0 ||
         check_joined(link, &answer, &error) < 0) {
         if (strcmp(link->join_refusal, error.message) != 0)
-            log_warn("cannot join, trying again", "scheduler", link->options.url, "reason",
-                     error.message);
+            log_warn("cannot join, trying again", "scheduler",
+                     link->schedulers.urls[link->join_asked], "reason", error.message);
         snprintf(link->join_refusal, sizeof link->join_refusal, "%s", error.message);
+        move_on_from(link, link->join_asked, response);
         join_later(link);
         return;
     }
@@ -148,6 +183,7 @@ static void on_join_timer(uv_timer_t *timer)
     memcpy(join.cluster, link->documents[0].applied.cluster, sizeof join.cluster);
     AUTO_FREE char *body = json_record_text(&api_join_record, &join);
     json_record_release(&api_join_record, &join);
+    link->join_asked = link->schedulers.current;
     link->join_call = post(link, "join", body, on_join_answer);
     if (link->join_call == NULL)
         join_later(link);
@@ -258,6 +294,12 @@ static enum long_poll_verdict on_document(const char *body, size_t length, uint6
     return verdict;
 }
 
+static void on_poll_failed(void *data)
+{
+    struct document *document = data;
+    move_on(document->link);
+}
+
 static void on_unknown(const struct error *error, void *data)
 {
     struct document *document = data;
@@ -297,6 +339,7 @@ static void on_status_answer(const struct http_client_response *response, void *
         if (link->is_silent)
             log_info("statuses reach the scheduler again");
         link->is_silent = false;
+        link->moves = 0;
         status_within(link, link->is_changed ? 0 : link->joined.heartbeat_ms);
         return;
     }
@@ -304,6 +347,7 @@ static void on_status_answer(const struct http_client_response *response, void *
         log_warn("a status did not reach the scheduler, trying again", "reason", error.message);
     link->is_silent = true;
     link->is_changed = true;
+    move_on_from(link, link->status_asked, response);
     status_within(link, link->joined.heartbeat_ms < 500 ? link->joined.heartbeat_ms : 500);
     if (response->status == 404 || response->status == 409 || response->status == 410 ||
         response->status == 412)
@@ -332,6 +376,7 @@ static void on_status_timer(uv_timer_t *timer)
     json_record_release(&api_status_record, &status);
     link->is_changed = false;
     link->last_status_ms = uv_now(link->options.loop);
+    link->status_asked = link->schedulers.current;
     link->status_call = post(link, "status", body, on_status_answer);
     if (link->status_call == NULL)
         status_within(link, link->joined.heartbeat_ms);
@@ -355,6 +400,7 @@ struct scheduler_link *scheduler_link_create(const struct scheduler_link_options
 {
     struct scheduler_link *link = xcalloc(1, sizeof *link);
     link->options = *options;
+    link->schedulers = *options->schedulers;
     unsigned char random[8];
     random_bytes(random, sizeof random);
     text_format_hex(random, sizeof random, link->epoch);
@@ -365,8 +411,7 @@ struct scheduler_link *scheduler_link_create(const struct scheduler_link_options
     link->open_handles = 2;
     for (int i = 0; i < SCHEDULER_DOCUMENTS; i++) {
         struct document *document = &link->documents[i];
-        AUTO_FREE char *url =
-            xasprintf("%s/v1/nodes/%s/%s", options->url, options->node, document_names[i]);
+        AUTO_FREE char *url = node_url(link, document_names[i]);
         *document = (struct document){
             .link = link,
             .kind = (enum scheduler_document)i,
@@ -376,6 +421,7 @@ struct scheduler_link *scheduler_link_create(const struct scheduler_link_options
             .loop = options->loop,
             .http = options->http,
             .url = url,
+            .on_failed = on_poll_failed,
             .on_answer = on_document,
             .on_unknown = on_unknown,
             .data = document,

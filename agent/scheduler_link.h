@@ -1,13 +1,18 @@
 /* The conversation with the scheduler: join, status posts, and the three long polls.
  *
- * Owns retries and back-off, the epoch and sequence of statuses, and what may be applied: never
- * another cluster's word, never an older (term, revision) than before. What is applied, and how, is
- * the owner's business. Loop thread only. */
+ * Of several schedulers one is asked for everything, and the next one for everything after it
+ * failed at anything: a status goes out every second and tells soonest that nobody is there any
+ * more, which a long poll by itself would learn only after its long deadline.
+ *
+ * Owns the choice of scheduler, retries and back-off, the epoch and sequence of statuses, and what
+ * may be applied: never another cluster's word, never an older (term, revision) than before. What
+ * is applied, and how, is the owner's business. Loop thread only. */
 #pragma once
 
 #include <uv.h>
 
 #include "agent/freshness.h"
+#include "lib/addresses.h"
 #include "lib/api/agent.h"
 #include "lib/http_client.h"
 
@@ -23,8 +28,8 @@ enum scheduler_document {
 struct scheduler_link_options {
     uv_loop_t *loop;
     struct http_client *http;
-    const char *url;  /* "http://127.0.0.1:7000" */
-    const char *node; /* its name */
+    const struct addresses *schedulers; /* copied; at least one */
+    const char *node;                   /* its name */
     /* What was applied before this start; `cluster` also alone, from the last join. */
     struct freshness applied[SCHEDULER_DOCUMENTS];
     /* Fill in everything but node, epoch and cluster; the link releases them. */

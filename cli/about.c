@@ -26,7 +26,7 @@ static char *version_at(struct cli *cli, const char *address)
 int version_run(struct cli *cli, struct error *error)
 {
     (void)error;
-    AUTO_FREE char *scheduler = version_at(cli, cli->settings.scheduler);
+    AUTO_FREE char *scheduler = version_at(cli, addresses_current(&cli->settings.schedulers));
     AUTO_FREE char *registry = version_at(cli, cli->settings.registry);
     if (!cli_wants_document(cli)) {
         printf("shoal      %s (protocol %d)\n", SHOAL_VERSION, SHOAL_PROTOCOL);

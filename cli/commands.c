@@ -31,8 +31,8 @@ const struct noun nouns[] = {
 };
 
 const struct option global_options[] = {
-    {"address", 0, OPTION_TEXT, .value = "URL",
-     .help = "the scheduler (else SHOAL_ADDRESS, "
+    {"address", 0, OPTION_TEXT, .value = "URL[,URL...]",
+     .help = "the scheduler, or several: the first that answers is asked (else SHOAL_ADDRESS, "
              "context, 127.0.0.1:7000)"},
     {"registry", 0, OPTION_TEXT, .value = "URL",
      .help = "the registry (else SHOAL_REGISTRY, "

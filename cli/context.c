@@ -17,7 +17,7 @@
 
 struct context {
     char name[NAME_MAX_TEXT];
-    char scheduler[ADDRESS_TEXT_MAX];
+    char scheduler[ADDRESSES_TEXT_MAX];
     char registry[ADDRESS_TEXT_MAX];
 };
 
@@ -86,41 +86,23 @@ static struct context *config_find(const struct config *config, const char *name
     return NULL;
 }
 
-int address_normalize(const char *text, const char *what, char ret_address[ADDRESS_TEXT_MAX],
-                      struct error *error)
-{
-    bool has_scheme = strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0;
-    char address[ADDRESS_TEXT_MAX];
-    int length = snprintf(address, sizeof address, "%s%s", has_scheme ? "" : "http://", text);
-    while (length > 0 && (size_t)length < sizeof address && address[length - 1] == '/')
-        address[--length] = '\0';
-    const char *host = strstr(address, "://");
-    if ((size_t)length >= sizeof address || host == NULL || host[3] == '\0' ||
-        strpbrk(host + 3, " \t\r\n/?#@") != NULL)
-        return error_set(error, ERROR_INVALID,
-                         "%s: \"%s\" is not an address such as http://127.0.0.1:7000", what, text);
-    strcpy(ret_address, address);
-    return 0;
-}
-
-/* One daemon's address: the first of option, environment, context and default that is there. */
-static int choose(const struct invocation *invocation, const char *option, const char *variable,
-                  const char *configured, const char *otherwise, char ret_address[ADDRESS_TEXT_MAX],
-                  const char **ret_source, struct error *error)
+/* The first of option, environment, context and default that is there. */
+static const char *choose(const struct invocation *invocation, const char *option,
+                          const char *variable, const char *configured, const char *otherwise,
+                          const char **ret_source)
 {
     const char *typed = invocation_text(invocation, option + strlen("--"));
     const char *set = getenv(variable);
     if (typed != NULL) {
         *ret_source = option;
-        return address_normalize(typed, option, ret_address, error);
+        return typed;
     }
     if (set != NULL && set[0] != '\0') {
         *ret_source = variable;
-        return address_normalize(set, variable, ret_address, error);
+        return set;
     }
     *ret_source = configured[0] != '\0' ? "context" : "default";
-    return address_normalize(configured[0] != '\0' ? configured : otherwise, *ret_source,
-                             ret_address, error);
+    return configured[0] != '\0' ? configured : otherwise;
 }
 
 static int choose_all(const struct invocation *invocation, const struct config *config,
@@ -140,13 +122,15 @@ static int choose_all(const struct invocation *invocation, const struct config *
                          "or digit at both ends",
                          namespace_name);
     strcpy(settings->namespace_name, namespace_name);
-    if (choose(invocation, "--address", "SHOAL_ADDRESS", context->scheduler,
-               "http://127.0.0.1:" STRING(SCHEDULER_DEFAULT_PORT), settings->scheduler,
-               &settings->scheduler_source, error) < 0)
+    const char *schedulers =
+        choose(invocation, "--address", "SHOAL_ADDRESS", context->scheduler,
+               "http://127.0.0.1:" STRING(SCHEDULER_DEFAULT_PORT), &settings->scheduler_source);
+    if (addresses_parse(schedulers, settings->scheduler_source, &settings->schedulers, error) < 0)
         return -1;
-    return choose(invocation, "--registry", "SHOAL_REGISTRY", context->registry,
-                  "http://127.0.0.1:" STRING(REGISTRY_DEFAULT_PORT), settings->registry,
-                  &settings->registry_source, error);
+    const char *registry =
+        choose(invocation, "--registry", "SHOAL_REGISTRY", context->registry,
+               "http://127.0.0.1:" STRING(REGISTRY_DEFAULT_PORT), &settings->registry_source);
+    return address_normalize(registry, settings->registry_source, settings->registry, error);
 }
 
 int settings_load(const struct invocation *invocation, struct settings *ret_settings,

@@ -3,13 +3,12 @@
 #pragma once
 
 #include "cli/command.h"
+#include "lib/addresses.h"
 #include "lib/api/protocol.h"
 #include "lib/error.h"
 
-#define ADDRESS_TEXT_MAX 256
-
 struct settings {
-    char scheduler[ADDRESS_TEXT_MAX]; /* "http://127.0.0.1:7000" */
+    struct addresses schedulers;
     char registry[ADDRESS_TEXT_MAX];
     const char *scheduler_source; /* "--address", "SHOAL_ADDRESS", "context local", "default" */
     const char *registry_source;
@@ -27,6 +26,3 @@ int context_write(const char *name, const char *scheduler, const char *registry,
 char *context_path(void);
 /* "$SHOAL_IMAGES", "$XDG_DATA_HOME/shoal/images" or below ~/.local/share; the caller frees it. */
 char *image_store_path(void);
-/* "host:port" or a URL to a URL without a slash at its end. */
-int address_normalize(const char *text, const char *what, char ret_address[ADDRESS_TEXT_MAX],
-                      struct error *error);

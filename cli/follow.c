@@ -37,7 +37,8 @@ static uint64_t now_ms(void)
 
 static bool may_pass(const struct error *error)
 {
-    return error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT;
+    return error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT ||
+           error->code == ERROR_NO_LEADER;
 }
 
 static int end_detached(struct follow *follow)

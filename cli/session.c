@@ -7,12 +7,17 @@
 
 #include "lib/api/protocol.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/http_client.h"
 #include "lib/json.h"
 #include "lib/registry_login.h"
 #include "lib/xalloc.h"
 
-#define CALL_TIMEOUT_MS 60000 /* a PUT may resolve and verify an image first */
+#define CALL_TIMEOUT_MS       60000 /* a PUT may resolve and verify an image first */
+#define CONNECT_TIMEOUT_MS    2000
+#define STALL_TIMEOUT_S       5
+#define NO_LEADER_PATIENCE_MS 15000
+#define NO_LEADER_PAUSE_MS    500
 
 struct session {
     uv_loop_t loop;
@@ -21,7 +26,7 @@ struct session {
     uv_prepare_t prepare;
     const bool *awaited; /* what session_run_until waits for */
     struct http_client *http;
-    const struct settings *settings;
+    struct settings *settings;
     struct oci_client *registry;
     char registry_url[ADDRESS_TEXT_MAX];
     bool interrupted;
@@ -31,6 +36,8 @@ struct session {
 struct waiting {
     bool done;
     bool ended_by_receiver;
+    bool received; /* the receiver got some of it */
+    bool unsent;
     int result;
     int status;
     struct error error;
@@ -40,7 +47,7 @@ struct waiting {
     void *receiver_data;
 };
 
-struct session *session_create(const struct settings *settings)
+struct session *session_create(struct settings *settings)
 {
     struct session *session = xcalloc(1, sizeof *session);
     session->settings = settings;
@@ -89,6 +96,7 @@ static void on_answer(const struct http_client_response *response, void *data)
     struct waiting *waiting = data;
     waiting->done = true;
     waiting->status = response->status;
+    waiting->unsent = response->unsent;
     waiting->result = http_response_check(response, &waiting->error);
     if (waiting->result == 0) {
         waiting->body = xmemdup(response->body, response->body_length + 1);
@@ -99,6 +107,7 @@ static void on_answer(const struct http_client_response *response, void *data)
 static int on_bytes(const void *bytes, size_t length, void *data)
 {
     struct waiting *waiting = data;
+    waiting->received = true;
     if (waiting->receiver(bytes, length, waiting->receiver_data) == 0)
         return 0;
     waiting->ended_by_receiver = true;
@@ -121,20 +130,104 @@ static int run_call(struct session *session, const struct http_client_request *r
     return 0;
 }
 
-/* What a scheduler that does not answer at all means for the person who asked. */
+/* --- one of several schedulers --- */
+
+/* How far a call to one address came. */
+enum outcome {
+    OUTCOME_ANSWERED,
+    OUTCOME_UNDONE,  /* nothing reached it, or it could do nothing: it knows of no leader */
+    OUTCOME_UNKNOWN, /* it was asked, and its answer did not come */
+};
+
+static enum outcome judge(const struct session *session, const struct waiting *waiting, int result)
+{
+    if (result == 0 || !waiting->done || session->interrupted || waiting->ended_by_receiver)
+        return OUTCOME_ANSWERED;
+    if (waiting->error.code == ERROR_NO_LEADER || waiting->unsent)
+        return OUTCOME_UNDONE;
+    /* Half a stream cannot be asked for again from here. */
+    return waiting->status != 0 || waiting->received ? OUTCOME_ANSWERED : OUTCOME_UNKNOWN;
+}
+
+static const char *reason_of(const struct waiting *waiting)
+{
+    const char *reason = strstr(waiting->error.message, ": ");
+    return reason != NULL ? reason + 2 : waiting->error.message;
+}
+
+/* What schedulers that do not answer at all mean for the person who asked. */
 static int explain_silence(const struct session *session, const struct waiting *waiting,
                            struct error *error)
 {
-    if (!waiting->done || waiting->status != 0 || error == NULL ||
-        (waiting->error.code != ERROR_UNAVAILABLE && waiting->error.code != ERROR_TIMEOUT))
+    char asked[ADDRESSES_TEXT_MAX];
+    if (waiting->error.code != ERROR_UNAVAILABLE && waiting->error.code != ERROR_TIMEOUT)
         return -1;
-    const char *reason = strstr(waiting->error.message, ": ");
+    addresses_format(&session->settings->schedulers, asked);
     return error_set(error, waiting->error.code,
                      "the scheduler at %s (%s) cannot be reached: %s\n"
                      "Start one on this machine with `shoal up`, or name another with --address or "
                      "SHOAL_ADDRESS.",
-                     session->settings->scheduler, session->settings->scheduler_source,
-                     reason != NULL ? reason + 2 : waiting->error.message);
+                     asked, session->settings->scheduler_source, reason_of(waiting));
+}
+
+static int explain_lost_answer(const char *method, const char *address,
+                               const struct waiting *waiting, struct error *error)
+{
+    return error_set(error, waiting->error.code,
+                     "the answer of %s did not come (%s): what was asked may have been done or "
+                     "not, and a %s is not asked for twice. See `shoal status` or `shoal events`, "
+                     "then repeat it if need be.",
+                     address, reason_of(waiting), method);
+}
+
+static void waiting_begin(struct waiting *waiting)
+{
+    *waiting =
+        (struct waiting){.receiver = waiting->receiver, .receiver_data = waiting->receiver_data};
+}
+
+/* Whether there is time to ask all of them again: a new leader takes seconds to be found. */
+static bool may_wait(struct session *session, uint64_t *give_up_ms)
+{
+    uint64_t now = clock_monotonic_ms(clock_system());
+    if (*give_up_ms == 0) {
+        fprintf(stderr, "No scheduler leads at the moment: trying again for %d s.\n",
+                NO_LEADER_PATIENCE_MS / 1000);
+        *give_up_ms = now + NO_LEADER_PATIENCE_MS;
+    }
+    return now < *give_up_ms && session_sleep(session, NO_LEADER_PAUSE_MS);
+}
+
+/* Asks one address after the other, from the current one on, until one answers. */
+static int call_schedulers(struct session *session, struct http_client_request *request,
+                           const char *path, struct waiting *waiting, struct error *error)
+{
+    struct addresses *schedulers = &session->settings->schedulers;
+    const char *method = request->method != NULL ? request->method : "GET";
+    bool repeatable = strcmp(method, "GET") == 0 || strcmp(method, "PUT") == 0;
+    uint64_t give_up_ms = 0;
+    bool leaderless = false;
+    for (size_t asked = 1;; asked++) {
+        const char *address = addresses_current(schedulers);
+        AUTO_FREE char *url = xasprintf("%s%s", address, path);
+        request->url = url;
+        waiting_begin(waiting);
+        int result = run_call(session, request, waiting, error);
+        enum outcome outcome = judge(session, waiting, result);
+        if (outcome == OUTCOME_ANSWERED)
+            return result;
+        if (outcome == OUTCOME_UNKNOWN && !repeatable)
+            return explain_lost_answer(method, address, waiting, error);
+        leaderless |= waiting->error.code == ERROR_NO_LEADER;
+        addresses_move(schedulers);
+        if (asked % schedulers->count == 0) {
+            if (!leaderless || !may_wait(session, &give_up_ms))
+                return explain_silence(session, waiting, error);
+        } else if (outcome == OUTCOME_UNKNOWN && strcmp(method, "GET") != 0) {
+            fprintf(stderr, "The answer of %s did not come (%s): asking %s for the same.\n",
+                    address, reason_of(waiting), addresses_current(schedulers));
+        }
+    }
 }
 
 static int read_answer(const struct waiting *waiting, struct json_object **ret_answer,
@@ -149,16 +242,25 @@ static int read_answer(const struct waiting *waiting, struct json_object **ret_a
     return 0;
 }
 
+/* Where there is another address to ask, one that hangs is not waited for so long. Reading is
+ * answered at once; a change may take its time. */
+static void hurry(const struct session *session, struct http_client_request *request)
+{
+    if (session->settings->schedulers.count == 1)
+        return;
+    request->connect_timeout_ms = CONNECT_TIMEOUT_MS;
+    if (strcmp(request->method, "GET") == 0)
+        request->stall_timeout_s = STALL_TIMEOUT_S;
+}
+
 int session_call(struct session *session, const char *method, const char *path,
                  struct json_object *body, struct json_object **ret_answer, struct error *error)
 {
     static const char *const headers[] = {SHOAL_PROTOCOL_HEADER, "Content-Type: application/json",
                                           NULL};
-    AUTO_FREE char *url = xasprintf("%s%s", session->settings->scheduler, path);
     AUTO_FREE char *text = body != NULL ? json_text(body) : NULL;
     struct http_client_request request = {
         .method = method,
-        .url = url,
         .headers = headers,
         .body = text,
         .body_length = text != NULL ? strlen(text) : 0,
@@ -166,10 +268,9 @@ int session_call(struct session *session, const char *method, const char *path,
         .response_limit = (size_t)64 << 20,
     };
     struct waiting waiting = {0};
-    int result = run_call(session, &request, &waiting, error);
-    if (result < 0)
-        explain_silence(session, &waiting, error);
-    else
+    hurry(session, &request);
+    int result = call_schedulers(session, &request, path, &waiting, error);
+    if (result == 0)
         result = read_answer(&waiting, ret_answer, error);
     free(waiting.body);
     return result;
@@ -209,16 +310,12 @@ int session_stream(struct session *session, const char *path, session_receiver *
                    void *data, struct error *error)
 {
     static const char *const headers[] = {SHOAL_PROTOCOL_HEADER, NULL};
-    AUTO_FREE char *url = xasprintf("%s%s", session->settings->scheduler, path);
     struct http_client_request request = {
-        .url = url, .headers = headers, .timeout_ms = HTTP_NO_TIMEOUT, .on_body = on_bytes};
+        .headers = headers, .timeout_ms = HTTP_NO_TIMEOUT, .on_body = on_bytes};
     struct waiting waiting = {.receiver = receiver, .receiver_data = data};
-    int result = run_call(session, &request, &waiting, error);
+    int result = call_schedulers(session, &request, path, &waiting, error);
     free(waiting.body);
-    if (result == 0 || waiting.ended_by_receiver || session->interrupted)
-        return 0;
-    explain_silence(session, &waiting, error);
-    return -1;
+    return result == 0 || waiting.ended_by_receiver || session->interrupted ? 0 : -1;
 }
 
 static void on_interrupt(uv_signal_t *signal, int number)

@@ -15,12 +15,16 @@
 
 struct session;
 
-struct session *session_create(const struct settings *settings);
+/* Which of the schedulers is asked first is kept in the settings. */
+struct session *session_create(struct settings *settings);
 /* NULL is fine. */
 void session_destroy(struct session *session);
 
 /* A call to the scheduler: `path` from "/v1" on, `body` may be NULL (its reference stays the
- * caller's). `ret_answer` (the caller's reference; may be NULL) is NULL after an empty answer. */
+ * caller's). Of several schedulers the next one is asked when one cannot be reached, does not
+ * answer, or knows of no leader, which is also waited for a while. What may have been done is not
+ * asked for again unless that changes nothing (GET, PUT). `ret_answer` (the caller's reference; may
+ * be NULL) is NULL after an empty answer. */
 int session_call(struct session *session, const char *method, const char *path,
                  struct json_object *body, struct json_object **ret_answer, struct error *error);
 int session_get(struct session *session, const char *path, struct json_object **ret_answer,

@@ -110,6 +110,12 @@ static int wait_for(struct up *up, enum cluster_daemon which, struct error *erro
     return 0;
 }
 
+static void use_scheduler(struct cli *cli, uint16_t port)
+{
+    AUTO_FREE char *url = cluster_url(port);
+    addresses_parse(url, "up", &cli->settings.schedulers, NULL);
+}
+
 static int bring_up(struct up *up, struct error *error)
 {
     for (int i = 0; i < CLUSTER_DAEMONS; i++) {
@@ -117,8 +123,7 @@ static int bring_up(struct up *up, struct error *error)
             return -1;
         /* From here on calls go to the cluster that is being started, whatever the context says. */
         if (i == CLUSTER_SCHEDULER)
-            snprintf(up->cli->settings.scheduler, sizeof up->cli->settings.scheduler,
-                     "http://127.0.0.1:%u", up->cluster.ports[i]);
+            use_scheduler(up->cli, up->cluster.ports[i]);
         progress_show(&up->progress, "shoal-%s: %s, port %u", cluster_daemon_names[i],
                       up->started[i] ? "started" : "runs already", up->cluster.ports[i]);
         if (wait_for(up, (enum cluster_daemon)i, error) < 0)

@@ -20,6 +20,7 @@ enum error_code {
     ERROR_SIGNATURE,    /* an image whose signature or digest does not hold */
     ERROR_POLICY,       /* an image that no policy, or not its policy, lets boot */
     ERROR_UNAVAILABLE,  /* a peer cannot be reached or is not ready: worth trying again */
+    ERROR_NO_LEADER,    /* no scheduler leads: nothing was done, worth trying again */
     ERROR_TIMEOUT,      /* a deadline passed: worth trying again */
     ERROR_IO,           /* the local system refused: disk, descriptor, process */
     ERROR_TOO_LARGE,    /* over a limit; the message says which */

@@ -58,6 +58,8 @@ struct http_client_request {
 struct http_client_response {
     /* Set when no answer came at all; then status is 0. */
     bool failed;
+    /* With `failed`: nothing of the request was sent, so that nothing was done. */
+    bool unsent;
     struct error error;
     int status;
     const char *body; /* ends with a NUL; "" when none */
@@ -84,5 +86,8 @@ const char *http_response_header(const struct http_client_response *response, co
 /* Turns an answer outside 2xx, or a failure, into an error (reading the project's or OCI's error
  * body); 0 for 2xx. */
 int http_response_check(const struct http_client_response *response, struct error *error);
+/* Whether another server may do better: no answer at all, or a gateway's or an unready server's
+ * (502, 503, 504). */
+bool http_response_is_absence(const struct http_client_response *response);
 /* Percent-encodes one path segment or query value; the caller frees it. */
 char *http_encode_segment(const char *text);

@@ -287,7 +287,10 @@ static enum error_code code_of_curl(CURLcode result)
 static void describe_failure(struct http_call *call, CURLcode result)
 {
     struct error *error = &call->response.error;
+    long sent = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
     call->response.failed = true;
+    call->response.unsent = sent == 0;
     if (call->too_large) {
         error_set(error, ERROR_TOO_LARGE, "%s: the answer is larger than %zu bytes", call->label,
                   call->response_limit);

@@ -40,6 +40,11 @@ int http_response_check(const struct http_client_response *response, struct erro
                      response->status);
 }
 
+bool http_response_is_absence(const struct http_client_response *response)
+{
+    return response->failed || (response->status >= 502 && response->status <= 504);
+}
+
 char *http_encode_segment(const char *text)
 {
     static const char digits[] = "0123456789ABCDEF";

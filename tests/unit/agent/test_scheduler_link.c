@@ -25,15 +25,19 @@ struct fixture {
     uv_loop_t loop;
     struct http_client *http;
     struct http_server *server;
+    struct http_server *standby; /* another one that knows of no leader */
     struct scheduler_link *link;
     char url[64];
+    char others[128]; /* addresses that are asked before it, with a comma behind */
     /* What the server says. */
     const char *join;
     const char *assignment; /* to a poll for what is newer than `held`; NULL: 204 */
     uint64_t held;
     int assignment_status; /* 0: 200 or 204 */
     int status_status;     /* of a posted status; 0: 200 */
+    bool is_leaderless;    /* the standby says that nobody leads; else it hangs */
     /* What was seen. */
+    int asked_standby;
     int joins, polls, whole_polls, statuses, assignments, joined;
     struct api_status status;
     uint64_t last_sequence;
@@ -87,8 +91,10 @@ static void handle_assignment(struct http_request *request, void *data)
 
 static void handle_nothing(struct http_request *request, void *data)
 {
-    (void)data;
-    respond(request, 503, "{}");
+    const struct fixture *fixture = data;
+    /* One that fails here would be left for another one. */
+    if (fixture->others[0] == '\0')
+        respond(request, 503, "{}");
 }
 
 /* --- the owner --- */
@@ -174,6 +180,7 @@ static int tear_down(void **state)
     scheduler_link_destroy(fixture->link);
     http_client_destroy(fixture->http);
     http_server_destroy(fixture->server, NULL, NULL);
+    http_server_destroy(fixture->standby, NULL, NULL);
     uv_run(&fixture->loop, UV_RUN_DEFAULT);
     int status = uv_loop_close(&fixture->loop);
     json_record_release(&api_status_record, &fixture->status);
@@ -183,10 +190,14 @@ static int tear_down(void **state)
 
 static void start(struct fixture *fixture, const struct freshness *applied)
 {
+    struct addresses schedulers;
+    char list[sizeof fixture->others + sizeof fixture->url];
+    snprintf(list, sizeof list, "%s%s", fixture->others, fixture->url);
+    assert_int_equal(addresses_parse(list, "test", &schedulers, NULL), 0);
     struct scheduler_link_options options = {
         .loop = &fixture->loop,
         .http = fixture->http,
-        .url = fixture->url,
+        .schedulers = &schedulers,
         .node = "n1",
         .fill_join = fill_join,
         .fill_status = fill_status,
@@ -339,6 +350,66 @@ static void a_scheduler_that_forgot_the_node_is_joined_again(void **state)
     assert_false(fixture->is_sequence_wrong);
 }
 
+/* --- several schedulers --- */
+
+static void handle_standby(struct http_request *request, void *data)
+{
+    struct fixture *fixture = data;
+    fixture->asked_standby++;
+    if (fixture->is_leaderless)
+        respond(request, 503, "{\"error\":{\"code\":\"no_leader\",\"message\":\"none\"}}");
+}
+
+static void add_standby(struct fixture *fixture)
+{
+    static const struct http_route routes[] = {
+        {.method = "GET", .pattern = "/{any...}", .handler = handle_standby},
+        {.method = "POST", .pattern = "/{any...}", .handler = handle_standby, .body_limit = 65536},
+    };
+    struct http_server_options options = {.mode = HTTP_SERVER_LOOP,
+                                          .loop = &fixture->loop,
+                                          .address = "127.0.0.1",
+                                          .routes = routes,
+                                          .route_count = 2,
+                                          .data = fixture};
+    assert_int_equal(http_server_create(&options, &fixture->standby, NULL), 0);
+    snprintf(fixture->others, sizeof fixture->others, "http://127.0.0.1:%u,",
+             http_server_port(fixture->standby));
+    fixture->assignment = ASSIGNMENT("c1", "3", "9", "true");
+    fixture->held = 9;
+}
+
+static void where_nobody_leads_the_next_one_is_asked(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->is_leaderless = true;
+    add_standby(fixture);
+    start(fixture, NULL);
+    run_until(fixture, &fixture->assignments, 1);
+    run_until(fixture, &fixture->statuses, 1);
+    assert_true(fixture->asked_standby >= 1);
+}
+
+static void who_cannot_be_reached_is_passed_over(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->assignment = ASSIGNMENT("c1", "3", "9", "true");
+    fixture->held = 9;
+    strcpy(fixture->others, "http://127.0.0.1:1,http://127.0.0.1:2,");
+    start(fixture, NULL);
+    run_until(fixture, &fixture->assignments, 1);
+    run_until(fixture, &fixture->statuses, 2);
+}
+
+static void a_call_without_an_answer_moves_everything(void **state)
+{
+    struct fixture *fixture = *state;
+    add_standby(fixture);
+    start(fixture, NULL);
+    run_until(fixture, &fixture->assignments, 1);
+    assert_true(fixture->asked_standby >= 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -354,6 +425,9 @@ int main(void)
         TEST(compacted_means_the_whole),
         TEST(a_delta_of_a_new_term_means_the_whole),
         TEST(a_scheduler_that_forgot_the_node_is_joined_again),
+        TEST(where_nobody_leads_the_next_one_is_asked),
+        TEST(who_cannot_be_reached_is_passed_over),
+        TEST(a_call_without_an_answer_moves_everything),
     };
 #undef TEST
     log_open("test", LOG_LEVEL_ERROR);

@@ -51,7 +51,7 @@ static void defaults_are_this_machines_ports(void **state)
     (void)state;
     struct settings settings;
     assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
-    assert_string_equal(settings.scheduler, "http://127.0.0.1:7000");
+    assert_string_equal(addresses_current(&settings.schedulers), "http://127.0.0.1:7000");
     assert_string_equal(settings.registry, "http://127.0.0.1:5000");
     assert_string_equal(settings.scheduler_source, "default");
     assert_string_equal(settings.namespace_name, "default");
@@ -79,15 +79,15 @@ static void context_environment_and_option_go_before_one_another(void **state)
     struct settings settings;
     assert_int_equal(context_write("local", "http://127.0.0.1:1", "http://127.0.0.1:2", NULL), 0);
     assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
-    assert_string_equal(settings.scheduler, "http://127.0.0.1:1");
+    assert_string_equal(addresses_current(&settings.schedulers), "http://127.0.0.1:1");
     assert_string_equal(settings.registry, "http://127.0.0.1:2");
     assert_string_equal(settings.context, "local");
     setenv("SHOAL_ADDRESS", "there:3/", 1);
     assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
-    assert_string_equal(settings.scheduler, "http://there:3");
+    assert_string_equal(addresses_current(&settings.schedulers), "http://there:3");
     assert_string_equal(settings.scheduler_source, "SHOAL_ADDRESS");
     assert_int_equal(load("--address", "https://x:4", &settings, NULL), 0);
-    assert_string_equal(settings.scheduler, "https://x:4");
+    assert_string_equal(addresses_current(&settings.schedulers), "https://x:4");
     assert_string_equal(settings.registry, "http://127.0.0.1:2");
     unsetenv("SHOAL_ADDRESS");
 }
@@ -103,7 +103,7 @@ static void writing_a_context_keeps_the_others(void **state)
     assert_int_equal(context_write("two", "http://b:1", "http://b:2", NULL), 0);
     assert_int_equal(context_write("two", "http://c:1", "http://c:2", NULL), 0);
     assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
-    assert_string_equal(settings.scheduler, "http://c:1");
+    assert_string_equal(addresses_current(&settings.schedulers), "http://c:1");
     assert_int_equal(file_read(path, 65536, &text, NULL, NULL), 0);
     assert_non_null(strstr(text, "http://a:1"));
     assert_null(strstr(text, "http://b:1"));
