@@ -198,7 +198,7 @@ static struct store_watch *sqlite_watch_start(struct store *base, const char *pr
     store->watches = watch;
     struct request *request = request_create(REQUEST_WATCH, NULL);
     request->prefix = xstrdup(prefix);
-    request->revision = from;
+    request->from = from;
     request->watch = watch;
     hand_in(store, request);
     return &watch->base;

@@ -29,6 +29,7 @@ struct request {
     size_t limit;
     bool more;
     struct sqlite_watch *watch;
+    uint64_t from; /* of a watch */
     bool chained;
     char *leader; /* of REQUEST_LEAD: the document */
     struct error error;
@@ -57,12 +58,14 @@ struct sqlite_watch {
 
 struct store_sqlite {
     struct store base;
+    char *directory;
     int lock;
     struct database *database;
     struct database_statement *get, *put, *remove, *list, *since, *removed_since, *remember,
         *forget, *save_revision;
     uint64_t revision;     /* the writer's */
     struct error previous; /* the writer's: how the last commit ended */
+    bool failing;          /* the writer's: the last batch could not be written */
     pthread_t writer;
     pthread_mutex_t mutex;
     pthread_cond_t wake;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 
 #include "lib/cleanup.h"
 #include "lib/crypto.h"
@@ -48,6 +49,15 @@ void store_request_add_document(struct request *request, const char *key, const 
         xreallocarray(request->documents, request->document_count + 1, sizeof *request->documents);
     request->documents[request->document_count++] =
         (struct owned_document){xstrdup(key), xstrdup(value), revision};
+}
+
+static void documents_clear(struct request *request)
+{
+    for (size_t i = 0; i < request->document_count; i++) {
+        free(request->documents[i].key);
+        free(request->documents[i].value);
+    }
+    request->document_count = 0;
 }
 
 static int check_comparisons(struct store_sqlite *store, const struct request *request,
@@ -166,7 +176,7 @@ static int compare_revisions(const void *left, const void *right)
 
 static int do_watch(struct store_sqlite *store, struct request *request, struct error *error)
 {
-    uint64_t from = request->revision;
+    uint64_t from = request->from;
     if (from + STORE_SQLITE_REMEMBERED < store->revision) {
         error_set(&request->error, ERROR_STALE,
                   "revision %llu is too old to watch from: list again", (unsigned long long)from);
@@ -216,6 +226,56 @@ static int finish_batch(struct store_sqlite *store, uint64_t before, struct erro
     return database_commit(store->database, error);
 }
 
+/* SQLite says "disk I/O error" of many things; of the commonest one the file system tells. */
+static bool is_read_only(const char *directory)
+{
+    struct statvfs about;
+    return statvfs(directory, &about) == 0 && (about.f_flag & ST_RDONLY) != 0;
+}
+
+static void explain_failure(const struct store_sqlite *store, struct error *error)
+{
+    if (is_read_only(store->directory))
+        error_wrap(error,
+                   "the file system of %s is read-only: see the kernel's log, and remount it",
+                   store->directory);
+    else if (error->code == ERROR_STORAGE_FULL)
+        error_wrap(error, "the disk of %s is full, and nothing can be written until there is room",
+                   store->directory);
+    else
+        error_wrap(error, "write the scheduler's state in %s", store->directory);
+}
+
+/* Once where it begins, and once where it ends: a full disk may stay full for hours. */
+static void log_outcome(struct store_sqlite *store, const struct error *error)
+{
+    if (error != NULL && !store->failing)
+        log_error("the store takes no changes", "error", error->message);
+    else if (error == NULL && store->failing)
+        log_info("the store takes changes again");
+    store->failing = error != NULL;
+}
+
+/* What cannot be written can still be read. */
+static void read_again(struct store_sqlite *store, struct request *request)
+{
+    documents_clear(request);
+    request->error.code = ERROR_NONE;
+    do_request(store, request, &request->error);
+}
+
+static void fail_batch(struct store_sqlite *store, struct request *batch, const struct error *error)
+{
+    for (struct request *request = batch; request != NULL; request = request->next) {
+        if (request->kind == REQUEST_COMMIT)
+            request->error = *error;
+        if (request->kind == REQUEST_COMMIT || request->kind == REQUEST_REFUSED)
+            store->previous = request->error;
+        if (request->kind == REQUEST_LIST || request->kind == REQUEST_WATCH)
+            read_again(store, request);
+    }
+}
+
 static void do_batch(struct store_sqlite *store, struct request *batch)
 {
     struct error error = ERROR_INIT;
@@ -226,19 +286,17 @@ static void do_batch(struct store_sqlite *store, struct request *batch)
         result = do_request(store, request, &error);
     if (result == 0)
         result = finish_batch(store, before, &error);
-    if (result == 0)
+    if (result == 0) {
+        if (store->revision != before)
+            log_outcome(store, NULL);
         return;
+    }
     if (begun)
         database_rollback(store->database);
     store->revision = before;
-    error_wrap(&error, "write the scheduler's state");
-    log_error("the store failed", "error", error.message);
-    for (struct request *request = batch; request != NULL; request = request->next) {
-        if (request->kind != REQUEST_REFUSED && request->kind != REQUEST_LEAD)
-            request->error = error;
-        if (request->kind == REQUEST_REFUSED || request->kind == REQUEST_COMMIT)
-            store->previous = request->error;
-    }
+    explain_failure(store, &error);
+    log_outcome(store, &error);
+    fail_batch(store, batch, &error);
 }
 
 void *store_sqlite_write(void *data)
@@ -278,6 +336,7 @@ void store_sqlite_close_files(struct store_sqlite *store)
     }
     if (store->database != NULL)
         database_close(store->database);
+    free(store->directory);
     if (store->lock >= 0)
         close(store->lock);
 }
@@ -382,6 +441,7 @@ int store_sqlite_open_files(struct store_sqlite *store, const struct store_sqlit
                             struct error *error)
 {
     AUTO_FREE char *path = xasprintf("%s/store.db", options->directory);
+    store->directory = xstrdup(options->directory);
     if (file_make_directory(options->directory, 0700, error) < 0 ||
         take_lock(options->directory, &store->lock, error) < 0 ||
         database_open(path, migrations, &store->database, error) < 0 ||
