@@ -64,6 +64,10 @@ int change_wait(struct change *change, struct error *error)
         return 0;
     change->waited = true;
     follow_init(&change->follow, change->cli, change->namespace_name, change->service);
+    if (change->aborts && change->answer.changed)
+        change->follow.aborted = change->answer.message;
+    else if (change->aborts)
+        change->follow.aborted = "";
     if (change->answer.changed && change->answer.message[0] != '\0')
         progress_say(&change->follow.progress, "%s: %s", change->service, change->answer.message);
     int result = follow_rollout(&change->follow, change->answer.rollout, error);
@@ -75,6 +79,8 @@ int change_wait(struct change *change, struct error *error)
 
 static const char *result_of(const struct change *change)
 {
+    if (change->succeeded && change->follow.rollout.phase == ROLLOUT_AWAITING_PROMOTION)
+        return rollout_phase_names[ROLLOUT_AWAITING_PROMOTION];
     if (change->succeeded)
         return "succeeded";
     if (!change->answer.changed && change->answer.rollout == 0)
@@ -101,6 +107,27 @@ struct json_object *change_document(const struct change *change)
     return document;
 }
 
+/* How the rollout ended that was waited for. */
+static void print_rollout(const struct change *change)
+{
+    const struct api_rollout_view *rollout = &change->follow.rollout;
+    char spent[FORMAT_MAX];
+    format_span(rollout->duration_ms, spent);
+    if (rollout->phase == ROLLOUT_AWAITING_PROMOTION)
+        printf("%s: %u of %u canaries of revision %u are healthy: `shoal promote %s` goes on, "
+               "`shoal abort %s` goes back\n",
+               change->service, rollout->healthy, rollout->canary, rollout->to, change->service,
+               change->service);
+    else if (rollout->phase == ROLLOUT_SUCCEEDED)
+        printf("%s: revision %u runs, %u of %u healthy (rollout %u, %s)\n", change->service,
+               rollout->to, rollout->healthy, rollout->wanted, change->answer.rollout, spent);
+    else if (rollout->phase == ROLLOUT_ROLLED_BACK)
+        printf("%s: back at revision %u, %u of %u healthy (rollout %u, %s)\n", change->service,
+               rollout->from, rollout->healthy, rollout->wanted, change->answer.rollout, spent);
+    else
+        printf("%s: rollout %u %s\n", change->service, change->answer.rollout, rollout->reason);
+}
+
 void change_print(const struct change *change)
 {
     const char *result = result_of(change);
@@ -114,13 +141,9 @@ void change_print(const struct change *change)
     } else if (strcmp(result, "detached") == 0) {
         printf("%s: accepted, it goes on; see `shoal status %s`\n", change->service,
                change->service);
-    } else if (strcmp(result, "succeeded") == 0 && change->follow.has_rollout) {
-        char spent[FORMAT_MAX];
-        format_span(change->follow.rollout.duration_ms, spent);
-        printf("%s: revision %u runs, %u of %u healthy (rollout %u, %s)\n", change->service,
-               change->follow.rollout.to, change->follow.rollout.healthy,
-               change->follow.rollout.wanted, change->answer.rollout, spent);
-    } else if (strcmp(result, "succeeded") == 0) {
+    } else if (change->succeeded && change->follow.has_rollout) {
+        print_rollout(change);
+    } else if (change->succeeded) {
         printf("%s: %u ready\n", change->service, change->answer.replicas);
     }
 }

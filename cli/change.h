@@ -11,6 +11,7 @@ struct change {
     const char *service;
     struct api_change_answer answer;
     struct follow follow;
+    bool aborts; /* going back is what was asked for */
     bool waited;
     bool succeeded;
 };

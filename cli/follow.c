@@ -177,7 +177,9 @@ static enum look end_of_rollout(const struct follow *follow, const struct api_ro
                                 struct error *error)
 {
     const char *reason = view->reason[0] != '\0' ? view->reason : "no reason was given";
-    if (view->phase == ROLLOUT_SUCCEEDED)
+    bool went_back = view->phase == ROLLOUT_ROLLED_BACK ||
+                     (follow->aborted != NULL && strcmp(view->reason, follow->aborted) == 0);
+    if (view->phase == ROLLOUT_SUCCEEDED || (follow->aborted != NULL && went_back))
         return LOOK_DONE;
     if (view->phase == ROLLOUT_ROLLED_BACK)
         error_set(error, ERROR_FAILED,
@@ -213,6 +215,8 @@ static enum look look_at_rollout(struct follow *follow, uint32_t number, struct 
     show_rollout(follow, view);
     if (rollout_phase_is_over(view->phase))
         return end_of_rollout(follow, view, error);
+    if (view->phase == ROLLOUT_AWAITING_PROMOTION && view->held)
+        return LOOK_DONE;
     if (view->no_capacity)
         text_copy(follow->no_room, sizeof follow->no_room, view->reason);
     return view->no_capacity ? LOOK_NO_ROOM : LOOK_WAIT;
@@ -245,7 +249,8 @@ static enum look look_at_replicas(struct follow *follow, uint32_t wanted, struct
     }
     progress_show(&follow->progress, "%s: %u/%u ready%s", follow->service, ready, wanted,
                   ending > 0 ? ", others are ending" : "");
-    if (ready == wanted && others == 0 && ending == 0)
+    bool enough = follow->held ? ready >= wanted : ready == wanted;
+    if (enough && others == 0 && ending == 0)
         return LOOK_DONE;
     uint64_t picture = (uint64_t)ready << 40 | (uint64_t)others << 20 | ending;
     if (picture != follow->picture)
@@ -261,6 +266,7 @@ int follow_replicas(struct follow *follow, struct error *error)
                           error) < 0)
         return -1;
     uint32_t wanted = view.replicas;
+    follow->held = view.has_rollout && view.rollout.held;
     struct api_service_spec spec = {0};
     if (view.spec != NULL && api_service_spec_decode(view.spec, &spec, NULL) == 0)
         follow->stall_ms = spec.rollout.progress_deadline_ms;

@@ -16,6 +16,8 @@ struct follow {
     const char *service; /* or a node */
     char see[96];        /* the command that shows how it goes on */
     bool wait_for_room;
+    const char *aborted; /* going back is what was asked for; what the scheduler said of it */
+    bool held;           /* follow_replicas: a rollout is held, its surplus stays */
     uint64_t timeout_ms; /* 0: none */
     uint64_t stall_ms;   /* gives up when nothing has changed for so long; 0: never */
     uint64_t changed_ms; /* when something last did */
@@ -31,8 +33,9 @@ struct follow {
 /* The options --wait-for-room and --timeout; catches Ctrl-C from now on. */
 void follow_init(struct follow *follow, struct cli *cli, const char *namespace_name,
                  const char *service);
-/* 0 when it succeeded or Ctrl-C came (`detached`). ERROR_FAILED when it failed, was rolled back or
- * superseded; ERROR_NO_CAPACITY; ERROR_TIMEOUT. */
+/* 0 when it succeeded, its canaries wait for a promotion (by rollout.phase), or Ctrl-C came
+ * (`detached`); with `aborted`, when it has gone back. ERROR_FAILED when it failed, was rolled back
+ * or superseded; ERROR_NO_CAPACITY; ERROR_TIMEOUT. */
 int follow_rollout(struct follow *follow, uint32_t number, struct error *error);
 /* Until as many instances as wanted are ready and no others are left; ERROR_TIMEOUT when nothing
  * has changed for the service's progress_deadline. */

@@ -1,4 +1,4 @@
-/* scale, restart, rollback, rm. */
+/* scale, restart, rollback, pause, resume, promote, abort, rm. */
 #include <stdio.h>
 #include <string.h>
 
@@ -63,6 +63,52 @@ int rollback_run(struct cli *cli, struct error *error)
         .to = (uint32_t)invocation_number(cli->invocation, "to", 0)};
     AUTO_JSON struct json_object *body = json_encode(&api_rollback_request_record, &request);
     return change_service(cli, service, "POST", "/rollback", body, false, error);
+}
+
+/* Tells the rollout that runs what to do. */
+static int steer_rollout(struct cli *cli, const char *verb, bool waits, struct error *error)
+{
+    const char *service = cli_service_argument(cli, error);
+    if (service == NULL)
+        return -1;
+    AUTO_FREE char *rest = xasprintf("/%s", verb);
+    AUTO_FREE char *path = scheduler_service_path(cli->settings.namespace_name, service, rest);
+    AUTO_JSON struct json_object *body = json_object_new_object();
+    AUTO_JSON struct json_object *answer = NULL;
+    struct change change;
+    if (session_call(cli_session(cli), "POST", path, body, &answer, error) < 0 ||
+        change_begin(&change, cli, cli->settings.namespace_name, service, answer, error) < 0)
+        return -1;
+    change.aborts = strcmp(verb, "abort") == 0;
+    change.succeeded = !waits;
+    int result = waits ? change_wait(&change, error) : 0;
+    if (cli_wants_document(cli))
+        cli_print_document(cli, change_document(&change));
+    else if (!waits)
+        printf("%s: %s\n", service, change.answer.message);
+    else if (result == 0)
+        change_print(&change);
+    return result;
+}
+
+int pause_run(struct cli *cli, struct error *error)
+{
+    return steer_rollout(cli, "pause", false, error);
+}
+
+int resume_run(struct cli *cli, struct error *error)
+{
+    return steer_rollout(cli, "resume", true, error);
+}
+
+int promote_run(struct cli *cli, struct error *error)
+{
+    return steer_rollout(cli, "promote", true, error);
+}
+
+int abort_run(struct cli *cli, struct error *error)
+{
+    return steer_rollout(cli, "abort", true, error);
 }
 
 int remove_run(struct cli *cli, struct error *error)

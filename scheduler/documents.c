@@ -97,6 +97,7 @@ static const struct json_field rollout_fields[] = {
     NUMBER(from, "from"),
     NUMBER(to, "to"),
     FIELD(phase, "phase", JSON_ENUM, .names = rollout_phase_names),
+    BOOLEAN(promoted, "promoted"),
     TEXT(kind, "kind"),
     TEXT(reason, "reason"),
     NUMBER(started_ms, "started_ms"),

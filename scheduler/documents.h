@@ -102,6 +102,7 @@ struct document_rollout {
     uint32_t from;
     uint32_t to;
     enum rollout_phase phase;
+    bool promoted; /* no canaries are judged, or no longer */
     char kind[16]; /* deploy | rollback | restart */
     char reason[REASON_MAX];
     uint64_t started_ms;

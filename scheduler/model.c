@@ -64,6 +64,27 @@ uint32_t model_target(const struct model_service *service)
     return rollout != NULL ? rollout_target(rollout->phase, rollout->from, rollout->to) : 0;
 }
 
+bool model_same_template(const struct model_service *service, uint32_t number,
+                         const struct document_revision *other)
+{
+    if (other == NULL || number == other->number)
+        return other != NULL;
+    const struct document_revision *revision = model_revision(service, number);
+    return revision != NULL && strcmp(revision->template_digest, other->template_digest) == 0;
+}
+
+uint32_t model_canaries(const struct model_service *service)
+{
+    const struct document_rollout *rollout = model_rollout(service);
+    const struct document_service *document = service->document;
+    const struct document_revision *good = model_revision(service, document->good);
+    uint32_t canary = document->spec.rollout.canary;
+    if (rollout == NULL || rollout->promoted || good == NULL ||
+        strcmp(rollout->kind, "deploy") != 0 || model_same_template(service, rollout->to, good))
+        return 0;
+    return canary < document->replicas ? canary : document->replicas;
+}
+
 bool model_instance_has_ended(const struct model_instance *instance)
 {
     return instance->document->ended_ms != 0;

@@ -139,6 +139,12 @@ const struct document_revision *model_revision(const struct model_service *servi
 const struct document_rollout *model_rollout(const struct model_service *service);
 /* The revision a service is to have, by its last rollout; 0: none yet. */
 uint32_t model_target(const struct model_service *service);
+/* Whether revision `number` has the template of `other`; false when `other` is NULL. */
+bool model_same_template(const struct model_service *service, uint32_t number,
+                         const struct document_revision *other);
+/* How many canaries of the last rollout are to be judged beside what worked last; 0: none, or
+ * they were promoted. */
+uint32_t model_canaries(const struct model_service *service);
 bool model_instance_has_ended(const struct model_instance *instance);
 /* Of a node that is gone or lost; those that are to run one after the other, as their turn comes.
  */

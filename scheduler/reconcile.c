@@ -6,12 +6,27 @@
 
 const char *const instance_wish_names[] = {"run", "drain", "stop", NULL};
 
+/* What an instance is for the decision at hand. */
+enum role {
+    ROLE_WANTED, /* of the wanted revision */
+    ROLE_GOOD,   /* of the one that worked last, where that is another one */
+    ROLE_OTHER,  /* neither, or the second one of its kind in a slot, or its node is left */
+    ROLES,
+};
+
 /* One pass over a service. `retired` marks instances that an action of this pass ends. */
 struct pass {
-    const struct reconcile_input *input; /* without a second one of a slot, see one_a_slot */
+    const struct reconcile_input *input;
     struct reconcile_result *result;
+    enum role *roles;
     bool *retired;
-    int64_t available;   /* ready ones to count on: matching ones only when healthy */
+    /* Those that are to run, slot by slot, in order of their ids: the first of each slot below
+     * replicas, and behind each instance the next one. RECONCILE_NONE ends a chain. */
+    size_t *first;
+    size_t *next;
+    size_t action_room;
+    int64_t available;   /* ready ones to count on: wanted ones only when healthy */
+    int64_t carrying;    /* healthy ones of the revision that is to carry the service */
     int64_t not_stopped; /* as the bound counts them */
     /* Instances that cannot start for want of the bound, and for want of room, beyond those for
      * whom something is ending already. */
@@ -54,20 +69,31 @@ static void look_again(struct pass *pass, uint64_t at_ms)
         pass->result->next_ms = at_ms;
 }
 
-static void act(struct pass *pass, enum reconcile_kind kind, uint32_t slot, uint32_t attempt,
-                size_t instance)
+static struct reconcile_action *act(struct pass *pass, enum reconcile_kind kind, uint32_t slot,
+                                    uint32_t attempt, size_t instance)
 {
     struct reconcile_result *result = pass->result;
-    result->actions =
-        xreallocarray(result->actions, result->action_count + 1, sizeof *result->actions);
-    result->actions[result->action_count++] =
-        (struct reconcile_action){kind, slot, attempt, instance};
+    if (result->action_count == pass->action_room) {
+        pass->action_room = pass->action_room == 0 ? 8 : pass->action_room * 2;
+        result->actions =
+            xreallocarray(result->actions, pass->action_room, sizeof *result->actions);
+    }
+    struct reconcile_action *action = &result->actions[result->action_count++];
+    *action = (struct reconcile_action){kind, slot, attempt, instance, false};
+    return action;
 }
 
-/* What an instance adds to the ready ones that may be counted on. */
-static bool counts_as_available(const struct pass *pass, const struct reconcile_instance *instance)
+/* What an instance adds to the ready ones that may be counted on. Canaries get a part of the
+ * traffic only, and stand for nobody. */
+static bool counts_as_available(const struct pass *pass, size_t index)
 {
-    return instance->matches ? healthy(pass, instance) : reconcile_is_ready(instance);
+    const struct reconcile_instance *instance = &pass->input->instances[index];
+    enum role role = pass->roles[index];
+    if (pass->input->mode == RECONCILE_CANARY)
+        return role == ROLE_GOOD    ? healthy(pass, instance)
+               : role == ROLE_OTHER ? reconcile_is_ready(instance)
+                                    : false;
+    return role == ROLE_WANTED ? healthy(pass, instance) : reconcile_is_ready(instance);
 }
 
 /* A guest that ended as it should is not started again unless its service says always. */
@@ -90,46 +116,61 @@ static uint64_t replacement_due_ms(const struct reconcile_input *input,
     return instance->failed_ms + reconcile_backoff(&input->reschedule, instance->attempt);
 }
 
-/* Something is in the making besides room: it boots, is checked, or waits to be tried again. */
-static bool is_trying(const struct pass *pass, const struct reconcile_instance *instance)
+/* Slots that one of the wanted revision is to have. */
+static uint32_t wanted_slots(const struct reconcile_input *input)
 {
-    if (instance->wish != WISH_RUN || !instance->matches || instance->lost ||
-        instance->slot >= pass->input->replicas || healthy(pass, instance))
+    return input->mode == RECONCILE_CANARY ? input->canary : input->replicas;
+}
+
+/* Something is in the making besides room: it boots, is checked, or waits to be tried again. */
+static bool is_trying(const struct pass *pass, size_t index)
+{
+    const struct reconcile_instance *instance = &pass->input->instances[index];
+    enum role role = pass->roles[index];
+    bool good = pass->input->mode == RECONCILE_CANARY && role == ROLE_GOOD;
+    uint32_t slots = good ? pass->input->replicas : wanted_slots(pass->input);
+    if (instance->wish != WISH_RUN || (role != ROLE_WANTED && !good) || instance->lost ||
+        instance->slot >= slots || healthy(pass, instance))
         return false;
     return !is_over(instance) || pass->input->now_ms < replacement_due_ms(pass->input, instance);
 }
 
-static void count(struct pass *pass)
+static void count_one(struct pass *pass, size_t index)
 {
     struct reconcile_counts *counts = &pass->result->counts;
-    for (size_t i = 0; i < pass->input->instance_count; i++) {
-        const struct reconcile_instance *instance = &pass->input->instances[i];
-        bool live = !is_over(instance) && !instance->silent;
-        bool running = instance->wish == WISH_RUN;
-        counts->ready += reconcile_is_ready(instance);
-        counts->not_stopped += live;
-        counts->old += live && !(instance->matches && running);
-        counts->updated += instance->matches && running && !is_over(instance);
-        counts->healthy +=
-            instance->matches && instance->slot < pass->input->replicas && healthy(pass, instance);
-        counts->trying = counts->trying || is_trying(pass, instance);
-        if (reconcile_is_ready(instance))
-            look_again(pass, instance->ready_since_ms + pass->input->min_healthy_time_ms);
-        pass->available += counts_as_available(pass, instance);
-        pass->wanted -= live && !running;
+    const struct reconcile_input *input = pass->input;
+    const struct reconcile_instance *instance = &input->instances[index];
+    bool live = !is_over(instance) && !instance->silent;
+    bool running = instance->wish == WISH_RUN;
+    bool wanted = pass->roles[index] == ROLE_WANTED;
+    enum role carries = input->mode == RECONCILE_CANARY ? ROLE_GOOD : ROLE_WANTED;
+    bool carries_well = instance->slot < input->replicas && healthy(pass, instance);
+    counts->ready += reconcile_is_ready(instance);
+    counts->not_stopped += live;
+    counts->old += live && !(wanted && running);
+    counts->updated += wanted && running && !is_over(instance);
+    if (wanted && instance->slot < wanted_slots(input) && healthy(pass, instance)) {
+        counts->healthy++;
+        if (instance->ready_since_ms > counts->all_ready_since_ms)
+            counts->all_ready_since_ms = instance->ready_since_ms;
     }
+    counts->trying = counts->trying || is_trying(pass, index);
+    if (reconcile_is_ready(instance))
+        look_again(pass, instance->ready_since_ms + input->min_healthy_time_ms);
+    pass->available += counts_as_available(pass, index);
+    pass->carrying += pass->roles[index] == carries && carries_well;
+    pass->wanted -= live && !running;
+}
+
+static void count(struct pass *pass)
+{
+    for (size_t i = 0; i < pass->input->instance_count; i++)
+        count_one(pass, i);
     pass->roomless = pass->wanted;
-    pass->not_stopped = counts->not_stopped;
+    pass->not_stopped = pass->result->counts.not_stopped;
 }
 
 /* --- starting --- */
-
-static bool holds_slot(const struct pass *pass, const struct reconcile_instance *instance)
-{
-    if (instance->wish != WISH_RUN || instance->leaving)
-        return false;
-    return instance->matches || pass->input->mode == RECONCILE_HOLD;
-}
 
 /* Whether a failed instance is to be replaced now; if later, the pass looks again then. */
 static bool is_due(struct pass *pass, size_t index)
@@ -150,12 +191,13 @@ struct slot_need {
     size_t replaces;
 };
 
-static struct slot_need slot_need(struct pass *pass, uint32_t slot)
+/* What a slot lacks to have one of that role. */
+static struct slot_need slot_need(struct pass *pass, uint32_t slot, enum role role)
 {
     struct slot_need need = {true, 0, RECONCILE_NONE};
-    for (size_t i = 0; i < pass->input->instance_count; i++) {
+    for (size_t i = pass->first[slot]; i != RECONCILE_NONE; i = pass->next[i]) {
         const struct reconcile_instance *instance = &pass->input->instances[i];
-        if (instance->slot != slot || !holds_slot(pass, instance))
+        if (pass->roles[i] != role || instance->leaving)
             continue;
         if (!is_over(instance) && !instance->lost)
             return (struct slot_need){false, 0, RECONCILE_NONE};
@@ -168,43 +210,96 @@ static struct slot_need slot_need(struct pass *pass, uint32_t slot)
     return need;
 }
 
+static int64_t surge(const struct reconcile_input *input)
+{
+    bool beside = input->mode == RECONCILE_CANARY || input->mode == RECONCILE_PAUSED;
+    return beside && input->canary > input->max_surge ? input->canary : input->max_surge;
+}
+
+static void start(struct pass *pass, uint32_t slot, struct slot_need need, bool of_good)
+{
+    const struct reconcile_input *input = pass->input;
+    if (!need.needed)
+        return;
+    if (pass->not_stopped >= (int64_t)input->replicas + surge(input)) {
+        pass->wanted++;
+        return;
+    }
+    act(pass, RECONCILE_CREATE, slot, need.attempt, need.replaces)->of_good = of_good;
+    if (need.replaces != RECONCILE_NONE)
+        pass->retired[need.replaces] = true;
+    pass->not_stopped++;
+    pass->roomless += input->no_room;
+}
+
+/* Who is in a paused slot. */
+struct slot_holders {
+    bool live;
+    bool held[ROLES]; /* by one of the role, or by what leaves and is replaced by one */
+};
+
+static struct slot_holders slot_holders(const struct pass *pass, uint32_t slot)
+{
+    struct slot_holders holders = {0};
+    for (size_t i = pass->first[slot]; i != RECONCILE_NONE; i = pass->next[i]) {
+        const struct reconcile_instance *instance = &pass->input->instances[i];
+        enum role role = instance->matches ? ROLE_WANTED : ROLE_GOOD;
+        holders.held[instance->leaving ? role : pass->roles[i]] = true;
+        if (!instance->leaving && !is_over(instance) && !instance->lost)
+            holders.live = true;
+    }
+    return holders;
+}
+
+/* A paused slot: what failed or leaves is replaced by its like as long as somebody depends on it,
+ * and one that nobody holds is filled with what is known to work. */
+static void keep_slot(struct pass *pass, uint32_t slot)
+{
+    struct slot_holders holders = slot_holders(pass, slot);
+    const bool *held = holders.held;
+    bool beside = pass->input->canary > 0;
+    if (held[ROLE_WANTED] && (beside || !holders.live))
+        start(pass, slot, slot_need(pass, slot, ROLE_WANTED), false);
+    if (held[ROLE_GOOD] && (beside || (!holders.live && !held[ROLE_WANTED])))
+        start(pass, slot, slot_need(pass, slot, ROLE_GOOD), true);
+    if (!holders.live && !held[ROLE_WANTED] && !held[ROLE_GOOD])
+        start(pass, slot, slot_need(pass, slot, ROLE_OTHER), true);
+}
+
 static void start_missing(struct pass *pass)
 {
     const struct reconcile_input *input = pass->input;
-    for (uint32_t slot = 0; slot < input->replicas; slot++) {
-        struct slot_need need = slot_need(pass, slot);
-        if (!need.needed)
-            continue;
-        if (pass->not_stopped >= (int64_t)input->replicas + input->max_surge) {
-            pass->wanted++;
-            continue;
-        }
-        act(pass, RECONCILE_CREATE, slot, need.attempt, need.replaces);
-        if (need.replaces != RECONCILE_NONE)
-            pass->retired[need.replaces] = true;
-        pass->not_stopped++;
-        pass->roomless += input->no_room;
-    }
+    bool of_good = input->mode == RECONCILE_HOLD;
+    for (uint32_t slot = 0; slot < input->replicas && input->mode == RECONCILE_PAUSED; slot++)
+        keep_slot(pass, slot);
+    for (uint32_t slot = 0; slot < input->replicas && input->mode == RECONCILE_CANARY; slot++)
+        start(pass, slot, slot_need(pass, slot, ROLE_GOOD), true);
+    for (uint32_t slot = 0; slot < wanted_slots(input) && input->mode != RECONCILE_PAUSED; slot++)
+        start(pass, slot, slot_need(pass, slot, ROLE_WANTED), of_good);
 }
 
 /* --- ending --- */
 
 static bool is_excess(const struct pass *pass, size_t index)
 {
-    const struct reconcile_instance *instance = &pass->input->instances[index];
+    const struct reconcile_input *input = pass->input;
+    const struct reconcile_instance *instance = &input->instances[index];
     if (instance->wish != WISH_RUN || pass->retired[index])
         return false;
-    if (instance->slot >= pass->input->replicas)
+    if (instance->slot >= input->replicas || instance->leaving)
         return true;
-    return instance->leaving || (!instance->matches && pass->input->mode != RECONCILE_HOLD);
+    if (input->mode == RECONCILE_PAUSED)
+        return false;
+    if (input->mode == RECONCILE_CANARY && pass->roles[index] == ROLE_GOOD)
+        return false;
+    return pass->roles[index] != ROLE_WANTED || instance->slot >= wanted_slots(input);
 }
 
 static void retire(struct pass *pass, size_t index, enum reconcile_kind kind)
 {
-    const struct reconcile_instance *instance = &pass->input->instances[index];
-    act(pass, kind, instance->slot, 0, index);
+    act(pass, kind, pass->input->instances[index].slot, 0, index);
     pass->retired[index] = true;
-    pass->available -= counts_as_available(pass, instance);
+    pass->available -= counts_as_available(pass, index);
 }
 
 /* Those that are over, or on a node that went away, hold nothing. */
@@ -231,7 +326,7 @@ static void retire_unready(struct pass *pass)
         if (!is_excess(pass, i) || reconcile_is_ready(instance) || instance->silent)
             continue;
         bool beyond = instance->slot >= input->replicas;
-        bool carried = old + pass->result->counts.healthy > input->replicas;
+        bool carried = old + pass->carrying > input->replicas;
         int64_t *waiting =
             pass->wanted > 0 || instance->replaceable ? &pass->wanted : &pass->roomless;
         if (!beyond && !carried && *waiting <= 0)
@@ -248,10 +343,9 @@ static void retire_ready(struct pass *pass)
     const struct reconcile_input *input = pass->input;
     int64_t floor = (int64_t)input->replicas - input->max_unavailable;
     for (size_t i = 0; i < input->instance_count; i++) {
-        const struct reconcile_instance *instance = &input->instances[i];
-        if (!is_excess(pass, i) || !reconcile_is_ready(instance))
+        if (!is_excess(pass, i) || !reconcile_is_ready(&input->instances[i]))
             continue;
-        if (pass->available - counts_as_available(pass, instance) >= floor)
+        if (pass->available - counts_as_available(pass, i) >= floor)
             retire(pass, i, RECONCILE_DRAIN);
     }
 }
@@ -276,48 +370,75 @@ static unsigned rank(const struct reconcile_input *input, const struct reconcile
     return reconcile_is_healthy(instance, input->min_healthy_time_ms, input->now_ms) ? 4 : 3;
 }
 
-/* A restart that was cut short leaves two that match in one slot: the better one, or the older of
+/* A rollout that was cut short leaves two of a kind in one slot: the better one, or the older of
  * equals, is kept, and the other one counts as old. */
-static struct reconcile_instance *one_a_slot(const struct reconcile_input *input)
+static void keep_better(struct pass *pass, size_t *keeper, size_t index)
 {
-    size_t count = input->instance_count;
-    struct reconcile_instance *instances = xcalloc(count + 1, sizeof *instances);
-    struct reconcile_instance **kept = xcalloc((size_t)input->replicas + 1, sizeof *kept);
-    for (size_t i = 0; i < count; i++) {
-        struct reconcile_instance *instance = &instances[i];
-        *instance = input->instances[i];
-        instance->matches = instance->matches && !instance->leaving;
-        if (input->mode == RECONCILE_HOLD || instance->wish != WISH_RUN || !instance->matches ||
-            instance->slot >= input->replicas)
-            continue;
-        struct reconcile_instance **keeper = &kept[instance->slot];
-        bool better = *keeper == NULL || rank(input, instance) > rank(input, *keeper);
-        struct reconcile_instance *other = better ? *keeper : instance;
-        if (other != NULL)
-            other->matches = false;
-        if (better)
-            *keeper = instance;
+    const struct reconcile_instance *instances = pass->input->instances;
+    bool better = *keeper == RECONCILE_NONE ||
+                  rank(pass->input, &instances[index]) > rank(pass->input, &instances[*keeper]);
+    size_t other = better ? *keeper : index;
+    if (other != RECONCILE_NONE)
+        pass->roles[other] = ROLE_OTHER;
+    if (better)
+        *keeper = index;
+}
+
+static void assign_roles(struct pass *pass)
+{
+    const struct reconcile_input *input = pass->input;
+    bool single = input->mode != RECONCILE_HOLD && input->mode != RECONCILE_PAUSED;
+    size_t *kept = xcalloc((size_t)input->replicas * ROLES + 1, sizeof *kept);
+    for (size_t i = 0; i < (size_t)input->replicas * ROLES; i++)
+        kept[i] = RECONCILE_NONE;
+    for (size_t i = 0; i < input->instance_count; i++) {
+        const struct reconcile_instance *instance = &input->instances[i];
+        bool wanted = instance->matches || input->mode == RECONCILE_HOLD;
+        pass->roles[i] = instance->leaving       ? ROLE_OTHER
+                         : wanted                ? ROLE_WANTED
+                         : instance->replaceable ? ROLE_GOOD
+                                                 : ROLE_OTHER;
+        if (single && instance->wish == WISH_RUN && instance->slot < input->replicas &&
+            pass->roles[i] != ROLE_OTHER)
+            keep_better(pass, &kept[(size_t)instance->slot * ROLES + pass->roles[i]], i);
     }
     free(kept);
-    return instances;
+}
+
+static void chain_slots(struct pass *pass)
+{
+    const struct reconcile_input *input = pass->input;
+    for (uint32_t slot = 0; slot < input->replicas; slot++)
+        pass->first[slot] = RECONCILE_NONE;
+    for (size_t i = input->instance_count; i-- > 0;) {
+        const struct reconcile_instance *instance = &input->instances[i];
+        if (instance->wish != WISH_RUN || instance->slot >= input->replicas)
+            continue;
+        pass->next[i] = pass->first[instance->slot];
+        pass->first[instance->slot] = i;
+    }
 }
 
 void reconcile_decide(const struct reconcile_input *input, struct reconcile_result *ret_result)
 {
     *ret_result = (struct reconcile_result){.next_ms = UINT64_MAX};
-    struct reconcile_instance *instances = one_a_slot(input);
-    struct reconcile_input single = *input;
-    single.instances = instances;
-    struct pass pass = {.input = &single, .result = ret_result};
+    struct pass pass = {.input = input, .result = ret_result};
+    pass.roles = xcalloc(input->instance_count + 1, sizeof *pass.roles);
     pass.retired = xcalloc(input->instance_count + 1, sizeof *pass.retired);
+    pass.next = xcalloc(input->instance_count + 1, sizeof *pass.next);
+    pass.first = xcalloc((size_t)input->replicas + 1, sizeof *pass.first);
+    assign_roles(&pass);
+    chain_slots(&pass);
     count(&pass);
     start_missing(&pass);
     stop_drained(&pass);
     retire_dead(&pass);
     retire_unready(&pass);
     retire_ready(&pass);
+    free(pass.roles);
     free(pass.retired);
-    free(instances);
+    free(pass.next);
+    free(pass.first);
 }
 
 void reconcile_result_release(struct reconcile_result *result)

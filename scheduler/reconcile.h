@@ -3,7 +3,10 @@
  *
  * The bounds (promise 1): no action takes the ready count below replicas - max_unavailable, and
  * none starts an instance while those not yet stopped (draining included, unknown excluded) are
- * replicas + max_surge or more. They hold after every single action of a list, in its order. */
+ * replicas + max_surge or more; while canaries are judged max_surge counts as at least their
+ * number. They hold after every single action of a list, in its order.
+ *
+ * One look costs O(instances + replicas). */
 #pragma once
 
 #include "lib/api/agent.h"
@@ -22,6 +25,12 @@ enum reconcile_mode {
     /* A rollout failed and there was nothing to return to: everything stays to be looked at; only
      * empty slots are filled and slots beyond `replicas` emptied. */
     RECONCILE_HOLD,
+    /* `canary` instances that match stand beside `replicas` of the revision that worked last. */
+    RECONCILE_CANARY,
+    /* Nothing starts or ends, but: what failed is replaced by one of its own revision, empty slots
+     * are filled with the revision that worked last, slots beyond `replicas` are emptied, and what
+     * is drained already is stopped. */
+    RECONCILE_PAUSED,
 };
 
 struct reconcile_instance {
@@ -35,8 +44,8 @@ struct reconcile_instance {
     uint64_t failed_ms;        /* since when it is over */
     uint32_t attempt;          /* how many it replaces one after the other */
     bool given_up;
-    /* Of the revision that worked last: replaced in RECONCILE_HOLD when it failed, and not given up
-     * for its room when it is unready. */
+    /* Of the revision that worked last: replaced in RECONCILE_HOLD when it failed, kept beside
+     * canaries, and not given up for its room when it is unready. */
     bool replaceable;
     bool drained; /* WISH_DRAIN: no data plane sends it anything any more */
     bool leaving; /* its node drains: it does not match, and is replaced elsewhere first */
@@ -45,6 +54,7 @@ struct reconcile_instance {
 struct reconcile_input {
     enum reconcile_mode mode;
     uint32_t replicas;
+    uint32_t canary; /* at most replicas; 0: none, or they were promoted */
     uint32_t max_surge;
     uint32_t max_unavailable;
     uint64_t min_healthy_time_ms;
@@ -57,7 +67,9 @@ struct reconcile_input {
 };
 
 enum reconcile_kind {
-    RECONCILE_CREATE,  /* in `slot`; `instance` is what it replaces, or RECONCILE_NONE */
+    /* In `slot`; `instance` is what it replaces, or RECONCILE_NONE. Of the wanted revision, or with
+     * `of_good` of the one that worked last (of the wanted one where there is none yet). */
+    RECONCILE_CREATE,
     RECONCILE_DRAIN,   /* leave the load balancers */
     RECONCILE_STOP,    /* drained, or not worth draining */
     RECONCILE_GIVE_UP, /* failed too often: stays failed, somebody has to look */
@@ -69,14 +81,16 @@ struct reconcile_action {
     uint32_t slot;
     uint32_t attempt;
     size_t instance;
+    bool of_good;
 };
 
 struct reconcile_counts {
-    uint32_t ready;       /* any revision, not draining */
-    uint32_t updated;     /* match and are not over */
-    uint32_t healthy;     /* match and are healthy (promise 2) */
-    uint32_t old;         /* do not match and are not over, unknown excluded */
-    uint32_t not_stopped; /* draining included, unknown excluded */
+    uint32_t ready;              /* any revision, not draining */
+    uint32_t updated;            /* match and are not over */
+    uint32_t healthy;            /* match and are healthy (promise 2) */
+    uint32_t old;                /* do not match and are not over, unknown excluded */
+    uint32_t not_stopped;        /* draining included, unknown excluded */
+    uint64_t all_ready_since_ms; /* since when the youngest of the healthy ones has been ready */
     /* Something that matches is booting, being checked or waiting to be tried again: the progress
      * deadline runs. Without it only room or draining is waited for. */
     bool trying;

@@ -1,5 +1,6 @@
 /* Where a rollout goes next: success, failure, the way back. Pure: values and a time in, a phase
- * and its reason out (promises 4 to 6 of docs/scheduler.md). */
+ * and its reason out (promises 4 to 6 of docs/scheduler.md). What people ask for (pause, resume,
+ * promote, abort) is decided in service_changes.c. */
 #pragma once
 
 #include "lib/api/agent.h"
@@ -9,7 +10,8 @@
 #define ROLLOUT_FAILURES_MAX 3
 
 /* How long the rollout has been trying since an instance last became healthy. It stands still
- * while room or draining is all that is waited for. Zeroed: a rollout that begins now. */
+ * while room or draining is all that is waited for, and while the rollout is paused or waits for
+ * its promotion. Zeroed: a rollout that begins now, or begins to go back. */
 struct rollout_clock {
     bool begun;
     bool running;
@@ -22,6 +24,7 @@ struct rollout_input {
     uint32_t from; /* 0: a first deploy */
     uint32_t to;
     uint32_t replicas;
+    uint32_t canary; /* how many are to be judged first; 0: none, or they were promoted */
     struct api_rollout_settings settings;
     struct reconcile_counts counts; /* against `to`, or `from` while rolling back */
     uint32_t slot_failures;         /* the worst slot's, of instances that this rollout made */
@@ -35,14 +38,15 @@ struct rollout_input {
 
 struct rollout_decision {
     enum rollout_phase phase;
+    bool promotes; /* the canaries are the first of the new instances from now on */
     char reason[REASON_MAX];
     uint64_t next_ms; /* look again then at the latest; UINT64_MAX: no need */
 };
 
 /* The revision whose instances a service is to have while `phase` is that of its last rollout. */
 uint32_t rollout_target(enum rollout_phase phase, uint32_t from, uint32_t to);
-/* How reconcile treats the service then. */
-enum reconcile_mode rollout_mode(enum rollout_phase phase);
+/* How reconcile treats the service then; `canary` as in rollout_input. */
+enum reconcile_mode rollout_mode(enum rollout_phase phase, uint32_t canary);
 /* Moves the clock on and decides. */
 void rollout_decide(const struct rollout_input *input, struct rollout_clock *clock,
                     struct rollout_decision *ret_decision);

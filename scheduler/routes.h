@@ -17,6 +17,10 @@ void routes_delete_service(struct http_request *request, void *data);
 void routes_scale(struct http_request *request, void *data);
 void routes_rollback(struct http_request *request, void *data);
 void routes_restart(struct http_request *request, void *data);
+void routes_pause(struct http_request *request, void *data);
+void routes_resume(struct http_request *request, void *data);
+void routes_promote(struct http_request *request, void *data);
+void routes_abort(struct http_request *request, void *data);
 void routes_list_revisions(struct http_request *request, void *data);
 void routes_list_rollouts(struct http_request *request, void *data);
 /* routes_objects.c */

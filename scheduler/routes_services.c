@@ -53,37 +53,34 @@ void routes_list_rollouts(struct http_request *request, void *data)
 
 /* --- changing --- */
 
-enum change_kind { CHANGE_SCALE, CHANGE_ROLLBACK, CHANGE_RESTART, CHANGE_REMOVE };
+/* A change that needs nothing but the service's name. */
+typedef int plain_change(struct core *core, struct change *change, const char *namespace_name,
+                         const char *service, struct api_change_answer *ret_answer,
+                         struct error *error);
+/* One with a number: replicas, or the revision to go back to. */
+typedef int numbered_change(struct core *core, struct change *change, const char *namespace_name,
+                            const char *service, uint32_t number,
+                            struct api_change_answer *ret_answer, struct error *error);
 
 struct service_request {
     struct core *core;
     struct http_request *request; /* NULL once who asked is gone */
-    enum change_kind kind;
+    plain_change *plain;          /* one of the two */
+    numbered_change *numbered;
     char namespace_name[NAME_MAX_TEXT];
     char service[NAME_MAX_TEXT];
-    uint32_t number; /* replicas, or the revision to go back to */
+    uint32_t number;
     struct api_change_answer answer;
 };
 
 static int decide(struct change *change, void *data, struct error *error)
 {
     struct service_request *asked = data;
-    const char *namespace_name = asked->namespace_name, *service = asked->service;
-    switch (asked->kind) {
-    case CHANGE_SCALE:
-        return service_changes_scale(asked->core, change, namespace_name, service, asked->number,
-                                     &asked->answer, error);
-    case CHANGE_ROLLBACK:
-        return service_changes_rollback(asked->core, change, namespace_name, service, asked->number,
-                                        &asked->answer, error);
-    case CHANGE_RESTART:
-        return service_changes_restart(asked->core, change, namespace_name, service, &asked->answer,
-                                       error);
-    case CHANGE_REMOVE:
-        break;
-    }
-    return service_changes_remove(asked->core, change, namespace_name, service, &asked->answer,
-                                  error);
+    if (asked->plain != NULL)
+        return asked->plain(asked->core, change, asked->namespace_name, asked->service,
+                            &asked->answer, error);
+    return asked->numbered(asked->core, change, asked->namespace_name, asked->service,
+                           asked->number, &asked->answer, error);
 }
 
 static void on_decided(const struct error *error, void *data)
@@ -103,12 +100,12 @@ static void on_abandoned(struct http_request *request, void *data)
     ((struct service_request *)data)->request = NULL;
 }
 
-static void change(struct http_request *request, struct core *core, enum change_kind kind,
-                   uint32_t number)
+static void change(struct http_request *request, struct core *core, plain_change *plain,
+                   numbered_change *numbered, uint32_t number)
 {
     struct service_request *asked = xcalloc(1, sizeof *asked);
-    *asked =
-        (struct service_request){.core = core, .request = request, .kind = kind, .number = number};
+    *asked = (struct service_request){
+        .core = core, .request = request, .plain = plain, .numbered = numbered, .number = number};
     /* What does not fit is no name, and is not found. */
     text_copy(asked->namespace_name, NAME_MAX_TEXT, http_request_parameter(request, "namespace"));
     text_copy(asked->service, NAME_MAX_TEXT, http_request_parameter(request, "service"));
@@ -132,7 +129,7 @@ void routes_scale(struct http_request *request, void *data)
 {
     struct api_scale_request body = {0};
     if (read_body(request, &api_scale_request_record, &body) == 0)
-        change(request, data, CHANGE_SCALE, body.replicas);
+        change(request, data, NULL, service_changes_scale, body.replicas);
 }
 
 void routes_rollback(struct http_request *request, void *data)
@@ -141,15 +138,35 @@ void routes_rollback(struct http_request *request, void *data)
     size_t length;
     http_request_body(request, &length);
     if (length == 0 || read_body(request, &api_rollback_request_record, &body) == 0)
-        change(request, data, CHANGE_ROLLBACK, body.to);
+        change(request, data, NULL, service_changes_rollback, body.to);
 }
 
 void routes_restart(struct http_request *request, void *data)
 {
-    change(request, data, CHANGE_RESTART, 0);
+    change(request, data, service_changes_restart, NULL, 0);
+}
+
+void routes_pause(struct http_request *request, void *data)
+{
+    change(request, data, service_changes_pause, NULL, 0);
+}
+
+void routes_resume(struct http_request *request, void *data)
+{
+    change(request, data, service_changes_resume, NULL, 0);
+}
+
+void routes_promote(struct http_request *request, void *data)
+{
+    change(request, data, service_changes_promote, NULL, 0);
+}
+
+void routes_abort(struct http_request *request, void *data)
+{
+    change(request, data, service_changes_abort, NULL, 0);
 }
 
 void routes_delete_service(struct http_request *request, void *data)
 {
-    change(request, data, CHANGE_REMOVE, 0);
+    change(request, data, service_changes_remove, NULL, 0);
 }

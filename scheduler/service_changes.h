@@ -28,6 +28,23 @@ int service_changes_rollback(struct core *core, struct change *change, const cha
 int service_changes_restart(struct core *core, struct change *change, const char *namespace_name,
                             const char *service, struct api_change_answer *ret_answer,
                             struct error *error);
+/* The rollout that runs: each is refused with ERROR_CONFLICT when none does, and changes nothing
+ * when it is so already. */
+/* Nothing new starts or ends, and its deadline stands still, until it is resumed. */
+int service_changes_pause(struct core *core, struct change *change, const char *namespace_name,
+                          const char *service, struct api_change_answer *ret_answer,
+                          struct error *error);
+int service_changes_resume(struct core *core, struct change *change, const char *namespace_name,
+                           const char *service, struct api_change_answer *ret_answer,
+                           struct error *error);
+/* Its canaries are good: they become the first of the new instances. */
+int service_changes_promote(struct core *core, struct change *change, const char *namespace_name,
+                            const char *service, struct api_change_answer *ret_answer,
+                            struct error *error);
+/* Back to what worked last, at once; where there is nothing to go back to it has failed. */
+int service_changes_abort(struct core *core, struct change *change, const char *namespace_name,
+                          const char *service, struct api_change_answer *ret_answer,
+                          struct error *error);
 int service_changes_remove(struct core *core, struct change *change, const char *namespace_name,
                            const char *service, struct api_change_answer *ret_answer,
                            struct error *error);

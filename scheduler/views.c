@@ -41,7 +41,11 @@ static void fill_rollout(const struct core *core, const struct model_service *se
     view->healthy = service->counts.healthy;
     view->old = service->counts.old;
     view->failures = service->failures;
-    if (running && rollout->phase == ROLLOUT_PROGRESSING)
+    view->canary = running && rollout->phase != ROLLOUT_ROLLING_BACK ? model_canaries(service) : 0;
+    view->held =
+        rollout->phase == ROLLOUT_PAUSED || (rollout->phase == ROLLOUT_AWAITING_PROMOTION &&
+                                             !service->document->spec.rollout.auto_promote);
+    if (running && rollout->phase != ROLLOUT_ROLLING_BACK && service->progress[0] != '\0')
         text_copy(view->reason, sizeof view->reason, service->progress);
     view->no_capacity = service->no_capacity != NULL;
     if (running && view->no_capacity)

@@ -282,7 +282,10 @@ void api_service_spec_set_defaults(struct api_service_spec *ret_spec)
     ret_spec->restart =
         (struct api_restart){API_RESTART_ALWAYS, 5, SECOND, 60 * SECOND, 600 * SECOND};
     ret_spec->reschedule = (struct api_reschedule){5, 5 * SECOND, 300 * SECOND};
-    ret_spec->rollout = (struct api_rollout_settings){1, 0, 3 * SECOND, 120 * SECOND, true};
+    ret_spec->rollout = (struct api_rollout_settings){.max_surge = 1,
+                                                      .min_healthy_time_ms = 3 * SECOND,
+                                                      .progress_deadline_ms = 120 * SECOND,
+                                                      .auto_rollback = true};
     ret_spec->stop = (struct api_stop){10 * SECOND, 5 * SECOND};
     ret_spec->history = 20;
 }

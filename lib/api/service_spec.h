@@ -76,6 +76,11 @@ struct api_rollout_settings {
     uint64_t min_healthy_time_ms;
     uint64_t progress_deadline_ms;
     bool auto_rollback;
+    uint32_t canary;         /* instances judged beside the old ones first; 0: none */
+    bool has_canary_weight;  /* else they get the share that as many others would */
+    uint32_t canary_weight;  /* percent of the traffic that all of them get together */
+    uint64_t canary_time_ms; /* they stay ready for so long before they are promoted by itself */
+    bool auto_promote;
 };
 
 struct api_stop {

@@ -42,6 +42,8 @@ bool instance_state_is_over(enum instance_state state)
 
 const char *const rollout_phase_names[] = {
     [ROLLOUT_PROGRESSING] = "progressing",
+    [ROLLOUT_PAUSED] = "paused",
+    [ROLLOUT_AWAITING_PROMOTION] = "awaiting_promotion",
     [ROLLOUT_SUCCEEDED] = "succeeded",
     [ROLLOUT_FAILED] = "failed",
     [ROLLOUT_ROLLING_BACK] = "rolling_back",
@@ -50,9 +52,13 @@ const char *const rollout_phase_names[] = {
     NULL,
 };
 
+#define TO_FAIL (TO(ROLLOUT_FAILED) | TO(ROLLOUT_ROLLING_BACK) | TO(ROLLOUT_SUPERSEDED))
+
 static const unsigned rollout_moves[] = {
-    [ROLLOUT_PROGRESSING] = TO(ROLLOUT_SUCCEEDED) | TO(ROLLOUT_FAILED) | TO(ROLLOUT_ROLLING_BACK) |
-                            TO(ROLLOUT_SUPERSEDED),
+    [ROLLOUT_PROGRESSING] =
+        TO(ROLLOUT_PAUSED) | TO(ROLLOUT_AWAITING_PROMOTION) | TO(ROLLOUT_SUCCEEDED) | TO_FAIL,
+    [ROLLOUT_PAUSED] = TO(ROLLOUT_PROGRESSING) | TO_FAIL,
+    [ROLLOUT_AWAITING_PROMOTION] = TO(ROLLOUT_PROGRESSING) | TO(ROLLOUT_PAUSED) | TO_FAIL,
     [ROLLOUT_SUCCEEDED] = 0,
     [ROLLOUT_FAILED] = 0,
     [ROLLOUT_ROLLING_BACK] = TO(ROLLOUT_ROLLED_BACK) | TO(ROLLOUT_FAILED) | TO(ROLLOUT_SUPERSEDED),

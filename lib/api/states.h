@@ -34,12 +34,20 @@ bool instance_state_is_over(enum instance_state state);
 /* Its microVM went with the node, or while no agent looked: nobody knows how it ended. */
 #define INSTANCE_CAUSE_NODE_RESTARTED "node_restarted"
 
-/* progressing -> succeeded
- *      |  \---> superseded
- *      |-----> failed                  (a first deploy, or auto_rollback: false)
- *      +-----> rolling_back -> rolled_back | failed | superseded */
+/*      +-- pause --- awaiting_promotion
+ *      v                 ^      |
+ *   paused          healthy   promote, or its canaries are not healthy any more
+ *      ^                 |      v
+ *      +-- pause ---- progressing ---> succeeded
+ *      +-- resume ------>|
+ *
+ *   any of the three --> rolling_back ---> rolled_back | failed | superseded
+ *   any of the three --> failed     (a first deploy, a restart, or auto_rollback: false)
+ *   any of the three --> superseded (by the next rollout, or the service is removed) */
 enum rollout_phase {
     ROLLOUT_PROGRESSING,
+    ROLLOUT_PAUSED,             /* by a person, until a person resumes it */
+    ROLLOUT_AWAITING_PROMOTION, /* its canaries are healthy */
     ROLLOUT_SUCCEEDED,
     ROLLOUT_FAILED,
     ROLLOUT_ROLLING_BACK,

@@ -20,6 +20,8 @@ struct api_rollout_view {
     uint32_t healthy;        /* of those, healthy (promise 2) */
     uint32_t old;            /* instances of other revisions not yet over */
     uint32_t failures;       /* failed boots and restarts of the new revision so far */
+    uint32_t canary;         /* instances of `to` that are judged first; 0: none, or no longer */
+    bool held;               /* it goes on only when a person says so */
     uint64_t age_ms;         /* since it began */
     uint64_t duration_ms;    /* begin to end; 0 while it runs */
     /* Set while nothing can be placed: what was asked and what each node has free. */
@@ -126,7 +128,7 @@ struct api_event {
     char message[REASON_MAX];
 };
 
-/* PUT .../scale and POST .../rollback, .../restart bodies. */
+/* PUT .../scale and POST .../rollback bodies. */
 struct api_scale_request {
     uint32_t replicas;
 };
@@ -134,11 +136,11 @@ struct api_rollback_request {
     uint32_t to; /* revision; 0: the newest other one whose rollout succeeded */
 };
 
-/* What apply, scale, rollback, restart and delete answer. */
+/* What apply and every other change of a service answer. */
 struct api_change_answer {
     bool changed; /* false: the same spec again, nothing to do */
     uint32_t revision;
-    uint32_t rollout; /* number of the rollout that was started; 0: none */
+    uint32_t rollout; /* number of the rollout that was started, or steered; 0: none */
     uint32_t replicas;
     char message[REASON_MAX];
     char warning[REASON_MAX]; /* what a policy that only warns has against the image; or "" */

@@ -37,7 +37,8 @@ struct fixture {
     uint64_t sequence;
     bool is_idle;
     bool leads;
-    bool lags; /* the data plane has not applied the latest endpoints */
+    bool lags;            /* the data plane has not applied the latest endpoints */
+    const char *settings; /* further JSON of what is deployed; NULL: none */
     struct document_revision *revision;
     struct api_service_spec spec;
     struct api_change_answer answer;
@@ -205,9 +206,10 @@ static inline int decide_deploy(struct change *change, void *data, struct error 
 
 static inline void deploy(struct fixture *fixture, const char *digest, uint32_t replicas)
 {
-    static const char json[] =
-        "{\"service\": \"s\", \"image\": \"i\", \"reschedule\": {\"attempts\": 1},"
-        " \"ports\": [{\"name\": \"http\", \"port\": 8080, \"publish\": 80}]}";
+    AUTO_FREE char *json =
+        xasprintf("{\"service\": \"s\", \"image\": \"i\", \"reschedule\": {\"attempts\": 1},"
+                  " \"ports\": [{\"name\": \"http\", \"port\": 8080, \"publish\": 80}]%s}",
+                  fixture->settings != NULL ? fixture->settings : "");
     AUTO_JSON struct json_object *object = NULL;
     document_free(DOCUMENT_REVISION, fixture->revision);
     api_service_spec_release(&fixture->spec);

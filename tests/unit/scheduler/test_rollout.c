@@ -16,7 +16,10 @@ static struct rollout_input progressing(uint64_t now_ms)
         .from = 1,
         .to = 2,
         .replicas = 3,
-        .settings = {1, 0, 3000, 20000, true},
+        .settings = {.max_surge = 1,
+                     .min_healthy_time_ms = 3000,
+                     .progress_deadline_ms = 20000,
+                     .auto_rollback = true},
         .counts = {.healthy = 1, .updated = 2, .old = 2, .trying = true},
         .last_failure = "",
         .now_ms = now_ms,
@@ -176,6 +179,122 @@ static void no_replicas_are_enough_when_none_are_wanted(void **state)
     assert_int_equal(decide(&input, &clock), ROLLOUT_SUCCEEDED);
 }
 
+static void a_paused_rollout_stands_still_until_it_is_resumed(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(0);
+    decide(&input, &clock);
+    input.now_ms = 10000;
+    input.phase = ROLLOUT_PAUSED;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PAUSED);
+    input.now_ms = 500000;
+    input.slot_failures = 3;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PAUSED);
+    input.slot_failures = 0;
+    input.phase = ROLLOUT_PROGRESSING;
+    decide(&input, &clock);
+    input.now_ms = 509999;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PROGRESSING);
+    input.now_ms = 510000;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLING_BACK);
+}
+
+static void one_that_is_complete_stays_paused(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = progressing(0);
+    input.phase = ROLLOUT_PAUSED;
+    input.counts = (struct reconcile_counts){.healthy = 3, .updated = 3};
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PAUSED);
+    input.counts.old = 1;
+    input.revoked = "key ci was removed";
+    assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLING_BACK);
+}
+
+static struct rollout_input judging(uint32_t healthy)
+{
+    struct rollout_input input = progressing(10000);
+    input.canary = 2;
+    input.counts = (struct reconcile_counts){
+        .healthy = healthy, .updated = 2, .old = 3, .all_ready_since_ms = 5000};
+    return input;
+}
+
+static void healthy_canaries_wait_for_somebody(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = judging(1);
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PROGRESSING);
+    input = judging(2);
+    assert_int_equal(decide(&input, &clock), ROLLOUT_AWAITING_PROMOTION);
+    input.phase = ROLLOUT_AWAITING_PROMOTION;
+    input.now_ms = 100000000;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_AWAITING_PROMOTION);
+}
+
+static void canaries_that_stayed_ready_are_promoted_by_themselves(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_decision decision;
+    struct rollout_input input = judging(2);
+    input.phase = ROLLOUT_AWAITING_PROMOTION;
+    input.settings.auto_promote = true;
+    input.settings.canary_time_ms = 60000;
+    rollout_decide(&input, &clock, &decision);
+    assert_int_equal(decision.phase, ROLLOUT_AWAITING_PROMOTION);
+    assert_int_equal(decision.next_ms, 65000);
+    input.now_ms = 65000;
+    rollout_decide(&input, &clock, &decision);
+    assert_int_equal(decision.phase, ROLLOUT_PROGRESSING);
+    assert_true(decision.promotes);
+}
+
+static void a_canary_that_is_not_healthy_any_more_is_tried_again_then_goes_back(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_input input = judging(1);
+    input.phase = ROLLOUT_AWAITING_PROMOTION;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_PROGRESSING);
+    input.slot_failures = 3;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLING_BACK);
+    /* None is waited for on the way back. */
+    input.phase = ROLLOUT_ROLLING_BACK;
+    input.counts = (struct reconcile_counts){.healthy = 3, .updated = 3};
+    assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLED_BACK);
+}
+
+static void canaries_that_nobody_wants_any_more_are_not_waited_for(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_decision decision;
+    struct rollout_input input = judging(2);
+    input.phase = ROLLOUT_AWAITING_PROMOTION;
+    input.canary = 0;
+    rollout_decide(&input, &clock, &decision);
+    assert_int_equal(decision.phase, ROLLOUT_PROGRESSING);
+    assert_true(decision.promotes);
+}
+
+static void each_phase_has_its_way_of_being_kept(void **state)
+{
+    (void)state;
+    assert_int_equal(rollout_mode(ROLLOUT_PROGRESSING, 0), RECONCILE_ROLLOUT);
+    assert_int_equal(rollout_mode(ROLLOUT_PROGRESSING, 2), RECONCILE_CANARY);
+    assert_int_equal(rollout_mode(ROLLOUT_AWAITING_PROMOTION, 2), RECONCILE_CANARY);
+    assert_int_equal(rollout_mode(ROLLOUT_PAUSED, 2), RECONCILE_PAUSED);
+    assert_int_equal(rollout_mode(ROLLOUT_ROLLING_BACK, 2), RECONCILE_ROLLOUT);
+    assert_int_equal(rollout_mode(ROLLOUT_FAILED, 2), RECONCILE_HOLD);
+    assert_int_equal(rollout_mode(ROLLOUT_SUCCEEDED, 2), RECONCILE_STEADY);
+    assert_int_equal(rollout_target(ROLLOUT_PAUSED, 1, 2), 2);
+    assert_int_equal(rollout_target(ROLLOUT_AWAITING_PROMOTION, 1, 2), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +309,13 @@ int main(void)
         cmocka_unit_test(going_back_ends_when_the_old_revision_is_whole_again),
         cmocka_unit_test(going_back_can_fail_too),
         cmocka_unit_test(no_replicas_are_enough_when_none_are_wanted),
+        cmocka_unit_test(a_paused_rollout_stands_still_until_it_is_resumed),
+        cmocka_unit_test(one_that_is_complete_stays_paused),
+        cmocka_unit_test(healthy_canaries_wait_for_somebody),
+        cmocka_unit_test(canaries_that_stayed_ready_are_promoted_by_themselves),
+        cmocka_unit_test(a_canary_that_is_not_healthy_any_more_is_tried_again_then_goes_back),
+        cmocka_unit_test(canaries_that_nobody_wants_any_more_are_not_waited_for),
+        cmocka_unit_test(each_phase_has_its_way_of_being_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Invariant I2 under random histories: the decisions of reconcile and rollout are applied one by
  * one to a small simulated fleet whose guests boot, fail, hang and restart and whose nodes go
- * silent, while somebody scales and deploys; the bounds are checked around every single action. */
+ * silent, while somebody scales, deploys, pauses, promotes and aborts; the bounds are checked
+ * around every single action. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,7 +37,9 @@ struct fleet {
     struct guest guests[INSTANCES_MAX];
     size_t guest_count;
     uint64_t silent_since[NODES]; /* 0: live */
-    uint32_t replicas, surge, unavailable;
+    bool left[NODES];             /* drained */
+    uint32_t replicas, surge, unavailable, canary;
+    bool promoted, auto_promote;
     uint32_t revision;       /* newest */
     uint32_t good;           /* what a rollout returns to; 0: nothing */
     uint32_t rollout_number; /* of the last */
@@ -67,6 +70,7 @@ static void deploy(struct fleet *fleet, uint32_t to)
     fleet->from = fleet->good;
     fleet->to = to;
     fleet->restarts = false;
+    fleet->promoted = fleet->canary == 0;
     fleet->phase = ROLLOUT_PROGRESSING;
     fleet->clock = (struct rollout_clock){0};
 }
@@ -78,11 +82,25 @@ static void restart(struct fleet *fleet)
     fleet->restarts = true;
 }
 
+/* Canaries that are to be judged now. */
+static uint32_t canaries(const struct fleet *fleet)
+{
+    if (fleet->promoted || fleet->good == 0 || fleet->restarts || fleet->to == fleet->good)
+        return 0;
+    return fleet->canary < fleet->replicas ? fleet->canary : fleet->replicas;
+}
+
+static enum reconcile_mode mode(const struct fleet *fleet)
+{
+    return rollout_mode(fleet->phase, canaries(fleet));
+}
+
 static bool matches(const struct fleet *fleet, const struct guest *guest)
 {
     if (fleet->phase == ROLLOUT_FAILED)
         return true;
-    if (fleet->restarts && fleet->phase == ROLLOUT_PROGRESSING &&
+    if (fleet->restarts &&
+        (fleet->phase == ROLLOUT_PROGRESSING || fleet->phase == ROLLOUT_PAUSED) &&
         guest->rollout != fleet->rollout_number)
         return false;
     return guest->revision == rollout_target(fleet->phase, fleet->from, fleet->to);
@@ -99,6 +117,8 @@ static void collect(struct fleet *fleet)
         guest->view.matches = matches(fleet, guest);
         guest->view.replaceable = guest->revision == fleet->good;
         guest->view.silent = since != 0;
+        guest->view.leaving =
+            fleet->left[guest->node] && !instance_state_is_over(guest->view.state);
         guest->view.lost = since != 0 && fleet->now_ms > since + 500;
         fleet->owners[fleet->view_count] = i;
         fleet->views[fleet->view_count++] = guest->view;
@@ -108,8 +128,9 @@ static void collect(struct fleet *fleet)
 static struct reconcile_input reconcile_input(struct fleet *fleet)
 {
     collect(fleet);
-    return (struct reconcile_input){.mode = rollout_mode(fleet->phase),
+    return (struct reconcile_input){.mode = mode(fleet),
                                     .replicas = fleet->replicas,
+                                    .canary = canaries(fleet),
                                     .max_surge = fleet->surge,
                                     .max_unavailable = fleet->unavailable,
                                     .min_healthy_time_ms = MIN_HEALTHY_MS,
@@ -149,18 +170,40 @@ static uint32_t pick_live_node(struct fleet *fleet)
     uint32_t first = random_below(fleet, NODES);
     for (uint32_t i = 0; i < NODES; i++) {
         uint32_t node = (first + i) % NODES;
-        if (fleet->silent_since[node] == 0)
+        if (fleet->silent_since[node] == 0 && !fleet->left[node])
             return node;
     }
     return NODES;
 }
 
+/* Canaries stand beside the others: as long as they are judged they need room of their own. */
+static int64_t most(const struct fleet *fleet)
+{
+    bool beside = mode(fleet) == RECONCILE_CANARY || mode(fleet) == RECONCILE_PAUSED;
+    uint32_t more = beside && canaries(fleet) > fleet->surge ? canaries(fleet) : fleet->surge;
+    return (int64_t)fleet->replicas + more;
+}
+
+static bool slot_is_served(const struct fleet *fleet, uint32_t slot)
+{
+    for (size_t i = 0; i < fleet->view_count; i++) {
+        const struct reconcile_instance *view = &fleet->views[i];
+        if (view->slot == slot && view->wish == WISH_RUN && !view->lost && !view->leaving &&
+            !instance_state_is_over(view->state))
+            return true;
+    }
+    return false;
+}
+
 static void create(struct fleet *fleet, const struct reconcile_action *action)
 {
     uint32_t node = pick_live_node(fleet);
+    if (fleet->phase == ROLLOUT_PAUSED && action->instance == RECONCILE_NONE &&
+        canaries(fleet) == 0)
+        assert_false(slot_is_served(fleet, action->slot));
     if (!fleet->room || node == NODES)
         return;
-    assert_true(count_not_stopped(fleet) < (int64_t)fleet->replicas + fleet->surge);
+    assert_true(count_not_stopped(fleet) < most(fleet));
     assert_true(action->slot < fleet->replicas);
     if (action->instance != RECONCILE_NONE) {
         struct guest *replaced = &fleet->guests[fleet->owners[action->instance]];
@@ -169,24 +212,31 @@ static void create(struct fleet *fleet, const struct reconcile_action *action)
     }
     assert_true(fleet->guest_count < INSTANCES_MAX);
     struct guest *guest = &fleet->guests[fleet->guest_count++];
+    uint32_t target = rollout_target(fleet->phase, fleet->from, fleet->to);
     *guest = (struct guest){.node = node,
-                            .revision = rollout_target(fleet->phase, fleet->from, fleet->to),
+                            .revision = action->of_good && fleet->good != 0 ? fleet->good : target,
                             .rollout = fleet->rollout_number};
     guest->view.slot = action->slot;
     guest->view.attempt = action->attempt;
 }
 
+static void end(struct fleet *fleet, const struct reconcile_action *action)
+{
+    struct guest *guest = &fleet->guests[fleet->owners[action->instance]];
+    assert_true(guest->view.wish < WISH_STOP);
+    if (fleet->phase == ROLLOUT_PAUSED && guest->view.wish == WISH_RUN)
+        assert_true(guest->view.slot >= fleet->replicas || guest->view.leaving);
+    guest->view.wish = action->kind == RECONCILE_DRAIN ? WISH_DRAIN : WISH_STOP;
+    end_if_over(guest);
+}
+
 static void apply(struct fleet *fleet, const struct reconcile_action *action)
 {
     int64_t before = count_ready(fleet);
-    if (action->kind == RECONCILE_CREATE) {
+    if (action->kind == RECONCILE_CREATE)
         create(fleet, action);
-    } else if (action->kind != RECONCILE_GIVE_UP) {
-        struct guest *guest = &fleet->guests[fleet->owners[action->instance]];
-        assert_true(guest->view.wish < WISH_STOP);
-        guest->view.wish = action->kind == RECONCILE_DRAIN ? WISH_DRAIN : WISH_STOP;
-        end_if_over(guest);
-    }
+    else if (action->kind != RECONCILE_GIVE_UP)
+        end(fleet, action);
     int64_t after = count_ready(fleet);
     if (after < before)
         assert_true(after >= (int64_t)fleet->replicas - fleet->unavailable);
@@ -225,22 +275,29 @@ static void advance_rollout(struct fleet *fleet, const struct reconcile_counts *
     if (rollout_phase_is_over(fleet->phase))
         return;
     struct rollout_decision decision;
-    struct rollout_input input = {
-        .phase = fleet->phase,
-        .from = fleet->from,
-        .to = fleet->to,
-        .replicas = fleet->replicas,
-        .settings = {fleet->surge, fleet->unavailable, MIN_HEALTHY_MS, 3000, true},
-        .counts = *counts,
-        .slot_failures = worst_failures(fleet),
-        .last_failure = "",
-        .became_healthy = note_healthy(fleet),
-        .now_ms = fleet->now_ms};
+    struct rollout_input input = {.phase = fleet->phase,
+                                  .from = fleet->from,
+                                  .to = fleet->to,
+                                  .replicas = fleet->replicas,
+                                  .canary = canaries(fleet),
+                                  .settings = {.max_surge = fleet->surge,
+                                               .max_unavailable = fleet->unavailable,
+                                               .min_healthy_time_ms = MIN_HEALTHY_MS,
+                                               .progress_deadline_ms = 3000,
+                                               .auto_rollback = true,
+                                               .auto_promote = fleet->auto_promote,
+                                               .canary_time_ms = 500},
+                                  .counts = *counts,
+                                  .slot_failures = worst_failures(fleet),
+                                  .last_failure = "",
+                                  .became_healthy = note_healthy(fleet),
+                                  .now_ms = fleet->now_ms};
     rollout_decide(&input, &fleet->clock, &decision);
     if (decision.phase == fleet->phase)
         return;
     assert_true(rollout_phase_may_move(fleet->phase, decision.phase));
     fleet->phase = decision.phase;
+    fleet->promoted = fleet->promoted || decision.promotes;
     if (decision.phase == ROLLOUT_SUCCEEDED)
         fleet->good = fleet->to;
     if (decision.phase == ROLLOUT_ROLLING_BACK)
@@ -313,6 +370,10 @@ static void move_world(struct fleet *fleet, uint32_t trouble)
         else if (trouble > 0 && chance(fleet, 1))
             fleet->silent_since[node] = fleet->now_ms;
     }
+    if (trouble > 0 && chance(fleet, 2)) {
+        uint32_t node = random_below(fleet, NODES);
+        fleet->left[node] = !fleet->left[node];
+    }
     fleet->room = trouble == 0 || chance(fleet, 90);
 }
 
@@ -329,6 +390,28 @@ static void meddle(struct fleet *fleet)
         deploy(fleet, fleet->good);
     if (fleet->good != 0 && chance(fleet, 1))
         deploy(fleet, 1 + random_below(fleet, fleet->revision));
+}
+
+/* What a person may ask of a rollout that runs. */
+static void steer(struct fleet *fleet, uint32_t trouble)
+{
+    if (fleet->phase == ROLLOUT_PAUSED) {
+        if (chance(fleet, trouble > 0 ? 5 : 50))
+            fleet->phase = ROLLOUT_PROGRESSING;
+    } else if (trouble > 0 && chance(fleet, 2) &&
+               rollout_phase_may_move(fleet->phase, ROLLOUT_PAUSED)) {
+        fleet->phase = ROLLOUT_PAUSED;
+    }
+    if (fleet->phase == ROLLOUT_AWAITING_PROMOTION && chance(fleet, 5)) {
+        fleet->phase = ROLLOUT_PROGRESSING;
+        fleet->promoted = true;
+    }
+    bool back = fleet->from != 0 && fleet->from != fleet->to;
+    if (trouble > 0 && chance(fleet, 1) && back && !rollout_phase_is_over(fleet->phase) &&
+        fleet->phase != ROLLOUT_ROLLING_BACK) {
+        fleet->phase = ROLLOUT_ROLLING_BACK;
+        fleet->clock = (struct rollout_clock){0};
+    }
 }
 
 static void check_settled(struct fleet *fleet)
@@ -351,14 +434,24 @@ static void run_history(struct fleet *fleet, unsigned seed)
     fleet->replicas = 1 + random_below(fleet, 5);
     fleet->surge = random_below(fleet, 3);
     fleet->unavailable = fleet->surge == 0 ? 1 : random_below(fleet, 3);
+    fleet->canary = random_below(fleet, 4);
+    fleet->auto_promote = chance(fleet, 50);
+    if (chance(fleet, 20)) { /* stop-first */
+        fleet->surge = fleet->canary = 0;
+        fleet->unavailable = 1;
+    }
     deploy(fleet, ++fleet->revision);
     for (int step = 0; step < STEPS; step++) {
         move_world(fleet, 5);
         meddle(fleet);
+        steer(fleet, 5);
         decide(fleet);
     }
+    for (uint32_t node = 0; node < NODES; node++)
+        fleet->left[node] = node == 0;
     for (int step = 0; step < CALM_STEPS; step++) {
         move_world(fleet, 0);
+        steer(fleet, 0);
         decide(fleet);
     }
     check_settled(fleet);

@@ -273,6 +273,105 @@ static void a_service_being_removed_takes_no_changes(void **state)
     assert_int_equal(rollback(fixture, 1), -1);
 }
 
+/* --- steering a rollout --- */
+
+typedef int steering(struct core *core, struct change *change, const char *namespace_name,
+                     const char *service, struct api_change_answer *ret_answer,
+                     struct error *error);
+
+static int steer(struct fixture *fixture, steering *how)
+{
+    return apply_change(fixture, how(&fixture->core, &fixture->change, "default", "s",
+                                     &fixture->answer, &fixture->error));
+}
+
+static void a_rollout_is_paused_and_resumed_once_each(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_ok(fixture, "A");
+    assert_int_equal(deploy(fixture, "s", "B", ""), 0);
+    assert_int_equal(steer(fixture, service_changes_pause), 0);
+    assert_true(fixture->answer.changed);
+    assert_int_equal(fixture->answer.rollout, 2);
+    assert_int_equal(last_rollout(fixture)->phase, ROLLOUT_PAUSED);
+    assert_int_equal(steer(fixture, service_changes_pause), 0);
+    assert_false(fixture->answer.changed);
+    assert_int_equal(steer(fixture, service_changes_promote), -1);
+    assert_int_equal(steer(fixture, service_changes_resume), 0);
+    assert_int_equal(last_rollout(fixture)->phase, ROLLOUT_PROGRESSING);
+    assert_int_equal(steer(fixture, service_changes_resume), 0);
+    assert_false(fixture->answer.changed);
+}
+
+static void nothing_is_steered_where_nothing_is_rolled_out(void **state)
+{
+    struct fixture *fixture = *state;
+    steering *const ways[] = {service_changes_pause, service_changes_resume,
+                              service_changes_promote, service_changes_abort};
+    deploy_ok(fixture, "A");
+    for (size_t i = 0; i < ARRAY_LENGTH(ways); i++) {
+        assert_int_equal(steer(fixture, ways[i]), -1);
+        assert_int_equal(fixture->error.code, ERROR_CONFLICT);
+    }
+}
+
+static void abort_goes_back_from_every_phase_that_has_a_way_back(void **state)
+{
+    struct fixture *fixture = *state;
+    static const enum rollout_phase phases[] = {ROLLOUT_PROGRESSING, ROLLOUT_PAUSED,
+                                                ROLLOUT_AWAITING_PROMOTION};
+    deploy_ok(fixture, "A");
+    for (size_t i = 0; i < ARRAY_LENGTH(phases); i++) {
+        AUTO_FREE char *digest = xasprintf("B%zu", i);
+        assert_int_equal(deploy(fixture, "s", digest, ""), 0);
+        end_rollout(fixture, phases[i]);
+        assert_int_equal(steer(fixture, service_changes_abort), 0);
+        assert_int_equal(last_rollout(fixture)->phase, ROLLOUT_ROLLING_BACK);
+        assert_int_equal(last_rollout(fixture)->ended_ms, 0);
+        assert_string_equal(last_rollout(fixture)->reason, "aborted; back to revision 1");
+        assert_int_equal(steer(fixture, service_changes_abort), 0);
+        assert_false(fixture->answer.changed);
+        assert_int_equal(steer(fixture, service_changes_pause), -1);
+        end_rollout(fixture, ROLLOUT_ROLLED_BACK);
+    }
+}
+
+static void an_aborted_first_deploy_has_failed_and_so_has_a_restart(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(deploy(fixture, "s", "A", ""), 0);
+    assert_int_equal(steer(fixture, service_changes_abort), 0);
+    assert_int_equal(last_rollout(fixture)->phase, ROLLOUT_FAILED);
+    assert_true(last_rollout(fixture)->ended_ms != 0);
+    deploy_ok(fixture, "A");
+    assert_int_equal(
+        apply_change(fixture, service_changes_restart(&fixture->core, &fixture->change, "default",
+                                                      "s", &fixture->answer, &fixture->error)),
+        0);
+    assert_int_equal(steer(fixture, service_changes_abort), 0);
+    assert_int_equal(last_rollout(fixture)->phase, ROLLOUT_FAILED);
+}
+
+static void a_held_rollout_is_superseded_by_the_next_deploy(void **state)
+{
+    struct fixture *fixture = *state;
+    static const enum rollout_phase phases[] = {ROLLOUT_PAUSED, ROLLOUT_AWAITING_PROMOTION};
+    deploy_ok(fixture, "A");
+    for (size_t i = 0; i < ARRAY_LENGTH(phases); i++) {
+        AUTO_FREE char *digest = xasprintf("B%zu", i);
+        AUTO_FREE char *next = xasprintf("C%zu", i);
+        assert_int_equal(deploy(fixture, "s", digest, ""), 0);
+        uint32_t held = last_rollout(fixture)->number;
+        end_rollout(fixture, phases[i]);
+        assert_int_equal(deploy(fixture, "s", next, ""), 0);
+        const struct model_service *service = model_service(&fixture->core.model, "default", "s");
+        const struct document_rollout *before = service->rollouts[service->rollout_count - 2];
+        assert_int_equal(before->number, held);
+        assert_int_equal(before->phase, ROLLOUT_SUPERSEDED);
+        assert_int_equal(last_rollout(fixture)->from, 1);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -291,6 +390,11 @@ int main(void)
         TEST(a_restart_of_what_has_not_worked_yet_returns_to_what_did),
         TEST(a_published_port_is_one_services_alone),
         TEST(a_service_being_removed_takes_no_changes),
+        TEST(a_rollout_is_paused_and_resumed_once_each),
+        TEST(nothing_is_steered_where_nothing_is_rolled_out),
+        TEST(abort_goes_back_from_every_phase_that_has_a_way_back),
+        TEST(an_aborted_first_deploy_has_failed_and_so_has_a_restart),
+        TEST(a_held_rollout_is_superseded_by_the_next_deploy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

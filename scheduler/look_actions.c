@@ -1,0 +1,226 @@
+#include "scheduler/look.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/text.h"
+#include "lib/xalloc.h"
+
+#define ROOM_RETRY_MS 2000
+#define CAUSE_REVOKED "trust_revoked"
+
+static void end_instance(struct look *look, struct model_instance *owner, enum instance_wish wish,
+                         const char *why)
+{
+    struct document_instance *instance =
+        change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
+    instance->wish = wish;
+    document_set_text(&instance->why, why);
+    if (wish == WISH_STOP && instance_state_is_over(owner->observed.state))
+        instance->ended_ms = look->pass->wall_ms;
+}
+
+static const char *why_ended(const struct look *look, const struct reconcile_instance *value)
+{
+    if (look->document->deleting)
+        return "the service is being removed";
+    if (value->slot >= look->replicas)
+        return "scaled down";
+    if (value->leaving)
+        return "its node is drained";
+    return "replaced by the rollout";
+}
+
+/* A lost one may be well and serve: when its node comes back it drains before it stops. */
+static enum instance_wish wish_of_replaced(const struct model_instance *owner)
+{
+    bool may_serve = owner->in_endpoints && owner->document->wish == WISH_RUN &&
+                     model_instance_state(owner) == INSTANCE_UNKNOWN;
+    return may_serve ? WISH_DRAIN : WISH_STOP;
+}
+
+static void drain(struct look *look, const struct reconcile_action *action)
+{
+    struct model_instance *owner = look->owners[action->instance];
+    const char *why = why_ended(look, &look->values[action->instance]);
+    /* What no data plane sends anything need not be waited for. */
+    enum instance_wish wish = owner->in_endpoints ? WISH_DRAIN : WISH_STOP;
+    end_instance(look, owner, wish, why);
+    changes_event(look->pass->core->changes, look->pass->change, "instance",
+                  look->document->namespace_name, look->document->service, owner->name,
+                  wish == WISH_DRAIN ? "draining" : "stopping", NULL, "%s", why);
+}
+
+static void stop(struct look *look, const struct reconcile_action *action)
+{
+    struct model_instance *owner = look->owners[action->instance];
+    const char *why = owner->document->why;
+    end_instance(look, owner, wish_of_replaced(owner),
+                 why != NULL ? why : why_ended(look, &look->values[action->instance]));
+}
+
+static void give_up(struct look *look, const struct reconcile_action *action)
+{
+    struct model_instance *owner = look->owners[action->instance];
+    struct document_instance *instance =
+        change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
+    instance->given_up = true;
+    changes_event(look->pass->core->changes, look->pass->change, "instance",
+                  look->document->namespace_name, look->document->service, owner->name, "given_up",
+                  owner->observed.cause,
+                  "slot %u failed %u times in a row and is not tried again: deploy, restart or "
+                  "roll back the service once the cause is gone",
+                  action->slot, action->attempt + 1);
+}
+
+static void note_no_room(struct look *look, const struct error *error)
+{
+    struct model_service *service = look->service;
+    look->no_room = true;
+    /* An address that is held becomes free by time alone: nothing else would tell. */
+    look_again(look, look->pass->now_ms + ROOM_RETRY_MS);
+    if (service->no_capacity == NULL)
+        changes_event(look->pass->core->changes, look->pass->change, "service",
+                      look->document->namespace_name, look->document->service, NULL, "no_capacity",
+                      "no_capacity", "%.500s", error->message);
+    free(service->no_capacity);
+    service->no_capacity = xstrdup(error->message);
+}
+
+static void new_id(struct look *look, char ret_id[INSTANCE_ID_MAX])
+{
+    struct controller_pass *pass = look->pass;
+    struct document_counters *counters =
+        change_edit(pass->change, DOCUMENT_COUNTERS, &pass->core->model.counters);
+    counters->instances++;
+    snprintf(ret_id, INSTANCE_ID_MAX, "%04x%08x",
+             (unsigned)(uint16_t)store_identity(pass->core->store)->term,
+             (uint32_t)counters->instances);
+}
+
+static void start(struct look *look, const struct reconcile_action *action,
+                  const struct document_revision *revision)
+{
+    struct controller_pass *pass = look->pass;
+    struct error error = ERROR_INIT;
+    struct document_instance *instance = document_create(DOCUMENT_INSTANCE);
+    if (capacity_place(&pass->capacity, look->service, revision, look->planned, look->planned_count,
+                       instance, &error) < 0) {
+        note_no_room(look, &error);
+        document_free(DOCUMENT_INSTANCE, instance);
+        return;
+    }
+    new_id(look, instance->id);
+    instance->service_uid = look->document->uid;
+    text_copy(instance->namespace_name, NAME_MAX_TEXT, look->document->namespace_name);
+    text_copy(instance->service, NAME_MAX_TEXT, look->document->service);
+    instance->slot = action->slot;
+    instance->revision = revision->number;
+    instance->rollout = look->rollout->number;
+    instance->attempt = action->attempt;
+    instance->created_ms = pass->wall_ms;
+    change_put(pass->change, DOCUMENT_INSTANCE, instance);
+    look->planned[look->planned_count++] = instance;
+    const char *replaced = "";
+    if (action->instance != RECONCILE_NONE) {
+        struct model_instance *owner = look->owners[action->instance];
+        replaced = owner->name;
+        end_instance(look, owner, wish_of_replaced(owner), "replaced by a new instance");
+    }
+    changes_event(pass->core->changes, pass->change, "instance", instance->namespace_name,
+                  instance->service, instance->id, "scheduled", NULL,
+                  "slot %u, revision %u on node %s, address %s%s%s", instance->slot,
+                  instance->revision, instance->node, instance->address,
+                  replaced[0] != '\0' ? ", replaces " : "", replaced);
+}
+
+/* Of what worked last where that is asked for and there is one. */
+static const struct document_revision *revision_to_start(const struct look *look,
+                                                         const struct reconcile_action *action)
+{
+    return action->of_good && look->good != NULL ? look->good : look->target;
+}
+
+bool look_carry_out(struct look *look, const struct reconcile_result *result)
+{
+    look->planned = xcalloc(result->action_count + 1, sizeof *look->planned);
+    for (size_t i = 0; i < result->action_count; i++) {
+        const struct reconcile_action *action = &result->actions[i];
+        const struct document_revision *revision;
+        change_may_split(look->pass->change);
+        if (!change_has_room(look->pass->change, ROOM_OF_ACTION))
+            return false;
+        switch (action->kind) {
+        case RECONCILE_CREATE:
+            revision = revision_to_start(look, action);
+            if (revision != NULL && !look_is_revoked(revision) && !look->no_room)
+                start(look, action, revision);
+            break;
+        case RECONCILE_DRAIN:
+            drain(look, action);
+            break;
+        case RECONCILE_STOP:
+            stop(look, action);
+            break;
+        case RECONCILE_GIVE_UP:
+            give_up(look, action);
+            break;
+        }
+    }
+    if (!look->no_room && look->service->no_capacity != NULL) {
+        free(look->service->no_capacity);
+        look->service->no_capacity = NULL;
+    }
+    return true;
+}
+
+/* --- revoked --- */
+
+static void stop_revoked_instance(struct look *look, struct model_instance *owner,
+                                  const struct document_revision *revision)
+{
+    struct document_instance *instance =
+        change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
+    end_instance(look, owner, WISH_STOP, revision->revoked);
+    document_set_text(&instance->cause, CAUSE_REVOKED);
+    changes_event(look->pass->core->changes, look->pass->change, "instance",
+                  look->document->namespace_name, look->document->service, owner->name, "stopping",
+                  CAUSE_REVOKED, "%s", revision->revoked);
+}
+
+bool look_stop_revoked(struct look *look)
+{
+    bool found = false;
+    for (size_t i = 0; i < look->count; i++) {
+        struct model_instance *owner = look->owners[i];
+        const struct document_revision *revision =
+            model_revision(look->service, owner->document->revision);
+        if (!look_is_revoked(revision) || owner->document->wish == WISH_STOP)
+            continue;
+        found = true;
+        change_may_split(look->pass->change);
+        if (!change_has_room(look->pass->change, ROOM_OF_ACTION))
+            break;
+        stop_revoked_instance(look, owner, revision);
+    }
+    return found;
+}
+
+/* --- ends --- */
+
+bool look_record_ends(struct look *look)
+{
+    for (size_t i = 0; i < look->count; i++) {
+        struct model_instance *owner = look->owners[i];
+        if (owner->document->wish != WISH_STOP || !instance_state_is_over(owner->observed.state))
+            continue;
+        change_may_split(look->pass->change);
+        if (!change_has_room(look->pass->change, ROOM_OF_ACTION))
+            return false;
+        struct document_instance *instance =
+            change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
+        instance->ended_ms = look->pass->wall_ms;
+    }
+    return true;
+}

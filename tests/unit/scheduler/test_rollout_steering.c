@@ -1,0 +1,147 @@
+/* Rollouts that people hold, judge and end, from the change to what the nodes are to run: the
+ * controller over a real store. */
+#include "tests/unit/scheduler/controller_fixture.h"
+
+typedef int steering(struct core *core, struct change *change, const char *namespace_name,
+                     const char *service, struct api_change_answer *ret_answer,
+                     struct error *error);
+
+struct order {
+    struct fixture *fixture;
+    steering *how;
+    uint32_t replicas;
+};
+
+static int decide_steering(struct change *change, void *data, struct error *error)
+{
+    struct order *order = data;
+    struct fixture *fixture = order->fixture;
+    if (order->how != NULL)
+        return order->how(&fixture->core, change, "default", "s", &fixture->answer, error);
+    return service_changes_scale(&fixture->core, change, "default", "s", order->replicas,
+                                 &fixture->answer, error);
+}
+
+static void steer(struct fixture *fixture, steering *how)
+{
+    struct order order = {fixture, how, 0};
+    changes_decide(fixture->core.changes, decide_steering, NULL, &order);
+    settle(fixture);
+}
+
+static void scale(struct fixture *fixture, uint32_t replicas)
+{
+    struct order order = {fixture, NULL, replicas};
+    changes_decide(fixture->core.changes, decide_steering, NULL, &order);
+    settle(fixture);
+}
+
+/* Reports `rounds` times that everything is healthy. */
+static void pass_healthy(struct fixture *fixture, int rounds)
+{
+    for (int i = 0; i < rounds; i++) {
+        fixture->now_ms += 1000;
+        report(fixture, "a", INSTANCE_READY, 4000, 0);
+    }
+}
+
+static size_t running_of(struct fixture *fixture, uint32_t revision)
+{
+    const struct model_node *node = model_node(&fixture->core.model, "a");
+    size_t count = 0;
+    for (size_t i = 0; i < node->instances.count; i++) {
+        const struct model_instance *instance = node->instances.items[i];
+        count += instance->document->wish == WISH_RUN && instance->document->revision == revision;
+    }
+    return count;
+}
+
+static void deploy_healthy(struct fixture *fixture, uint32_t replicas)
+{
+    join(fixture, "a");
+    deploy(fixture, "A", replicas);
+    pass_healthy(fixture, 8);
+    assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
+}
+
+static void a_paused_rollout_goes_on_where_it_was(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_healthy(fixture, 3);
+    deploy(fixture, "B", 3);
+    assert_int_equal(running_of(fixture, 2), 1);
+    steer(fixture, service_changes_pause);
+    pass_healthy(fixture, 200); /* longer than the deadline */
+    assert_int_equal(phase(fixture), ROLLOUT_PAUSED);
+    assert_int_equal(running_of(fixture, 1), 3);
+    assert_int_equal(running_of(fixture, 2), 1);
+    steer(fixture, service_changes_resume);
+    pass_healthy(fixture, 20);
+    assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
+    assert_int_equal(running_of(fixture, 1), 0);
+    assert_int_equal(running_of(fixture, 2), 3);
+}
+
+static void what_fails_while_paused_is_replaced_by_its_own_revision(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_healthy(fixture, 3);
+    deploy(fixture, "B", 3);
+    steer(fixture, service_changes_pause);
+    size_t before = running_of(fixture, 1), new = running_of(fixture, 2);
+    assert_true(before > 0 && new > 0);
+    report(fixture, "a", INSTANCE_FAILED, 0, 0);
+    wake_at(fixture, 6000);
+    pass_healthy(fixture, 1);
+    assert_int_equal(phase(fixture), ROLLOUT_PAUSED);
+    assert_true(running_of(fixture, 1) >= before);
+    assert_true(running_of(fixture, 2) >= new);
+}
+
+static void a_paused_rollout_is_scaled_with_what_worked(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_healthy(fixture, 2);
+    deploy(fixture, "B", 2);
+    steer(fixture, service_changes_pause);
+    scale(fixture, 3);
+    pass_healthy(fixture, 4);
+    assert_int_equal(running_of(fixture, 1), 3);
+    assert_int_equal(running_of(fixture, 2), 1);
+    scale(fixture, 1);
+    pass_healthy(fixture, 4);
+    assert_int_equal(running_of(fixture, 1), 1);
+    steer(fixture, service_changes_resume);
+    pass_healthy(fixture, 10);
+    assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
+    assert_int_equal(running_of(fixture, 2), 1);
+}
+
+static void an_aborted_rollout_is_back_at_what_worked(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_healthy(fixture, 3);
+    deploy(fixture, "B", 3);
+    pass_healthy(fixture, 4);
+    steer(fixture, service_changes_pause);
+    steer(fixture, service_changes_abort);
+    assert_int_equal(phase(fixture), ROLLOUT_ROLLING_BACK);
+    pass_healthy(fixture, 20);
+    assert_int_equal(phase(fixture), ROLLOUT_ROLLED_BACK);
+    assert_int_equal(running_of(fixture, 1), 3);
+    assert_int_equal(running_of(fixture, 2), 0);
+    assert_non_null(strstr(model_rollout(service(fixture))->reason, "aborted"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_paused_rollout_goes_on_where_it_was),
+        TEST(what_fails_while_paused_is_replaced_by_its_own_revision),
+        TEST(a_paused_rollout_is_scaled_with_what_worked),
+        TEST(an_aborted_rollout_is_back_at_what_worked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
