@@ -127,6 +127,12 @@ $(DHCP_PROBE): $(call objects,tests/integration/dhcp_probe.c) $(BUILD)/libshoal.
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
 
 REGISTRY_LOAD := $(BUILD)/bench/registry_load
+SCHEDULER_LOAD := $(BUILD)/bench/scheduler_load
+$(SCHEDULER_LOAD): $(call objects,tests/bench/scheduler_load.c) $(BUILD)/libshoal.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
+
 $(REGISTRY_LOAD): $(call objects,tests/bench/registry_load.c) $(BUILD)/libshoal.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -167,7 +173,11 @@ $(NODE_TOOLS): build/tools/%/fetched: tests/tools/%/package.json tests/tools/%/p
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
 	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
 
-check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) linux-guests $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(SCHEDULER_KILLS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) ## run the tests without installing anything
+.PHONY: bench-scheduler
+bench-scheduler: all $(SCHEDULER_LOAD) ## measure the scheduler: 100 to 10,000 nodes, a million instances
+	$(Q)BUILD=$(BUILD) tests/bench/scheduler.sh
+
+check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) linux-guests $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(SCHEDULER_KILLS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) $(SCHEDULER_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 test: ## install what is missing, build, run every test

@@ -1,6 +1,7 @@
 #include "scheduler/assignment.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/text.h"
@@ -92,18 +93,14 @@ static void fill_gateway(const char *address, char ret_gateway[ADDRESS_MAX])
         strcpy(dot, ".1");
 }
 
+/* Lists are lent: what is filled so is written, and not released. Ports are its own. */
 static void fill_template(const struct model_instance *instance,
                           const struct document_revision *revision,
                           struct api_assigned_instance *assigned)
 {
     const struct document_template *template = &revision->template;
-    struct document_template copy;
-    json_record_copy(&document_template_record, template, &copy);
-    assigned->args = copy.args;
-    assigned->env = copy.env;
-    copy.args = (struct json_strings){0};
-    copy.env = (struct json_map){0};
-    json_record_release(&document_template_record, &copy);
+    assigned->args = template->args;
+    assigned->env = template->env;
     assigned->resources = template->resources;
     assigned->boot_timeout_ms = template->boot_timeout_ms;
     assigned->stop = template->stop;
@@ -138,22 +135,63 @@ static void fill_instance(const struct model_instance *instance,
         fill_template(instance, revision, assigned);
 }
 
-void assignment_fill_instances(const struct model_node *node, struct api_assignment *assignment)
+/* --- a node's assignment --- */
+
+static void append_instance(struct buffer *text, const char **comma,
+                            const struct api_assigned_instance *assigned)
 {
-    size_t room = node->instances.count + node->orphans.count;
-    assignment->instances = xcalloc(room + 1, sizeof *assignment->instances);
+    buffer_append_text(text, *comma);
+    json_record_append(text, &api_assigned_instance_record, assigned);
+    *comma = ",";
+}
+
+static void append_instances(struct buffer *text, const struct model_node *node, uint64_t after)
+{
+    const char *comma = "";
+    buffer_append_text(text, ",\"instances\":[");
     for (size_t i = 0; i < node->instances.count; i++) {
         const struct model_instance *instance = node->instances.items[i];
-        if (!model_instance_has_ended(instance))
-            fill_instance(instance, &assignment->instances[assignment->instance_count++]);
+        if (model_instance_has_ended(instance) || instance->assigned_revision <= after)
+            continue;
+        struct api_assigned_instance assigned = {0};
+        fill_instance(instance, &assigned);
+        append_instance(text, &comma, &assigned);
+        free(assigned.ports);
     }
-    for (size_t i = 0; i < node->orphans.count; i++) {
-        struct api_assigned_instance *orphan = &assignment->instances[assignment->instance_count++];
-        text_copy(orphan->id, sizeof orphan->id, node->orphans.items[i]);
-        strcpy(orphan->namespace_name, "default");
-        strcpy(orphan->service, "orphan");
-        orphan->wanted = API_WANTED_STOP;
+    for (size_t i = 0; i < node->orphans.count && node->orphans_revision > after; i++) {
+        struct api_assigned_instance orphan = {.wanted = API_WANTED_STOP};
+        text_copy(orphan.id, sizeof orphan.id, node->orphans.items[i]);
+        strcpy(orphan.namespace_name, "default");
+        strcpy(orphan.service, "orphan");
+        append_instance(text, &comma, &orphan);
     }
+    buffer_append_text(text, "]");
+}
+
+static void append_removed(struct buffer *text, const struct model_node *node, uint64_t after)
+{
+    const char *begin = ",\"removed\":[\"";
+    for (size_t i = 0; i < REMOVED_KEPT; i++) {
+        if (node->removed[i].revision <= after)
+            continue;
+        buffer_printf(text, "%s%s\"", begin, node->removed[i].id);
+        begin = ",\"";
+    }
+    if (begin[2] != 'r')
+        buffer_append_text(text, "]");
+}
+
+void assignment_append(struct buffer *text, const struct model_node *node, uint64_t after,
+                       const struct api_assignment *header)
+{
+    json_record_append(text, &api_assignment_record, header);
+    /* Behind its last member, an empty list of instances. */
+    static const char end[] = ",\"instances\":[]}";
+    text->length -= sizeof end - 1;
+    append_instances(text, node, after);
+    if (after > 0)
+        append_removed(text, node, after);
+    buffer_append_text(text, "}");
 }
 
 /* --- endpoints --- */
@@ -214,24 +252,13 @@ static void fill_servers(struct model_service *service, const struct api_port *p
     }
 }
 
-static void note_in_endpoints(struct model_service *service, bool publishes)
-{
-    for (size_t i = 0; i < service->instances.count; i++) {
-        struct model_instance *instance = service->instances.items[i];
-        enum api_server_state state;
-        instance->in_endpoints = publishes && is_in_endpoints(instance, &state);
-    }
-}
-
 static void add_frontends(struct model_service *service, struct api_endpoints *endpoints)
 {
     const struct api_service_spec *spec = &service->document->spec;
-    bool publishes = false;
     for (size_t i = 0; i < spec->port_count; i++) {
         const struct api_port *port = &spec->ports[i];
         if (port->publish == 0)
             continue;
-        publishes = true;
         endpoints->frontends = xreallocarray(endpoints->frontends, endpoints->frontend_count + 1,
                                              sizeof *endpoints->frontends);
         struct api_frontend *frontend = &endpoints->frontends[endpoints->frontend_count++];
@@ -241,7 +268,6 @@ static void add_frontends(struct model_service *service, struct api_endpoints *e
         text_copy(frontend->service, sizeof frontend->service, service->document->service);
         fill_servers(service, port, frontend);
     }
-    note_in_endpoints(service, publishes);
 }
 
 void assignment_fill_endpoints(struct model *model, struct api_endpoints *endpoints)
@@ -253,15 +279,37 @@ void assignment_fill_endpoints(struct model *model, struct api_endpoints *endpoi
     }
 }
 
-void assignment_note_draining(struct model *model, uint64_t revision, uint64_t now_ms)
+static bool publishes(const struct model_service *service)
 {
-    for (size_t i = 0; i < model->instances.count; i++) {
-        struct model_instance *instance = model->instances.items[i];
-        if (instance->document->wish != WISH_DRAIN || instance->drain_since_ms != 0)
+    const struct api_service_spec *spec = &service->document->spec;
+    for (size_t i = 0; i < spec->port_count; i++) {
+        if (spec->ports[i].publish != 0)
+            return true;
+    }
+    return false;
+}
+
+static void note_instance(struct model_instance *instance, bool is_published, uint64_t revision,
+                          uint64_t now_ms)
+{
+    enum api_server_state state;
+    instance->in_endpoints = is_published && is_in_endpoints(instance, &state);
+    if (instance->document->wish != WISH_DRAIN || instance->drain_since_ms != 0)
+        return;
+    instance->drain_since_ms = now_ms;
+    instance->drain_revision = revision;
+    model_touch_service(instance->service);
+}
+
+void assignment_note_endpoints(struct model *model, uint64_t revision, uint64_t now_ms)
+{
+    for (size_t i = 0; i < model->services.count; i++) {
+        struct model_service *service = model->services.items[i];
+        bool is_published = service->document != NULL && publishes(service);
+        if (!is_published && !service->in_endpoints && service->draining == 0)
             continue;
-        instance->drain_since_ms = now_ms;
-        instance->drain_revision = revision;
-        if (instance->service != NULL)
-            instance->service->dirty = true;
+        for (size_t j = 0; j < service->instances.count; j++)
+            note_instance(service->instances.items[j], is_published, revision, now_ms);
+        service->in_endpoints = is_published;
     }
 }

@@ -9,6 +9,11 @@
 #define RETENTION_MS 10000
 /* Writes that looking at one more service, or ending one more record, may take. */
 #define ROOM_NEEDED 12
+/* How long a pass decides before requests are answered. */
+#define PASS_MS 20
+/* A service of at least so many instances rests a millisecond for each between two looks. */
+#define RESTS_FROM  200
+#define REST_MS_MAX 1000
 
 struct controller {
     struct core *core;
@@ -49,27 +54,42 @@ void controller_stop(struct controller *controller)
 
 /* --- one pass --- */
 
+/* A look costs what the service has: one of many instances is not looked at more often than it
+ * is cheap, so that each of them may change at any time. True: it waits. */
+static bool rests(const struct controller_pass *pass, struct model_service *service)
+{
+    size_t count = service->instances.count;
+    uint64_t rest = count < RESTS_FROM ? 0 : count < REST_MS_MAX ? count : REST_MS_MAX;
+    if (service->looked_ms == 0 || pass->now_ms >= service->looked_ms + rest)
+        return false;
+    service->next_ms = service->looked_ms + rest;
+    return true;
+}
+
 static void look_at_services(struct controller *controller, struct controller_pass *pass)
 {
     struct model *model = &pass->core->model;
-    for (size_t i = 0; i < model->services.count; i++) {
-        struct model_service *service = model->services.items[i];
-        if (service->dirty || pass->now_ms >= service->next_ms) {
+    struct model_service *service;
+    model_wake_services(model, pass->now_ms);
+    while (!controller->again && (service = model_take_service(model)) != NULL) {
+        bool complete = true;
+        if (!rests(pass, service)) {
             change_may_split(pass->change);
-            if (!change_has_room(pass->change, ROOM_NEEDED)) {
-                controller->again = true;
-                return;
-            }
-            service->dirty = false;
-            service->next_ms = UINT64_MAX;
-            if (!controller_reconcile_service(pass, service)) {
-                service->dirty = true;
-                controller->again = true;
-            }
+            service->looked_ms = pass->now_ms;
+            complete = change_has_room(pass->change, ROOM_NEEDED) &&
+                       controller_reconcile_service(pass, service);
         }
-        if (service->next_ms < pass->next_ms)
-            pass->next_ms = service->next_ms;
+        model_wait_for_service(service);
+        if (!complete) {
+            service->looked_ms = 0;
+            model_touch_service(service);
+        }
+        /* Requests are answered in between. */
+        controller->again = !complete || core_now(pass->core) >= pass->now_ms + PASS_MS;
     }
+    uint64_t next = model_wake_services(model, pass->now_ms);
+    if (next < pass->next_ms)
+        pass->next_ms = next;
 }
 
 static int decide(struct change *change, void *data, struct error *error)
@@ -109,8 +129,7 @@ static void on_decided(const struct error *error, void *data)
         return;
     if (error != NULL) {
         /* Nothing of it happened: look at everything again. */
-        for (size_t i = 0; i < core->model.services.count; i++)
-            ((struct model_service *)core->model.services.items[i])->dirty = true;
+        model_touch_all_services(&core->model);
         wakeup_set(controller->wakeup, RETRY_MS);
         return;
     }

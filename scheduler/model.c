@@ -13,6 +13,8 @@ void model_init(struct model *model)
     TAILQ_INIT(&model->heard);
     TAILQ_INIT(&model->suspects);
     TAILQ_INIT(&model->returned);
+    TAILQ_INIT(&model->touched_services);
+    TAILQ_INIT(&model->touched_nodes);
 }
 
 /* --- finding --- */
@@ -173,7 +175,7 @@ void model_mark_services_of(struct model_node *node)
     for (size_t i = 0; i < node->instances.count; i++) {
         struct model_instance *instance = node->instances.items[i];
         if (instance->service != NULL && !model_instance_has_ended(instance))
-            instance->service->dirty = true;
+            model_touch_service(instance->service);
     }
 }
 
@@ -181,7 +183,8 @@ void model_mark_waiting(struct model *model)
 {
     for (size_t i = 0; i < model->services.count; i++) {
         struct model_service *service = model->services.items[i];
-        service->dirty = service->dirty || service->no_capacity != NULL;
+        if (service->no_capacity != NULL)
+            model_touch_service(service);
     }
 }
 
@@ -214,7 +217,10 @@ static struct model_service *want_service(struct model *model, const char *names
     service = xcalloc(1, sizeof *service);
     snprintf(service->name_text, sizeof service->name_text, "%s/%s", namespace_name, name);
     service->name = service->name_text;
-    service->dirty = true;
+    service->model = model;
+    service->next_ms = UINT64_MAX;
+    service->in_endpoints = true; /* as was written of its instances */
+    model_touch_service(service);
     sorted_insert(&model->services, service);
     return service;
 }
@@ -228,8 +234,13 @@ static void free_documents(enum document_kind kind, void **documents, size_t cou
 
 static void free_service(struct model_service *service)
 {
-    for (size_t i = 0; i < service->instances.count; i++)
-        ((struct model_instance *)service->instances.items[i])->service = NULL;
+    for (size_t i = 0; i < service->instances.count; i++) {
+        struct model_instance *instance = service->instances.items[i];
+        instance->service = NULL;
+        model_touch_assignment(instance);
+    }
+    service->model->draining -= service->draining;
+    model_leave_queues(service);
     sorted_finish(&service->instances);
     free_documents(DOCUMENT_REVISION, (void **)service->revisions, service->revision_count);
     free_documents(DOCUMENT_ROLLOUT, (void **)service->rollouts, service->rollout_count);
@@ -244,8 +255,12 @@ static void free_node(struct model_node *node)
     document_free(DOCUMENT_NODE, node->document);
     free(node->draining);
     free(node->frontends);
-    free(node->assignment);
-    free(node->assignment_content);
+    for (struct model_waiter *waiter; (waiter = LIST_FIRST(&node->waiters)) != NULL;) {
+        LIST_REMOVE(waiter, link);
+        waiter->node = NULL;
+    }
+    if (node->is_touched)
+        TAILQ_REMOVE(&node->model->touched_nodes, node, touched);
     json_strings_release(&node->orphans);
     json_strings_release(&node->strangers);
     free(node);
@@ -282,6 +297,7 @@ void model_finish(struct model *model)
         free_key(model->keys.items[i]);
     for (size_t i = 0; i < model->policies.count; i++)
         free_policy(model->policies.items[i]);
+    free(model->waiting);
     sorted_finish(&model->services);
     sorted_finish(&model->nodes);
     sorted_finish(&model->draining_nodes);
@@ -292,6 +308,22 @@ void model_finish(struct model *model)
 }
 
 /* --- applying, one function a kind --- */
+
+/* Services that publish nothing are in no endpoints. */
+void model_touch_endpoints(const struct model_service *service)
+{
+    bool publishes = service->in_endpoints;
+    for (size_t i = 0; service->document != NULL && i < service->document->spec.port_count; i++)
+        publishes = publishes || service->document->spec.ports[i].publish != 0;
+    service->model->endpoints_dirty = service->model->endpoints_dirty || publishes;
+}
+
+/* An instance that has ended is in no assignment, whatever becomes of its service. */
+static void touch_running(struct model_instance *instance)
+{
+    if (!model_instance_has_ended(instance))
+        model_touch_assignment(instance);
+}
 
 static void apply_service(struct model *model, struct document_service *document, bool removed)
 {
@@ -306,12 +338,9 @@ static void apply_service(struct model *model, struct document_service *document
     }
     document_free(DOCUMENT_SERVICE, service->document);
     service->document = document;
-    service->dirty = true;
-    for (size_t i = 0; i < service->instances.count; i++) {
-        struct model_instance *instance = service->instances.items[i];
-        if (instance->node != NULL)
-            instance->node->assignment_dirty = true; /* health and restart apply in place */
-    }
+    model_touch_service(service);
+    for (size_t i = 0; i < service->instances.count; i++) /* health and restart apply in place */
+        touch_running(service->instances.items[i]);
 }
 
 static uint32_t number_of(enum document_kind kind, const void *document)
@@ -352,9 +381,15 @@ static void apply_revision(struct model *model, struct document_revision *docume
     struct model_service *service =
         want_service(model, document->namespace_name, document->service);
     void **list = (void **)service->revisions;
+    uint32_t number = document->number;
     apply_numbered(DOCUMENT_REVISION, &list, &service->revision_count, document, removed);
     service->revisions = (struct document_revision **)list;
-    service->dirty = true;
+    model_touch_service(service);
+    for (size_t i = 0; i < service->instances.count; i++) {
+        struct model_instance *instance = service->instances.items[i];
+        if (instance->document->revision == number)
+            touch_running(instance);
+    }
 }
 
 static void apply_rollout(struct model *model, struct document_rollout *document, bool removed)
@@ -364,8 +399,22 @@ static void apply_rollout(struct model *model, struct document_rollout *document
     void **list = (void **)service->rollouts;
     apply_numbered(DOCUMENT_ROLLOUT, &list, &service->rollout_count, document, removed);
     service->rollouts = (struct document_rollout **)list;
-    service->dirty = true;
-    model->endpoints_dirty = true;
+    model_touch_service(service);
+    model_touch_endpoints(service);
+}
+
+static bool is_draining(const struct document_instance *document)
+{
+    return document->wish == WISH_DRAIN && document->ended_ms == 0;
+}
+
+/* `change` is 1 or -1. */
+static void count_draining(struct model *model, const struct model_instance *instance, int change)
+{
+    if (instance->service == NULL || !is_draining(instance->document))
+        return;
+    instance->service->draining += (size_t)change;
+    model->draining += (size_t)change;
 }
 
 size_t model_address_place(const char *address)
@@ -393,6 +442,9 @@ static void join_instance(struct model *model, struct model_instance *instance)
 
 static void remove_instance(struct model *model, struct model_instance *instance)
 {
+    count_draining(model, instance, -1);
+    if (instance->node != NULL && !model_instance_has_ended(instance))
+        model_note_removed(instance->node, instance->name);
     sorted_remove(&model->instances, instance);
     if (instance->service != NULL)
         sorted_remove(&instance->service->instances, instance);
@@ -409,6 +461,39 @@ static void settle_ended(struct model_instance *instance)
         instance->observed.state = INSTANCE_STOPPED;
 }
 
+/* Whether a node is told the same of both. */
+static bool is_assigned_alike(const struct document_instance *one,
+                              const struct document_instance *other)
+{
+    return (one->wish == WISH_STOP) == (other->wish == WISH_STOP) &&
+           document_text_equals(one->cause, document_text(other->cause));
+}
+
+static void replace_document(struct model *model, struct model_instance *instance,
+                             struct document_instance *document)
+{
+    struct document_instance *before = instance->document;
+    bool ends = document->ended_ms != 0 && before->ended_ms == 0;
+    count_draining(model, instance, -1);
+    instance->name = document->id;
+    instance->document = document;
+    if (ends && instance->node != NULL)
+        model_note_removed(instance->node, instance->name);
+    else if (document->ended_ms == 0 && !is_assigned_alike(before, document))
+        model_touch_assignment(instance);
+    document_free(DOCUMENT_INSTANCE, before);
+}
+
+static struct model_instance *add_instance(struct model *model, struct document_instance *document)
+{
+    struct model_instance *instance = xcalloc(1, sizeof *instance);
+    instance->name = document->id;
+    instance->document = document;
+    text_copy(instance->observed.id, sizeof instance->observed.id, document->id);
+    sorted_insert(&model->instances, instance);
+    return instance;
+}
+
 static void apply_instance(struct model *model, struct document_instance *document, bool removed,
                            uint64_t now_ms)
 {
@@ -419,26 +504,21 @@ static void apply_instance(struct model *model, struct document_instance *docume
         document_free(DOCUMENT_INSTANCE, document);
         return;
     }
-    if (instance == NULL) {
-        instance = xcalloc(1, sizeof *instance);
-        instance->name = document->id;
-        instance->document = document;
-        text_copy(instance->observed.id, sizeof instance->observed.id, document->id);
-        sorted_insert(&model->instances, instance);
-    } else {
-        instance->name = document->id;
-        document_free(DOCUMENT_INSTANCE, instance->document);
-        instance->document = document;
-    }
+    bool is_new = instance == NULL;
+    if (is_new)
+        instance = add_instance(model, document);
+    else
+        replace_document(model, instance, document);
     settle_ended(instance);
     join_instance(model, instance);
-    model->endpoints_dirty = true;
-    if (instance->service != NULL)
-        instance->service->dirty = true;
-    if (instance->node == NULL)
-        return;
-    instance->node->assignment_dirty = true;
-    if (document->ended_ms != 0)
+    count_draining(model, instance, 1);
+    if (is_new)
+        touch_running(instance);
+    if (instance->service != NULL) {
+        model_touch_endpoints(instance->service);
+        model_touch_service(instance->service);
+    }
+    if (instance->node != NULL && document->ended_ms != 0)
         instance->node->freed_ms[model_address_place(document->address)] = now_ms;
 }
 
@@ -454,7 +534,8 @@ static void apply_observed(struct model *model, struct document_observed *docume
         settle_ended(instance);
         instance->over_since_ms = now_ms;
         instance->ready_since_ms = now_ms;
-        model->endpoints_dirty = true;
+        if (instance->service != NULL)
+            model_touch_endpoints(instance->service);
     }
     document_free(DOCUMENT_OBSERVED, document);
 }
@@ -487,6 +568,9 @@ static void apply_node(struct model *model, struct document_node *document, bool
     if (node == NULL) {
         node = xcalloc(1, sizeof *node);
         node->name = document->name;
+        node->model = model;
+        LIST_INIT(&node->waiters);
+        model_touch_node(node);
         node->heard_ms = now_ms;
         TAILQ_INSERT_TAIL(&model->heard, node, lease_link);
         sorted_insert(&model->nodes, node);
@@ -502,7 +586,6 @@ static void apply_node(struct model *model, struct document_node *document, bool
     model->node_states_changed = true;
     note_eligibility(model, node, before, now_ms);
     document_free(DOCUMENT_NODE, before);
-    node->assignment_dirty = true;
 }
 
 static void apply_key(struct model *model, struct api_key *document, bool removed)

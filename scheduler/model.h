@@ -14,6 +14,9 @@
 #include "scheduler/sorted.h"
 
 #define SUBNET_ADDRESSES 256 /* of a node's /24 */
+#define REMOVED_KEPT     32  /* ids that left a node's assignment lately */
+
+struct model;
 
 struct model_instance {
     const char *name; /* its id */
@@ -32,6 +35,8 @@ struct model_instance {
     bool in_endpoints;       /* as a server, ready or draining */
     uint64_t drain_since_ms; /* 0: not draining, or not published yet */
     uint64_t drain_revision; /* of the endpoints that say so */
+    /* Of its node's assignment, when it last changed there; 0: that is not published yet. */
+    uint64_t assigned_revision;
 };
 
 struct model_service {
@@ -44,8 +49,14 @@ struct model_service {
     size_t rollout_count;
     struct sorted instances; /* ended ones included, until their records go */
     /* What the controller remembers between its looks. */
-    bool dirty;
-    uint64_t next_ms;
+    struct model *model;
+    bool is_touched; /* by model_touch_service: is to be looked at */
+    TAILQ_ENTRY(model_service) touched;
+    size_t waits_at;    /* place in the heap of those that wait, and 1; 0: not there */
+    uint64_t next_ms;   /* when to look again */
+    uint64_t looked_ms; /* the last time */
+    bool in_endpoints;  /* it may have instances there */
+    size_t draining;    /* of its instances, by their wish */
     struct rollout_clock clock;
     uint32_t clock_rollout; /* whose clock it is */
     enum rollout_phase clock_phase;
@@ -57,9 +68,21 @@ struct model_service {
 };
 
 TAILQ_HEAD(model_node_list, model_node);
+/* An id that left an assignment, and since which revision; 0: not published yet. */
+struct model_removed {
+    uint64_t revision;
+    char id[INSTANCE_ID_MAX];
+};
+
+/* Who waits for a node's documents; the waiting's own memory. */
+struct model_waiter {
+    LIST_ENTRY(model_waiter) link;
+    struct model_node *node; /* NULL once it left */
+};
 
 struct model_node {
     const char *name;
+    struct model *model;
     struct document_node *document; /* NULL for a moment while loading */
     struct sorted instances;
     uint64_t heard_ms; /* the last status; at first: when this process began */
@@ -84,10 +107,17 @@ struct model_node {
     struct json_strings strangers;       /* the same, but perhaps somebody's: left alone */
     uint64_t saved_ms;                   /* when its reports were last written */
     uint64_t freed_ms[SUBNET_ADDRESSES]; /* when each address was given back; 0: long ago */
-    bool assignment_dirty;
-    uint64_t assignment_revision;
-    char *assignment;         /* as it is sent; NULL at first */
-    char *assignment_content; /* the same with revision 0 */
+    bool is_touched;                     /* by model_touch_node: its assignment may have changed */
+    TAILQ_ENTRY(model_node) touched;
+    uint64_t assignment_revision; /* 0: nothing was published yet */
+    uint64_t assigned_trust;      /* the trust revision it names */
+    uint64_t orphans_revision;    /* of the assignment, when they last changed there; 0: is to be */
+    struct model_removed removed[REMOVED_KEPT]; /* the latest, round and round */
+    size_t removed_count;
+    bool forgot_removed;   /* one that was not published yet */
+    uint64_t whole_before; /* who has an older revision gets the whole */
+    uint64_t told_ms;      /* when who waits was last answered */
+    LIST_HEAD(model_waiters, model_waiter) waiters;
 };
 
 struct model_key {
@@ -113,6 +143,11 @@ struct model {
     uint32_t suspect_nodes;          /* likewise; both only of those that are eligible */
     bool frozen;                     /* most are suspect: nothing is replaced */
     struct rescheduling rescheduling;
+    TAILQ_HEAD(, model_service) touched_services;
+    struct model_service **waiting; /* a heap by next_ms */
+    size_t waiting_count, waiting_capacity;
+    TAILQ_HEAD(, model_node) touched_nodes;
+    size_t draining; /* instances, by their wish */
     bool endpoints_dirty;
     bool trust_dirty; /* keys or policies changed */
     /* Told of every event that was committed; may be NULL. */
@@ -122,6 +157,29 @@ struct model {
 
 void model_init(struct model *model);
 void model_finish(struct model *model);
+
+/* --- model_queue.c: what is to be looked at --- */
+/* It changed: the controller is to look at it. */
+void model_touch_service(struct model_service *service);
+void model_touch_all_services(struct model *model);
+/* It is to be looked at in its `next_ms`, which only this and model_take_service may change while
+ * it waits; UINT64_MAX: never. */
+void model_wait_for_service(struct model_service *service);
+/* Touches those whose time has come; when the next one's comes. */
+uint64_t model_wake_services(struct model *model, uint64_t now_ms);
+/* The first that was touched, touched and waiting no more; NULL: none. */
+struct model_service *model_take_service(struct model *model);
+void model_leave_queues(struct model_service *service);
+/* What its instances are in the endpoints may have changed. */
+void model_touch_endpoints(const struct model_service *service);
+/* Its assignment may have changed. */
+void model_touch_node(struct model_node *node);
+void model_touch_all_nodes(struct model *model);
+/* What its node is told of it changed. */
+void model_touch_assignment(struct model_instance *instance);
+/* The node is to be told that the id is over. */
+void model_note_removed(struct model_node *node, const char *id);
+
 /* Takes `document`. `now_ms` is monotonic. With `removed` the document only says which one. */
 void model_apply(struct model *model, enum document_kind kind, void *document, bool removed,
                  uint64_t now_ms);

@@ -118,9 +118,10 @@ static void take_observed(struct look *look, struct model_instance *instance,
     if (came_in)
         observed->since_ms = core_wall(look->core);
     if (!same || !instance->reported) {
-        look->changed = true;
         if (instance->service != NULL)
-            instance->service->dirty = true;
+            model_touch_endpoints(instance->service);
+        if (instance->service != NULL)
+            model_touch_service(instance->service);
     }
     instance->observed_unsaved = instance->observed_unsaved || !same;
     instance->reported = true;
@@ -186,7 +187,8 @@ static void note_orphan(struct look *look, struct json_strings *orphans,
         note_stranger(look, seen->id);
         return;
     }
-    json_strings_add(orphans, seen->id);
+    if (!has_string(orphans, seen->id))
+        json_strings_add(orphans, seen->id);
     if (known)
         return;
     flush_if_full(look);
@@ -204,9 +206,18 @@ static bool same_strings(const struct json_strings *left, const struct json_stri
 
 /* --- the whole status --- */
 
+static void touch_orphans(struct model_node *node)
+{
+    node->orphans_revision = 0;
+    model_touch_node(node);
+}
+
 static void take_instances(struct look *look)
 {
     struct json_strings orphans = {0};
+    /* Of what a status leaves out nothing has changed. */
+    for (size_t i = 0; look->status->partial && i < look->node->orphans.count; i++)
+        json_strings_add(&orphans, look->node->orphans.items[i]);
     for (size_t i = 0; i < look->status->instance_count; i++) {
         const struct api_observed_instance *seen = &look->status->instances[i];
         struct model_instance *instance = model_instance(&look->core->model, seen->id);
@@ -217,7 +228,7 @@ static void take_instances(struct look *look)
             take_observed(look, instance, seen);
     }
     if (!same_strings(&orphans, &look->node->orphans))
-        look->node->assignment_dirty = true;
+        touch_orphans(look->node);
     json_strings_release(&look->node->orphans);
     look->node->orphans = orphans;
 }
@@ -236,7 +247,8 @@ static bool is_in_status(const struct api_status *status, const char *id)
 static void take_absent(struct look *look)
 {
     const struct model_node *node = look->node;
-    if (node->assignment_dirty || node->term != store_identity(look->core->store)->term ||
+    if (look->status->partial || node->is_touched ||
+        node->term != store_identity(look->core->store)->term ||
         node->assignment_applied < node->assignment_revision)
         return;
     for (size_t i = 0; i < node->instances.count; i++) {
@@ -282,12 +294,10 @@ static void take_frontends(struct look *look, struct api_status *status)
 /* Whether a service waits for what this status says of the data plane. */
 static void mark_draining(struct model *model)
 {
-    for (size_t i = 0; i < model->services.count; i++) {
+    for (size_t i = 0; i < model->services.count && model->draining > 0; i++) {
         struct model_service *service = model->services.items[i];
-        for (size_t j = 0; j < service->instances.count && !service->dirty; j++) {
-            const struct model_instance *instance = service->instances.items[j];
-            service->dirty = instance->document->wish == WISH_DRAIN;
-        }
+        if (service->draining > 0)
+            model_touch_service(service);
     }
 }
 

@@ -45,7 +45,7 @@ static void on_abandoned(struct http_request *request, void *data)
 }
 
 void publication_poll_request(struct core *core, struct http_request *request,
-                              const struct model_node *node, enum publication_kind kind)
+                              struct model_node *node, enum publication_kind kind)
 {
     const char *after = http_request_query(request, "after");
     const char *term = http_request_query(request, "term");

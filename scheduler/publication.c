@@ -10,6 +10,11 @@
 #include "scheduler/assignment.h"
 
 #define POLL_MS 25000
+/* From so many nodes on, assignments are told at a pace. */
+#define PACED_FROM      100
+#define ANSWERS_A_MS    5
+#define ANSWERS_AT_ONCE 200
+#define PAUSE_LEAST_MS  5
 
 struct document {
     uint64_t revision;
@@ -18,39 +23,59 @@ struct document {
 };
 
 struct publication_wait {
-    LIST_ENTRY(publication_wait) link;
+    struct model_waiter waiter; /* of its node; first */
+    TAILQ_ENTRY(publication_wait) link;
+    struct publication *publication;
     struct publication_poll poll;
-    char node[NAME_MAX_TEXT];
     uint64_t since_ms;
 };
 
 struct publication {
     struct core *core;
+    struct wakeup *wakeup; /* for the nodes whose news wait */
+    uint64_t walked_ms;    /* when they were looked through */
     struct document endpoints;
     struct document trust;
-    LIST_HEAD(, publication_wait) waits;
+    TAILQ_HEAD(, publication_wait) waits; /* in order of their time */
 };
+
+static void on_wakeup(void *data)
+{
+    publication_update(data);
+}
 
 struct publication *publication_create(struct core *core)
 {
     struct publication *publication = xcalloc(1, sizeof *publication);
     publication->core = core;
-    LIST_INIT(&publication->waits);
+    publication->wakeup = wakeup_create(&core->wakeups, on_wakeup, publication);
+    TAILQ_INIT(&publication->waits);
     return publication;
 }
 
 void publication_forget(struct publication_wait *wait)
 {
-    LIST_REMOVE(wait, link);
+    TAILQ_REMOVE(&wait->publication->waits, wait, link);
+    if (wait->waiter.node != NULL)
+        LIST_REMOVE(&wait->waiter, link);
     free(wait);
+}
+
+void publication_stop(struct publication *publication)
+{
+    if (publication == NULL)
+        return;
+    wakeup_destroy(publication->wakeup);
+    publication->wakeup = NULL;
 }
 
 void publication_destroy(struct publication *publication)
 {
     if (publication == NULL)
         return;
-    while (!LIST_EMPTY(&publication->waits))
-        publication_forget(LIST_FIRST(&publication->waits));
+    publication_stop(publication);
+    while (!TAILQ_EMPTY(&publication->waits))
+        publication_forget(TAILQ_FIRST(&publication->waits));
     free(publication->endpoints.text);
     free(publication->endpoints.content);
     free(publication->trust.text);
@@ -91,8 +116,8 @@ static void refresh_trust(struct publication *publication)
     bool changed = refresh(core, &publication->trust, &api_trust_record, &trust, &trust.revision);
     free(trust.keys);
     free(trust.policies);
-    for (size_t i = 0; changed && i < core->model.nodes.count; i++)
-        ((struct model_node *)core->model.nodes.items[i])->assignment_dirty = true;
+    if (changed)
+        model_touch_all_nodes(&core->model);
     core->model.trust_dirty = false;
 }
 
@@ -103,64 +128,153 @@ static void refresh_endpoints(struct publication *publication)
     text_copy(endpoints.cluster, sizeof endpoints.cluster, store_identity(core->store)->cluster);
     assignment_fill_endpoints(&core->model, &endpoints);
     refresh(core, &publication->endpoints, &api_endpoints_record, &endpoints, &endpoints.revision);
-    assignment_note_draining(&core->model, publication->endpoints.revision, core_now(core));
+    assignment_note_endpoints(&core->model, publication->endpoints.revision, core_now(core));
     json_record_release(&api_endpoints_record, &endpoints);
     core->model.endpoints_dirty = false;
 }
 
+/* What of a node is to have the next revision gets it. */
+static bool number_changes(struct model_node *node, uint64_t revision)
+{
+    bool changed = node->forgot_removed || node->orphans_revision == 0;
+    for (size_t i = 0; i < node->instances.count; i++) {
+        struct model_instance *instance = node->instances.items[i];
+        if (instance->assigned_revision != 0 || model_instance_has_ended(instance))
+            continue;
+        instance->assigned_revision = revision;
+        changed = true;
+    }
+    for (size_t i = 0; i < REMOVED_KEPT; i++) {
+        struct model_removed *removed = &node->removed[i];
+        if (removed->id[0] == '\0' || removed->revision != 0)
+            continue;
+        removed->revision = revision;
+        changed = true;
+    }
+    if (node->orphans_revision == 0)
+        node->orphans_revision = revision;
+    if (node->forgot_removed)
+        node->whole_before = revision;
+    node->forgot_removed = false;
+    return changed;
+}
+
 static void refresh_assignment(struct publication *publication, struct model_node *node)
 {
-    struct core *core = publication->core;
-    struct api_assignment assignment = {.term = store_identity(core->store)->term,
-                                        .trust_revision = publication->trust.revision,
-                                        .full = true};
-    text_copy(assignment.cluster, sizeof assignment.cluster, store_identity(core->store)->cluster);
-    text_copy(assignment.registry, sizeof assignment.registry, core->options->registry);
-    assignment_fill_instances(node, &assignment);
-    struct document document = {node->assignment_revision, NULL, node->assignment_content};
-    if (refresh(core, &document, &api_assignment_record, &assignment, &assignment.revision)) {
-        free(node->assignment);
-        node->assignment = document.text;
-        node->assignment_content = document.content;
-        node->assignment_revision = document.revision;
-    }
-    json_record_release(&api_assignment_record, &assignment);
-    node->assignment_dirty = false;
+    uint64_t base = publication->core->revision_base;
+    uint64_t next = (node->assignment_revision > base ? node->assignment_revision : base) + 1;
+    bool changed = number_changes(node, next);
+    if (node->is_touched)
+        TAILQ_REMOVE(&node->model->touched_nodes, node, touched);
+    node->is_touched = false;
+    if (changed || node->assignment_revision == 0 ||
+        node->assigned_trust != publication->trust.revision)
+        node->assignment_revision = next;
+    node->assigned_trust = publication->trust.revision;
+}
+
+/* What changed since `after`, where that is known; else all of it. */
+static char *assignment_text(const struct publication *publication, const struct model_node *node,
+                             uint64_t after)
+{
+    const struct core *core = publication->core;
+    bool is_whole = after <= core->revision_base || after < node->whole_before;
+    struct buffer text = {0};
+    struct api_assignment header = {.term = store_identity(core->store)->term,
+                                    .revision = node->assignment_revision,
+                                    .trust_revision = publication->trust.revision,
+                                    .full = is_whole};
+    text_copy(header.cluster, sizeof header.cluster, store_identity(core->store)->cluster);
+    text_copy(header.registry, sizeof header.registry, core->options->registry);
+    assignment_append(&text, node, is_whole ? 0 : after, &header);
+    return buffer_take(&text);
 }
 
 /* --- polls --- */
 
-static const char *document_of(const struct publication *publication, const struct model_node *node,
-                               enum publication_kind kind, uint64_t *ret_revision)
-{
-    switch (kind) {
-    case PUBLICATION_ASSIGNMENT:
-        *ret_revision = node->assignment_revision;
-        return node->assignment;
-    case PUBLICATION_ENDPOINTS:
-        *ret_revision = publication->endpoints.revision;
-        return publication->endpoints.text;
-    case PUBLICATION_TRUST:
-        break;
-    }
-    *ret_revision = publication->trust.revision;
-    return publication->trust.text;
-}
-
-static void answer(const struct publication *publication, const struct publication_poll *poll,
-                   const struct model_node *node)
-{
-    uint64_t revision;
-    poll->answer(PUBLICATION_DOCUMENT, document_of(publication, node, poll->kind, &revision),
-                 poll->data);
-}
-
 static uint64_t revision_of(const struct publication *publication, const struct model_node *node,
                             enum publication_kind kind)
 {
-    uint64_t revision;
-    document_of(publication, node, kind, &revision);
-    return revision;
+    switch (kind) {
+    case PUBLICATION_ASSIGNMENT:
+        return node->assignment_revision;
+    case PUBLICATION_ENDPOINTS:
+        return publication->endpoints.revision;
+    case PUBLICATION_TRUST:
+        break;
+    }
+    return publication->trust.revision;
+}
+
+static void answer(const struct publication *publication, const struct publication_poll *poll,
+                   struct model_node *node)
+{
+    if (poll->kind != PUBLICATION_ASSIGNMENT) {
+        poll->answer(PUBLICATION_DOCUMENT,
+                     poll->kind == PUBLICATION_ENDPOINTS ? publication->endpoints.text
+                                                         : publication->trust.text,
+                     poll->data);
+        return;
+    }
+    AUTO_FREE char *text = assignment_text(publication, node, poll->has_after ? poll->after : 0);
+    node->told_ms = core_now(publication->core);
+    poll->answer(PUBLICATION_DOCUMENT, text, poll->data);
+}
+
+/* Who waits at the node for something that came. */
+static void answer_node(struct publication *publication, struct model_node *node)
+{
+    struct model_waiter *next;
+    for (struct model_waiter *waiter = LIST_FIRST(&node->waiters); waiter != NULL; waiter = next) {
+        struct publication_wait *wait = (struct publication_wait *)waiter;
+        next = LIST_NEXT(waiter, link);
+        if (revision_of(publication, node, wait->poll.kind) == wait->poll.after)
+            continue;
+        answer(publication, &wait->poll, node);
+        publication_forget(wait);
+    }
+}
+
+/* While a fleet is filled every node has news all the time. Each is told in its turn, of all that
+ * came meanwhile: in all it is some thousands of answers a second, however many nodes there are. */
+static uint64_t pause_of(const struct model *model)
+{
+    return model->nodes.count < PACED_FROM ? 0 : model->nodes.count / ANSWERS_A_MS;
+}
+
+static void wake_in(struct publication *publication, uint64_t wait_ms)
+{
+    if (publication->wakeup != NULL)
+        wakeup_set(publication->wakeup, wait_ms);
+}
+
+static void update_assignments(struct publication *publication)
+{
+    struct model *model = &publication->core->model;
+    uint64_t now = core_now(publication->core), pause = pause_of(model), wait = UINT64_MAX;
+    struct model_node *next;
+    unsigned answered = 0;
+    if (pause > 0 && now < publication->walked_ms + PAUSE_LEAST_MS) {
+        wake_in(publication, PAUSE_LEAST_MS);
+        return;
+    }
+    publication->walked_ms = now;
+    for (struct model_node *node = TAILQ_FIRST(&model->touched_nodes); node != NULL; node = next) {
+        next = TAILQ_NEXT(node, touched);
+        if (pause > 0 && node->told_ms != 0 && now < node->told_ms + pause) {
+            uint64_t left = node->told_ms + pause - now;
+            wait = left < wait ? left : wait;
+            continue;
+        }
+        if (pause > 0 && ++answered > ANSWERS_AT_ONCE) {
+            wait = 0;
+            break;
+        }
+        refresh_assignment(publication, node);
+        answer_node(publication, node);
+    }
+    if (wait != UINT64_MAX)
+        wake_in(publication, wait < PAUSE_LEAST_MS ? PAUSE_LEAST_MS : wait);
 }
 
 void publication_update(struct publication *publication)
@@ -171,35 +285,22 @@ void publication_update(struct publication *publication)
         refresh_trust(publication);
     if (core->model.endpoints_dirty)
         refresh_endpoints(publication);
-    bool changed =
+    bool is_for_all =
         endpoints != publication->endpoints.revision || trust != publication->trust.revision;
-    for (size_t i = 0; i < core->model.nodes.count; i++) {
-        struct model_node *node = core->model.nodes.items[i];
-        uint64_t before = node->assignment_revision;
-        if (node->assignment_dirty)
-            refresh_assignment(publication, node);
-        changed = changed || before != node->assignment_revision;
-    }
-    if (!changed)
-        return;
-    struct publication_wait *next;
-    for (struct publication_wait *wait = LIST_FIRST(&publication->waits); wait != NULL;
-         wait = next) {
-        next = LIST_NEXT(wait, link);
-        const struct model_node *node = model_node(&core->model, wait->node);
-        if (node == NULL || revision_of(publication, node, wait->poll.kind) == wait->poll.after)
-            continue;
-        answer(publication, &wait->poll, node);
-        publication_forget(wait);
-    }
+    update_assignments(publication);
+    for (size_t i = 0; is_for_all && i < core->model.nodes.count; i++)
+        answer_node(publication, core->model.nodes.items[i]);
 }
 
-struct publication_wait *publication_poll(struct publication *publication,
-                                          const struct model_node *node,
+struct publication_wait *publication_poll(struct publication *publication, struct model_node *node,
                                           const struct publication_poll *poll)
 {
     struct core *core = publication->core;
-    publication_update(publication);
+    if (core->model.trust_dirty || core->model.endpoints_dirty)
+        publication_update(publication);
+    if (node->assignment_revision == 0 || !poll->has_after ||
+        (node->is_touched && pause_of(&core->model) == 0))
+        refresh_assignment(publication, node);
     uint64_t current = revision_of(publication, node, poll->kind);
     if (poll->after > current || poll->term != store_identity(core->store)->term) {
         poll->answer(PUBLICATION_COMPACTED, NULL, poll->data);
@@ -210,24 +311,23 @@ struct publication_wait *publication_poll(struct publication *publication,
         return NULL;
     }
     struct publication_wait *wait = xcalloc(1, sizeof *wait);
+    wait->publication = publication;
     wait->poll = *poll;
     wait->since_ms = core_now(core);
-    text_copy(wait->node, sizeof wait->node, node->name);
-    LIST_INSERT_HEAD(&publication->waits, wait, link);
+    wait->waiter.node = node;
+    LIST_INSERT_HEAD(&node->waiters, &wait->waiter, link);
+    TAILQ_INSERT_TAIL(&publication->waits, wait, link);
     return wait;
 }
 
 void publication_expire(struct publication *publication)
 {
     uint64_t now = core_now(publication->core);
-    struct publication_wait *next;
-    for (struct publication_wait *wait = LIST_FIRST(&publication->waits); wait != NULL;
-         wait = next) {
-        next = LIST_NEXT(wait, link);
-        if (now - wait->since_ms < POLL_MS)
-            continue;
-        wait->poll.answer(PUBLICATION_UNCHANGED, NULL, wait->poll.data);
+    struct publication_wait *wait;
+    while ((wait = TAILQ_FIRST(&publication->waits)) != NULL && now >= wait->since_ms + POLL_MS) {
+        struct publication_poll poll = wait->poll;
         publication_forget(wait);
+        poll.answer(PUBLICATION_UNCHANGED, NULL, poll.data);
     }
 }
 

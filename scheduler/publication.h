@@ -10,6 +10,8 @@
 enum publication_kind { PUBLICATION_ASSIGNMENT, PUBLICATION_ENDPOINTS, PUBLICATION_TRUST };
 
 struct publication *publication_create(struct core *core);
+/* Tells nobody by itself any more: before the loop ends. */
+void publication_stop(struct publication *publication);
 void publication_destroy(struct publication *publication);
 /* Makes what changed in the model into new revisions and answers who waits for them. */
 void publication_update(struct publication *publication);
@@ -33,8 +35,7 @@ struct publication_poll {
 };
 
 /* Answers once, at once or later. NULL: answered. */
-struct publication_wait *publication_poll(struct publication *publication,
-                                          const struct model_node *node,
+struct publication_wait *publication_poll(struct publication *publication, struct model_node *node,
                                           const struct publication_poll *poll);
 /* It is answered no more. */
 void publication_forget(struct publication_wait *wait);
@@ -42,7 +43,7 @@ void publication_forget(struct publication_wait *wait);
 void publication_expire(struct publication *publication);
 /* polls.c: the same for a request, whose query is `after` and `term`: by the document, 204, 410. */
 void publication_poll_request(struct core *core, struct http_request *request,
-                              const struct model_node *node, enum publication_kind kind);
+                              struct model_node *node, enum publication_kind kind);
 /* Whether no live node sends an instance new connections, nor has one open. */
 bool publication_is_drained(const struct publication *publication,
                             const struct model_instance *instance);

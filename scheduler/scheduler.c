@@ -307,6 +307,7 @@ static void on_idle(void *data)
     verdicts_cancel_all(core);
     http_client_destroy(core->http);
     controller_destroy(core->controller);
+    publication_stop(core->publication);
     event_log_destroy(core->events);
     core->model.on_event = NULL;
     store_destroy(core->store);

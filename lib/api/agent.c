@@ -206,6 +206,7 @@ static const struct json_field status_fields[] = {
     JSON_FIELD(struct api_status, assignment_revision, "assignment", JSON_UINT),
     JSON_FIELD(struct api_status, endpoints_revision, "endpoints", JSON_UINT),
     JSON_FIELD(struct api_status, trust_revision, "trust", JSON_UINT),
+    JSON_FIELD(struct api_status, partial, "partial", JSON_BOOL, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_LIST(struct api_status, instances, instance_count, "instances", &observed_record),
     JSON_FIELD_LIST(struct api_status, frontends, frontend_count, "frontends",
                     &api_observed_frontend_record),

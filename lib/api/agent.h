@@ -172,7 +172,8 @@ struct api_status {
     uint64_t assignment_revision;
     uint64_t endpoints_revision; /* applied by the data plane */
     uint64_t trust_revision;
-    struct api_observed_instance *instances; /* all of them */
+    bool partial; /* `instances` are those that changed since the status before; else all of them */
+    struct api_observed_instance *instances;
     size_t instance_count;
     struct api_observed_frontend *frontends;
     size_t frontend_count;

@@ -131,6 +131,7 @@ static inline int tear_down(void **state)
     controller_stop(fixture->core.controller);
     settle(fixture);
     controller_destroy(fixture->core.controller);
+    publication_stop(fixture->core.publication);
     store_destroy(fixture->core.store);
     uv_run(&fixture->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&fixture->loop), 0);
@@ -159,6 +160,29 @@ static inline int decide_node(struct change *change, void *data, struct error *e
     node->vcpus = 4;
     change_put(change, DOCUMENT_NODE, node);
     return 0;
+}
+
+static inline void keep_text(enum publication_news news, const char *text, void *data)
+{
+    assert_int_equal(news, PUBLICATION_DOCUMENT);
+    *(char **)data = xstrdup(text);
+}
+
+/* What a node is told that has `after`; 0: nothing yet. The caller frees it. */
+static inline char *assignment_of(struct fixture *fixture, const char *name, uint64_t after)
+{
+    char *text = NULL;
+    struct publication_poll poll = {
+        .kind = PUBLICATION_ASSIGNMENT,
+        .has_after = after != 0,
+        .after = after,
+        .term = store_identity(fixture->core.store)->term,
+        .answer = keep_text,
+        .data = &text,
+    };
+    publication_poll(fixture->core.publication, model_node(&fixture->core.model, name), &poll);
+    assert_non_null(text);
+    return text;
 }
 
 /* A status that says `state` of every instance that the node is to run, and stopped of the rest. */

@@ -34,8 +34,8 @@ static void a_revoked_revision_is_stopped_at_once_and_not_started_again(void **s
     const struct model_instance *first = model_instance(&fixture->core.model, "000100000001");
     assert_int_equal(first->document->wish, WISH_STOP);
     assert_string_equal(first->document->cause, "trust_revoked");
-    assert_non_null(strstr(model_node(&fixture->core.model, "a")->assignment,
-                           "\"stop_cause\":\"trust_revoked\""));
+    AUTO_FREE char *assignment = assignment_of(fixture, "a", 0);
+    assert_non_null(strstr(assignment, "\"stop_cause\":\"trust_revoked\""));
     report(fixture, "a", INSTANCE_READY, 3000, 0);
     wake_at(fixture, 600000);
     report(fixture, "a", INSTANCE_READY, 3000, 0);
@@ -259,7 +259,7 @@ static int decide_policy(struct change *change, void *data, struct error *error)
 static uint64_t trust_revision(struct fixture *fixture)
 {
     struct api_assignment assignment = {0};
-    const char *text = model_node(&fixture->core.model, "a")->assignment;
+    AUTO_FREE char *text = assignment_of(fixture, "a", 0);
     assert_int_equal(json_parse_record(&api_assignment_record, text, strlen(text), JSON_LENIENT,
                                        &assignment, NULL),
                      0);
