@@ -247,7 +247,7 @@ static void release_instances(struct controller_pass *pass)
             continue;
         instance->released = true;
         if (instance->service != NULL)
-            instance->service->dirty = true;
+            model_touch_service(instance->service);
     }
 }
 
