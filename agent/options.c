@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/api/constraint.h"
 #include "lib/api/protocol.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
@@ -114,6 +115,9 @@ static int set_label(struct json_map *labels, const char *text, struct error *er
     if (equals == NULL || equals == text)
         return error_set(error, ERROR_INVALID, "--label %s: KEY=VALUE is allowed", text);
     AUTO_FREE char *key = xstrndup(text, (size_t)(equals - text));
+    if (api_check_label_key(key) != NULL)
+        return error_set(error, ERROR_INVALID, "--label %s: a key is %s", text,
+                         api_check_label_key(key));
     json_map_set(labels, key, equals + 1);
     return 0;
 }

@@ -65,6 +65,8 @@ static void fill_node(struct document_node *node, struct api_join *join)
     node->overhead = join->overhead;
     node->labels = join->labels;
     join->labels = (struct json_map){0};
+    node->features = join->features;
+    join->features = (struct json_strings){0};
 }
 
 /* What was decided about the node is not the agent's to change. */

@@ -11,17 +11,31 @@
 struct capacity {
     struct model *model;
     struct placement_node *nodes; /* as model->nodes, same order */
+    const struct placement_node **list;
     bool (*taken)[SUBNET_ADDRESSES];
+    uint64_t now_ms;
 };
 
 void capacity_init(struct capacity *capacity, struct model *model, uint64_t now_ms);
 void capacity_finish(struct capacity *capacity);
-/* Finds a place for an instance of the revision and takes room and an address there. -1 with
- * ERROR_NO_CAPACITY and an explanation. */
-int capacity_place(struct capacity *capacity, const struct model_service *service,
-                   const struct document_revision *revision,
-                   const struct document_instance *const *planned, size_t planned_count,
-                   struct document_instance *instance, struct error *error);
+
+/* The placing of instances of one revision, one after the other. */
+struct capacity_search;
+/* `restart` is the number of a rollout that replaces instances of this same revision, those that it
+ * did not make; 0: none. The model must not change before the end. */
+struct capacity_search *capacity_search_begin(struct capacity *capacity,
+                                              const struct model_service *service,
+                                              const struct document_revision *revision,
+                                              uint32_t restart);
+/* Finds a place for one more instance, takes room and an address there, and fills node, arch and
+ * address. -1 with ERROR_NO_CAPACITY and an explanation. */
+int capacity_search_place(struct capacity_search *search, struct document_instance *instance,
+                          struct error *error);
+/* Counts one that was placed by an earlier search of the same decision. */
+void capacity_search_count(struct capacity_search *search,
+                           const struct document_instance *instance);
+/* Takes NULL too. */
+void capacity_search_end(struct capacity_search *search);
 /* For views: what is promised on a node, overhead included. */
 void capacity_used(const struct model_node *node, uint64_t *ret_memory, uint32_t *ret_vcpus,
                    uint32_t *ret_instances);

@@ -155,6 +155,7 @@ static const struct json_field node_fields[] = {
     NUMBER(vcpus, "vcpus"),
     NUMBER(overhead, "overhead"),
     FIELD(labels, "labels", JSON_MAP, .flags = JSON_OMIT_EMPTY),
+    FIELD(features, "features", JSON_STRINGS, .flags = JSON_OMIT_EMPTY),
     TEXT(subnet, "subnet"),
     NUMBER(joined_ms, "joined_ms"),
     FIELD(eligibility, "eligibility", JSON_ENUM, .names = node_eligibility_names),

@@ -151,6 +151,7 @@ struct document_node {
     uint32_t vcpus;
     uint64_t overhead;
     struct json_map labels;
+    struct json_strings features; /* api_join's */
     char subnet[24];
     uint64_t joined_ms;
     enum node_eligibility eligibility;

@@ -22,6 +22,8 @@ struct look {
     size_t count;
     const struct document_instance **planned; /* started by this look */
     size_t planned_count;
+    struct capacity_search *search; /* for places; NULL: none was needed yet */
+    const struct document_revision *search_revision;
     bool no_room;
 };
 

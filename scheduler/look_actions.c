@@ -99,14 +99,30 @@ static void new_id(struct look *look, char ret_id[INSTANCE_ID_MAX])
              (uint32_t)counters->instances);
 }
 
+/* Where the next instance of the revision goes. */
+static struct capacity_search *search_for(struct look *look,
+                                          const struct document_revision *revision)
+{
+    if (look->search != NULL && look->search_revision == revision)
+        return look->search;
+    capacity_search_end(look->search);
+    bool restarts = look->rollout != NULL && strcmp(look->rollout->kind, "restart") == 0 &&
+                    look->rollout->phase == ROLLOUT_PROGRESSING;
+    look->search = capacity_search_begin(&look->pass->capacity, look->service, revision,
+                                         restarts ? look->rollout->number : 0);
+    for (size_t i = 0; i < look->planned_count; i++)
+        capacity_search_count(look->search, look->planned[i]);
+    look->search_revision = revision;
+    return look->search;
+}
+
 static void start(struct look *look, const struct reconcile_action *action,
                   const struct document_revision *revision)
 {
     struct controller_pass *pass = look->pass;
     struct error error = ERROR_INIT;
     struct document_instance *instance = document_create(DOCUMENT_INSTANCE);
-    if (capacity_place(&pass->capacity, look->service, revision, look->planned, look->planned_count,
-                       instance, &error) < 0) {
+    if (capacity_search_place(search_for(look, revision), instance, &error) < 0) {
         note_no_room(look, &error);
         document_free(DOCUMENT_INSTANCE, instance);
         return;

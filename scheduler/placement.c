@@ -1,11 +1,10 @@
 #include "scheduler/placement.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include "lib/buffer.h"
 #include "lib/text.h"
-
-#define EXPLAINED_NODES_MAX 10
+#include "lib/xalloc.h"
 
 static uint64_t memory_free(const struct placement_node *node)
 {
@@ -17,138 +16,361 @@ static uint32_t vcpus_free(const struct placement_node *node)
     return node->vcpus > node->vcpus_used ? node->vcpus - node->vcpus_used : 0;
 }
 
-/* A node that names no families boots what its agent can: it says so by refusing. */
-static bool machine_boots(const struct api_machine *machine,
-                          const struct placement_platform *platform)
+static bool is_accelerated(const struct api_machine *machine)
 {
-    if (strcmp(machine->arch, platform->arch) != 0)
-        return false;
+    return strcmp(machine->accel, "tcg") != 0;
+}
+
+/* A node that names no families boots what its agent can: it says so by refusing. */
+static bool machine_boots(const struct api_machine *machine, const char *family)
+{
     for (size_t i = 0; i < machine->families.count; i++) {
-        if (strcmp(machine->families.items[i], platform->family) == 0)
+        if (strcmp(machine->families.items[i], family) == 0)
             return true;
     }
     return machine->families.count == 0;
 }
 
-/* The first platform of the request that the node boots; prefers one that is accelerated. */
-static bool node_platform(const struct placement_node *node,
-                          const struct placement_request *request, size_t *ret_platform)
+/* --- machines --- */
+
+static bool asks_about_machine(const struct api_constraint *constraint)
 {
-    for (int accelerated = 1; accelerated >= 0; accelerated--) {
-        for (size_t p = 0; p < request->platform_count; p++) {
-            for (size_t m = 0; m < node->machine_count; m++) {
-                bool fast = strcmp(node->machines[m].accel, "tcg") != 0;
-                if (fast == (accelerated == 1) &&
-                    machine_boots(&node->machines[m], &request->platforms[p])) {
-                    *ret_platform = p;
-                    return true;
-                }
+    return constraint->subject == API_SUBJECT_ARCH || constraint->subject == API_SUBJECT_ACCEL ||
+           constraint->subject == API_SUBJECT_FAMILY;
+}
+
+static const char *machine_value(const struct api_constraint *constraint,
+                                 const struct api_machine *machine, const char *family)
+{
+    if (constraint->subject == API_SUBJECT_ARCH)
+        return machine->arch;
+    return constraint->subject == API_SUBJECT_ACCEL ? machine->accel : family;
+}
+
+/* All of them have to hold for one and the same machine. */
+static bool machine_is_asked_for(const struct placement_request *request,
+                                 const struct api_machine *machine, const char *family,
+                                 size_t *ret_which)
+{
+    for (size_t i = 0; i < request->constraint_count; i++) {
+        const struct api_constraint *constraint = &request->constraints[i];
+        if (asks_about_machine(constraint) &&
+            !api_constraint_holds(constraint, machine_value(constraint, machine, family))) {
+            *ret_which = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* How far a machine comes with a platform. */
+static enum placement_reason check_machine(const struct placement_request *request,
+                                           const struct api_machine *machine,
+                                           const struct placement_platform *platform,
+                                           size_t *ret_which)
+{
+    if (strcmp(machine->arch, platform->arch) != 0)
+        return PLACEMENT_ARCHITECTURE;
+    if (!machine_boots(machine, platform->family))
+        return PLACEMENT_FAMILY;
+    return machine_is_asked_for(request, machine, platform->family, ret_which) ? PLACEMENT_FITS
+                                                                               : PLACEMENT_MACHINE;
+}
+
+/* The first platform of the request that the node boots; prefers one that is accelerated. */
+static enum placement_reason check_machines(const struct placement_node *node,
+                                            const struct placement_request *request,
+                                            struct placement_verdict *verdict)
+{
+    enum placement_reason closest = PLACEMENT_ARCHITECTURE;
+    bool found = false;
+    for (size_t p = 0; p < request->platform_count; p++) {
+        for (size_t m = 0; m < node->machine_count; m++) {
+            const struct api_machine *machine = &node->machines[m];
+            enum placement_reason reason =
+                check_machine(request, machine, &request->platforms[p], &verdict->which);
+            if (reason == PLACEMENT_FITS &&
+                (!found || (!verdict->accelerated && is_accelerated(machine)))) {
+                found = true;
+                verdict->platform = p;
+                verdict->accelerated = is_accelerated(machine);
+            }
+            closest = reason > closest ? reason : closest;
+        }
+    }
+    return found ? PLACEMENT_FITS : closest;
+}
+
+/* --- constraints --- */
+
+static bool constraint_holds(const struct api_constraint *constraint,
+                             const struct placement_node *node)
+{
+    if (constraint->subject == API_SUBJECT_NODE)
+        return api_constraint_holds(constraint, node->name);
+    if (constraint->subject != API_SUBJECT_LABEL)
+        return true;
+    return api_constraint_holds(
+        constraint, node->labels != NULL ? json_map_get(node->labels, constraint->label) : NULL);
+}
+
+static bool constraints_hold(const struct placement_node *node,
+                             const struct placement_request *request, enum api_subject subject,
+                             struct placement_verdict *verdict)
+{
+    for (size_t i = 0; i < request->constraint_count; i++) {
+        const struct api_constraint *constraint = &request->constraints[i];
+        if (constraint->subject == subject && !constraint_holds(constraint, node)) {
+            verdict->which = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_feature(const struct placement_node *node, const char *feature)
+{
+    for (size_t i = 0; node->features != NULL && i < node->features->count; i++) {
+        if (strcmp(node->features->items[i], feature) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* --- what the service has there --- */
+
+static bool port_is_refused(const struct placement_node *node,
+                            const struct placement_request *request, size_t *ret_port)
+{
+    for (size_t i = 0; i < node->frontend_count && request->port_count > 0; i++) {
+        const struct api_observed_frontend *frontend = &node->frontends[i];
+        for (size_t p = 0; p < request->port_count && !frontend->bound; p++) {
+            if (request->ports[p] == frontend->publish) {
+                *ret_port = frontend->publish;
+                return true;
             }
         }
     }
     return false;
 }
 
-static bool node_fits(const struct placement_node *node, const struct placement_request *request,
-                      size_t *ret_platform)
+static enum placement_reason check_service(const struct placement_node *node,
+                                           const struct placement_request *request,
+                                           struct placement_verdict *verdict)
 {
-    return !node->silent && node->eligibility == NODE_ELIGIBLE &&
-           node_platform(node, request, ret_platform) &&
-           memory_free(node) >= request->memory + node->overhead &&
-           vcpus_free(node) >= request->vcpus && node->addresses_free > 0;
+    if (request->volume_node != NULL && strcmp(request->volume_node, node->name) != 0)
+        return PLACEMENT_VOLUME_ELSEWHERE;
+    if (port_is_refused(node, request, &verdict->which))
+        return PLACEMENT_PORT;
+    if (request->distinct_nodes && node->of_service > 0)
+        return PLACEMENT_DISTINCT_NODES;
+    verdict->free = node->of_service;
+    verdict->asked = request->max_per_node;
+    if (request->max_per_node > 0 && node->of_service >= request->max_per_node)
+        return PLACEMENT_MAX_PER_NODE;
+    return PLACEMENT_FITS;
 }
 
-static int compare_u64(uint64_t left, uint64_t right)
+static enum placement_reason check_room(const struct placement_node *node,
+                                        const struct placement_request *request,
+                                        struct placement_verdict *verdict)
 {
-    return left < right ? -1 : left > right;
+    verdict->free = memory_free(node);
+    verdict->asked = request->memory + node->overhead;
+    if (verdict->free < verdict->asked)
+        return PLACEMENT_MEMORY;
+    verdict->free = vcpus_free(node);
+    verdict->asked = request->vcpus;
+    if (verdict->free < verdict->asked)
+        return PLACEMENT_VCPUS;
+    return node->address_ms > request->now_ms ? PLACEMENT_ADDRESSES : PLACEMENT_FITS;
 }
 
-/* Share of memory in use, in 1/1024. */
-static uint64_t fullness(const struct placement_node *node)
+enum placement_reason placement_check_kind(const struct placement_node *node,
+                                           const struct placement_request *request,
+                                           struct placement_verdict *ret_verdict)
 {
-    return node->memory > 0 ? (node->memory_used >> 10) * 1024 / ((node->memory >> 10) + 1) : 1024;
+    *ret_verdict = (struct placement_verdict){0};
+    enum placement_reason reason = check_machines(node, request, ret_verdict);
+    if (reason == PLACEMENT_FITS &&
+        !constraints_hold(node, request, API_SUBJECT_LABEL, ret_verdict))
+        reason = PLACEMENT_CONSTRAINT;
+    if (reason == PLACEMENT_FITS && request->has_volumes && !has_feature(node, "volumes"))
+        reason = PLACEMENT_NO_VOLUMES;
+    return ret_verdict->reason = reason;
 }
 
-/* Below 0: `left` is the better place. */
-static int compare_nodes(const struct placement_node *left, const struct placement_node *right,
-                         enum api_spread spread)
+enum placement_reason placement_check(const struct placement_node *node,
+                                      const struct placement_request *request,
+                                      struct placement_verdict *ret_verdict)
 {
-    int order = 0;
-    if (spread == API_SPREAD_NODE) {
-        order = compare_u64(left->of_service, right->of_service);
-        if (order == 0)
-            order = compare_u64(fullness(left), fullness(right));
-    } else {
-        /* Without spreading, fill one node before the next, so that large guests find room. */
-        order = compare_u64(fullness(right), fullness(left));
+    if (!node->ready || node->eligibility != NODE_ELIGIBLE) {
+        *ret_verdict = (struct placement_verdict){.reason = node->ready ? PLACEMENT_NOT_ELIGIBLE
+                                                                        : PLACEMENT_NOT_READY,
+                                                  .eligibility = node->eligibility};
+        return ret_verdict->reason;
     }
-    return order != 0 ? order : strcmp(left->name, right->name);
+    enum placement_reason reason = placement_check_kind(node, request, ret_verdict);
+    if (reason == PLACEMENT_FITS && !constraints_hold(node, request, API_SUBJECT_NODE, ret_verdict))
+        reason = PLACEMENT_CONSTRAINT;
+    if (reason == PLACEMENT_FITS)
+        reason = check_service(node, request, ret_verdict);
+    if (reason == PLACEMENT_FITS)
+        reason = check_room(node, request, ret_verdict);
+    return ret_verdict->reason = reason;
 }
 
-static void explain_node(struct buffer *text, const struct placement_node *node,
-                         const struct placement_request *request)
+/* --- points --- */
+
+int32_t placement_failure_points(uint64_t ago_ms)
 {
-    char free_memory[TEXT_SIZE_MAX];
-    size_t platform;
-    buffer_printf(text, "; node %s: ", node->name);
-    if (node->silent) {
-        buffer_append_text(text, "silent");
-        return;
-    }
-    if (node->eligibility != NODE_ELIGIBLE) {
-        buffer_append_text(text, node_eligibility_names[node->eligibility]);
-        return;
-    }
-    /* Whole mebibytes, as people count memory. */
-    text_format_size(memory_free(node) >> 20 << 20, free_memory, sizeof free_memory);
-    buffer_printf(text, "%s and %u vcpus free", free_memory, vcpus_free(node));
-    if (!node_platform(node, request, &platform))
-        buffer_append_text(text, ", no machine for this image");
-    if (node->addresses_free == 0)
-        buffer_append_text(text, ", no free address");
+    if (ago_ms >= PLACEMENT_FAILURE_FORGET_MS)
+        return 0;
+    return (int32_t)(PLACEMENT_POINTS_FAILURE * (PLACEMENT_FAILURE_FORGET_MS - ago_ms) /
+                     PLACEMENT_FAILURE_FORGET_MS);
 }
 
-static void explain(const struct placement_request *request, const struct placement_node *nodes,
-                    size_t node_count, struct error *error)
+/* An affinity to what boots it counts what was chosen, so that no other machine is chosen for it.
+ */
+static bool affinity_holds(const struct placement_node *node,
+                           const struct placement_request *request,
+                           const struct placement_verdict *verdict,
+                           const struct api_constraint *constraint)
 {
-    AUTO_BUFFER struct buffer text = {0};
-    char memory[TEXT_SIZE_MAX], overhead[TEXT_SIZE_MAX];
-    text_format_size(request->memory, memory, sizeof memory);
-    buffer_printf(&text, "no node has room for an instance: asked are %s memory", memory);
-    if (node_count > 0) {
-        text_format_size(nodes[0].overhead, overhead, sizeof overhead);
-        buffer_printf(&text, " (and %s overhead)", overhead);
+    const struct placement_platform *platform = &request->platforms[verdict->platform];
+    switch (constraint->subject) {
+    case API_SUBJECT_ARCH:
+        return api_constraint_holds(constraint, platform->arch);
+    case API_SUBJECT_FAMILY:
+        return api_constraint_holds(constraint, platform->family);
+    case API_SUBJECT_ACCEL:
+        for (size_t m = 0; m < node->machine_count; m++) {
+            const struct api_machine *machine = &node->machines[m];
+            if (strcmp(machine->arch, platform->arch) == 0 &&
+                is_accelerated(machine) == verdict->accelerated)
+                return api_constraint_holds(constraint, machine->accel);
+        }
+        return false;
+    case API_SUBJECT_LABEL:
+        return constraint_holds(constraint, node);
+    case API_SUBJECT_NODE:
+    case API_SUBJECT_SERVICE: /* by `liking`: they are not of what a node is */
+        break;
     }
-    buffer_printf(&text, ", %u vcpu%s", request->vcpus, request->vcpus == 1 ? "" : "s");
-    for (size_t i = 0; i < request->platform_count; i++)
-        buffer_printf(&text, "%s %s (%s)", i == 0 ? "," : " or", request->platforms[i].arch,
-                      request->platforms[i].family);
-    if (node_count == 0)
-        buffer_append_text(&text, "; no node has joined: start shoal-agent on one");
-    for (size_t i = 0; i < node_count && i < EXPLAINED_NODES_MAX; i++)
-        explain_node(&text, &nodes[i], request);
-    if (node_count > EXPLAINED_NODES_MAX)
-        buffer_printf(&text, "; and %zu nodes more", node_count - EXPLAINED_NODES_MAX);
-    error_set(error, ERROR_NO_CAPACITY, "%s", buffer_text(&text));
+    return false;
 }
 
-int placement_choose(const struct placement_request *request, const struct placement_node *nodes,
-                     size_t node_count, struct placement *ret_placement, struct error *error)
+int64_t placement_points_kind(const struct placement_node *node,
+                              const struct placement_request *request,
+                              const struct placement_verdict *verdict)
 {
-    const struct placement_node *best = NULL;
-    size_t best_platform = 0;
-    for (size_t i = 0; i < node_count; i++) {
-        size_t platform;
-        if (node_fits(&nodes[i], request, &platform) &&
-            (best == NULL || compare_nodes(&nodes[i], best, request->spread) < 0)) {
-            best = &nodes[i];
-            best_platform = platform;
+    int64_t points = verdict->accelerated ? 0 : PLACEMENT_POINTS_EMULATED;
+    for (size_t i = 0; i < request->affinity_count; i++) {
+        const struct placement_affinity *affinity = &request->affinities[i];
+        if (affinity_holds(node, request, verdict, &affinity->constraint))
+            points -= (int64_t)affinity->weight * PLACEMENT_POINTS_WEIGHT;
+    }
+    return points;
+}
+
+/* In 1/1024: the larger share of memory and processors that is promised. */
+static int64_t fullness(const struct placement_node *node)
+{
+    uint64_t memory = node->memory_used >> 10, all = (node->memory >> 10) + 1;
+    uint64_t share = memory * PLACEMENT_POINTS_FULL / all;
+    uint64_t vcpus = (uint64_t)node->vcpus_used * PLACEMENT_POINTS_FULL / (node->vcpus + 1u);
+    share = vcpus > share ? vcpus : share;
+    return share < PLACEMENT_POINTS_FULL ? (int64_t)share : PLACEMENT_POINTS_FULL;
+}
+
+int64_t placement_points_load(const struct placement_node *node,
+                              const struct placement_request *request)
+{
+    int64_t full = fullness(node);
+    switch (request->spread) {
+    case PLACEMENT_SPREAD_NODE:
+        return full + (int64_t)node->of_service * PLACEMENT_POINTS_INSTANCE - node->liking;
+    case PLACEMENT_SPREAD_LABEL:
+        return full + (int64_t)node->of_service * PLACEMENT_POINTS_NEIGHBOUR - node->liking;
+    case PLACEMENT_SPREAD_NONE:
+        break;
+    }
+    /* Without spreading, fill one node before the next, so that large guests find room. */
+    return PLACEMENT_POINTS_FULL - full - node->liking;
+}
+
+/* --- counts --- */
+
+static bool same_value(const char *left, const char *right)
+{
+    return left == NULL || right == NULL ? left == right : strcmp(left, right) == 0;
+}
+
+uint32_t placement_counts_get(const struct placement_counts *counts, const char *value)
+{
+    for (size_t i = 0; i < counts->count; i++) {
+        if (same_value(counts->items[i].value, value))
+            return counts->items[i].count;
+    }
+    return 0;
+}
+
+void placement_counts_add(struct placement_counts *counts, const char *value)
+{
+    for (size_t i = 0; i < counts->count; i++) {
+        if (same_value(counts->items[i].value, value)) {
+            counts->items[i].count++;
+            return;
         }
     }
-    if (best == NULL) {
-        explain(request, nodes, node_count, error);
-        return -1;
+    counts->items = xreallocarray(counts->items, counts->count + 1, sizeof *counts->items);
+    counts->items[counts->count++] = (struct placement_count){value, 1};
+}
+
+void placement_counts_finish(struct placement_counts *counts)
+{
+    free(counts->items);
+    *counts = (struct placement_counts){0};
+}
+
+/* --- choosing --- */
+
+static int64_t points_of_label(const struct placement_node *node,
+                               const struct placement_request *request,
+                               const struct placement_counts *counts)
+{
+    if (request->spread != PLACEMENT_SPREAD_LABEL || counts == NULL)
+        return 0;
+    const char *value =
+        node->labels != NULL ? json_map_get(node->labels, request->spread_label) : NULL;
+    return (int64_t)placement_counts_get(counts, value) * PLACEMENT_POINTS_INSTANCE;
+}
+
+int placement_choose(const struct placement_request *request,
+                     const struct placement_node *const *nodes, size_t node_count,
+                     const struct placement_counts *counts, struct placement *ret_placement,
+                     struct error *error)
+{
+    struct placement_explanation explanation = {0};
+    struct placement best = {SIZE_MAX, 0};
+    int64_t least = INT64_MAX;
+    for (size_t i = 0; i < node_count; i++) {
+        struct placement_verdict verdict;
+        if (placement_check(nodes[i], request, &verdict) != PLACEMENT_FITS)
+            continue;
+        int64_t points = placement_points_kind(nodes[i], request, &verdict) +
+                         placement_points_load(nodes[i], request) +
+                         points_of_label(nodes[i], request, counts);
+        if (points < least) {
+            least = points;
+            best = (struct placement){i, verdict.platform};
+        }
     }
-    *ret_placement = (struct placement){(size_t)(best - nodes), best_platform};
-    return 0;
+    if (best.node != SIZE_MAX) {
+        *ret_placement = best;
+        return 0;
+    }
+    for (size_t i = 0; i < node_count; i++)
+        placement_explain_node(nodes[i], request, &explanation);
+    return placement_explain(request, &explanation, error);
 }

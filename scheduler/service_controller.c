@@ -97,5 +97,6 @@ bool controller_reconcile_service(struct controller_pass *pass, struct model_ser
     free(look.values);
     free(look.owners);
     free(look.planned);
+    capacity_search_end(look.search);
     return complete;
 }

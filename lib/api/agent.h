@@ -38,6 +38,7 @@ struct api_join {
     uint32_t vcpus;    /* virtual processors that may be promised to guests */
     uint64_t overhead; /* bytes the hypervisor takes for each instance */
     struct json_map labels;
+    struct json_strings features; /* what this agent can do that older ones cannot: "volumes" */
     char subnet[24]; /* what it was given before; "" for a new node */
 };
 

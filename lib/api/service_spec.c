@@ -15,7 +15,6 @@
 
 const char *const api_port_mode_names[] = {"tcp", "http", NULL};
 const char *const api_restart_policy_names[] = {"always", "on-failure", "never", NULL};
-const char *const api_spread_names[] = {"node", "none", NULL};
 const char *const api_service_type_names[] = {"service", "job", NULL};
 const char *const api_concurrency_names[] = {"forbid", "allow", "replace", NULL};
 static const char *const architecture_names[] = {"amd64", "arm64"};
@@ -76,6 +75,14 @@ static const char *check_architecture(const char *value)
             return NULL;
     }
     return "amd64, arm64";
+}
+
+static const char *check_spread(const char *value)
+{
+    if (strcmp(value, API_SPREAD_NODE) == 0 || strcmp(value, API_SPREAD_NONE) == 0 ||
+        api_label_key(value) != NULL)
+        return NULL;
+    return "node, none, or label.KEY";
 }
 
 static const struct json_field port_fields[] = {
@@ -198,9 +205,25 @@ static const struct json_field stop_fields[] = {
 };
 const struct json_record api_stop_record = {sizeof(struct api_stop), stop_fields};
 
+static const struct json_field affinity_fields[] = {
+    JSON_FIELD(struct api_affinity, constraint, "constraint", JSON_TEXT, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct api_affinity, weight, "weight", JSON_UINT, .flags = JSON_REQUIRED, .min = 1,
+               .max = 100),
+    JSON_FIELD_END,
+};
+static const struct json_record affinity_record = {sizeof(struct api_affinity), affinity_fields};
+
 static const struct json_field placement_fields[] = {
-    JSON_FIELD(struct api_placement, spread, "spread", JSON_ENUM, .names = api_spread_names),
-    JSON_FIELD_REFUSED("constraints"),
+    JSON_FIELD(struct api_placement, spread, "spread", JSON_STRING, .check = check_spread),
+    JSON_FIELD(struct api_placement, constraints, "constraints", JSON_STRINGS,
+               .flags = JSON_OMIT_EMPTY, .max = API_CONSTRAINTS_MAX),
+    JSON_FIELD_LIST(struct api_placement, affinity, affinity_count, "affinity", &affinity_record,
+                    .flags = JSON_OMIT_EMPTY, .max = API_CONSTRAINTS_MAX),
+    JSON_FIELD(struct api_placement, distinct_nodes, "distinct_nodes", JSON_BOOL,
+               .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct api_placement, max_per_node, "max_per_node", JSON_UINT,
+               .flags = JSON_OMIT_EMPTY, .min = 1, .max = API_REPLICAS_MAX),
+    JSON_FIELD(struct api_placement, rebalance, "rebalance", JSON_BOOL, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,
 };
 static const struct json_record placement_record = {sizeof(struct api_placement), placement_fields};
@@ -238,6 +261,7 @@ static const struct json_field spec_fields[] = {
                .record = &placement_record),
     JSON_FIELD(struct api_service_spec, type, "type", JSON_ENUM, .flags = JSON_OMIT_EMPTY,
                .names = api_service_type_names),
+    JSON_FIELD(struct api_service_spec, priority, "priority", JSON_UINT, .max = 100),
     JSON_FIELD(struct api_service_spec, history, "history", JSON_UINT, .min = 1, .max = 1000),
     JSON_FIELD(struct api_service_spec, job.completions, "completions", JSON_UINT, .min = 1,
                .max = API_COMPLETIONS_MAX,
@@ -287,6 +311,8 @@ void api_service_spec_set_defaults(struct api_service_spec *ret_spec)
                                                       .progress_deadline_ms = 120 * SECOND,
                                                       .auto_rollback = true};
     ret_spec->stop = (struct api_stop){10 * SECOND, 5 * SECOND};
+    strcpy(ret_spec->placement.spread, API_SPREAD_NODE);
+    ret_spec->priority = API_PRIORITY;
     ret_spec->history = 20;
 }
 
@@ -322,8 +348,43 @@ int api_ports_validate(const struct api_port *ports, size_t count, const char *p
     return 0;
 }
 
+static int validate_constraint(const char *text, bool is_affinity, const char *pointer,
+                               struct error *error)
+{
+    struct api_constraint constraint = {0};
+    struct error cause = ERROR_INIT;
+    if (api_constraint_parse(text, &constraint, &cause) < 0)
+        return error_set_at(error, ERROR_INVALID, pointer, "%s", cause.message);
+    bool is_service = constraint.subject == API_SUBJECT_SERVICE;
+    api_constraint_release(&constraint);
+    if (is_service && !is_affinity)
+        return error_set_at(error, ERROR_INVALID, pointer,
+                            "constraint \"%s\": another service is only asked about in an "
+                            "affinity: it may move away at any time",
+                            text);
+    return 0;
+}
+
+static int validate_placement(const struct api_placement *placement, struct error *error)
+{
+    char at[64];
+    for (size_t i = 0; i < placement->constraints.count; i++) {
+        snprintf(at, sizeof at, "/placement/constraints/%zu", i);
+        if (validate_constraint(placement->constraints.items[i], false, at, error) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < placement->affinity_count; i++) {
+        snprintf(at, sizeof at, "/placement/affinity/%zu/constraint", i);
+        if (validate_constraint(placement->affinity[i].constraint, true, at, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int validate(const struct api_service_spec *spec, struct error *error)
 {
+    if (validate_placement(&spec->placement, error) < 0)
+        return -1;
     if (api_ports_validate(spec->ports, spec->port_count, "/ports", error) < 0)
         return -1;
     if (spec->health.has_readiness &&

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "lib/api/constraint.h"
 #include "lib/api/protocol.h"
 #include "lib/cron.h"
 #include "lib/json.h"
@@ -88,11 +89,26 @@ struct api_stop {
     uint64_t grace_ms;
 };
 
-enum api_spread { API_SPREAD_NODE, API_SPREAD_NONE };
-extern const char *const api_spread_names[];
+#define API_SPREAD_MAX      (6 + API_LABEL_KEY_MAX)
+#define API_SPREAD_NODE     "node"
+#define API_SPREAD_NONE     "none"
+#define API_CONSTRAINTS_MAX 32
+#define API_PRIORITY        50 /* of a service that asks for none */
+
+/* Where instances would rather be, or with `!=` rather not. */
+struct api_affinity {
+    char *constraint;
+    uint32_t weight;
+};
 
 struct api_placement {
-    enum api_spread spread;
+    char spread[API_SPREAD_MAX];     /* node, none, or label.KEY: over the label's values */
+    struct json_strings constraints; /* as written; each of them can be parsed */
+    struct api_affinity *affinity;
+    size_t affinity_count;
+    bool distinct_nodes;
+    uint32_t max_per_node; /* 0: any number */
+    bool rebalance;        /* instances move when nodes join */
 };
 
 enum api_service_type { API_TYPE_SERVICE, API_TYPE_JOB };
@@ -133,6 +149,7 @@ struct api_service_spec {
     struct api_stop stop;
     char arch[16]; /* "": any the image has */
     struct api_placement placement;
+    uint32_t priority; /* whose room a pending instance may take: that of lower ones */
     uint32_t history;
     struct api_job job;
 };

@@ -59,7 +59,8 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_true(spec.rollout.auto_rollback);
     assert_int_equal(spec.stop.drain_ms, 10000);
     assert_int_equal(spec.stop.grace_ms, 5000);
-    assert_int_equal(spec.placement.spread, API_SPREAD_NODE);
+    assert_string_equal(spec.placement.spread, API_SPREAD_NODE);
+    assert_int_equal(spec.priority, 50);
     assert_int_equal(spec.history, 20);
     assert_string_equal(spec.arch, "");
     api_service_spec_release(&spec);
@@ -126,6 +127,34 @@ static void unknown_keys_are_refused_at_every_level(void **state)
                    "auto_rollback");
 }
 
+static void what_is_asked_of_a_place_is_read_once_and_refused_where_it_stands(void **state)
+{
+    (void)state;
+    struct api_service_spec spec = {0};
+    assert_int_equal(decode(HEAD
+                            ",\"priority\":80,\"placement\":{\"spread\":\"label.zone\","
+                            "\"constraints\":[\"label.disk == ssd\"],\"distinct_nodes\":true,"
+                            "\"max_per_node\":2,\"rebalance\":true,"
+                            "\"affinity\":[{\"constraint\":\"service == cache\",\"weight\":100}]}}",
+                            &spec, NULL),
+                     0);
+    assert_string_equal(spec.placement.spread, "label.zone");
+    assert_int_equal(spec.priority, 80);
+    assert_int_equal(spec.placement.affinity[0].weight, 100);
+    api_service_spec_release(&spec);
+    assert_refused("\"placement\":{\"constraints\":[\"arch == amd64\",\"zone == a\"]}",
+                   ERROR_INVALID, "/placement/constraints/1", "label.KEY");
+    assert_refused("\"placement\":{\"constraints\":[\"service == cache\"]}", ERROR_INVALID,
+                   "/placement/constraints/0", "only asked about in an affinity");
+    assert_refused("\"placement\":{\"affinity\":[{\"constraint\":\"x\",\"weight\":1}]}",
+                   ERROR_INVALID, "/placement/affinity/0/constraint", "found \"x\"");
+    assert_refused("\"placement\":{\"affinity\":[{\"constraint\":\"node == a\",\"weight\":0}]}",
+                   ERROR_INVALID, "/placement/affinity/0/weight", "1 to 100");
+    assert_refused("\"placement\":{\"spread\":\"zone\"}", ERROR_INVALID, "/placement/spread",
+                   "node, none, or label.KEY");
+    assert_refused("\"priority\":101", ERROR_INVALID, "/priority", "0 to 100");
+}
+
 static void what_is_not_built_yet_is_refused_never_ignored(void **state)
 {
     (void)state;
@@ -140,8 +169,6 @@ static void what_is_not_built_yet_is_refused_never_ignored(void **state)
                    "not supported yet");
     assert_refused("\"rollout\":{\"auto_promote\":false}", ERROR_UNSUPPORTED,
                    "/rollout/auto_promote", "not supported yet");
-    assert_refused("\"placement\":{\"constraints\":[]}", ERROR_UNSUPPORTED,
-                   "/placement/constraints", "not supported yet");
 }
 
 static void values_stay_in_their_ranges(void **state)
@@ -207,6 +234,7 @@ int main(void)
         cmocka_unit_test(a_probes_defaults_hold_for_keys_left_out),
         cmocka_unit_test(a_spec_that_is_written_decodes_to_the_same),
         cmocka_unit_test(unknown_keys_are_refused_at_every_level),
+        cmocka_unit_test(what_is_asked_of_a_place_is_read_once_and_refused_where_it_stands),
         cmocka_unit_test(what_is_not_built_yet_is_refused_never_ignored),
         cmocka_unit_test(values_stay_in_their_ranges),
         cmocka_unit_test(combinations_that_make_no_sense_are_refused),

@@ -64,7 +64,7 @@ static void nothing_is_placed_on_a_cordoned_node_and_what_runs_there_stays(void 
     deploy(fixture, "A", 2);
     report(fixture, "a", INSTANCE_READY, 3000, 0);
     assert_int_equal(running_on(fixture, "a"), 1);
-    assert_non_null(strstr(service(fixture)->no_capacity, "node a: cordoned"));
+    assert_non_null(strstr(service(fixture)->no_capacity, "1 node: cordoned (a)"));
     set_eligibility(fixture, "a", NODE_ELIGIBLE, 0);
     assert_int_equal(running_on(fixture, "a"), 2);
     assert_null(service(fixture)->no_capacity);
