@@ -107,6 +107,11 @@ static void fill_template(const struct model_instance *instance,
     assigned->restart = instance->service->document->spec.restart;
     text_copy(assigned->repository, sizeof assigned->repository, revision->repository);
     text_copy(assigned->image_digest, sizeof assigned->image_digest, template->image_digest);
+    /* A job's instance is judged by its end: nobody connects to it, nothing checks it. */
+    if (model_is_job(instance->service)) {
+        assigned->boot_timeout_ms = 0;
+        return;
+    }
     assignment_health(instance->service, revision, &assigned->health);
     fill_ports(instance->service, revision, assigned);
 }

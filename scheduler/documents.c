@@ -35,6 +35,8 @@ static const struct json_field service_fields[] = {
     NUMBER(revisions, "revisions"),
     NUMBER(rollouts, "rollouts"),
     NUMBER(good, "good"),
+    FIELD(runs, "runs", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    FIELD(scheduled_ms, "scheduled_ms", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     BOOLEAN(deleting, "deleting"),
     NUMBER(created_ms, "created_ms"),
     JSON_FIELD_END,
@@ -106,6 +108,26 @@ static const struct json_field rollout_fields[] = {
 };
 #undef DOCUMENT
 
+#define DOCUMENT document_run
+static const struct json_field run_fields[] = {
+    TEXT(namespace_name, "namespace"),
+    TEXT(service, "service"),
+    NUMBER(number, "number"),
+    NUMBER(revision, "revision"),
+    FIELD(phase, "phase", JSON_ENUM, .names = run_phase_names),
+    TEXT(kind, "kind"),
+    HEAP_TEXT(reason, "reason"),
+    NUMBER(completions, "completions"),
+    NUMBER(succeeded, "succeeded"),
+    NUMBER(failed, "failed"),
+    NUMBER(lost, "lost"),
+    NUMBER(scheduled_ms, "scheduled_ms"),
+    NUMBER(started_ms, "started_ms"),
+    NUMBER(ended_ms, "ended_ms"),
+    JSON_FIELD_END,
+};
+#undef DOCUMENT
+
 #define DOCUMENT document_instance
 static const struct json_field instance_fields[] = {
     TEXT(id, "id"),
@@ -123,6 +145,7 @@ static const struct json_field instance_fields[] = {
     HEAP_TEXT(why, "why"),
     HEAP_TEXT(cause, "cause"),
     BOOLEAN(given_up, "given_up"),
+    FIELD(outcome, "outcome", JSON_ENUM, .flags = JSON_OMIT_EMPTY, .names = job_outcome_names),
     NUMBER(created_ms, "created_ms"),
     NUMBER(ended_ms, "ended_ms"),
     JSON_FIELD_END,
@@ -172,6 +195,7 @@ static const struct json_record service_record = {sizeof(struct document_service
 static const struct json_record revision_record = {sizeof(struct document_revision),
                                                    revision_fields};
 static const struct json_record rollout_record = {sizeof(struct document_rollout), rollout_fields};
+static const struct json_record run_record = {sizeof(struct document_run), run_fields};
 static const struct json_record instance_record = {sizeof(struct document_instance),
                                                    instance_fields};
 static const struct json_record observed_record = {sizeof(struct document_observed),
@@ -189,6 +213,7 @@ static const struct {
     [DOCUMENT_SERVICE] = {"services/", &service_record},
     [DOCUMENT_REVISION] = {"revisions/", &revision_record},
     [DOCUMENT_ROLLOUT] = {"rollouts/", &rollout_record},
+    [DOCUMENT_RUN] = {"runs/", &run_record},
     [DOCUMENT_INSTANCE] = {"instances/", &instance_record},
     [DOCUMENT_OBSERVED] = {"observed/", &observed_record},
     [DOCUMENT_EVENT] = {"events/", &api_event_record},
@@ -236,6 +261,7 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
     const struct document_service *service = document;
     const struct document_revision *revision = document;
     const struct document_rollout *rollout = document;
+    const struct document_run *run = document;
     switch (kind) {
     case DOCUMENT_SERVICE:
         snprintf(ret_key, size, "%s%s/%s", prefix, service->namespace_name, service->service);
@@ -247,6 +273,9 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
     case DOCUMENT_ROLLOUT:
         key_of_numbered(prefix, rollout->namespace_name, rollout->service, rollout->number, ret_key,
                         size);
+        break;
+    case DOCUMENT_RUN:
+        key_of_numbered(prefix, run->namespace_name, run->service, run->number, ret_key, size);
         break;
     case DOCUMENT_INSTANCE:
         key_of_named(prefix, ((const struct document_instance *)document)->id, ret_key, size);

@@ -5,6 +5,7 @@
  *   services/NS/NAME                      settings, replicas, what is current
  *   revisions/NS/NAME/00000007            a template, never changed, and how its image was judged
  *   rollouts/NS/NAME/00000012
+ *   runs/NS/NAME/00000003                 of a job
  *   instances/0001000003f2                what is wanted of it
  *   observed/0001000003f2                 what its node last said of it
  *   nodes/NAME · keys/NAME · policies/NAME
@@ -13,6 +14,7 @@
 
 #include "image-format/policy.h"
 #include "lib/api/views.h"
+#include "scheduler/job.h"
 #include "scheduler/reconcile.h"
 
 /* Names of objects: "NS/NAME" of a service with NUL, an id, a node's or a key's name. */
@@ -28,6 +30,7 @@ enum document_kind {
     DOCUMENT_SERVICE,
     DOCUMENT_REVISION,
     DOCUMENT_ROLLOUT,
+    DOCUMENT_RUN,
     DOCUMENT_INSTANCE,
     DOCUMENT_OBSERVED,
     DOCUMENT_EVENT,
@@ -54,6 +57,9 @@ struct document_service {
     uint32_t revisions; /* numbers handed out */
     uint32_t rollouts;  /* likewise */
     uint32_t good;      /* what a failed rollout returns to; 0: nothing yet */
+    uint32_t runs;      /* of a job: numbers handed out */
+    /* Of a job with a schedule: all times up to this one have been dealt with. */
+    uint64_t scheduled_ms;
     bool deleting;
     uint64_t created_ms;
 };
@@ -109,6 +115,25 @@ struct document_rollout {
     uint64_t ended_ms; /* 0: it runs */
 };
 
+struct document_run {
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t number;
+    uint32_t revision;
+    enum run_phase phase;
+    char kind[16]; /* deploy | manual | schedule */
+    char *reason;  /* why it is where it is; NULL: it just runs */
+    uint32_t completions;
+    uint32_t succeeded;    /* of them */
+    uint32_t failed;       /* instances; likewise below */
+    uint32_t lost;         /* with their node, or to make room */
+    uint64_t scheduled_ms; /* the time it was due; 0: it was asked for */
+    uint64_t started_ms;
+    uint64_t ended_ms; /* 0: it runs */
+    /* Not stored: when it began by this process's clock; 0: not known yet. */
+    uint64_t begun_ms;
+};
+
 struct document_instance {
     char id[INSTANCE_ID_MAX];
     uint64_t service_uid;
@@ -116,7 +141,7 @@ struct document_instance {
     char service[NAME_MAX_TEXT];
     uint32_t slot;
     uint32_t revision;
-    uint32_t rollout; /* during which it was made: its failures count there */
+    uint32_t rollout; /* during which it was made: its failures count there; a job's run */
     uint32_t attempt; /* how many it replaces one after the other */
     char node[NAME_MAX_TEXT];
     char arch[16];
@@ -125,6 +150,7 @@ struct document_instance {
     char *why;   /* it was asked to end; NULL: it was not */
     char *cause; /* the same in a word, when it is not the usual business; else NULL */
     bool given_up;
+    enum job_outcome outcome; /* of a job's that has ended */
     uint64_t created_ms;
     uint64_t ended_ms; /* 0: not yet */
 };

@@ -88,9 +88,8 @@ static void note_no_room(struct look *look, const struct error *error)
     service->no_capacity = xstrdup(error->message);
 }
 
-static void new_id(struct look *look, char ret_id[INSTANCE_ID_MAX])
+void controller_new_id(struct controller_pass *pass, char ret_id[INSTANCE_ID_MAX])
 {
-    struct controller_pass *pass = look->pass;
     struct document_counters *counters =
         change_edit(pass->change, DOCUMENT_COUNTERS, &pass->core->model.counters);
     counters->instances++;
@@ -127,7 +126,7 @@ static void start(struct look *look, const struct reconcile_action *action,
         document_free(DOCUMENT_INSTANCE, instance);
         return;
     }
-    new_id(look, instance->id);
+    controller_new_id(pass, instance->id);
     instance->service_uid = look->document->uid;
     text_copy(instance->namespace_name, NAME_MAX_TEXT, look->document->namespace_name);
     text_copy(instance->service, NAME_MAX_TEXT, look->document->service);

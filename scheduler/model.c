@@ -55,6 +55,20 @@ const struct document_revision *model_revision(const struct model_service *servi
     return NULL;
 }
 
+struct document_run *model_run(const struct model_service *service, uint32_t number)
+{
+    for (size_t i = service->run_count; i-- > 0;) {
+        if (service->runs[i]->number == number)
+            return service->runs[i];
+    }
+    return NULL;
+}
+
+bool model_is_job(const struct model_service *service)
+{
+    return service->document != NULL && service->document->spec.type == API_TYPE_JOB;
+}
+
 const struct document_rollout *model_rollout(const struct model_service *service)
 {
     return service->rollout_count > 0 ? service->rollouts[service->rollout_count - 1] : NULL;
@@ -244,6 +258,7 @@ static void free_service(struct model_service *service)
     sorted_finish(&service->instances);
     free_documents(DOCUMENT_REVISION, (void **)service->revisions, service->revision_count);
     free_documents(DOCUMENT_ROLLOUT, (void **)service->rollouts, service->rollout_count);
+    free_documents(DOCUMENT_RUN, (void **)service->runs, service->run_count);
     document_free(DOCUMENT_SERVICE, service->document);
     free(service->no_capacity);
     free(service);
@@ -345,6 +360,8 @@ static void apply_service(struct model *model, struct document_service *document
 
 static uint32_t number_of(enum document_kind kind, const void *document)
 {
+    if (kind == DOCUMENT_RUN)
+        return ((const struct document_run *)document)->number;
     return kind == DOCUMENT_REVISION ? ((const struct document_revision *)document)->number
                                      : ((const struct document_rollout *)document)->number;
 }
@@ -415,6 +432,18 @@ static void count_draining(struct model *model, const struct model_instance *ins
         return;
     instance->service->draining += (size_t)change;
     model->draining += (size_t)change;
+}
+
+static void apply_run(struct model *model, struct document_run *document, bool removed)
+{
+    struct model_service *service =
+        want_service(model, document->namespace_name, document->service);
+    const struct document_run *before = model_run(service, document->number);
+    document->begun_ms = before != NULL ? before->begun_ms : 0;
+    void **list = (void **)service->runs;
+    apply_numbered(DOCUMENT_RUN, &list, &service->run_count, document, removed);
+    service->runs = (struct document_run **)list;
+    model_touch_service(service);
 }
 
 size_t model_address_place(const char *address)
@@ -651,6 +680,9 @@ void model_apply(struct model *model, enum document_kind kind, void *document, b
         return;
     case DOCUMENT_ROLLOUT:
         apply_rollout(model, document, removed);
+        return;
+    case DOCUMENT_RUN:
+        apply_run(model, document, removed);
         return;
     case DOCUMENT_INSTANCE:
         apply_instance(model, document, removed, now_ms);

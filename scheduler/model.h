@@ -47,6 +47,8 @@ struct model_service {
     size_t revision_count;
     struct document_rollout **rollouts;
     size_t rollout_count;
+    struct document_run **runs; /* of a job */
+    size_t run_count;
     struct sorted instances; /* ended ones included, until their records go */
     /* What the controller remembers between its looks. */
     struct model *model;
@@ -193,6 +195,9 @@ struct api_policy *model_policies(const struct model *model, size_t *ret_count);
 /* NULL when there is none of that number. */
 const struct document_revision *model_revision(const struct model_service *service,
                                                uint32_t number);
+/* NULL when there is none of that number. */
+struct document_run *model_run(const struct model_service *service, uint32_t number);
+bool model_is_job(const struct model_service *service);
 /* The newest, running or over; NULL before the first. */
 const struct document_rollout *model_rollout(const struct model_service *service);
 /* The revision a service is to have, by its last rollout; 0: none yet. */

@@ -31,6 +31,12 @@ static bool may_forget(const struct controller_pass *pass, const struct model_in
 {
     if (!model_instance_has_ended(instance))
         return false;
+    /* A run is decided by all of its instances. */
+    const struct document_run *run = instance->service != NULL && model_is_job(instance->service)
+                                         ? model_run(instance->service, instance->document->rollout)
+                                         : NULL;
+    if (run != NULL && !run_phase_is_over(run->phase))
+        return false;
     uint64_t ended = instance->document->ended_ms;
     uint64_t age = pass->wall_ms > ended ? pass->wall_ms - ended : 0;
     if (age < ADDRESS_HOLD_MS)
@@ -60,6 +66,10 @@ static bool is_needed(const struct model_service *service, uint32_t number)
     if (number == service->document->good || number == model_target(service) ||
         (last != NULL && (number == last->from || number == last->to)))
         return true;
+    for (size_t i = 0; i < service->run_count; i++) {
+        if (!run_phase_is_over(service->runs[i]->phase) && service->runs[i]->revision == number)
+            return true;
+    }
     for (size_t i = 0; i < service->instances.count; i++) {
         const struct model_instance *instance = service->instances.items[i];
         if (!model_instance_has_ended(instance) && instance->document->revision == number)
@@ -99,6 +109,21 @@ static void retire_revisions(struct controller_pass *pass, const struct model_se
     }
 }
 
+static void retire_runs(struct controller_pass *pass, const struct model_service *service)
+{
+    size_t over = 0;
+    for (size_t i = service->run_count; i-- > 0;) {
+        const struct document_run *run = service->runs[i];
+        over += run_phase_is_over(run->phase);
+        if (!run_phase_is_over(run->phase) || over <= service->document->spec.history)
+            continue;
+        change_may_split(pass->change);
+        if (!change_has_room(pass->change, ROOM_OF_RECORD))
+            return;
+        change_remove(pass->change, DOCUMENT_RUN, run);
+    }
+}
+
 void controller_retire_records(struct controller_pass *pass)
 {
     const struct sorted *services = &pass->core->model.services;
@@ -109,5 +134,6 @@ void controller_retire_records(struct controller_pass *pass)
             continue;
         retire_revisions(pass, service);
         retire_rollouts(pass, service);
+        retire_runs(pass, service);
     }
 }

@@ -4,9 +4,11 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/core.h"
+#include "scheduler/job_changes.h"
 #include "scheduler/routes.h"
 #include "scheduler/service_changes.h"
 #include "scheduler/views.h"
+#include "scheduler/views_jobs.h"
 
 /* --- reading --- */
 
@@ -49,6 +51,13 @@ void routes_list_rollouts(struct http_request *request, void *data)
     const struct model_service *service = find(request, data);
     if (service != NULL)
         http_request_respond_json(request, 200, views_rollouts(data, service));
+}
+
+void routes_list_runs(struct http_request *request, void *data)
+{
+    const struct model_service *service = find(request, data);
+    if (service != NULL)
+        http_request_respond_json(request, 200, views_runs(data, service));
 }
 
 /* --- changing --- */
@@ -164,6 +173,20 @@ void routes_promote(struct http_request *request, void *data)
 void routes_abort(struct http_request *request, void *data)
 {
     change(request, data, service_changes_abort, NULL, 0);
+}
+
+void routes_run(struct http_request *request, void *data)
+{
+    change(request, data, job_changes_run, NULL, 0);
+}
+
+void routes_stop_runs(struct http_request *request, void *data)
+{
+    struct api_stop_request body = {0};
+    size_t length;
+    http_request_body(request, &length);
+    if (length == 0 || read_body(request, &api_stop_request_record, &body) == 0)
+        change(request, data, NULL, job_changes_stop, body.run);
 }
 
 void routes_delete_service(struct http_request *request, void *data)

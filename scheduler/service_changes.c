@@ -8,6 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "scheduler/job_changes.h"
 
 /* A service under change: what is stored, and the copy that will be. */
 struct subject {
@@ -16,6 +17,7 @@ struct subject {
     const struct model_service *service; /* NULL: a new one */
     struct document_service *document;
     struct api_change_answer *answer;
+    bool is_job;
 };
 
 static struct model_service *find(const struct core *core, const char *namespace_name,
@@ -38,7 +40,7 @@ static int begin(struct core *core, struct change *change, const char *namespace
         return -1;
     if (service->document->deleting)
         return error_set(error, ERROR_CONFLICT, "service %s is being removed", name);
-    *ret_subject = (struct subject){core, change, service, NULL, answer};
+    *ret_subject = (struct subject){core, change, service, NULL, answer, model_is_job(service)};
     return 0;
 }
 
@@ -111,6 +113,13 @@ static uint32_t begin_rollout(struct subject *subject, uint32_t from, uint32_t t
     rollout->promoted = document->spec.rollout.canary == 0;
     rollout->started_ms = core_wall(subject->core);
     supersede(subject, rollout->number);
+    if (subject->is_job) {
+        /* Nothing is replaced: the next run takes the revision. */
+        rollout->phase = ROLLOUT_SUCCEEDED;
+        rollout->ended_ms = rollout->started_ms;
+        snprintf(rollout->reason, sizeof rollout->reason, "runs take it from now on");
+        document->good = to;
+    }
     change_put(subject->change, DOCUMENT_ROLLOUT, rollout);
     return document->rollouts;
 }
@@ -157,8 +166,12 @@ int service_changes_check(const struct core *core, const struct api_service_spec
         return error_set(error, ERROR_CONFLICT,
                          "service %s is being removed: deploy it again when it is gone",
                          spec->service);
-    if (spec->type == API_TYPE_JOB)
-        return error_set_at(error, ERROR_UNSUPPORTED, "/type", "jobs are not supported yet");
+    if (service != NULL && service->document != NULL && service->document->spec.type != spec->type)
+        return error_set_at(error, ERROR_CONFLICT, "/type",
+                            "%s is a %s already, and stays one: remove it first (`shoal rm %s`), "
+                            "or choose another name",
+                            spec->service, api_service_type_names[service->document->spec.type],
+                            spec->service);
     for (size_t i = 0; i < spec->port_count; i++) {
         if (check_published(core, spec, i, error) < 0)
             return -1;
@@ -175,7 +188,7 @@ static void create_service(struct subject *subject, const struct api_service_spe
     document->uid = ++counters->services;
     text_copy(document->namespace_name, sizeof document->namespace_name, spec->namespace_name);
     text_copy(document->service, sizeof document->service, spec->service);
-    document->replicas = 1;
+    document->replicas = spec->type == API_TYPE_JOB ? 0 : 1;
     document->created_ms = core_wall(core);
     change_put(subject->change, DOCUMENT_SERVICE, document);
     subject->document = document;
@@ -287,6 +300,27 @@ static void warn(struct subject *subject, const struct document_revision *judged
                       judged->warning);
 }
 
+/* A schedule that is new counts from now. A job without one runs when its template is new. */
+static void take_job(struct subject *subject, const struct api_service_spec *spec, uint32_t rollout,
+                     uint32_t revision)
+{
+    const struct document_service *before =
+        subject->service != NULL ? subject->service->document : NULL;
+    struct error error = ERROR_INIT;
+    if (before == NULL || strcmp(before->spec.job.schedule, spec->job.schedule) != 0)
+        edit(subject)->scheduled_ms = core_wall(subject->core);
+    if (rollout == 0)
+        return;
+    if (spec->job.schedule[0] != '\0')
+        say(subject, "revision %u (%s), runs at %s", revision, spec->image, spec->job.schedule);
+    else if (job_begin_run(subject->core, subject->change, subject->service, edit(subject),
+                           revision, "deploy", 0, &subject->answer->run, &error) == 0)
+        say(subject, "run %u of revision %u (%s)", subject->answer->run, revision, spec->image);
+    else
+        say(subject, "revision %u (%s) is for the next run: %.300s", revision, spec->image,
+            error.message);
+}
+
 int service_changes_apply(struct core *core, struct change *change,
                           const struct service_apply *apply, struct api_change_answer *ret_answer,
                           struct error *error)
@@ -299,6 +333,7 @@ int service_changes_apply(struct core *core, struct change *change,
         .change = change,
         .service = model_service(&core->model, spec->namespace_name, spec->service),
         .answer = ret_answer,
+        .is_job = spec->type == API_TYPE_JOB,
     };
     if (subject.service == NULL)
         create_service(&subject, spec);
@@ -314,6 +349,8 @@ int service_changes_apply(struct core *core, struct change *change,
         say(&subject, "%u replicas", ret_answer->replicas);
     else
         say(&subject, "%s", settings ? "settings applied in place" : "nothing to change");
+    if (subject.is_job)
+        take_job(&subject, spec, rollout, revision);
     warn(&subject, apply->revision, news);
     if (ret_answer->changed)
         tell(&subject, "service", rollout != 0 ? "deployed" : scaled ? "scaled" : "changed");
@@ -341,6 +378,11 @@ int service_changes_scale(struct core *core, struct change *change, const char *
     struct subject subject;
     if (begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0)
         return -1;
+    if (subject.is_job)
+        return error_set(error, ERROR_CONFLICT,
+                         "%s is a job: `completions` and `parallelism` of its manifest say how "
+                         "many instances run",
+                         service);
     uint32_t before = subject.service->document->replicas;
     if (replicas > before &&
         check_not_revoked(subject.service, model_target(subject.service), error) < 0)
@@ -427,6 +469,9 @@ int service_changes_restart(struct core *core, struct change *change, const char
     struct subject subject;
     if (begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0)
         return -1;
+    if (subject.is_job)
+        return error_set(error, ERROR_CONFLICT, "%s is a job: begin a run of it (`shoal run %s`)",
+                         service, service);
     uint32_t target = model_target(subject.service);
     if (check_not_revoked(subject.service, target, error) < 0)
         return -1;
@@ -581,7 +626,7 @@ int service_changes_remove(struct core *core, struct change *change, const char 
     struct model_service *found = find(core, namespace_name, service, error);
     if (found == NULL)
         return -1;
-    struct subject subject = {core, change, found, NULL, ret_answer};
+    struct subject subject = {core, change, found, NULL, ret_answer, model_is_job(found)};
     bool already = found->document->deleting;
     if (!already) {
         edit(&subject)->deleting = true;

@@ -79,6 +79,8 @@ bool controller_reconcile_service(struct controller_pass *pass, struct model_ser
 {
     if (service->document == NULL)
         return true;
+    if (model_is_job(service))
+        return controller_look_at_job(pass, service);
     struct look look = {.pass = pass,
                         .service = service,
                         .document = service->document,

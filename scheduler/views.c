@@ -5,6 +5,7 @@
 
 #include "lib/text.h"
 #include "scheduler/capacity.h"
+#include "scheduler/views_jobs.h"
 
 static uint64_t age(uint64_t now, uint64_t since)
 {
@@ -123,6 +124,7 @@ struct json_object *views_service(const struct core *core, const struct model_se
         view.has_rollout = true;
         fill_rollout(core, service, rollout, &view.rollout);
     }
+    views_fill_job(core, service, &view);
     if (with_spec)
         view.spec = spec_in_use(service, revision);
     struct json_object *object = json_encode(&api_service_view_record, &view);
@@ -174,6 +176,8 @@ struct json_object *views_instance(const struct core *core, const struct model_i
     const struct document_instance *document = instance->document;
     const struct document_observed *observed = &instance->observed;
     struct api_instance_view view = {.slot = document->slot, .revision = document->revision};
+    if (instance->service != NULL && model_is_job(instance->service))
+        view.run = document->rollout;
     text_copy(view.id, sizeof view.id, document->id);
     text_copy(view.namespace_name, sizeof view.namespace_name, document->namespace_name);
     text_copy(view.service, sizeof view.service, document->service);

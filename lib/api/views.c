@@ -26,6 +26,27 @@ const struct json_record api_rollout_view_record = {sizeof(struct api_rollout_vi
                                                     rollout_fields};
 #undef VIEW
 
+#define VIEW api_run_view
+static const struct json_field run_fields[] = {
+    FIELD(number, "number", JSON_UINT, .flags = JSON_REQUIRED),
+    FIELD(revision, "revision", JSON_UINT, .flags = 0),
+    FIELD(phase, "phase", JSON_ENUM, .names = run_phase_names),
+    FIELD(kind, "kind", JSON_STRING, .flags = 0),
+    FIELD(reason, "reason", JSON_STRING, .flags = 0),
+    FIELD(completions, "completions", JSON_UINT, .flags = 0),
+    FIELD(succeeded, "succeeded", JSON_UINT, .flags = 0),
+    FIELD(active, "active", JSON_UINT, .flags = 0),
+    FIELD(failed, "failed", JSON_UINT, .flags = 0),
+    FIELD(lost, "lost", JSON_UINT, .flags = 0),
+    FIELD(scheduled_ms, "scheduled_ms", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    FIELD(age_ms, "age_ms", JSON_UINT, .flags = 0),
+    FIELD(duration_ms, "duration_ms", JSON_UINT, .flags = 0),
+    FIELD(no_capacity, "no_capacity", JSON_BOOL, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+const struct json_record api_run_view_record = {sizeof(struct api_run_view), run_fields};
+#undef VIEW
+
 #define VIEW api_service_view
 static const struct json_field service_fields[] = {
     FIELD(namespace_name, "namespace", JSON_STRING, .flags = JSON_REQUIRED),
@@ -39,6 +60,11 @@ static const struct json_field service_fields[] = {
     FIELD(age_ms, "age_ms", JSON_UINT, .flags = 0),
     FIELD(rollout, "rollout", JSON_OBJECT, .record = &api_rollout_view_record,
           .present_offset = offsetof(struct api_service_view, has_rollout)),
+    FIELD(type, "type", JSON_ENUM, .flags = JSON_OMIT_EMPTY, .names = api_service_type_names),
+    FIELD(schedule, "schedule", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(next_run_ms, "next_run_ms", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    FIELD(run, "run", JSON_OBJECT, .record = &api_run_view_record,
+          .present_offset = offsetof(struct api_service_view, has_run)),
     FIELD(spec, "spec", JSON_ANY, .flags = 0),
     JSON_FIELD_END,
 };
@@ -69,6 +95,7 @@ static const struct json_field instance_fields[] = {
     FIELD(service, "service", JSON_STRING, .flags = 0),
     FIELD(slot, "slot", JSON_UINT, .flags = 0),
     FIELD(revision, "revision", JSON_UINT, .flags = 0),
+    FIELD(run, "run", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(node, "node", JSON_STRING, .flags = 0),
     FIELD(address, "address", JSON_STRING, .flags = 0),
     FIELD(wanted, "wanted", JSON_ENUM, .names = api_wanted_names),
@@ -171,11 +198,20 @@ const struct json_record api_rollback_request_record = {sizeof(struct api_rollba
                                                         rollback_fields};
 #undef VIEW
 
+#define VIEW api_stop_request
+static const struct json_field stop_fields[] = {
+    FIELD(run, "run", JSON_UINT, .flags = 0),
+    JSON_FIELD_END,
+};
+const struct json_record api_stop_request_record = {sizeof(struct api_stop_request), stop_fields};
+#undef VIEW
+
 #define VIEW api_change_answer
 static const struct json_field change_fields[] = {
     FIELD(changed, "changed", JSON_BOOL, .flags = JSON_REQUIRED),
     FIELD(revision, "revision", JSON_UINT, .flags = 0),
     FIELD(rollout, "rollout", JSON_UINT, .flags = 0),
+    FIELD(run, "run", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(replicas, "replicas", JSON_UINT, .flags = 0),
     FIELD(message, "message", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     FIELD(warning, "warning", JSON_STRING, .flags = JSON_OMIT_EMPTY),

@@ -28,6 +28,24 @@ struct api_rollout_view {
     bool no_capacity;
 };
 
+/* One run of a job. */
+struct api_run_view {
+    uint32_t number;
+    uint32_t revision;
+    enum run_phase phase;
+    char kind[16];           /* deploy | manual | schedule */
+    char reason[REASON_MAX]; /* why it is where it is, for people */
+    uint32_t completions;
+    uint32_t succeeded; /* of them */
+    uint32_t active;    /* instances that are not over; likewise below */
+    uint32_t failed;
+    uint32_t lost;         /* with their node, or to make room: started again, not counted */
+    uint64_t scheduled_ms; /* wall clock: the time it was due; 0: it was asked for */
+    uint64_t age_ms;       /* since it began */
+    uint64_t duration_ms;  /* begin to end; 0 while it runs */
+    bool no_capacity;
+};
+
 struct api_service_view {
     char namespace_name[NAME_MAX_TEXT];
     char service[NAME_MAX_TEXT];
@@ -42,7 +60,12 @@ struct api_service_view {
     char warning[REASON_MAX];
     bool has_rollout;
     struct api_rollout_view rollout; /* the running one, else the last */
-    struct json_object *spec;        /* GET of one service: the spec that applies */
+    enum api_service_type type;      /* what follows is of jobs only */
+    char schedule[CRON_TEXT_MAX];
+    uint64_t next_run_ms; /* wall clock; 0: none is scheduled */
+    bool has_run;
+    struct api_run_view run;  /* the newest */
+    struct json_object *spec; /* GET of one service: the spec that applies */
 };
 
 struct api_revision_view {
@@ -60,8 +83,9 @@ struct api_instance_view {
     char id[INSTANCE_ID_MAX];
     char namespace_name[NAME_MAX_TEXT];
     char service[NAME_MAX_TEXT];
-    uint32_t slot;
+    uint32_t slot; /* a job's: the index of its completion */
     uint32_t revision;
+    uint32_t run; /* of a job; 0: it is a service's */
     char node[NAME_MAX_TEXT];
     char address[ADDRESS_MAX];
     enum api_wanted wanted;
@@ -136,17 +160,24 @@ struct api_rollback_request {
     uint32_t to; /* revision; 0: the newest other one whose rollout succeeded */
 };
 
+/* POST .../runs/stop. */
+struct api_stop_request {
+    uint32_t run; /* 0: all that run */
+};
+
 /* What apply and every other change of a service answer. */
 struct api_change_answer {
     bool changed; /* false: the same spec again, nothing to do */
     uint32_t revision;
     uint32_t rollout; /* number of the rollout that was started, or steered; 0: none */
+    uint32_t run;     /* of a job: number of the run that was started or stopped; 0: none */
     uint32_t replicas;
     char message[REASON_MAX];
     char warning[REASON_MAX]; /* what a policy that only warns has against the image; or "" */
 };
 
 extern const struct json_record api_rollout_view_record;
+extern const struct json_record api_run_view_record;
 extern const struct json_record api_service_view_record;
 extern const struct json_record api_revision_view_record;
 extern const struct json_record api_instance_view_record;
@@ -156,4 +187,5 @@ extern const struct json_record api_node_request_record;
 extern const struct json_record api_event_record;
 extern const struct json_record api_scale_request_record;
 extern const struct json_record api_rollback_request_record;
+extern const struct json_record api_stop_request_record;
 extern const struct json_record api_change_answer_record;
