@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/long_poll.h"
+#include "agent/status_changes.h"
 #include "lib/api/protocol.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -38,7 +39,9 @@ struct scheduler_link {
     struct document documents[SCHEDULER_DOCUMENTS];
     struct http_call *join_call;
     struct http_call *status_call;
-    bool is_changed; /* since the last status went out */
+    bool is_changed;        /* since the last status went out */
+    struct api_status sent; /* as a whole, while it is under way */
+    struct api_status base; /* the last that the scheduler took; sequence 0: none */
     uint64_t last_status_ms;
     uint64_t join_backoff_ms;
     char join_refusal[ERROR_MESSAGE_MAX]; /* what the log was told last */
@@ -131,6 +134,13 @@ static int check_joined(const struct scheduler_link *link, const struct api_join
     return 0;
 }
 
+/* The next status is a whole one. */
+static void forget_base(struct scheduler_link *link)
+{
+    json_record_release(&api_status_record, &link->base);
+    link->base = (struct api_status){0};
+}
+
 static void accept_join(struct scheduler_link *link, const struct api_join_answer *answer)
 {
     link->joined = *answer;
@@ -141,6 +151,7 @@ static void accept_join(struct scheduler_link *link, const struct api_join_answe
         struct freshness *applied = &link->documents[i].applied;
         memcpy(applied->cluster, answer->cluster, sizeof applied->cluster);
     }
+    forget_base(link);
     log_info("joined", "cluster", answer->cluster, "term", LOG_NUMBER(answer->term), "subnet",
              answer->subnet);
     long_poll_restart(link->documents[SCHEDULER_TRUST].poll);
@@ -330,6 +341,20 @@ static void status_within(struct scheduler_link *link, uint64_t delay_ms)
     uv_timer_start(&link->status_timer, on_status_timer, delay_ms, 0);
 }
 
+static void take_answer(struct scheduler_link *link, const struct http_client_response *response)
+{
+    struct api_status_answer answer = {0};
+    json_parse_record(&api_status_answer_record, response->body, response->body_length,
+                      JSON_LENIENT, &answer, NULL);
+    forget_base(link);
+    if (answer.whole) {
+        link->is_changed = true;
+        return;
+    }
+    link->base = link->sent;
+    link->sent = (struct api_status){0};
+}
+
 static void on_status_answer(const struct http_client_response *response, void *data)
 {
     struct scheduler_link *link = data;
@@ -340,6 +365,7 @@ static void on_status_answer(const struct http_client_response *response, void *
             log_info("statuses reach the scheduler again");
         link->is_silent = false;
         link->moves = 0;
+        take_answer(link, response);
         status_within(link, link->is_changed ? 0 : link->joined.heartbeat_ms);
         return;
     }
@@ -372,6 +398,11 @@ static void on_status_timer(uv_timer_t *timer)
     /* The status names one term: what is of another one is not confirmed in it. */
     if (endpoints->term != assignment->term)
         status.endpoints_revision = 0;
+    json_record_release(&api_status_record, &link->sent);
+    if (link->joined.takes_changes) {
+        status_changes_keep(&status, &link->sent);
+        status_changes_reduce(&status, &link->base);
+    }
     AUTO_FREE char *body = json_record_text(&api_status_record, &status);
     json_record_release(&api_status_record, &status);
     link->is_changed = false;
@@ -449,6 +480,8 @@ void scheduler_link_destroy(struct scheduler_link *link)
         http_client_cancel(link->join_call);
     if (link->status_call != NULL)
         http_client_cancel(link->status_call);
+    json_record_release(&api_status_record, &link->sent);
+    json_record_release(&api_status_record, &link->base);
     uv_close((uv_handle_t *)&link->join_timer, on_closed);
     uv_close((uv_handle_t *)&link->status_timer, on_closed);
 }

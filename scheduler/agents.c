@@ -11,6 +11,8 @@
 #include "scheduler/publication.h"
 #include "scheduler/subnets.h"
 
+#define AGE_MAX_MS (UINT64_C(100) * 365 * 24 * 3600 * 1000)
+
 static void refuse(struct http_request *request, enum error_code code, const char *message)
 {
     struct error error;
@@ -111,7 +113,8 @@ static void on_joined(const struct error *error, void *data)
         model_hear_node(&core->model, node, core_now(core));
     struct api_join_answer answer = {.term = store_identity(core->store)->term,
                                      .heartbeat_ms = HEARTBEAT_MS,
-                                     .lease_ms = core->options->lease_ms};
+                                     .lease_ms = core->options->lease_ms,
+                                     .takes_changes = true};
     text_copy(answer.cluster, sizeof answer.cluster, store_identity(core->store)->cluster);
     text_copy(answer.subnet, sizeof answer.subnet, joining->subnet);
     joining->joined(error, error == NULL ? &answer : NULL, joining->data);
@@ -178,6 +181,22 @@ static const char *node_of_status(const void *value)
     return ((const struct api_status *)value)->node;
 }
 
+/* What no agent can have seen. */
+static int check_instances(const struct api_status *status, struct error *error)
+{
+    for (size_t i = 0; i < status->instance_count; i++) {
+        const struct api_observed_instance *seen = &status->instances[i];
+        if (seen->state == INSTANCE_UNKNOWN)
+            return error_set(error, ERROR_INVALID,
+                             "instance %s: an agent knows the state of what it runs", seen->id);
+        if (seen->state_age_ms > AGE_MAX_MS || seen->uptime_ms > AGE_MAX_MS ||
+            seen->boot_ms > AGE_MAX_MS)
+            return error_set(error, ERROR_INVALID,
+                             "instance %s: nothing is older than a hundred years", seen->id);
+    }
+    return 0;
+}
+
 static int check_status(const struct core *core, const struct model_node *node,
                         const struct api_status *status, struct error *error)
 {
@@ -190,11 +209,17 @@ static int check_status(const struct core *core, const struct model_node *node,
         return error_set(error, ERROR_TOO_LARGE,
                          "a status has at most %d instances, frontends and draining servers",
                          STATUS_ENTRIES_MAX);
+    if (check_instances(status, error) < 0)
+        return -1;
     if (node == NULL)
         return error_set(error, ERROR_NOT_FOUND, "node %s has not joined", status->node);
     if (strcmp(status->epoch, node->document->epoch) != 0)
         return error_set(error, ERROR_STALE, "node %s has joined anew since: join again",
                          status->node);
+    if (status->base >= status->sequence)
+        return error_set_at(error, ERROR_INVALID, "/base",
+                            "a status changes one before it: its base is below its sequence, %llu",
+                            (unsigned long long)status->sequence);
     if (status->sequence < node->sequence)
         return error_set(error, ERROR_STALE, "status %llu of node %s is older than %llu",
                          (unsigned long long)status->sequence, status->node,
@@ -202,14 +227,23 @@ static int check_status(const struct core *core, const struct model_node *node,
     return 0;
 }
 
-int agents_take_status(struct core *core, struct api_status *status, struct error *error)
+int agents_take_status(struct core *core, struct api_status *status,
+                       struct api_status_answer *ret_answer, struct error *error)
 {
     struct model_node *node = model_node(&core->model, status->node);
     if (check_status(core, node, status, error) < 0)
         return -1;
+    *ret_answer = (struct api_status_answer){0};
     /* The same one again is its repetition after a lost answer. */
-    if (status->sequence > node->sequence || !node->reported)
+    if (status->sequence == node->sequence && node->reported)
+        return 0;
+    if (observation_knows_base(node, status)) {
         observation_take(core, node, status);
+        return 0;
+    }
+    ret_answer->whole = true;
+    if (!node->silent)
+        model_hear_node(&core->model, node, core_now(core));
     return 0;
 }
 
@@ -219,10 +253,11 @@ void agents_handle_status(struct http_request *request, void *data)
     struct error error = ERROR_INIT;
     if (decode(request, &api_status_record, &status, node_of_status) < 0)
         return;
-    if (agents_take_status(data, &status, &error) < 0)
+    struct api_status_answer answer;
+    if (agents_take_status(data, &status, &answer, &error) < 0)
         http_request_respond_error(request, &error);
     else
-        http_request_respond_json(request, 200, json_object_new_object());
+        http_request_respond_json(request, 200, json_encode(&api_status_answer_record, &answer));
     json_record_release(&api_status_record, &status);
 }
 

@@ -21,4 +21,5 @@ typedef void agents_joined(const struct error *error, const struct api_join_answ
 void agents_join(struct core *core, struct api_join *join, agents_joined *joined, void *data);
 /* Takes the lists it keeps out of `status`. ERROR_CONFLICT: of another cluster; ERROR_STALE: older
  * than one that came before, or the node has to join again; ERROR_NOT_FOUND: it never did. */
-int agents_take_status(struct core *core, struct api_status *status, struct error *error);
+int agents_take_status(struct core *core, struct api_status *status,
+                       struct api_status_answer *ret_answer, struct error *error);

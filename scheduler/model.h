@@ -26,6 +26,7 @@ struct model_instance {
     struct model_node *node;           /* NULL when it left */
     bool reported;                     /* by its node, to this process */
     bool observed_unsaved;
+    bool is_there;           /* on its node, by the last status */
     uint64_t received_ms;    /* when the last report came */
     uint64_t ready_since_ms; /* while observed.state is ready */
     uint64_t ready_age_ms;   /* as last reported */
@@ -108,6 +109,7 @@ struct model_node {
     struct json_strings orphans;         /* reported, running, and nobody's */
     struct json_strings strangers;       /* the same, but perhaps somebody's: left alone */
     uint64_t saved_ms;                   /* when its reports were last written */
+    bool has_unsaved;                    /* instances whose reports were not written yet */
     uint64_t freed_ms[SUBNET_ADDRESSES]; /* when each address was given back; 0: long ago */
     bool is_touched;                     /* by model_touch_node: its assignment may have changed */
     TAILQ_ENTRY(model_node) touched;

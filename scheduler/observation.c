@@ -124,6 +124,7 @@ static void take_observed(struct look *look, struct model_instance *instance,
             model_touch_service(instance->service);
     }
     instance->observed_unsaved = instance->observed_unsaved || !same;
+    look->node->has_unsaved = look->node->has_unsaved || !same;
     instance->reported = true;
     instance->received_ms = look->now_ms;
     observed->state = seen->state;
@@ -155,20 +156,46 @@ static bool may_be_stopped(const struct core *core, const char *id)
     return counter <= core->model.counters.known_instances;
 }
 
+/* Lists of ids here are in order, so that a status that lists thousands costs little more than
+ * reading it. */
+static int compare_strings(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
 static bool has_string(const struct json_strings *strings, const char *text)
 {
-    for (size_t i = 0; i < strings->count; i++) {
-        if (strcmp(strings->items[i], text) == 0)
-            return true;
+    return strings->count > 0 && bsearch(&text, strings->items, strings->count,
+                                         sizeof *strings->items, compare_strings) != NULL;
+}
+
+static void sort_strings(struct json_strings *strings)
+{
+    size_t kept = 0;
+    if (strings->count == 0)
+        return;
+    qsort(strings->items, strings->count, sizeof *strings->items, compare_strings);
+    for (size_t i = 1; i < strings->count; i++) {
+        if (strcmp(strings->items[i], strings->items[kept]) == 0)
+            free(strings->items[i]);
+        else
+            strings->items[++kept] = strings->items[i];
     }
-    return false;
+    strings->count = kept + 1;
 }
 
 static void note_stranger(struct look *look, const char *id)
 {
-    if (look->node->strangers.count >= STATUS_ENTRIES_MAX || has_string(&look->node->strangers, id))
+    struct json_strings *strangers = &look->node->strangers;
+    if (strangers->count >= STATUS_ENTRIES_MAX || has_string(strangers, id))
         return;
-    json_strings_add(&look->node->strangers, id);
+    json_strings_add(strangers, id);
+    for (size_t i = strangers->count;
+         --i > 0 && compare_strings(&strangers->items[i - 1], &strangers->items[i]) > 0;) {
+        char *moved = strangers->items[i];
+        strangers->items[i] = strangers->items[i - 1];
+        strangers->items[i - 1] = moved;
+    }
     flush_if_full(look);
     changes_event(
         look->core->changes, &look->change, "node", "", look->node->name, id, "stranger", NULL,
@@ -212,34 +239,49 @@ static void touch_orphans(struct model_node *node)
     model_touch_node(node);
 }
 
-static void take_instances(struct look *look)
+static void take_instance(struct look *look, const struct api_observed_instance *seen,
+                          struct json_strings *orphans)
 {
-    struct json_strings orphans = {0};
-    /* Of what a status leaves out nothing has changed. */
-    for (size_t i = 0; look->status->partial && i < look->node->orphans.count; i++)
-        json_strings_add(&orphans, look->node->orphans.items[i]);
-    for (size_t i = 0; i < look->status->instance_count; i++) {
-        const struct api_observed_instance *seen = &look->status->instances[i];
-        struct model_instance *instance = model_instance(&look->core->model, seen->id);
-        /* One that has ended and runs again is nobody's either: it is in no assignment. */
-        if (instance == NULL || instance->node != look->node || model_instance_has_ended(instance))
-            note_orphan(look, &orphans, seen);
-        else
-            take_observed(look, instance, seen);
+    struct model_instance *instance = model_instance(&look->core->model, seen->id);
+    /* One that has ended and runs again is nobody's either: it is in no assignment. */
+    if (instance == NULL || instance->node != look->node || model_instance_has_ended(instance)) {
+        note_orphan(look, orphans, seen);
+        return;
     }
-    if (!same_strings(&orphans, &look->node->orphans))
-        touch_orphans(look->node);
-    json_strings_release(&look->node->orphans);
-    look->node->orphans = orphans;
+    instance->is_there = true;
+    take_observed(look, instance, seen);
 }
 
-static bool is_in_status(const struct api_status *status, const char *id)
+/* What a status with a base does not list is as it was. */
+static void keep_orphans(struct look *look, struct json_strings *orphans)
 {
-    for (size_t i = 0; i < status->instance_count; i++) {
-        if (strcmp(status->instances[i].id, id) == 0)
-            return true;
+    const struct api_status *status = look->status;
+    struct json_strings listed = {0};
+    for (size_t i = 0; i < status->instance_count; i++)
+        json_strings_add(&listed, status->instances[i].id);
+    sort_strings(&listed);
+    for (size_t i = 0; i < look->node->orphans.count; i++) {
+        if (!has_string(&listed, look->node->orphans.items[i]))
+            json_strings_add(orphans, look->node->orphans.items[i]);
     }
-    return false;
+    json_strings_release(&listed);
+}
+
+static void take_instances(struct look *look)
+{
+    struct model_node *node = look->node;
+    struct json_strings orphans = {0};
+    for (size_t i = 0; look->status->base == 0 && i < node->instances.count; i++)
+        ((struct model_instance *)node->instances.items[i])->is_there = false;
+    if (look->status->base != 0)
+        keep_orphans(look, &orphans);
+    for (size_t i = 0; i < look->status->instance_count; i++)
+        take_instance(look, &look->status->instances[i], &orphans);
+    sort_strings(&orphans);
+    if (!same_strings(&orphans, &node->orphans))
+        touch_orphans(node);
+    json_strings_release(&node->orphans);
+    node->orphans = orphans;
 }
 
 /* What was to stop, and an agent that knows so does not have, is over: its guest never was, or
@@ -247,15 +289,13 @@ static bool is_in_status(const struct api_status *status, const char *id)
 static void take_absent(struct look *look)
 {
     const struct model_node *node = look->node;
-    if (look->status->partial || node->is_touched ||
-        node->term != store_identity(look->core->store)->term ||
+    if (node->is_touched || node->term != store_identity(look->core->store)->term ||
         node->assignment_applied < node->assignment_revision)
         return;
     for (size_t i = 0; i < node->instances.count; i++) {
         struct model_instance *instance = node->instances.items[i];
         if (model_instance_has_ended(instance) || instance->document->wish != WISH_STOP ||
-            instance_state_is_over(instance->observed.state) ||
-            is_in_status(look->status, instance->name))
+            instance_state_is_over(instance->observed.state) || instance->is_there)
             continue;
         struct api_observed_instance gone = {.state = INSTANCE_STOPPED,
                                              .restarts = instance->observed.restarts};
@@ -301,17 +341,27 @@ static void mark_draining(struct model *model)
     }
 }
 
-static void take_data_plane(struct look *look, struct api_status *status)
+/* False when all of it is as it was. */
+static bool take_revisions(struct look *look)
 {
     struct model_node *node = look->node;
+    const struct api_status *status = look->status;
+    bool same = node->term == status->term &&
+                node->assignment_applied == status->assignment_revision &&
+                node->endpoints_applied == status->endpoints_revision;
     node->term = status->term;
     node->assignment_applied = status->assignment_revision;
     node->endpoints_applied = status->endpoints_revision;
+    return !same;
+}
+
+static void take_data_plane(struct look *look, struct api_status *status)
+{
+    struct model_node *node = look->node;
     free(node->draining);
     node->draining = TAKE_POINTER(status->draining);
     node->draining_count = status->draining_count;
     status->draining_count = 0;
-    mark_draining(&look->core->model);
     take_frontends(look, status);
 }
 
@@ -332,8 +382,9 @@ static void mark_back(struct look *look)
 static void save_observed(struct look *look)
 {
     struct model_node *node = look->node;
-    if (look->now_ms < node->saved_ms + SAVE_EVERY_MS)
+    if (!node->has_unsaved || look->now_ms < node->saved_ms + SAVE_EVERY_MS)
         return;
+    node->has_unsaved = false;
     for (size_t i = 0; i < node->instances.count; i++) {
         struct model_instance *instance = node->instances.items[i];
         if (!instance->observed_unsaved)
@@ -355,14 +406,28 @@ static void make_printable(struct api_status *status)
     }
 }
 
+bool observation_knows_base(const struct model_node *node, const struct api_status *status)
+{
+    return status->base == 0 || (status->base == node->sequence && node->reported && !node->silent);
+}
+
 void observation_take(struct core *core, struct model_node *node, struct api_status *status)
 {
     struct look look = {.core = core, .node = node, .status = status, .now_ms = core_now(core)};
+    bool whole = status->base == 0;
     make_printable(status);
     mark_back(&look);
-    take_instances(&look);
-    take_data_plane(&look, status);
-    take_absent(&look);
+    bool moved = take_revisions(&look);
+    if (whole || status->instance_count > 0)
+        take_instances(&look);
+    if (whole || !status->same_data_plane)
+        take_data_plane(&look, status);
+    if (whole || moved || !status->same_data_plane)
+        mark_draining(&core->model);
+    if (whole || moved)
+        take_absent(&look);
+    else if (status->instance_count == 0 && status->same_data_plane && !node->has_unsaved)
+        return; /* a heartbeat that says nothing else */
     save_observed(&look);
     if (look.changed)
         core->model.endpoints_dirty = true;

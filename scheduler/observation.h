@@ -7,5 +7,7 @@
 /* Of each list in a status; a node's subnet has far fewer addresses. */
 #define STATUS_ENTRIES_MAX 4096
 
-/* Takes the lists it keeps out of `status`. */
+/* Whether what the status leaves out is what is known of the node. */
+bool observation_knows_base(const struct model_node *node, const struct api_status *status);
+/* Takes the lists it keeps out of `status`, whose base is known. */
 void observation_take(struct core *core, struct model_node *node, struct api_status *status);

@@ -40,6 +40,8 @@ static const struct json_field join_answer_fields[] = {
                .flags = JSON_REQUIRED, .min = 10),
     JSON_FIELD(struct api_join_answer, lease_ms, "lease_ms", JSON_UINT, .flags = JSON_REQUIRED,
                .min = 10),
+    JSON_FIELD(struct api_join_answer, takes_changes, "takes_changes", JSON_BOOL,
+               .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,
 };
 const struct json_record api_join_answer_record = {sizeof(struct api_join_answer),
@@ -204,11 +206,13 @@ static const struct json_field status_fields[] = {
                .check = api_check_name),
     JSON_FIELD(struct api_status, epoch, "epoch", JSON_STRING, .flags = JSON_REQUIRED),
     JSON_FIELD(struct api_status, sequence, "sequence", JSON_UINT, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct api_status, base, "base", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct api_status, same_data_plane, "same_data_plane", JSON_BOOL,
+               .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct api_status, term, "term", JSON_UINT),
     JSON_FIELD(struct api_status, assignment_revision, "assignment", JSON_UINT),
     JSON_FIELD(struct api_status, endpoints_revision, "endpoints", JSON_UINT),
     JSON_FIELD(struct api_status, trust_revision, "trust", JSON_UINT),
-    JSON_FIELD(struct api_status, partial, "partial", JSON_BOOL, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_LIST(struct api_status, instances, instance_count, "instances", &observed_record),
     JSON_FIELD_LIST(struct api_status, frontends, frontend_count, "frontends",
                     &api_observed_frontend_record),
@@ -216,3 +220,10 @@ static const struct json_field status_fields[] = {
     JSON_FIELD_END,
 };
 const struct json_record api_status_record = {sizeof(struct api_status), status_fields};
+
+static const struct json_field status_answer_fields[] = {
+    JSON_FIELD(struct api_status_answer, whole, "whole", JSON_BOOL, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+const struct json_record api_status_answer_record = {sizeof(struct api_status_answer),
+                                                     status_answer_fields};

@@ -1,7 +1,7 @@
 /* What scheduler and agent say to each other (docs/architecture.md, "The agents' routes").
  *
  * Agent -> scheduler:  POST /v1/nodes/NAME/join    api_join    -> api_join_answer
- *                      POST /v1/nodes/NAME/status  api_status  -> 200 {} | 409 | 412
+ *                      POST /v1/nodes/NAME/status  api_status  -> api_status_answer | 409 | 412
  * Long polls (held up to 30 s; answered at once when something newer than `after` exists, and with
  * 204 when nothing came):
  *                      GET /v1/nodes/NAME/assignment?after=R -> api_assignment
@@ -48,6 +48,7 @@ struct api_join_answer {
     char subnet[24];       /* "10.64.0.0/24"; the first address is the gateway's */
     uint64_t heartbeat_ms; /* send a status at least this often */
     uint64_t lease_ms;     /* without one for so long the node counts as silent */
+    bool takes_changes;    /* statuses may have a `base` */
 };
 
 enum api_wanted { API_WANTED_RUN, API_WANTED_STOP };
@@ -169,17 +170,25 @@ struct api_status {
     char node[NAME_MAX_TEXT];
     char epoch[17];
     uint64_t sequence; /* ascending within an epoch; older ones are ignored */
-    uint64_t term;     /* of the assignment applied */
+    /* 0: this is all there is. Else it is what changed since the status of this sequence, which was
+     * answered: instances that are not listed are there and as they were. With nothing changed it
+     * only renews the lease, and costs next to nothing. */
+    uint64_t base;
+    bool same_data_plane; /* `frontends` and `draining` are as in the base, and left out */
+    uint64_t term;        /* of the assignment applied */
     uint64_t assignment_revision;
     uint64_t endpoints_revision; /* applied by the data plane */
     uint64_t trust_revision;
-    bool partial; /* `instances` are those that changed since the status before; else all of them */
     struct api_observed_instance *instances;
     size_t instance_count;
     struct api_observed_frontend *frontends;
     size_t frontend_count;
     struct api_draining *draining; /* one for each server of the endpoints in state drain */
     size_t draining_count;
+};
+
+struct api_status_answer {
+    bool whole; /* the base is not what was taken last: nothing was taken, send all there is */
 };
 
 extern const struct json_record api_machine_record;
@@ -193,3 +202,4 @@ extern const struct json_record api_endpoints_record;
 extern const struct json_record api_key_record;
 extern const struct json_record api_trust_record;
 extern const struct json_record api_status_record;
+extern const struct json_record api_status_answer_record;

@@ -66,6 +66,7 @@ struct node {
     uint64_t after; /* revision of the assignment it has */
     uint64_t trust;
     uint64_t sequence;
+    uint64_t base; /* of the next status; 0: it says everything */
     uint64_t sent_ms;
     struct instance *instances;
     size_t count, capacity;
@@ -322,6 +323,12 @@ static void want_status(struct node *node)
     send_statuses(load);
 }
 
+static void tell_again(struct instance *instance, struct node *node)
+{
+    node->untold += instance->told;
+    instance->told = false;
+}
+
 static void on_status(struct connection *connection, int status, const char *body, size_t length)
 {
     struct load *load = connection->load;
@@ -332,7 +339,10 @@ static void on_status(struct connection *connection, int status, const char *bod
     connection->node->heard_us = now_us();
     struct node *node = connection->node;
     node->in_flight = false;
-    if (load->floods || node->untold > 0)
+    node->base = strstr(body, "\"whole\"") == NULL ? node->sequence : 0;
+    for (size_t i = 0; i < node->count && node->base == 0; i++)
+        tell_again(&node->instances[i], node);
+    if (load->floods || node->untold > 0 || node->base == 0)
         want_status(node);
     send_statuses(load);
 }
@@ -364,10 +374,10 @@ static void send_status(struct connection *connection, struct node *node)
     buffer_printf(&text,
                   "{\"cluster\":\"%s\",\"node\":\"%s\",\"epoch\":\"" EPOCH
                   "\",\"sequence\":%" PRIu64 ",\"term\":%" PRIu64 ",\"assignment\":%" PRIu64
-                  ",\"endpoints\":%" PRIu64 ",\"trust\":%" PRIu64 ",\"partial\":true,"
-                  "\"instances\":[",
+                  ",\"endpoints\":%" PRIu64 ",\"trust\":%" PRIu64 ",\"base\":%" PRIu64
+                  ",\"same_data_plane\":true,\"instances\":[",
                   load->cluster, node->name, ++node->sequence, load->term, node->after,
-                  (uint64_t)INT64_MAX, node->trust);
+                  (uint64_t)INT64_MAX, node->trust, node->base);
     write_instances(load, node, &text);
     buffer_append_text(&text, "]}");
     snprintf(path, sizeof path, "/v1/nodes/%s/status", node->name);

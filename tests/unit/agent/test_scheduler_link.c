@@ -16,7 +16,7 @@
 #define DEADLINE_MS 10000
 #define JOINED(cluster, term)                                                                      \
     "{\"cluster\":\"" cluster "\",\"term\":" term ",\"subnet\":\"10.64.0.0/24\","                  \
-    "\"heartbeat_ms\":50,\"lease_ms\":1000}"
+    "\"heartbeat_ms\":50,\"lease_ms\":1000,\"takes_changes\":true}"
 #define ASSIGNMENT(cluster, term, revision, full)                                                  \
     "{\"cluster\":\"" cluster "\",\"term\":" term ",\"revision\":" revision ",\"full\":" full      \
     ",\"registry\":\"http://127.0.0.1:1\",\"instances\":[]}"
@@ -35,10 +35,11 @@ struct fixture {
     uint64_t held;
     int assignment_status; /* 0: 200 or 204 */
     int status_status;     /* of a posted status; 0: 200 */
+    bool wants_whole;      /* answers that the base is not known */
     bool is_leaderless;    /* the standby says that nobody leads; else it hangs */
     /* What was seen. */
     int asked_standby;
-    int joins, polls, whole_polls, statuses, assignments, joined;
+    int joins, polls, whole_polls, statuses, whole_statuses, assignments, joined;
     struct api_status status;
     uint64_t last_sequence;
     bool is_sequence_wrong;
@@ -65,13 +66,16 @@ static void handle_status(struct http_request *request, void *data)
     size_t length;
     const char *body = http_request_body(request, &length);
     json_record_release(&api_status_record, &fixture->status);
+    fixture->status = (struct api_status){0};
     assert_int_equal(
         json_parse_record(&api_status_record, body, length, JSON_STRICT, &fixture->status, NULL),
         0);
     fixture->is_sequence_wrong |= fixture->status.sequence <= fixture->last_sequence;
     fixture->last_sequence = fixture->status.sequence;
     fixture->statuses++;
-    respond(request, fixture->status_status != 0 ? fixture->status_status : 200, "{}");
+    fixture->whole_statuses += fixture->status.base == 0;
+    respond(request, fixture->status_status != 0 ? fixture->status_status : 200,
+            fixture->wants_whole ? "{\"whole\": true}" : "{}");
 }
 
 static void handle_assignment(struct http_request *request, void *data)
@@ -234,6 +238,31 @@ static void it_joins_and_sends_statuses_in_ascending_order(void **state)
     assert_string_equal(fixture->status.node, "n1");
     assert_int_equal(fixture->status.trust_revision, 5);
     assert_int_equal(strlen(fixture->status.epoch), 16);
+}
+
+static void what_the_scheduler_knows_is_not_said_again_until_it_asks(void **state)
+{
+    struct fixture *fixture = *state;
+    start(fixture, NULL);
+    run_until(fixture, &fixture->statuses, 4);
+    assert_int_equal(fixture->whole_statuses, 1);
+    assert_int_equal(fixture->status.base, fixture->status.sequence - 1);
+    fixture->wants_whole = true;
+    run_until(fixture, &fixture->statuses, fixture->statuses + 1);
+    fixture->wants_whole = false;
+    run_until(fixture, &fixture->whole_statuses, 2);
+    run_until(fixture, &fixture->statuses, fixture->statuses + 2);
+    assert_int_equal(fixture->whole_statuses, 2);
+}
+
+static void an_older_scheduler_is_told_everything(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->join = "{\"cluster\":\"c1\",\"term\":3,\"subnet\":\"10.64.0.0/24\","
+                    "\"heartbeat_ms\":50,\"lease_ms\":1000}";
+    start(fixture, NULL);
+    run_until(fixture, &fixture->statuses, 3);
+    assert_int_equal(fixture->whole_statuses, fixture->statuses);
 }
 
 static void an_assignment_is_handed_on_and_its_revision_reported(void **state)
@@ -415,6 +444,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(it_joins_and_sends_statuses_in_ascending_order),
+        TEST(what_the_scheduler_knows_is_not_said_again_until_it_asks),
+        TEST(an_older_scheduler_is_told_everything),
         TEST(an_assignment_is_handed_on_and_its_revision_reported),
         TEST(endpoints_of_an_earlier_term_are_not_confirmed_in_a_new_one),
         TEST(after_a_start_the_whole_is_asked_for_and_the_same_again_taken),
