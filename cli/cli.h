@@ -93,6 +93,8 @@ int node_cordon_run(struct cli *cli, struct error *error);
 int node_uncordon_run(struct cli *cli, struct error *error);
 int node_drain_run(struct cli *cli, struct error *error);
 int node_give_up_run(struct cli *cli, struct error *error);
+int store_backup_run(struct cli *cli, struct error *error);
+int store_restore_run(struct cli *cli, struct error *error);
 int version_run(struct cli *cli, struct error *error);
 int completion_run(struct cli *cli, struct error *error);
 int help_run(struct cli *cli, struct error *error);

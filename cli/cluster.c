@@ -16,8 +16,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
-#define STATE_DEFAULT "/var/lib/shoal"
-#define LOG_DEFAULT   "/var/log/shoal"
+#define LOG_DEFAULT "/var/log/shoal"
 
 const char *const cluster_daemon_names[] = {"registry", "scheduler", "agent", NULL};
 
@@ -35,16 +34,17 @@ static int choose_paths(struct cluster *cluster, const char *state, bool create,
                         struct error *error)
 {
     char digest[DIGEST_TEXT_MAX];
-    if (create && file_make_directory(state != NULL ? state : STATE_DEFAULT, 0755, error) < 0)
+    if (create &&
+        file_make_directory(state != NULL ? state : CLUSTER_STATE_DEFAULT, 0755, error) < 0)
         return -1;
-    cluster->state = realpath(state != NULL ? state : STATE_DEFAULT, NULL);
+    cluster->state = realpath(state != NULL ? state : CLUSTER_STATE_DEFAULT, NULL);
     if (cluster->state == NULL && errno == ENOENT)
         return error_set(error, ERROR_NOT_FOUND,
                          "there is no cluster in %s: another folder is named by --state",
-                         state != NULL ? state : STATE_DEFAULT);
+                         state != NULL ? state : CLUSTER_STATE_DEFAULT);
     if (cluster->state == NULL)
         return error_set_errno(error, errno, "the state in %s",
-                               state != NULL ? state : STATE_DEFAULT);
+                               state != NULL ? state : CLUSTER_STATE_DEFAULT);
     digest_of_bytes(cluster->state, strlen(cluster->state), digest);
     cluster->run = xasprintf("/run/shoal/%.8s", digest_hex(digest));
     cluster->log = state != NULL ? xasprintf("%s/log", cluster->state) : xstrdup(LOG_DEFAULT);

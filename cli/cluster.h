@@ -7,6 +7,8 @@
 #include "cli/cli.h"
 #include "cli/daemon.h"
 
+#define CLUSTER_STATE_DEFAULT "/var/lib/shoal"
+
 enum cluster_daemon { CLUSTER_REGISTRY, CLUSTER_SCHEDULER, CLUSTER_AGENT, CLUSTER_DAEMONS };
 extern const char *const cluster_daemon_names[];
 

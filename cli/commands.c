@@ -27,6 +27,7 @@ const struct noun nouns[] = {
     {"policy", "what else an image needs to boot"},
     {"node", "the machines that run instances"},
     {"event", "what happened"},
+    {"store", "what the scheduler knows, on disk"},
     END,
 };
 
@@ -41,7 +42,7 @@ const struct option global_options[] = {
     {"output", 'o', OPTION_CHOICE, .value = "FORMAT", .help = "how to print",
      .choices = output_format_names},
     {"state", 0, OPTION_FOLDER, .value = "DIR",
-     .help = "up, down: the daemons' state "
+     .help = "up, down, store restore: the daemons' state "
              "(default: /var/lib/shoal)"},
     {"no-color", 0, OPTION_FLAG, .help = "no colours (also: NO_COLOR)"},
     {"help", 'h', OPTION_FLAG, .help = "this text"},
@@ -222,6 +223,14 @@ static const struct option drain_options[] = {
     END,
 };
 
+static const struct option store_restore_options[] = {
+    {"store", 0, OPTION_TEXT, .value = "PLACE",
+     .help =
+         "sqlite:FOLDER or etcd:http://HOST:2379[,...], as the scheduler's own option (default: "
+         "sqlite: and the folder that `up` gives it)"},
+    END,
+};
+
 const struct command commands[] = {
     {"cluster", "up", "up", "start registry, scheduler and agent on this machine", "",
      .options = up_options, .run = up_run,
@@ -247,6 +256,17 @@ const struct command commands[] = {
      .details = "Tells the services whose images could not boot any more. What runs of them goes "
                 "on, or is\nstopped at once where their policy says `on_revoke: stop`.",
      .examples = "  shoal trust rm ci --dry-run\n  shoal trust rm ci"},
+    {"store", "backup", NULL, "copy all that the scheduler knows to a file", "FILE",
+     .argument_kind = ARGUMENT_FILE, .run = store_backup_run,
+     .details = "As of one moment, while everything goes on. The file is readable by you alone.",
+     .examples = "  shoal store backup cluster.backup"},
+    {"store", "restore", NULL, "fill an empty store from a backup", "FILE",
+     .argument_kind = ARGUMENT_FILE, .options = store_restore_options, .run = store_restore_run,
+     .details = "Run where the scheduler is installed, while it does not run. A store that holds "
+                "documents is left\nas it is. The restored one begins a new term: agents keep what "
+                "runs, and follow it.",
+     .examples = "  shoal store restore cluster.backup\n"
+                 "  shoal store restore cluster.backup --store etcd:http://10.0.0.1:2379"},
     {"policy", "apply", NULL, "say which images may boot", "", .options = policy_apply_options,
      .run = policy_apply_run,
      .details = "As soon as there is one policy, what no policy matches does not boot. The file "

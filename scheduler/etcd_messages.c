@@ -307,6 +307,11 @@ static void append_key(struct buffer *buffer, const char *name, const char *key)
 
 char *etcd_range_body(const char *from, const char *end, size_t limit)
 {
+    return etcd_range_body_at(from, end, limit, 0);
+}
+
+char *etcd_range_body_at(const char *from, const char *end, size_t limit, uint64_t revision)
+{
     struct buffer body = {0};
     buffer_append_text(&body, "{");
     append_key(&body, "key", from);
@@ -314,7 +319,7 @@ char *etcd_range_body(const char *from, const char *end, size_t limit)
         buffer_append_text(&body, ",");
         append_key(&body, "range_end", end);
     }
-    buffer_printf(&body, ",\"limit\":\"%zu\"}", limit);
+    buffer_printf(&body, ",\"limit\":\"%zu\",\"revision\":\"%" PRIu64 "\"}", limit, revision);
     return buffer_take(&body);
 }
 

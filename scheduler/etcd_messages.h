@@ -57,6 +57,8 @@ int etcd_error_decode(int status, const char *text, size_t length, struct error 
 
 /* At most `limit` keys from `from` on, before `end`; NULL `end`: the one key. */
 char *etcd_range_body(const char *from, const char *end, size_t limit);
+/* The same as of `revision`; 0: as of now. */
+char *etcd_range_body_at(const char *from, const char *end, size_t limit, uint64_t revision);
 /* All changes of those keys with a revision of at least `revision`. */
 char *etcd_watch_body(const char *from, const char *end, uint64_t revision);
 char *etcd_grant_body(uint64_t ttl_s);

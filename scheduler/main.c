@@ -8,8 +8,10 @@
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "lib/xalloc.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/store_open.h"
+#include "scheduler/store_restore.h"
 
 #define EXIT_USAGE       2
 #define EVENTS_KEPT_MOST 100000000
@@ -35,6 +37,7 @@ static const char usage[] =
     "  --keep-events N        so many events at most (1000000)\n"
     "  --keep-events-for DURATION  and none older than this (24h)\n"
     "  --restored             the state came back from a backup: begin a new term\n"
+    "  --restore FILE         fill the store, which must be empty, from a backup, and end\n"
     "  --log-level LEVEL      debug, info, warn or error (info)\n"
     "  --help, --version\n";
 
@@ -53,6 +56,7 @@ enum option_number {
     OPTION_KEEP_EVENTS,
     OPTION_KEEP_EVENTS_FOR,
     OPTION_RESTORED,
+    OPTION_RESTORE,
     OPTION_LOG_LEVEL,
     OPTION_HELP,
     OPTION_VERSION,
@@ -73,6 +77,7 @@ static const struct option long_options[] = {
     {"keep-events", required_argument, NULL, OPTION_KEEP_EVENTS},
     {"keep-events-for", required_argument, NULL, OPTION_KEEP_EVENTS_FOR},
     {"restored", no_argument, NULL, OPTION_RESTORED},
+    {"restore", required_argument, NULL, OPTION_RESTORE},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -82,7 +87,8 @@ static const struct option long_options[] = {
 struct arguments {
     struct scheduler_options scheduler;
     enum log_level log_level;
-    bool ends; /* help or version was printed */
+    const char *restore; /* a backup's file: fill the store and end */
+    bool ends;           /* help or version was printed */
 };
 
 static int refuse(const char *option, const char *value, const char *allowed)
@@ -161,6 +167,9 @@ static int read_option(int number, struct arguments *arguments)
         return read_duration("keep-events-for", &options->events_kept_ms);
     case OPTION_RESTORED:
         options->restored = true;
+        return 0;
+    case OPTION_RESTORE:
+        arguments->restore = optarg;
         return 0;
     case OPTION_LOG_LEVEL:
         if (log_level_parse(optarg, &arguments->log_level) == 0)
@@ -244,6 +253,26 @@ static int run(const struct scheduler_options *options)
     return EXIT_SUCCESS;
 }
 
+/* Tells on standard output what was restored, as JSON: `shoal store restore` reads it. */
+static int restore(const struct scheduler_options *options, const char *path)
+{
+    struct error error = ERROR_INIT;
+    struct store_restored restored;
+    AUTO_FREE char *place =
+        options->store != NULL ? xstrdup(options->store) : xasprintf("sqlite:%s", options->state);
+    if (store_restore(place, path, &restored, &error) < 0) {
+        fprintf(stderr, "shoal-scheduler: %s\n", error.message);
+        return EXIT_FAILURE;
+    }
+    AUTO_JSON struct json_object *told = json_object_new_object();
+    json_object_object_add(told, "store", json_object_new_string(place));
+    json_object_object_add(told, "cluster", json_object_new_string(restored.identity.cluster));
+    json_object_object_add(told, "term", json_object_new_int64((int64_t)restored.identity.term));
+    json_object_object_add(told, "documents", json_object_new_int64((int64_t)restored.documents));
+    puts(json_object_to_json_string_ext(told, JSON_C_TO_STRING_PLAIN));
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {
@@ -264,5 +293,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     log_open("shoal-scheduler", arguments.log_level);
     signal(SIGPIPE, SIG_IGN);
+    if (arguments.restore != NULL)
+        return restore(&arguments.scheduler, arguments.restore);
     return run(&arguments.scheduler);
 }

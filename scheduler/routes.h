@@ -43,6 +43,8 @@ void routes_list_policies(struct http_request *request, void *data);
 void routes_get_policy(struct http_request *request, void *data);
 void routes_put_policy(struct http_request *request, void *data);
 void routes_delete_policy(struct http_request *request, void *data);
+/* routes_backup.c */
+void routes_back_up_store(struct http_request *request, void *data);
 /* routes_about.c */
 void routes_healthz(struct http_request *request, void *data);
 void routes_version(struct http_request *request, void *data);

@@ -151,6 +151,28 @@ void store_finish(struct store *store)
 
 void store_destroy(struct store *store)
 {
-    if (store != NULL)
-        store->implementation->destroy(store);
+    if (store == NULL)
+        return;
+    store_end_backup(store);
+    store->implementation->destroy(store);
+}
+
+/* --- becoming another cluster's --- */
+
+struct store_identity store_adopted_identity(const struct store_identity *present,
+                                             const struct store_identity *from)
+{
+    struct store_identity adopted = *from;
+    if (strcmp(present->cluster, from->cluster) == 0 && present->term > from->term)
+        adopted.term = present->term;
+    return adopted;
+}
+
+int store_refuse_adoption(const struct store_identity *present, struct error *error)
+{
+    return error_set(
+        error, ERROR_CONFLICT,
+        "it holds documents already, of cluster %s: restore into an empty one, or move "
+        "these away first",
+        present->cluster);
 }

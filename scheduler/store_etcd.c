@@ -109,10 +109,31 @@ static int next_meta(struct meta *meta, struct error *error)
     return 0;
 }
 
+static int check_empty(struct store_etcd *store, struct error *error)
+{
+    struct etcd_answer answer = {0};
+    AUTO_FREE char *end = xstrdup(store->documents);
+    end[strlen(end) - 1]++;
+    AUTO_FREE char *body = etcd_range_body(store->documents, end, 1);
+    if (ask(store, "kv/range", body, &answer, error) < 0)
+        return -1;
+    bool empty = answer.pair_count == 0;
+    etcd_answer_release(&answer);
+    return empty ? 0
+                 : error_set(error, ERROR_CONFLICT,
+                             "it holds documents already: restore into an empty one, or first "
+                             "etcdctl del --prefix %s",
+                             store->root);
+}
+
 /* A new store gets its cluster's id, by whichever scheduler is first; one that came back from a
  * backup a new term. */
-static int establish_identity(struct store_etcd *store, bool restored, struct error *error)
+static int establish_identity(struct store_etcd *store, const struct store_etcd_options *options,
+                              struct error *error)
 {
+    bool changes = options->restored || options->adopt != NULL;
+    if (options->adopt != NULL && check_empty(store, error) < 0)
+        return -1;
     AUTO_FREE char *key = xasprintf("%smeta", store->root);
     AUTO_FREE char *body = etcd_range_body(key, NULL, 1);
     for (;;) {
@@ -126,14 +147,16 @@ static int establish_identity(struct store_etcd *store, bool restored, struct er
         if (result < 0)
             return -1;
         store->base.identity = meta.identity;
-        if (revision > 0 && !restored)
+        if (revision > 0 && !changes)
             return 0;
+        if (options->adopt != NULL)
+            meta.identity = store_adopted_identity(&meta.identity, options->adopt);
         bool written = false;
         if (next_meta(&meta, error) < 0 ||
             write_meta(store, key, &meta, revision, &written, error) < 0)
             return -1;
         if (written)
-            restored = false; /* it is ours: read it as everybody does */
+            changes = false; /* it is ours: read it as everybody does */
     }
 }
 
@@ -257,6 +280,7 @@ static const struct store_implementation etcd_implementation = {
     .watch_stop = store_etcd_watch_stop,
     .lead = store_etcd_lead,
     .destroy = etcd_destroy,
+    .copy = store_etcd_copy,
     .refuse = store_etcd_refuse,
 };
 
@@ -287,7 +311,7 @@ int store_etcd_open(uv_loop_t *loop, const struct store_etcd_options *options,
     store->tick.data = store;
     store->handles = 2;
     if (etcd_client_create(loop, options->endpoints, &store->client, error) < 0 ||
-        establish_identity(store, options->restored, error) < 0) {
+        establish_identity(store, options, error) < 0) {
         store_close(store);
         return error_wrap(error, "open the store in etcd");
     }

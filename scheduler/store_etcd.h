@@ -21,6 +21,7 @@ struct store_etcd_options {
     uint64_t compact_ms;   /* the leader has what is older forgotten; 0: 5 minutes */
     /* etcd was brought back from a backup: begin a new term. */
     bool restored;
+    const struct store_identity *adopt; /* as store_sqlite_open_empty; NULL: not */
 };
 
 /* Blocks until etcd has answered, at most some seconds. ERROR_PROTOCOL when a newer version wrote

@@ -166,6 +166,10 @@ void store_etcd_pump(struct store_etcd *store);
 void store_etcd_forget_group(struct store_etcd *store);
 void store_etcd_drop_queue(struct store_etcd *store);
 
+/* store_etcd_copy.c */
+int store_etcd_copy(const struct store *base, struct store_copy *copy, const atomic_bool *cancelled,
+                    struct error *error);
+
 /* store_etcd_lease.c */
 void store_etcd_lead(struct store *base, const char *document, store_lead_callback *callback,
                      void *data);

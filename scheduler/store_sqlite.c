@@ -258,18 +258,20 @@ static const struct store_implementation sqlite_implementation = {
     .watch_stop = sqlite_watch_stop,
     .lead = sqlite_lead,
     .destroy = sqlite_destroy,
+    .copy = store_sqlite_copy,
     .refuse = sqlite_refuse,
 };
 
-int store_sqlite_open(uv_loop_t *loop, const struct store_sqlite_options *options,
-                      struct store **ret_store, struct error *error)
+static int open_store(uv_loop_t *loop, const struct store_sqlite_options *options,
+                      const struct store_identity *adopt, struct store **ret_store,
+                      struct error *error)
 {
     struct store_sqlite *store = xcalloc(1, sizeof *store);
     store->base.implementation = &sqlite_implementation;
     store->lock = -1;
     store_queue_init(&store->waiting);
     store_queue_init(&store->done);
-    if (store_sqlite_open_files(store, options, error) < 0) {
+    if (store_sqlite_open_files(store, options, adopt, error) < 0) {
         store_sqlite_close_files(store);
         free(store);
         return error_wrap(error, "open the store in %s", options->directory);
@@ -286,4 +288,18 @@ int store_sqlite_open(uv_loop_t *loop, const struct store_sqlite_options *option
     }
     *ret_store = &store->base;
     return 0;
+}
+
+int store_sqlite_open(uv_loop_t *loop, const struct store_sqlite_options *options,
+                      struct store **ret_store, struct error *error)
+{
+    return open_store(loop, options, NULL, ret_store, error);
+}
+
+int store_sqlite_open_empty(uv_loop_t *loop, const char *directory,
+                            const struct store_identity *adopt, struct store **ret_store,
+                            struct error *error)
+{
+    struct store_sqlite_options options = {directory, false};
+    return open_store(loop, &options, adopt, ret_store, error);
 }

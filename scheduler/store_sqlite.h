@@ -20,3 +20,8 @@ struct store_sqlite_options {
 /* Blocks while it opens. ERROR_CONFLICT when another scheduler has the folder open. */
 int store_sqlite_open(uv_loop_t *loop, const struct store_sqlite_options *options,
                       struct store **ret_store, struct error *error);
+/* For documents from elsewhere: the store, which has to be empty (else ERROR_CONFLICT), becomes the
+ * one of the cluster `adopt`, with a term after that one's. */
+int store_sqlite_open_empty(uv_loop_t *loop, const char *directory,
+                            const struct store_identity *adopt, struct store **ret_store,
+                            struct error *error);

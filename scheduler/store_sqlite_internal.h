@@ -83,7 +83,10 @@ void store_request_add_document(struct request *request, const char *key, const 
                                 uint64_t revision);
 /* Opens lock and database and reads the identity; on failure store_sqlite_close_files is due. */
 int store_sqlite_open_files(struct store_sqlite *store, const struct store_sqlite_options *options,
-                            struct error *error);
+                            const struct store_identity *adopt, struct error *error);
 void store_sqlite_close_files(struct store_sqlite *store);
+/* store_sqlite_copy.c */
+int store_sqlite_copy(const struct store *base, struct store_copy *copy,
+                      const atomic_bool *cancelled, struct error *error);
 /* The writer's thread; `data` is the store. */
 void *store_sqlite_write(void *data);

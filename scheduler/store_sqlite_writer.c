@@ -408,6 +408,16 @@ static int load_meta(struct store_sqlite *store, struct error *error)
     return row;
 }
 
+static bool is_empty(struct store_sqlite *store)
+{
+    struct database_statement *statement;
+    if (database_prepare(store->database, "SELECT 1 FROM documents LIMIT 1", &statement, NULL) < 0)
+        return false;
+    bool empty = database_step(statement, NULL) == 0;
+    database_statement_destroy(statement);
+    return empty;
+}
+
 /* A new store gets its cluster's id; one that came back from a backup gets a new term. */
 static int save_identity(struct store_sqlite *store, struct error *error)
 {
@@ -418,12 +428,17 @@ static int save_identity(struct store_sqlite *store, struct error *error)
     return database_execute(store->database, sql, error);
 }
 
-static int establish_identity(struct store_sqlite *store, bool restored, struct error *error)
+static int establish_identity(struct store_sqlite *store, bool restored,
+                              const struct store_identity *adopt, struct error *error)
 {
     struct store_identity *identity = &store->base.identity;
     if (load_meta(store, error) < 0)
         return -1;
-    if (identity->cluster[0] != '\0' && !restored)
+    if (adopt != NULL && !is_empty(store))
+        return store_refuse_adoption(identity, error);
+    if (adopt != NULL)
+        *identity = store_adopted_identity(identity, adopt);
+    if (identity->cluster[0] != '\0' && !restored && adopt == NULL)
         return 0;
     if (identity->cluster[0] == '\0') {
         unsigned char bytes[16];
@@ -438,14 +453,14 @@ static int establish_identity(struct store_sqlite *store, bool restored, struct 
 }
 
 int store_sqlite_open_files(struct store_sqlite *store, const struct store_sqlite_options *options,
-                            struct error *error)
+                            const struct store_identity *adopt, struct error *error)
 {
     AUTO_FREE char *path = xasprintf("%s/store.db", options->directory);
     store->directory = xstrdup(options->directory);
     if (file_make_directory(options->directory, 0700, error) < 0 ||
         take_lock(options->directory, &store->lock, error) < 0 ||
         database_open(path, migrations, &store->database, error) < 0 ||
-        establish_identity(store, options->restored, error) < 0)
+        establish_identity(store, options->restored, adopt, error) < 0)
         return -1;
     return prepare_statements(store, error);
 }
