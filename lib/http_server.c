@@ -287,6 +287,23 @@ static void stop_loop(struct http_server *server)
     uv_timer_start(&server->timer, on_timer, 0, 0);
 }
 
+void http_server_abandon(struct http_server *server,
+                         const struct error *(*why)(const struct http_request *request, void *data),
+                         void *data)
+{
+    struct http_request *request, *next;
+    for (request = LIST_FIRST(&server->requests); request != NULL; request = next) {
+        next = LIST_NEXT(request, link);
+        if (!request->handled || !request->held || request->answer.kind != ANSWER_NONE)
+            continue;
+        const struct error *error = why(request, data);
+        if (error == NULL)
+            continue;
+        http_request_refuse(request, 0, error->code, error->message);
+        http_request_abandon(request);
+    }
+}
+
 void http_server_destroy(struct http_server *server, void (*on_closed)(void *data), void *data)
 {
     if (server == NULL || atomic_exchange(&server->stopping, true))

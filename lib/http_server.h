@@ -117,9 +117,17 @@ int http_server_reload_tls(struct http_server *server, const struct http_server_
  * thread mode it blocks until the handlers have returned and then calls on_closed. */
 void http_server_destroy(struct http_server *server, void (*on_closed)(void *data), void *data);
 
+/* Loop mode: answers requests whose handlers have not begun to answer, as a deadline would, with
+ * the error that `why` gives; NULL leaves one alone. */
+void http_server_abandon(struct http_server *server,
+                         const struct error *(*why)(const struct http_request *request, void *data),
+                         void *data);
+
 /* --- the request; strings live as long as it --- */
 const char *http_request_method(const struct http_request *request);
 const char *http_request_path(const struct http_request *request); /* decoded, without query */
+/* Path and query as they were sent, to be sent on; begins with a slash. */
+const char *http_request_target(const struct http_request *request);
 /* A "{name}" of the pattern; NULL when the pattern has none. */
 const char *http_request_parameter(const struct http_request *request, const char *name);
 /* Decoded; NULL when absent, "" when without a value. */

@@ -51,6 +51,8 @@ struct http_target {
     struct text_pairs query;
 };
 
+/* A target without the scheme and host in front of it, if it has them. */
+const char *http_target_skip_authority(const char *raw);
 /* Reads a request's target ("/v2/a%2Bb/tags?n=3") as it came. */
 int http_target_parse(const char *raw, struct http_target *ret_target, struct error *error);
 void http_target_finish(struct http_target *target);

@@ -60,6 +60,11 @@ const char *http_request_certificate_name(const struct http_request *request)
     return connection != NULL && connection->name[0] != '\0' ? connection->name : NULL;
 }
 
+const char *http_request_target(const struct http_request *request)
+{
+    return http_target_skip_authority(request->raw_target);
+}
+
 void http_request_set_user(struct http_request *request, const char *user)
 {
     free(request->user);

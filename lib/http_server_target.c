@@ -170,7 +170,7 @@ static int parse_path(const char *raw, size_t length, struct http_target *target
 
 /* The absolute form ("http://host/path?query"), which clients use towards proxies, is to be taken
  * by servers too (RFC 9112, 3.2.2): what is behind the authority. */
-static const char *skip_authority(const char *raw)
+const char *http_target_skip_authority(const char *raw)
 {
     size_t scheme = strncasecmp(raw, "http://", 7) == 0    ? 7
                     : strncasecmp(raw, "https://", 8) == 0 ? 8
@@ -183,7 +183,7 @@ static const char *skip_authority(const char *raw)
 
 int http_target_parse(const char *raw, struct http_target *ret_target, struct error *error)
 {
-    raw = skip_authority(raw);
+    raw = http_target_skip_authority(raw);
     if (raw[0] != '/')
         return error_set(error, ERROR_INVALID, "the path does not begin with a slash");
     struct http_target target = {0};

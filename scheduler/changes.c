@@ -26,6 +26,7 @@ struct changes {
     uint64_t counters_at; /* revision of the counters' document; 0: not there yet */
     size_t in_flight;     /* commits handed to the store */
     bool applied;         /* pieces, and it was not told yet */
+    struct error closed;  /* why nothing is decided; no code: it is */
     void (*on_idle)(void *data);
     void *idle_data;
 };
@@ -89,8 +90,11 @@ static void on_committed(const struct error *error, uint64_t revision, void *dat
         free(decision);
         next_decision(changes);
     }
-    if (changes->in_flight == 0 && changes->on_idle != NULL)
-        changes->on_idle(changes->idle_data);
+    void (*on_idle)(void *data) = changes->on_idle;
+    if (changes->in_flight > 0 || on_idle == NULL)
+        return;
+    changes->on_idle = NULL;
+    on_idle(changes->idle_data);
 }
 
 void changes_when_idle(struct changes *changes, void (*on_idle)(void *data), void *data)
@@ -193,7 +197,7 @@ static void hand_to_store(struct changes *changes, struct change *change, struct
 
 void changes_write(struct changes *changes, struct change *change)
 {
-    if (change->count > 0)
+    if (change->count > 0 && changes->closed.code == ERROR_NONE)
         hand_to_store(changes, change, NULL);
     else
         change_finish(change);
@@ -206,7 +210,9 @@ static void run_decision(struct changes *changes, struct decision *decision)
     struct change change = {0};
     struct error error = ERROR_INIT;
     changes->deciding = true;
-    int result = decision->decide(&change, decision->data, &error);
+    int result = changes->closed.code != ERROR_NONE
+                     ? error_copy(&error, &changes->closed)
+                     : decision->decide(&change, decision->data, &error);
     if (result == 0 && change.count > 0) {
         hand_to_store(changes, &change, decision);
         return;
@@ -257,9 +263,25 @@ void changes_destroy(struct changes *changes)
     free(changes);
 }
 
+void changes_close(struct changes *changes, const struct error *error)
+{
+    changes->closed = *error;
+    /* The one that is being written tells when it comes back; the others do not wait for it. */
+    bool deciding = changes->deciding;
+    changes->deciding = false;
+    next_decision(changes);
+    changes->deciding = deciding;
+}
+
 void changes_set_counters_at(struct changes *changes, uint64_t revision)
 {
     changes->counters_at = revision;
+}
+
+void changes_open(struct changes *changes, uint64_t counters_at)
+{
+    changes->closed = (struct error){0};
+    changes_set_counters_at(changes, counters_at);
 }
 
 void changes_set_sequence(struct changes *changes, uint64_t sequence)

@@ -64,6 +64,12 @@ struct changes_options {
 };
 
 struct changes *changes_create(const struct changes_options *options);
+/* From now on every decision fails with `error`, those that wait for their turn too, and plain
+ * writes are dropped. What is on its way to the store goes on. */
+void changes_close(struct changes *changes, const struct error *error);
+/* Decisions are made again; `counters_at`: the store's revision of the counters that the model was
+ * loaded with. Only when idle. */
+void changes_open(struct changes *changes, uint64_t counters_at);
 /* Decisions that have not been made are dropped without a callback. */
 void changes_destroy(struct changes *changes);
 /* `decide` runs in its turn, at once when nothing else is being decided; `done` (may be NULL) runs

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "lib/addresses.h"
 #include "lib/clock.h"
 #include "lib/http_client.h"
 #include "lib/oci_client.h"
@@ -18,6 +19,8 @@
 struct scheduler_options {
     const char *address;
     uint16_t port;
+    /* "http://10.0.0.1:7000", where the other schedulers reach this one; "": as above */
+    char advertise[ADDRESS_TEXT_MAX];
     const char *state;         /* folder */
     const char *store;         /* "sqlite:FOLDER", "etcd:URL,URL"; NULL: SQLite in `state` */
     const char *registry;      /* "http://127.0.0.1:5000" */
@@ -42,12 +45,14 @@ struct core {
     struct changes *changes;
     struct http_client *http;
     struct oci_client *registry;
-    struct publication *publication;
-    struct controller *controller;
+    struct leadership *leadership;
+    struct publication *publication; /* NULL unless this scheduler leads */
+    struct controller *controller;   /* likewise */
     struct event_log *events;
     LIST_HEAD(, deployment) deployments; /* under way */
     LIST_HEAD(, revocation) revocations;
     LIST_HEAD(, verdict_inquiry) inquiries;
+    LIST_HEAD(, forwarded) forwarded; /* to the leader */
     /* Revisions of the agents' documents begin with the number of this start, so that they ascend
      * within a term without being written. */
     uint64_t revision_base;

@@ -302,6 +302,90 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
     }
 }
 
+enum document_kind document_kind_of_key(const char *key)
+{
+    for (int kind = 0; kind < DOCUMENT_KINDS; kind++) {
+        const char *prefix = kinds[kind].prefix;
+        size_t length = strlen(prefix);
+        bool is_whole = length > 0 && prefix[length - 1] != '/';
+        if (strncmp(key, prefix, length) == 0 && (key[length] != '\0') != is_whole)
+            return (enum document_kind)kind;
+    }
+    return DOCUMENT_KINDS;
+}
+
+/* "NS/NAME" or "NS/NAME/00000007". */
+static bool parse_service_key(const char *rest, char ret_namespace[NAME_MAX_TEXT],
+                              char ret_service[NAME_MAX_TEXT], uint32_t *ret_number)
+{
+    const char *slash = strchr(rest, '/');
+    if (slash == NULL || slash - rest >= NAME_MAX_TEXT)
+        return false;
+    size_t length = strcspn(slash + 1, "/");
+    const char *number = slash + 1 + length;
+    uint64_t value = 0;
+    if (length >= NAME_MAX_TEXT || (*number == '/') != (ret_number != NULL) ||
+        (ret_number != NULL && !text_parse_u64(number + 1, UINT32_MAX, &value)))
+        return false;
+    snprintf(ret_namespace, NAME_MAX_TEXT, "%.*s", (int)(slash - rest), rest);
+    snprintf(ret_service, NAME_MAX_TEXT, "%.*s", (int)length, slash + 1);
+    if (ret_number != NULL)
+        *ret_number = (uint32_t)value;
+    return true;
+}
+
+/* Into the members that document_key reads. */
+static bool parse_key(enum document_kind kind, const char *rest, void *document)
+{
+    struct document_service *service = document;
+    struct document_revision *revision = document;
+    struct document_rollout *rollout = document;
+    struct document_run *run = document;
+    struct document_instance *instance = document;
+    struct document_observed *observed = document;
+    struct document_node *node = document;
+    struct api_key *key = document;
+    struct api_policy *policy = document;
+    char *end;
+    switch (kind) {
+    case DOCUMENT_SERVICE:
+        return parse_service_key(rest, service->namespace_name, service->service, NULL);
+    case DOCUMENT_REVISION:
+        return parse_service_key(rest, revision->namespace_name, revision->service,
+                                 &revision->number);
+    case DOCUMENT_ROLLOUT:
+        return parse_service_key(rest, rollout->namespace_name, rollout->service, &rollout->number);
+    case DOCUMENT_RUN:
+        return parse_service_key(rest, run->namespace_name, run->service, &run->number);
+    case DOCUMENT_INSTANCE:
+        return text_copy(instance->id, sizeof instance->id, rest);
+    case DOCUMENT_OBSERVED:
+        return text_copy(observed->id, sizeof observed->id, rest);
+    case DOCUMENT_NODE:
+        return text_copy(node->name, sizeof node->name, rest);
+    case DOCUMENT_KEY:
+        return text_copy(key->name, sizeof key->name, rest);
+    case DOCUMENT_POLICY:
+        return text_copy(policy->name, sizeof policy->name, rest);
+    case DOCUMENT_EVENT:
+        ((struct api_event *)document)->sequence = strtoull(rest, &end, 16);
+        return *end == '\0';
+    case DOCUMENT_COUNTERS:
+    case DOCUMENT_KINDS:
+        break;
+    }
+    return kind == DOCUMENT_COUNTERS;
+}
+
+void *document_of_key(enum document_kind kind, const char *key)
+{
+    void *document = document_create(kind);
+    if (parse_key(kind, key + strlen(kinds[kind].prefix), document))
+        return document;
+    document_free(kind, document);
+    return NULL;
+}
+
 void *document_create(enum document_kind kind)
 {
     void *document = xcalloc(1, kinds[kind].record->size);

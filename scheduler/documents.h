@@ -195,6 +195,11 @@ const struct json_record *document_record(enum document_kind kind);
 const char *document_prefix(enum document_kind kind);
 /* The key of a document of that kind. */
 void document_key(enum document_kind kind, const void *document, char *ret_key, size_t size);
+/* DOCUMENT_KINDS for a key of no kind that is known here. */
+enum document_kind document_kind_of_key(const char *key);
+/* A document that says only which one it is, to be removed; NULL when the key is not of that kind.
+ */
+void *document_of_key(enum document_kind kind, const char *key);
 /* Zeroed, with the defaults that an older document may lack. Free with document_free. */
 void *document_create(enum document_kind kind);
 void *document_copy(enum document_kind kind, const void *document);

@@ -202,6 +202,18 @@ static void read_page(struct reader *reader)
                reader);
 }
 
+void event_log_catch_up(struct event_log *log)
+{
+    struct reader *reader;
+    LIST_FOREACH(reader, &log->readers, link)
+    {
+        if (!reader->live)
+            continue;
+        reader->live = false;
+        read_page(reader);
+    }
+}
+
 static void on_abandoned(struct http_request *request, void *data)
 {
     (void)request;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/addresses.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -22,6 +23,7 @@ static const char usage[] =
     "\n"
     "  --address ADDRESS      listen on this address (127.0.0.1)\n"
     "  --port PORT            and this port (7000); 0: any free one\n"
+    "  --advertise URL        where the other schedulers reach this one (http://ADDRESS:PORT)\n"
     "  --state DIR            where the state is (/var/lib/shoal/scheduler)\n"
     "  --store PLACE          where documents are: sqlite:FOLDER (sqlite: and --state's folder), "
     "or\n"
@@ -44,6 +46,7 @@ static const char usage[] =
 enum option_number {
     OPTION_ADDRESS = 256,
     OPTION_PORT,
+    OPTION_ADVERTISE,
     OPTION_STATE,
     OPTION_STORE,
     OPTION_REGISTRY,
@@ -65,6 +68,7 @@ enum option_number {
 static const struct option long_options[] = {
     {"address", required_argument, NULL, OPTION_ADDRESS},
     {"port", required_argument, NULL, OPTION_PORT},
+    {"advertise", required_argument, NULL, OPTION_ADVERTISE},
     {"state", required_argument, NULL, OPTION_STATE},
     {"store", required_argument, NULL, OPTION_STORE},
     {"registry", required_argument, NULL, OPTION_REGISTRY},
@@ -128,6 +132,10 @@ static int read_option(int number, struct arguments *arguments)
         if (!text_parse_u64(optarg, 65535, &port))
             return refuse("port", optarg, "a number from 0 to 65535 is needed");
         options->port = (uint16_t)port;
+        return 0;
+    case OPTION_ADVERTISE:
+        if (address_normalize(optarg, "--advertise", options->advertise, NULL) < 0)
+            return refuse("advertise", optarg, "a URL like http://10.0.0.1:7000 is needed");
         return 0;
     case OPTION_STATE:
         options->state = optarg;

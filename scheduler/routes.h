@@ -5,6 +5,12 @@
 
 #include "lib/http_server.h"
 
+/* Who answers it, in http_route's tag. */
+enum route_place {
+    ROUTE_LEADER,   /* a standby sends it on to whoever leads (forward.h) */
+    ROUTE_ANYWHERE, /* from what the store holds */
+};
+
 /* Handlers expect the struct core as data. */
 extern const struct http_route scheduler_routes[];
 extern const size_t scheduler_route_count;

@@ -3,6 +3,7 @@
 
 #include "lib/buffer.h"
 #include "scheduler/core.h"
+#include "scheduler/leadership.h"
 #include "scheduler/routes.h"
 
 void routes_healthz(struct http_request *request, void *data)
@@ -22,6 +23,12 @@ void routes_version(struct http_request *request, void *data)
                            json_object_new_string(store_identity(core->store)->cluster));
     json_object_object_add(object, "term",
                            json_object_new_int64((int64_t)store_identity(core->store)->term));
+    const char *leader = leadership_leader(core->leadership);
+    json_object_object_add(
+        object, "phase",
+        json_object_new_string(leadership_phase_names[leadership_phase(core->leadership)]));
+    json_object_object_add(object, "leader",
+                           leader != NULL ? json_object_new_string(leader) : NULL);
     http_request_respond_json(request, 200, object);
 }
 
@@ -76,6 +83,10 @@ void routes_metrics(struct http_request *request, void *data)
     size_t silent = 0;
     for (size_t i = 0; i < core->model.nodes.count; i++)
         silent += ((const struct model_node *)core->model.nodes.items[i])->silent;
+    gauge(&text, "shoal_scheduler_leads", "Whether this scheduler is the one that decides.",
+          leadership_phase(core->leadership) == LEADERSHIP_LEADING);
+    gauge(&text, "shoal_scheduler_leader_known", "Whether some scheduler is known to lead.",
+          leadership_leader(core->leadership) != NULL);
     gauge(&text, "shoal_nodes", "Nodes that have joined.", core->model.nodes.count);
     gauge(&text, "shoal_nodes_silent", "Nodes whose lease has passed.", silent);
     gauge(&text, "shoal_keys", "Trusted keys.", core->model.keys.count);

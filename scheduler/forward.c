@@ -1,0 +1,225 @@
+#include "scheduler/forward.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/xalloc.h"
+#include "scheduler/leadership.h"
+#include "scheduler/routes.h"
+
+#define FORWARDED_HEADER   "Shoal-Forwarded"
+#define CONNECT_TIMEOUT_MS 2000
+#define ANSWER_TIMEOUT_MS  59000 /* just under the deadline of a request */
+#define ANSWER_LIMIT       ((size_t)64 << 20)
+/* A longer deadline is one of a stream. */
+#define STREAM_DEADLINE_MS 60000
+
+struct forwarded {
+    LIST_ENTRY(forwarded) link;
+    struct core *core;
+    struct http_request *request;
+    struct http_call *call;
+    bool streams;
+    bool begun; /* the stream to whoever asked */
+    char leader[256];
+};
+
+static bool reads(const struct http_request *request)
+{
+    const char *method = http_request_method(request);
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
+static void forwarded_free(struct forwarded *forwarded)
+{
+    LIST_REMOVE(forwarded, link);
+    free(forwarded);
+}
+
+/* --- nobody leads --- */
+
+static void refuse_without_leader(struct http_request *request, const struct core *core)
+{
+    struct error error;
+    const struct error *failure = leadership_failure(core->leadership);
+    if (failure != NULL)
+        error_set(&error, ERROR_NO_LEADER,
+                  "no scheduler leads at the moment: try again in a few seconds. This one: %s",
+                  failure->message);
+    else
+        error_set(&error, ERROR_NO_LEADER,
+                  "no scheduler leads at the moment: try again in a few seconds");
+    http_request_respond_error(request, &error);
+}
+
+/* What is only read can be asked for again by itself; of a change nobody knows how far it came. */
+static void end_unanswered(struct forwarded *forwarded, const char *reason)
+{
+    struct error error;
+    if (reads(forwarded->request))
+        error_set(&error, ERROR_NO_LEADER, "the scheduler that leads, %s, %s: try again",
+                  forwarded->leader, reason);
+    else
+        error_set(&error, ERROR_UNAVAILABLE,
+                  "the scheduler that leads, %s, %s: what was asked may have been done or not",
+                  forwarded->leader, reason);
+    http_request_respond_error(forwarded->request, &error);
+}
+
+/* --- the leader's answer --- */
+
+static int on_bytes(const void *bytes, size_t length, void *data)
+{
+    struct forwarded *forwarded = data;
+    if (!forwarded->begun)
+        http_request_stream_begin(forwarded->request, "text/plain; charset=utf-8");
+    forwarded->begun = true;
+    return http_request_stream_write(forwarded->request, bytes, length);
+}
+
+static void end_failed(struct forwarded *forwarded, const struct http_client_response *response)
+{
+    struct error error;
+    if (!response->unsent) {
+        end_unanswered(forwarded, "did not answer");
+        return;
+    }
+    error_set(&error, ERROR_NO_LEADER,
+              "the scheduler that leads, %s, cannot be reached: try again in a few seconds",
+              forwarded->leader);
+    http_request_respond_error(forwarded->request, &error);
+}
+
+static void on_answer(const struct http_client_response *response, void *data)
+{
+    struct forwarded *forwarded = data;
+    struct http_request *request = forwarded->request;
+    if (forwarded->begun)
+        http_request_stream_end(request);
+    else if (response->failed)
+        end_failed(forwarded, response);
+    else
+        http_request_respond(request, response->status,
+                             http_response_header(response, "Content-Type"), response->body,
+                             response->body_length);
+    forwarded_free(forwarded);
+}
+
+static void on_abandoned(struct http_request *request, void *data)
+{
+    (void)request;
+    struct forwarded *forwarded = data;
+    http_client_cancel(forwarded->call);
+    forwarded_free(forwarded);
+}
+
+/* --- sending on --- */
+
+static char *header_of(const struct http_request *request, const char *name)
+{
+    const char *value = http_request_header(request, name);
+    return value != NULL ? xasprintf("%s: %s", name, value) : NULL;
+}
+
+static struct http_call *send_on(struct forwarded *forwarded, struct error *error)
+{
+    const struct http_request *request = forwarded->request;
+    AUTO_FREE char *url = xasprintf("%s%s", forwarded->leader, http_request_target(request));
+    AUTO_FREE char *protocol = header_of(request, "Shoal-Protocol");
+    AUTO_FREE char *type = header_of(request, "Content-Type");
+    const char *headers[4] = {FORWARDED_HEADER ": 1"};
+    size_t count = 1;
+    if (protocol != NULL)
+        headers[count++] = protocol;
+    if (type != NULL)
+        headers[count] = type;
+    size_t length;
+    const char *body = http_request_body(request, &length);
+    const char *method = http_request_method(request);
+    struct http_client_request call = {
+        .method = strcmp(method, "HEAD") == 0 ? "GET" : method, /* the server drops the body */
+        .url = url,
+        .headers = headers,
+        .body = length > 0 ? body : NULL,
+        .body_length = length,
+        .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+        .timeout_ms = forwarded->streams ? HTTP_NO_TIMEOUT : ANSWER_TIMEOUT_MS,
+        .response_limit = ANSWER_LIMIT,
+        .on_body = forwarded->streams ? on_bytes : NULL,
+    };
+    return http_client_start(forwarded->core->http, &call, on_answer, forwarded, error);
+}
+
+static void forward(struct http_request *request, struct core *core, const char *leader,
+                    bool streams)
+{
+    struct error error = ERROR_INIT;
+    struct forwarded *forwarded = xcalloc(1, sizeof *forwarded);
+    *forwarded = (struct forwarded){.core = core, .request = request, .streams = streams};
+    strncpy(forwarded->leader, leader, sizeof forwarded->leader - 1);
+    LIST_INSERT_HEAD(&core->forwarded, forwarded, link);
+    forwarded->call = send_on(forwarded, &error);
+    if (forwarded->call == NULL) {
+        http_request_respond_error(request, &error);
+        forwarded_free(forwarded);
+        return;
+    }
+    http_request_on_abandoned(request, on_abandoned, forwarded);
+}
+
+void forward_cancel_all(struct core *core)
+{
+    struct forwarded *forwarded, *next;
+    for (forwarded = LIST_FIRST(&core->forwarded); forwarded != NULL; forwarded = next) {
+        next = LIST_NEXT(forwarded, link);
+        http_client_cancel(forwarded->call);
+        if (forwarded->begun)
+            http_request_stream_end(forwarded->request);
+        else
+            end_unanswered(forwarded, "does not lead any more");
+        forwarded_free(forwarded);
+    }
+}
+
+/* --- whose it is --- */
+
+static void dispatch(struct http_request *request, void *data)
+{
+    struct core *core = data;
+    const struct http_route *route = &scheduler_routes[http_request_tag(request)];
+    const struct leadership *leadership = core->leadership;
+    const char *leader = leadership_other(leadership);
+    bool leads = leadership_phase(leadership) == LEADERSHIP_LEADING;
+    if (leads || (route->tag == ROUTE_ANYWHERE && leadership_can_read(leadership)))
+        route->handler(request, core);
+    else if (leader == NULL || http_request_header(request, FORWARDED_HEADER) != NULL)
+        refuse_without_leader(request, core);
+    else
+        forward(request, core, leader, reads(request) && route->deadline_ms > STREAM_DEADLINE_MS);
+}
+
+struct http_route *forward_routes(size_t *ret_count)
+{
+    struct http_route *routes =
+        xmemdup(scheduler_routes, scheduler_route_count * sizeof *scheduler_routes);
+    for (size_t i = 0; i < scheduler_route_count; i++) {
+        routes[i].handler = dispatch;
+        routes[i].tag = (int)i;
+    }
+    *ret_count = scheduler_route_count;
+    return routes;
+}
+
+const struct error *forward_end_of_leading(const struct http_request *request, void *core)
+{
+    static const struct error undone = {
+        ERROR_NO_LEADER, "this scheduler no longer leads: try again in a few seconds", ""};
+    static const struct error unknown = {
+        ERROR_UNAVAILABLE,
+        "this scheduler no longer leads: what was asked may have been done or not", ""};
+    (void)core;
+    if (scheduler_routes[http_request_tag(request)].tag == ROUTE_ANYWHERE)
+        return NULL;
+    return reads(request) ? &undone : &unknown;
+}

@@ -1,0 +1,51 @@
+/* Who decides. Any number of schedulers share a store; the one that has its lease leads, the others
+ * follow what it writes and are ready to take over.
+ *
+ *   loading -> standing by -> taking over -> leading -> stepping down -> loading ...
+ *      ^------------'---------------'
+ *
+ * loading       reads the store into the model
+ * standing by   applies to the model what the store's watch tells; waits for the lease
+ * taking over   has the lease and all that others wrote; counts a start (fenced by the lease)
+ * leading       the controller decides, agents are answered
+ * stepping down the lease was lost: nothing is decided any more, what is on its way to the store
+ *               ends, and then all is read anew
+ *
+ * Owns the changes, and the controller and the publication while it leads. Loop thread only. */
+#pragma once
+
+#include "scheduler/core.h"
+
+struct leadership;
+
+enum leadership_phase {
+    LEADERSHIP_LOADING,
+    LEADERSHIP_STANDING_BY,
+    LEADERSHIP_TAKING_OVER,
+    LEADERSHIP_LEADING,
+    LEADERSHIP_STEPPING_DOWN,
+};
+extern const char *const leadership_phase_names[];
+
+/* Begins to read core->store and sets core->changes. `on_lost` is told, before anything else, that
+ * this scheduler leads no more: requests that only a leader may answer are to be ended. */
+struct leadership *leadership_create(struct core *core, void (*on_lost)(void *data),
+                                     void (*on_leader)(void *data), void *data);
+/* Asks for the lease under this address, which others forward to. */
+void leadership_campaign(struct leadership *leadership, const char *address);
+/* Decides nothing any more. */
+void leadership_stop(struct leadership *leadership);
+/* Once the changes are idle, before the store goes. */
+void leadership_close(struct leadership *leadership);
+/* After the loop has ended. NULL is fine. */
+void leadership_destroy(struct leadership *leadership);
+
+enum leadership_phase leadership_phase(const struct leadership *leadership);
+/* The model holds what the store does, perhaps a moment ago. */
+bool leadership_can_read(const struct leadership *leadership);
+/* Where another scheduler that leads is reached; NULL: nobody else is known to lead. */
+const char *leadership_other(const struct leadership *leadership);
+/* The same, this one included. */
+const char *leadership_leader(const struct leadership *leadership);
+/* Its last failure to read the store or to take over; NULL: none. */
+const struct error *leadership_failure(const struct leadership *leadership);
