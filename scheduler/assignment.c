@@ -116,6 +116,16 @@ static void fill_template(const struct model_instance *instance,
     fill_ports(instance->service, revision, assigned);
 }
 
+/* For who is only to stop: settings that an agent can read, however little they matter. */
+static void fill_defaults(struct api_assigned_instance *assigned)
+{
+    struct api_service_spec spec = {0};
+    api_service_spec_set_defaults(&spec);
+    assigned->boot_timeout_ms = spec.boot_timeout_ms;
+    assigned->restart = spec.restart;
+    assigned->stop = spec.stop;
+}
+
 static void fill_instance(const struct model_instance *instance,
                           struct api_assigned_instance *assigned)
 {
@@ -138,6 +148,8 @@ static void fill_instance(const struct model_instance *instance,
                   document_text(document->cause));
     if (revision != NULL)
         fill_template(instance, revision, assigned);
+    else
+        fill_defaults(assigned);
 }
 
 /* --- a node's assignment --- */
@@ -168,6 +180,7 @@ static void append_instances(struct buffer *text, const struct model_node *node,
         text_copy(orphan.id, sizeof orphan.id, node->orphans.items[i]);
         strcpy(orphan.namespace_name, "default");
         strcpy(orphan.service, "orphan");
+        fill_defaults(&orphan);
         append_instance(text, &comma, &orphan);
     }
     buffer_append_text(text, "]");
@@ -298,7 +311,10 @@ static void note_instance(struct model_instance *instance, bool is_published, ui
                           uint64_t now_ms)
 {
     enum api_server_state state;
-    instance->in_endpoints = is_published && is_in_endpoints(instance, &state);
+    bool is_in = is_published && is_in_endpoints(instance, &state);
+    if ((instance->in_endpoints && !is_in) || instance->left_revision == UINT64_MAX)
+        instance->left_revision = revision;
+    instance->in_endpoints = is_in;
     if (instance->document->wish != WISH_DRAIN || instance->drain_since_ms != 0)
         return;
     instance->drain_since_ms = now_ms;

@@ -80,6 +80,10 @@ void capacity_init(struct capacity *capacity, struct model *model, uint64_t now_
                                         .vcpus = node->document->vcpus};
         capacity_used(node, &view->memory_used, &view->vcpus_used, &instances);
         view->address_ms = mark_addresses(node, capacity->taken[i], now_ms);
+        /* What runs there and is nobody's has an address and memory that nobody knows of: until it
+         * has stopped none is free. */
+        if (node->orphans.count > 0)
+            view->address_ms = UINT64_MAX;
         capacity->list[i] = view;
     }
 }

@@ -6,6 +6,7 @@
 
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/publication.h"
 
 #define ROOM_RETRY_MS 2000
 #define CAUSE_REVOKED "trust_revoked"
@@ -45,7 +46,8 @@ static void drain(struct look *look, const struct reconcile_action *action)
     struct model_instance *owner = look->owners[action->instance];
     const char *why = why_ended(look, &look->values[action->instance]);
     /* What no data plane sends anything need not be waited for. */
-    enum instance_wish wish = owner->in_endpoints ? WISH_DRAIN : WISH_STOP;
+    bool excluded = publication_is_excluded(look->pass->core->publication, owner);
+    enum instance_wish wish = excluded ? WISH_STOP : WISH_DRAIN;
     end_instance(look, owner, wish, why);
     changes_event(look->pass->core->changes, look->pass->change, "instance",
                   look->document->namespace_name, look->document->service, owner->name,

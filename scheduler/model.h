@@ -34,6 +34,8 @@ struct model_instance {
     bool was_healthy;
     bool released;           /* its node is lost, and it is its turn to be replaced */
     bool in_endpoints;       /* as a server, ready or draining */
+    /* Of the endpoints that lack it again; 0: it never was in; UINT64_MAX: the next ones. */
+    uint64_t left_revision;
     uint64_t drain_since_ms; /* 0: not draining, or not published yet */
     uint64_t drain_revision; /* of the endpoints that say so */
     /* Of its node's assignment, when it last changed there; 0: that is not published yet. */

@@ -50,6 +50,10 @@ struct publication *publication_create(struct core *core)
     publication->core = core;
     publication->wakeup = wakeup_create(&core->wakeups, on_wakeup, publication);
     TAILQ_INIT(&publication->waits);
+    /* What the endpoints of an earlier start held, a data plane may still have: only the first of
+     * this one's tell. */
+    for (size_t i = 0; i < core->model.instances.count; i++)
+        ((struct model_instance *)core->model.instances.items[i])->left_revision = UINT64_MAX;
     return publication;
 }
 
@@ -302,7 +306,8 @@ struct publication_wait *publication_poll(struct publication *publication, struc
         (node->is_touched && pause_of(&core->model) == 0))
         refresh_assignment(publication, node);
     uint64_t current = revision_of(publication, node, poll->kind);
-    if (poll->after > current || poll->term != store_identity(core->store)->term) {
+    if ((poll->has_after && poll->after > current) ||
+        poll->term != store_identity(core->store)->term) {
         poll->answer(PUBLICATION_COMPACTED, NULL, poll->data);
         return NULL;
     }
@@ -333,30 +338,50 @@ void publication_expire(struct publication *publication)
 
 /* --- draining --- */
 
-static uint32_t open_connections(const struct model_node *node, const char *id)
+/* A node that has only just applied the endpoints has not counted yet: silence is not zero. */
+static bool has_no_connection(const struct model_node *node, const char *id)
 {
     for (size_t i = 0; i < node->draining_count; i++) {
         if (strcmp(node->draining[i].id, id) == 0)
-            return node->draining[i].connections;
+            return node->draining[i].connections == 0;
     }
-    return 0;
+    return false;
+}
+
+/* What was applied of an earlier term's endpoints says nothing of ours. */
+static bool has_applied(const struct publication *publication, const struct model_node *node,
+                        uint64_t revision)
+{
+    return node->term == store_identity(publication->core->store)->term &&
+           node->endpoints_applied >= revision;
+}
+
+bool publication_is_excluded(const struct publication *publication,
+                             const struct model_instance *instance)
+{
+    const struct model *model = &publication->core->model;
+    if (instance->in_endpoints || instance->left_revision == 0)
+        return !instance->in_endpoints;
+    for (size_t i = 0; i < model->nodes.count; i++) {
+        const struct model_node *node = model->nodes.items[i];
+        if (!node->silent && !has_applied(publication, node, instance->left_revision))
+            return false;
+    }
+    return true;
 }
 
 bool publication_is_drained(const struct publication *publication,
                             const struct model_instance *instance)
 {
     const struct model *model = &publication->core->model;
-    uint64_t term = store_identity(publication->core->store)->term;
     if (instance->drain_since_ms == 0)
         return false;
     if (!instance->in_endpoints)
-        return true;
+        return publication_is_excluded(publication, instance);
     for (size_t i = 0; i < model->nodes.count; i++) {
         const struct model_node *node = model->nodes.items[i];
-        /* What was applied of an earlier term's endpoints says nothing of ours. */
-        if (!node->silent &&
-            (node->term != term || node->endpoints_applied < instance->drain_revision ||
-             open_connections(node, instance->name) > 0))
+        if (!node->silent && (!has_applied(publication, node, instance->drain_revision) ||
+                              !has_no_connection(node, instance->name)))
             return false;
     }
     return true;

@@ -44,6 +44,9 @@ void publication_expire(struct publication *publication);
 /* polls.c: the same for a request, whose query is `after` and `term`: by the document, 204, 410. */
 void publication_poll_request(struct core *core, struct http_request *request,
                               struct model_node *node, enum publication_kind kind);
+/* Whether every live node has applied endpoints that lack the instance. */
+bool publication_is_excluded(const struct publication *publication,
+                             const struct model_instance *instance);
 /* Whether no live node sends an instance new connections, nor has one open. */
 bool publication_is_drained(const struct publication *publication,
                             const struct model_instance *instance);

@@ -38,6 +38,7 @@ struct fixture {
     bool is_idle;
     bool leads;
     bool lags;            /* the data plane has not applied the latest endpoints */
+    bool uncounted;       /* it has, and nobody has counted its open connections yet */
     const char *settings; /* further JSON of what is deployed; NULL: none */
     struct document_revision *revision;
     struct api_service_spec spec;
@@ -185,6 +186,19 @@ static inline char *assignment_of(struct fixture *fixture, const char *name, uin
     return text;
 }
 
+/* No connection is open to what drains. */
+static inline void count_draining(const struct fixture *fixture, struct api_status *status)
+{
+    const struct sorted *all = &fixture->core.model.instances;
+    status->draining = xcalloc(all->count + 1, sizeof *status->draining);
+    for (size_t i = 0; i < all->count && !fixture->lags && !fixture->uncounted; i++) {
+        const struct model_instance *instance = all->items[i];
+        if (instance->document->wish == WISH_DRAIN)
+            text_copy(status->draining[status->draining_count++].id, INSTANCE_ID_MAX,
+                      instance->name);
+    }
+}
+
 /* A status that says `state` of every instance that the node is to run, and stopped of the rest. */
 static inline void report(struct fixture *fixture, const char *name, enum instance_state state,
                           uint64_t age_ms, uint32_t restarts)
@@ -209,6 +223,7 @@ static inline void report(struct fixture *fixture, const char *name, enum instan
             strcpy(seen->cause, "guest_exit");
         status.instance_count++;
     }
+    count_draining(fixture, &status);
     observation_take(&fixture->core, node, &status);
     json_record_release(&api_status_record, &status);
     settle(fixture);

@@ -84,7 +84,11 @@ static void an_upgrade_drains_before_it_stops(void **state)
     assert_int_equal(old->document->wish, WISH_DRAIN);
     assert_int_equal(servers(fixture, API_SERVER_DRAIN), 1);
     fixture->lags = false;
-    /* The data plane confirms, and shows no connection. */
+    /* The data plane confirms, and has counted no connection yet: that is not none. */
+    fixture->uncounted = true;
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_int_equal(old->document->wish, WISH_DRAIN);
+    fixture->uncounted = false;
     report(fixture, "a", INSTANCE_READY, 3000, 0);
     assert_int_equal(old->document->wish, WISH_STOP);
     assert_int_equal(servers(fixture, API_SERVER_DRAIN), 1);
@@ -92,6 +96,24 @@ static void an_upgrade_drains_before_it_stops(void **state)
     assert_true(model_instance_has_ended(old));
     assert_int_equal(servers(fixture, API_SERVER_DRAIN), 0);
     assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
+}
+
+static void what_left_the_endpoints_stops_when_data_planes_know(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    const struct model_instance *old = model_instance(&fixture->core.model, "000100000001");
+    /* It is not ready any more: out of the endpoints, which the data plane has not applied. */
+    fixture->lags = true;
+    report(fixture, "a", INSTANCE_RUNNING, 0, 0);
+    assert_int_equal(servers(fixture, API_SERVER_READY), 0);
+    deploy(fixture, "A", 0);
+    assert_int_equal(old->document->wish, WISH_DRAIN);
+    fixture->lags = false;
+    report(fixture, "a", INSTANCE_RUNNING, 0, 0);
+    assert_int_equal(old->document->wish, WISH_STOP);
 }
 
 static void three_failed_boots_roll_back_and_keep_the_old_one(void **state)
@@ -244,6 +266,13 @@ static void a_guest_that_is_nobodys_is_to_stop_and_one_of_a_later_term_is_not(vo
     AUTO_FREE char *assignment = assignment_of(fixture, "a", 0);
     assert_non_null(strstr(assignment, "\"000100000009\""));
     assert_null(strstr(assignment, "\"000200000001\""));
+    /* An agent can read what it is told about it. */
+    struct api_assignment read = {0};
+    assert_int_equal(json_parse_record(&api_assignment_record, assignment, strlen(assignment),
+                                       JSON_LENIENT, &read, NULL),
+                     0);
+    assert_int_equal(read.instances[read.instance_count - 1].wanted, API_WANTED_STOP);
+    json_record_release(&api_assignment_record, &read);
 }
 
 static int decide_removal(struct change *change, void *data, struct error *error)
@@ -291,6 +320,7 @@ int main(void)
         TEST(addresses_that_are_held_are_handed_out_when_their_time_is_over),
         TEST(what_is_known_to_have_ended_is_stopped_whatever_was_last_seen_of_it),
         TEST(an_upgrade_drains_before_it_stops),
+        TEST(what_left_the_endpoints_stops_when_data_planes_know),
         TEST(three_failed_boots_roll_back_and_keep_the_old_one),
         TEST(what_failed_before_is_tried_again_by_a_new_rollout),
         TEST(a_published_port_that_is_named_anew_stays_served),
