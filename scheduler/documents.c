@@ -19,6 +19,7 @@ static const struct json_field counters_fields[] = {
     NUMBER(services, "services"),
     NUMBER(starts, "starts"),
     NUMBER(known_instances, "known_instances"),
+    BOOLEAN(restored, "restored"),
     NUMBER(term, "term"),
     NUMBER(events_compacted, "events_compacted"),
     JSON_FIELD_END,

@@ -42,8 +42,9 @@ struct document_counters {
     uint64_t services;  /* uids handed out */
     uint64_t starts;    /* of the scheduler: revisions of agents' documents begin with it */
     /* After a restore: ids with a higher counter may have been handed out by the lost future of
-     * an older term. 0: there was no restore. */
+     * an older term. */
     uint64_t known_instances;
+    bool restored;             /* it came back from a backup, once */
     uint64_t term;             /* in which this was written */
     uint64_t events_compacted; /* sequence of the last event that was dropped */
 };

@@ -10,6 +10,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/controller.h"
+#include "scheduler/counters.h"
 #include "scheduler/deployment.h"
 #include "scheduler/event_log.h"
 #include "scheduler/loading.h"
@@ -18,9 +19,6 @@
 #include "scheduler/verdicts.h"
 
 #define RETRY_MS 1000
-/* More starts than there can be between a backup and its restore: revisions and sequences of the
- * future that was lost are not given out again. */
-#define STARTS_OF_LOST_FUTURE 4096
 
 const char *const leadership_phase_names[] = {"loading", "standing_by", "taking_over", "leading",
                                               "stepping_down"};
@@ -97,17 +95,8 @@ static int decide_start(struct change *change, void *data, struct error *error)
 {
     (void)error;
     const struct core *core = ((const struct leadership *)data)->core;
-    struct document_counters *counters =
-        change_edit(change, DOCUMENT_COUNTERS, &core->model.counters);
-    uint64_t term = store_identity(core->store)->term;
-    counters->starts++;
-    /* The time between backup and restore handed out ids that this store knows nothing of. */
-    if (counters->term != 0 && counters->term != term &&
-        (counters->known_instances == 0 || counters->instances < counters->known_instances))
-        counters->known_instances = counters->instances;
-    if (counters->term != 0 && counters->term != term)
-        counters->starts += STARTS_OF_LOST_FUTURE;
-    counters->term = term;
+    counters_begin(change_edit(change, DOCUMENT_COUNTERS, &core->model.counters),
+                   store_identity(core->store)->term);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "scheduler/controller.h"
+#include "scheduler/counters.h"
 #include "scheduler/publication.h"
 
 #define SAVE_EVERY_MS 1000
@@ -88,7 +89,10 @@ static void tell_change(struct look *look, const struct model_instance *instance
     bool waits = seen->state == INSTANCE_PENDING || seen->state == INSTANCE_FETCHING ||
                  seen->state == INSTANCE_VERIFYING;
     if (seen->restarts > before->restarts)
-        instance_event(look, instance, "restarted", seen->cause, seen->message);
+        instance_event(look, instance, "restarted", seen->cause,
+                       seen->cause[0] != '\0'
+                           ? seen->message
+                           : "its node was not heard when it was; it has run well since");
     if (seen->state != before->state)
         tell_state(look, instance, seen);
     if (waits && seen->cause[0] != '\0' && !document_text_equals(before->cause, seen->cause))
@@ -137,24 +141,6 @@ static void take_observed(struct look *look, struct model_instance *instance,
 }
 
 /* --- instances that nobody knows --- */
-
-/* Ids of a higher term, and those that an older backup cannot know, are none of our business: what
- * runs is never stopped by a store that came back from the past. */
-static bool may_be_stopped(const struct core *core, const char *id)
-{
-    char term_text[5], counter_text[9];
-    unsigned long term, counter;
-    snprintf(term_text, sizeof term_text, "%.4s", id);
-    snprintf(counter_text, sizeof counter_text, "%.8s", id + 4);
-    term = strtoul(term_text, NULL, 16);
-    counter = strtoul(counter_text, NULL, 16);
-    uint64_t ours = store_identity(core->store)->term;
-    if (term > ours)
-        return false;
-    if (term == ours || core->model.counters.known_instances == 0)
-        return counter <= core->model.counters.instances;
-    return counter <= core->model.counters.known_instances;
-}
 
 /* Lists of ids here are in order, so that a status that lists thousands costs little more than
  * reading it. */
@@ -210,7 +196,8 @@ static void note_orphan(struct look *look, struct json_strings *orphans,
     bool known = has_string(&look->node->orphans, seen->id);
     if (instance_state_is_over(seen->state))
         return;
-    if (!may_be_stopped(look->core, seen->id)) {
+    if (!counters_know(&look->core->model.counters, store_identity(look->core->store)->term,
+                       seen->id)) {
         note_stranger(look, seen->id);
         return;
     }
