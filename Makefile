@@ -112,6 +112,20 @@ endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 unit: $(UNIT_PROGRAMS) ## build the unit tests
 
+# Whole fleets on a fake clock: the scheduler's core and the pure half of an agent, with a world
+# around them. tests/sim/log.c stands in for lib/log.c.
+SIM_SOURCES := $(filter-out tests/sim/main.c,$(call sources,tests/sim)) \
+	$(addprefix agent/,endpoints.c freshness.c instance.c instance_record.c restart_policy.c status_changes.c)
+SIMULATION := $(BUILD)/tests/simulation
+$(SIMULATION): $(call objects,tests/sim/main.c $(SIM_SOURCES) $(SCHEDULER_SOURCES)) $(BUILD)/libshoal.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
+
+.PHONY: sim
+sim: $(SIMULATION) ## simulate fleets (SEEDS=1000, or SEED=N [STEPS=0,3,5-9] to replay)
+	$(Q)$(SIMULATION) $(if $(SEED),--seed $(SEED) $(if $(STEPS),--steps $(STEPS)),--seeds $(or $(SEEDS),1000) $(if $(FIRST),--first $(FIRST)))
+
 # Plays the deciding half against the real host half, for tests/integration/host_*.sh.
 HOST_DRIVER := $(BUILD)/tests/host_driver
 $(HOST_DRIVER): $(call objects,tests/integration/host_driver.c agent/host_protocol.c $(call sources,agent/host)) $(BUILD)/libshoal.a

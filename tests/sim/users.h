@@ -1,0 +1,31 @@
+/* What people do to a simulated cluster, and what they were told of it: an answer is a promise. */
+#pragma once
+
+#include "scheduler/core.h"
+#include "tests/sim/world.h"
+
+#define USERS_SERVICES 4
+
+enum user_action {
+    USER_DEPLOY,
+    USER_SCALE,
+    USER_ROLLBACK,
+    USER_RESTART,
+    USER_REMOVE,
+    USER_REVOKE, /* a key is removed, by which the current revision was trusted */
+    USER_ACTIONS,
+};
+
+struct users;
+
+struct users *users_create(void);
+void users_destroy(struct users *users);
+/* `what` chooses what an action leaves open: which image, how many replicas. Nothing while the
+ * scheduler does not answer. */
+void users_act(struct world *world, enum user_action action, unsigned service, uint64_t what);
+/* Whether what was acknowledged is there, after a start. */
+void users_check(struct world *world, const struct core *core);
+/* What was asked and not answered may have happened or not. */
+void users_killed(struct world *world);
+/* The disk is an old one: nothing that was acknowledged is promised any more. */
+void users_restored(struct world *world);
