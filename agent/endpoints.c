@@ -53,6 +53,7 @@ static struct host_message server_message(const struct api_server *server)
     memcpy(message.proxy_server.address, server->address, sizeof message.proxy_server.address);
     message.proxy_server.port = server->port;
     message.proxy_server.state = (uint32_t)server->state;
+    message.proxy_server.weight = server->has_weight ? server->weight : 1;
     return message;
 }
 

@@ -194,6 +194,8 @@ static int check_proxy_server(const struct host_proxy_server *server, struct err
         return refuse(error, "proxy server", "port");
     if (server->state != API_SERVER_READY && server->state != API_SERVER_DRAIN)
         return refuse(error, "proxy server", "state");
+    if (server->weight > API_SERVER_WEIGHT_MAX)
+        return refuse(error, "proxy server", "weight");
     return 0;
 }
 

@@ -118,7 +118,8 @@ struct host_proxy_server {
     char id[INSTANCE_ID_MAX];
     char address[ADDRESS_MAX];
     uint32_t port;
-    uint32_t state; /* enum api_server_state */
+    uint32_t state;  /* enum api_server_state */
+    uint32_t weight; /* 0 to API_SERVER_WEIGHT_MAX */
 };
 
 struct host_proxy_count {

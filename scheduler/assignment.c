@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
@@ -247,9 +248,42 @@ static const struct api_port *port_of(const struct model_instance *instance,
     return port != NULL && !port->is_private ? port : NULL;
 }
 
+/* What the canaries that have a weight are of; NULL: there are none. */
+static const struct document_revision *judged_revision(const struct model_service *service)
+{
+    const struct document_rollout *rollout = model_rollout(service);
+    if (!service->document->spec.rollout.has_canary_weight || model_canaries(service) == 0)
+        return NULL;
+    return model_revision(service, rollout->to);
+}
+
+/* Gives the canaries `percent` of what is new, and the others the rest, as near as whole numbers
+ * come. Without one of either kind all are alike: nobody is turned away. */
+static void weigh_servers(struct api_frontend *frontend, const bool *canaries, uint32_t percent)
+{
+    uint64_t canary_count = 0, other_count = 0;
+    for (size_t i = 0; i < frontend->server_count; i++) {
+        bool ready = frontend->servers[i].state == API_SERVER_READY;
+        canary_count += ready && canaries[i];
+        other_count += ready && !canaries[i];
+    }
+    if (canary_count == 0 || other_count == 0)
+        return;
+    uint64_t canary = percent * other_count, other = (100 - percent) * canary_count;
+    uint64_t most = canary > other ? canary : other;
+    for (size_t i = 0; i < frontend->server_count; i++) {
+        uint64_t part = canaries[i] ? canary : other;
+        uint64_t weight = (part * API_SERVER_WEIGHT_MAX + most / 2) / most;
+        frontend->servers[i].has_weight = frontend->servers[i].state == API_SERVER_READY;
+        frontend->servers[i].weight = weight == 0 && part > 0 ? 1 : (uint32_t)weight;
+    }
+}
+
 static void fill_servers(struct model_service *service, const struct api_port *published,
                          struct api_frontend *frontend)
 {
+    const struct document_revision *judged = judged_revision(service);
+    AUTO_FREE bool *canaries = xcalloc(service->instances.count + 1, sizeof *canaries);
     frontend->servers = xcalloc(service->instances.count + 1, sizeof *frontend->servers);
     frontend->mode = published->mode;
     for (size_t i = 0; i < service->instances.count; i++) {
@@ -262,12 +296,16 @@ static void fill_servers(struct model_service *service, const struct api_port *p
             frontend->mode = port->mode;
         if (!is_in_endpoints(instance, &state))
             continue;
+        canaries[frontend->server_count] =
+            model_same_template(service, instance->document->revision, judged);
         struct api_server *server = &frontend->servers[frontend->server_count++];
         text_copy(server->id, sizeof server->id, instance->name);
         text_copy(server->address, sizeof server->address, instance->document->address);
         server->port = port->port;
         server->state = state;
     }
+    if (judged != NULL)
+        weigh_servers(frontend, canaries, service->document->spec.rollout.canary_weight);
 }
 
 static void add_frontends(struct model_service *service, struct api_endpoints *endpoints)

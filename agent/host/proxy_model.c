@@ -66,8 +66,9 @@ int proxy_model_add_server(struct proxy_model *model, const struct host_proxy_se
     frontend->servers =
         xreallocarray(frontend->servers, frontend->server_count + 1, sizeof *frontend->servers);
     struct proxy_server *server = &frontend->servers[frontend->server_count++];
-    *server =
-        (struct proxy_server){.port = message->port, .drain = message->state == API_SERVER_DRAIN};
+    *server = (struct proxy_server){.port = message->port,
+                                    .weight = message->weight,
+                                    .drain = message->state == API_SERVER_DRAIN};
     memcpy(server->id, message->id, sizeof server->id);
     memcpy(server->address, message->address, sizeof server->address);
     return 0;
@@ -123,7 +124,7 @@ void proxy_config_render(const struct proxy_frontend *frontend, const struct pro
     for (size_t i = 0; i < frontend->server_count; i++) {
         const struct proxy_server *server = &frontend->servers[i];
         if (!server->drain)
-            buffer_printf(buffer, "    server i%s %s:%" PRIu32 "\n", server->id, server->address,
-                          server->port);
+            buffer_printf(buffer, "    server i%s %s:%" PRIu32 " weight %" PRIu32 "\n", server->id,
+                          server->address, server->port, server->weight);
     }
 }

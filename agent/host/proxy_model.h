@@ -13,7 +13,8 @@ struct proxy_server {
     char id[INSTANCE_ID_MAX];
     char address[ADDRESS_MAX];
     uint32_t port;
-    bool drain; /* finishes what it has, gets nothing new */
+    uint32_t weight; /* HAProxy's: its part against that of the others */
+    bool drain;      /* finishes what it has, gets nothing new */
 };
 
 struct proxy_frontend {

@@ -60,7 +60,8 @@ int proxy_runtime_command(const char *socket_path, const char *commands, struct 
     }
 }
 
-/* be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state ... srv_port (19th) */
+/* be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight ...
+ * srv_port (19th) */
 bool proxy_runtime_parse_server(const char *line, struct proxy_runtime_server *ret_server)
 {
     AUTO_FREE char *copy = xstrdup(line);
@@ -70,14 +71,16 @@ bool proxy_runtime_parse_server(const char *line, struct proxy_runtime_server *r
          field = strtok_r(NULL, " ", &rest))
         fields[count++] = field;
     struct proxy_runtime_server server = {0};
-    uint64_t admin, port;
+    uint64_t admin, weight, port;
     if (count < 19 || fields[3][0] != 'i' ||
         !text_copy(server.id, sizeof server.id, fields[3] + 1) ||
         !text_copy(server.address, sizeof server.address, fields[4]) ||
         !text_parse_u64(fields[6], UINT32_MAX, &admin) ||
+        !text_parse_u64(fields[7], UINT32_MAX, &weight) ||
         !text_parse_u64(fields[18], UINT16_MAX, &port))
         return false;
     server.admin = (uint32_t)admin;
+    server.weight = (uint32_t)weight;
     server.port = (uint32_t)port;
     *ret_server = server;
     return true;
@@ -129,11 +132,14 @@ static void append_changes(const struct proxy_server *wanted,
                            const struct proxy_runtime_server *present, struct buffer *commands)
 {
     if (present == NULL)
-        buffer_printf(commands, "add server port/i%s %s:%" PRIu32 ";", wanted->id, wanted->address,
-                      wanted->port);
+        buffer_printf(commands, "add server port/i%s %s:%" PRIu32 " weight %" PRIu32 ";",
+                      wanted->id, wanted->address, wanted->port, wanted->weight);
     else if (strcmp(present->address, wanted->address) != 0 || present->port != wanted->port)
         buffer_printf(commands, "set server port/i%s addr %s port %" PRIu32 ";", wanted->id,
                       wanted->address, wanted->port);
+    if (present != NULL && !wanted->drain && present->weight != wanted->weight)
+        buffer_printf(commands, "set server port/i%s weight %" PRIu32 ";", wanted->id,
+                      wanted->weight);
     /* A new server is in maintenance. */
     uint32_t admin = present != NULL ? present->admin : ADMIN_MAINTENANCE;
     if (wanted->drain && admin != ADMIN_DRAIN)
@@ -192,6 +198,7 @@ static int check_result(const struct proxy_frontend *frontend, const struct serv
         const struct proxy_server *wanted = &frontend->servers[i];
         const struct proxy_runtime_server *present = find_present(list, wanted->id);
         if (present == NULL || present->admin != (wanted->drain ? ADMIN_DRAIN : 0U) ||
+            (!wanted->drain && present->weight != wanted->weight) ||
             present->port != wanted->port || strcmp(present->address, wanted->address) != 0)
             return error_set(error, ERROR_INTERNAL,
                              "HAProxy did not take over instance %s behind port %" PRIu32,

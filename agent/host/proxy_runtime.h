@@ -21,6 +21,7 @@ struct proxy_runtime_server {
     char id[INSTANCE_ID_MAX];
     char address[ADDRESS_MAX];
     uint32_t port;
+    uint32_t weight;
     uint32_t admin; /* HAProxy's admin state bits: 0 ready, 0x01 maintenance, 0x08 drain */
 };
 /* Reads one line of "show servers state"; false when it is not one of our servers. */

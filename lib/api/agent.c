@@ -112,6 +112,8 @@ static const struct json_field server_fields[] = {
                .max = 65535),
     JSON_FIELD(struct api_server, state, "state", JSON_ENUM, .flags = JSON_REQUIRED,
                .names = api_server_state_names),
+    JSON_FIELD(struct api_server, weight, "weight", JSON_UINT, .max = API_SERVER_WEIGHT_MAX,
+               .present_offset = offsetof(struct api_server, has_weight)),
     JSON_FIELD_END,
 };
 static const struct json_record server_record = {sizeof(struct api_server), server_fields};

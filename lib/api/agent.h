@@ -100,7 +100,11 @@ struct api_server {
     char address[ADDRESS_MAX];
     uint32_t port;
     enum api_server_state state;
+    bool has_weight; /* else 1 */
+    uint32_t weight; /* its part of the new connections or requests, against the others' */
 };
+
+#define API_SERVER_WEIGHT_MAX 256
 
 /* A published port and who answers it, on every node. */
 struct api_frontend {

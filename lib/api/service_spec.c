@@ -191,8 +191,14 @@ static const struct json_field rollout_fields[] = {
     JSON_FIELD(struct api_rollout_settings, progress_deadline_ms, "progress_deadline",
                JSON_DURATION, .min = SECOND, .max = 24 * HOUR),
     JSON_FIELD(struct api_rollout_settings, auto_rollback, "auto_rollback", JSON_BOOL),
-    JSON_FIELD_REFUSED("canary"),
-    JSON_FIELD_REFUSED("auto_promote"),
+    JSON_FIELD(struct api_rollout_settings, canary, "canary", JSON_UINT, .flags = JSON_OMIT_EMPTY,
+               .max = API_REPLICAS_MAX),
+    JSON_FIELD(struct api_rollout_settings, canary_weight, "canary_weight", JSON_UINT, .max = 100,
+               .present_offset = offsetof(struct api_rollout_settings, has_canary_weight)),
+    JSON_FIELD(struct api_rollout_settings, canary_time_ms, "canary_time", JSON_DURATION,
+               .flags = JSON_OMIT_EMPTY, .max = 24 * HOUR),
+    JSON_FIELD(struct api_rollout_settings, auto_promote, "auto_promote", JSON_BOOL,
+               .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,
 };
 static const struct json_record rollout_record = {sizeof(struct api_rollout_settings),
@@ -401,6 +407,12 @@ static int validate(const struct api_service_spec *spec, struct error *error)
     if (spec->rollout.min_healthy_time_ms >= spec->rollout.progress_deadline_ms)
         return error_set_at(error, ERROR_INVALID, "/rollout/progress_deadline",
                             "progress_deadline must be longer than min_healthy_time");
+    if (spec->rollout.canary == 0 &&
+        (spec->rollout.has_canary_weight || spec->rollout.canary_time_ms > 0 ||
+         spec->rollout.auto_promote))
+        return error_set_at(error, ERROR_INVALID, "/rollout",
+                            "canary_weight, canary_time and auto_promote say nothing without "
+                            "canaries: set canary to 1 or more");
     for (size_t i = 0; i < spec->env.count; i++) {
         char at[200];
         snprintf(at, sizeof at, "/env/%s", spec->env.items[i].key);

@@ -15,7 +15,8 @@ static const char whole_text[] =
     "{\"cluster\":\"c1\",\"term\":1,\"revision\":7,\"full\":true,\"frontends\":["
     "{\"namespace\":\"default\",\"service\":\"hello\",\"publish\":8080,\"mode\":\"http\","
     "\"servers\":["
-    "{\"id\":\"000100000001\",\"address\":\"10.64.0.2\",\"port\":80,\"state\":\"ready\"},"
+    "{\"id\":\"000100000001\",\"address\":\"10.64.0.2\",\"port\":80,\"state\":\"ready\",\"weight\":"
+    "0},"
     "{\"id\":\"000100000002\",\"address\":\"10.64.0.3\",\"port\":80,\"state\":\"drain\"}]},"
     "{\"namespace\":\"default\",\"service\":\"other\",\"publish\":8081,\"mode\":\"tcp\","
     "\"servers\":["
@@ -84,6 +85,8 @@ static void every_server_is_sent_behind_its_frontend(void **state)
     }
     assert_string_equal(messages[1].proxy_frontend.name, "default.hello");
     assert_int_equal(messages[3].proxy_server.state, API_SERVER_DRAIN);
+    assert_int_equal(messages[2].proxy_server.weight, 0);
+    assert_int_equal(messages[3].proxy_server.weight, 1); /* nothing was said */
     assert_int_equal(messages[6].proxy.revision, 7);
     json_record_release(&api_endpoints_record, &current);
 }

@@ -17,7 +17,8 @@ static struct host_proxy_frontend frontend(uint32_t publish, enum api_port_mode 
 
 static struct host_proxy_server server(const char *id, enum api_server_state state)
 {
-    struct host_proxy_server message = {.address = "10.64.0.2", .port = 8080, .state = state};
+    struct host_proxy_server message = {
+        .address = "10.64.0.2", .port = 8080, .state = state, .weight = 1};
     snprintf(message.id, sizeof message.id, "%s", id);
     return message;
 }
@@ -71,7 +72,7 @@ static void the_configuration_holds_what_may_get_requests(void **state)
     render(model, &text);
     assert_non_null(strstr(text.data, "bind fd@3\n"));
     assert_non_null(strstr(text.data, "mode http\n"));
-    assert_non_null(strstr(text.data, "server i0001000000a1 10.64.0.2:8080\n"));
+    assert_non_null(strstr(text.data, "server i0001000000a1 10.64.0.2:8080 weight 1\n"));
     assert_null(strstr(text.data, "0001000000a2"));
     assert_non_null(strstr(text.data, "option redispatch 1\n"));
     proxy_model_destroy(model);
@@ -93,11 +94,12 @@ static void a_state_line_of_haproxy_is_read(void **state)
     (void)state;
     struct proxy_runtime_server found;
     assert_true(proxy_runtime_parse_server(
-        "3 port 2 i0001000000a2 10.64.0.3 2 8 1 1 1 1 0 2 0 0 0 0 - 8080 - 0 0 - - 0", &found));
+        "3 port 2 i0001000000a2 10.64.0.3 2 8 7 1 1 1 0 2 0 0 0 0 - 8080 - 0 0 - - 0", &found));
     assert_string_equal(found.id, "0001000000a2");
     assert_string_equal(found.address, "10.64.0.3");
     assert_int_equal(found.port, 8080);
     assert_int_equal(found.admin, 8);
+    assert_int_equal(found.weight, 7);
 }
 
 static void other_lines_of_haproxy_are_passed_over(void **state)

@@ -79,8 +79,8 @@ static void refusals_name_file_line_column_and_what_is_allowed(void **state)
                    "a.yaml:3:21: a check needs exactly one of http and tcp");
     assert_refused(HEAD "volumes: []\n", ERROR_UNSUPPORTED,
                    "a.yaml:3:10: \"volumes\" is not supported yet");
-    assert_refused(HEAD "rollout: {canary: 1}\n", ERROR_UNSUPPORTED,
-                   "a.yaml:3:19: \"canary\" is not supported yet");
+    assert_refused(HEAD "rollout: {canary: one}\n", ERROR_INVALID,
+                   "a.yaml:3:19: expected a whole number, found \"one\"");
     assert_refused("service: hello\n", ERROR_INVALID, "a.yaml:1:1: the key \"image\" is missing");
     assert_refused("service: hello\nimage: Hello:1.0\n", ERROR_INVALID,
                    "a.yaml:2:8: image \"Hello");

@@ -165,10 +165,10 @@ static void what_is_not_built_yet_is_refused_never_ignored(void **state)
         snprintf(pointer, sizeof pointer, "/%s", keys[i]);
         assert_refused(members, ERROR_UNSUPPORTED, pointer, "is not supported yet");
     }
-    assert_refused("\"rollout\":{\"canary\":0}", ERROR_UNSUPPORTED, "/rollout/canary",
-                   "not supported yet");
-    assert_refused("\"rollout\":{\"auto_promote\":false}", ERROR_UNSUPPORTED,
-                   "/rollout/auto_promote", "not supported yet");
+    assert_refused("\"rollout\":{\"auto_promote\":true}", ERROR_INVALID, "/rollout",
+                   "set canary to 1 or more");
+    assert_refused("\"rollout\":{\"canary\":1,\"canary_weight\":101}", ERROR_INVALID,
+                   "/rollout/canary_weight", "0 to 100");
 }
 
 static void values_stay_in_their_ranges(void **state)

@@ -133,6 +133,118 @@ static void an_aborted_rollout_is_back_at_what_worked(void **state)
     assert_non_null(strstr(model_rollout(service(fixture))->reason, "aborted"));
 }
 
+/* --- canaries --- */
+
+/* The part of what is new that the canaries get, in percent. */
+static uint32_t canary_percent(struct fixture *fixture, uint32_t revision)
+{
+    struct api_endpoints endpoints = {0};
+    uint32_t canaries = 0, all = 0;
+    assignment_fill_endpoints(&fixture->core.model, &endpoints);
+    assert_int_equal(endpoints.frontend_count, 1);
+    for (size_t i = 0; i < endpoints.frontends[0].server_count; i++) {
+        const struct api_server *server = &endpoints.frontends[0].servers[i];
+        const struct model_instance *instance = model_instance(&fixture->core.model, server->id);
+        uint32_t weight = server->has_weight ? server->weight : 1;
+        if (server->state != API_SERVER_READY)
+            continue;
+        all += weight;
+        canaries += instance->document->revision == revision ? weight : 0;
+    }
+    json_record_release(&api_endpoints_record, &endpoints);
+    return (canaries * 100 + all / 2) / all;
+}
+
+static void canaries_get_their_part_and_wait_to_be_promoted(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = ", \"rollout\": {\"canary\": 1, \"canary_weight\": 10}";
+    deploy_healthy(fixture, 3);
+    deploy(fixture, "B", 3);
+    pass_healthy(fixture, 200);
+    assert_int_equal(phase(fixture), ROLLOUT_AWAITING_PROMOTION);
+    assert_int_equal(running_of(fixture, 1), 3);
+    assert_int_equal(running_of(fixture, 2), 1);
+    assert_int_equal(canary_percent(fixture, 2), 10);
+    const struct model_node *node = model_node(&fixture->core.model, "a");
+    const char *canary = ((struct model_instance *)node->instances.items[3])->name;
+    steer(fixture, service_changes_promote);
+    assert_true(canary_percent(fixture, 2) >= 25);
+    pass_healthy(fixture, 20);
+    assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
+    assert_int_equal(running_of(fixture, 2), 3);
+    assert_int_equal(model_instance(&fixture->core.model, canary)->document->wish, WISH_RUN);
+}
+
+static void canaries_that_stay_ready_are_promoted_without_being_asked(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = ", \"rollout\": {\"canary\": 1, \"canary_time\": \"30s\", "
+                        "\"auto_promote\": true}";
+    deploy_healthy(fixture, 2);
+    deploy(fixture, "B", 2);
+    for (uint64_t age = 0; age < 30; age++) {
+        fixture->now_ms += 1000;
+        report(fixture, "a", INSTANCE_READY, age * 1000, 0);
+        if (age > 4)
+            assert_int_equal(phase(fixture), ROLLOUT_AWAITING_PROMOTION);
+    }
+    fixture->now_ms += 1000;
+    report(fixture, "a", INSTANCE_READY, 31000, 0);
+    for (int i = 0; i < 10; i++) {
+        fixture->now_ms += 1000;
+        report(fixture, "a", INSTANCE_READY, 32000, 0);
+    }
+    assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
+}
+
+static void a_failing_canary_is_taken_back_without_canaries(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = ", \"rollout\": {\"canary\": 1, \"canary_weight\": 10}";
+    deploy_healthy(fixture, 3);
+    deploy(fixture, "B", 3);
+    const struct model_node *node = model_node(&fixture->core.model, "a");
+    struct model_instance *canary = node->instances.items[3];
+    pass_healthy(fixture, 5);
+    assert_int_equal(phase(fixture), ROLLOUT_AWAITING_PROMOTION);
+    canary->observed.restarts = 3;
+    model_touch_service(service(fixture));
+    wake_at(fixture, 1000);
+    assert_int_equal(phase(fixture), ROLLOUT_ROLLING_BACK);
+    pass_healthy(fixture, 10);
+    assert_int_equal(phase(fixture), ROLLOUT_ROLLED_BACK);
+    assert_int_equal(running_of(fixture, 1), 3);
+    assert_int_equal(running_of(fixture, 2), 0);
+}
+
+static void what_waits_is_scaled_superseded_and_aborted(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = ", \"rollout\": {\"canary\": 1, \"canary_weight\": 0}";
+    deploy_healthy(fixture, 2);
+    deploy(fixture, "B", 2);
+    pass_healthy(fixture, 8);
+    assert_int_equal(canary_percent(fixture, 2), 0);
+    scale(fixture, 3);
+    pass_healthy(fixture, 8);
+    assert_int_equal(phase(fixture), ROLLOUT_AWAITING_PROMOTION);
+    assert_int_equal(running_of(fixture, 1), 3);
+    scale(fixture, 2);
+    pass_healthy(fixture, 8);
+    deploy(fixture, "C", 2);
+    pass_healthy(fixture, 20);
+    assert_int_equal(phase(fixture), ROLLOUT_AWAITING_PROMOTION);
+    assert_int_equal(running_of(fixture, 1), 2);
+    assert_int_equal(running_of(fixture, 2), 0);
+    assert_int_equal(running_of(fixture, 3), 1);
+    steer(fixture, service_changes_abort);
+    pass_healthy(fixture, 8);
+    assert_int_equal(phase(fixture), ROLLOUT_ROLLED_BACK);
+    assert_int_equal(running_of(fixture, 1), 2);
+    assert_int_equal(running_of(fixture, 3), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -142,6 +254,10 @@ int main(void)
         TEST(what_fails_while_paused_is_replaced_by_its_own_revision),
         TEST(a_paused_rollout_is_scaled_with_what_worked),
         TEST(an_aborted_rollout_is_back_at_what_worked),
+        TEST(canaries_get_their_part_and_wait_to_be_promoted),
+        TEST(canaries_that_stay_ready_are_promoted_without_being_asked),
+        TEST(a_failing_canary_is_taken_back_without_canaries),
+        TEST(what_waits_is_scaled_superseded_and_aborted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
