@@ -324,10 +324,10 @@ void model_finish(struct model *model)
 
 /* --- applying, one function a kind --- */
 
-/* Services that publish nothing are in no endpoints. */
+/* Services that publish nothing are in no endpoints; but what drains waits for the next ones. */
 void model_touch_endpoints(const struct model_service *service)
 {
-    bool publishes = service->in_endpoints;
+    bool publishes = service->in_endpoints || service->draining > 0;
     for (size_t i = 0; service->document != NULL && i < service->document->spec.port_count; i++)
         publishes = publishes || service->document->spec.ports[i].publish != 0;
     service->model->endpoints_dirty = service->model->endpoints_dirty || publishes;
