@@ -13,12 +13,10 @@
 #define DEFAULT_CONNECTIONS    1024
 #define DEFAULT_IDLE_TIMEOUT_S 120
 #define STOP_PATIENCE_MS       1000
-/* A connection's memory: its headers have to fit, and bodies are read in pieces of about half. All
- * of it is cleared after each request, so more makes small answers slower: by a fifth at 128 KiB.
- */
-#define CONNECTION_MEMORY ((size_t)32 << 10)
-#define THREAD_STACK      ((size_t)1 << 20)
-#define PEM_LIMIT         ((size_t)1 << 20)
+/* More makes small answers slower: by a fifth at 128 KiB. */
+#define DEFAULT_MEMORY ((size_t)32 << 10)
+#define THREAD_STACK   ((size_t)1 << 20)
+#define PEM_LIMIT      ((size_t)1 << 20)
 
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
@@ -179,7 +177,8 @@ static struct MHD_Daemon *start_daemon(struct http_server *server,
         flags, 0, http_watch_on_accept, server, http_request_on_step, server,
         MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_CONNECTION_TIMEOUT, server->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK,
+        options->connection_memory > 0 ? options->connection_memory : DEFAULT_MEMORY,
+        MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK,
         http_request_on_target, server, MHD_OPTION_NOTIFY_COMPLETED, http_request_on_completed,
         server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
         options->tls != NULL ? tls : none, MHD_OPTION_STRICT_FOR_CLIENT, 1,

@@ -82,6 +82,9 @@ struct http_server_options {
     size_t route_count;
     void *data;               /* handed to handlers */
     unsigned max_connections; /* 0: 1024 */
+    /* Bytes each takes: a request's headers have to fit, and bodies are read in pieces of about
+     * half; all of it is cleared after each request. 0: 32 KiB. */
+    size_t connection_memory;
     /* An IPv6 address counts by its /64. Requests over it are answered 503; 0: no limit. */
     unsigned max_connections_per_address;
     unsigned idle_timeout_s; /* 0: 120 */

@@ -87,7 +87,7 @@ static int decide_join(struct change *change, void *data, struct error *error)
     struct core *core = joining->core;
     const struct model_node *known = model_node(&core->model, joining->join.node);
     const char *claimed = joining->join.cluster[0] != '\0' ? joining->join.subnet : "";
-    if (subnets_lease(&core->model, core->options->network, joining->join.node, claimed,
+    if (subnets_lease(&core->model, change, core->options->network, joining->join.node, claimed,
                       joining->subnet, sizeof joining->subnet, error) < 0)
         return -1;
     struct document_node *node = document_create(DOCUMENT_NODE);
@@ -138,7 +138,7 @@ void agents_join(struct core *core, struct api_join *join, agents_joined *joined
     struct joining *joining = xcalloc(1, sizeof *joining);
     *joining = (struct joining){.core = core, .join = *join, .joined = joined, .data = data};
     *join = (struct api_join){0};
-    changes_decide(core->changes, decide_join, on_joined, joining);
+    changes_decide_together(core->changes, decide_join, on_joined, joining);
 }
 
 /* A request to join; the agent may go away while it is written. */

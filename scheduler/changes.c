@@ -10,11 +10,15 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
+/* Writes of a decision that shares its change. */
+#define ROOM_SHARED 8
+
 struct decision {
     struct decision *next;
     change_decide *decide;
     change_done *done;
     void *data;
+    bool shares; /* a change with others like it, which follow as `next` once it is decided */
 };
 
 struct changes {
@@ -63,6 +67,16 @@ static void forget(struct commit *commit)
         document_free(commit->writes[i].kind, commit->writes[i].document);
 }
 
+static void tell(struct decision *decision, const struct error *error)
+{
+    for (struct decision *next; decision != NULL; decision = next) {
+        next = decision->next;
+        if (decision->done != NULL)
+            decision->done(error, decision->data);
+        free(decision);
+    }
+}
+
 /* A piece that failed took those behind it with it: the last one tells. */
 static void on_committed(const struct error *error, uint64_t revision, void *data)
 {
@@ -85,9 +99,7 @@ static void on_committed(const struct error *error, uint64_t revision, void *dat
     }
     if (decision != NULL) {
         changes->deciding = false;
-        if (decision->done != NULL)
-            decision->done(error, decision->data);
-        free(decision);
+        tell(decision, error);
         next_decision(changes);
     }
     void (*on_idle)(void *data) = changes->on_idle;
@@ -205,6 +217,32 @@ void changes_write(struct changes *changes, struct change *change)
 
 /* --- one decision at a time --- */
 
+static struct decision *take_decision(struct changes *changes)
+{
+    struct decision *decision = changes->first;
+    changes->first = decision->next;
+    if (changes->first == NULL)
+        changes->last = &changes->first;
+    decision->next = NULL;
+    return decision;
+}
+
+/* Adds what waits behind it and may share its change; the last of them. */
+static void decide_followers(struct changes *changes, struct change *change, struct decision *last)
+{
+    while (changes->first != NULL && changes->first->shares) {
+        struct error error = ERROR_INIT;
+        change_may_split(change);
+        if (!change_has_room(change, ROOM_SHARED))
+            return;
+        struct decision *decision = take_decision(changes);
+        if (decision->decide(change, decision->data, &error) < 0)
+            tell(decision, &error);
+        else
+            last = last->next = decision;
+    }
+}
+
 static void run_decision(struct changes *changes, struct decision *decision)
 {
     struct change change = {0};
@@ -213,35 +251,41 @@ static void run_decision(struct changes *changes, struct decision *decision)
     int result = changes->closed.code != ERROR_NONE
                      ? error_copy(&error, &changes->closed)
                      : decision->decide(&change, decision->data, &error);
+    if (result == 0 && decision->shares)
+        decide_followers(changes, &change, decision);
     if (result == 0 && change.count > 0) {
         hand_to_store(changes, &change, decision);
         return;
     }
     change_finish(&change);
     changes->deciding = false;
-    if (decision->done != NULL)
-        decision->done(result < 0 ? &error : NULL, decision->data);
-    free(decision);
+    tell(decision, result < 0 ? &error : NULL);
 }
 
 static void next_decision(struct changes *changes)
 {
-    while (!changes->deciding && changes->first != NULL) {
-        struct decision *decision = changes->first;
-        changes->first = decision->next;
-        if (changes->first == NULL)
-            changes->last = &changes->first;
-        run_decision(changes, decision);
-    }
+    while (!changes->deciding && changes->first != NULL)
+        run_decision(changes, take_decision(changes));
+}
+
+static void queue_decision(struct changes *changes, struct decision made)
+{
+    struct decision *decision = xmemdup(&made, sizeof made);
+    *changes->last = decision;
+    changes->last = &decision->next;
+    next_decision(changes);
 }
 
 void changes_decide(struct changes *changes, change_decide *decide, change_done *done, void *data)
 {
-    struct decision *decision = xcalloc(1, sizeof *decision);
-    *decision = (struct decision){NULL, decide, done, data};
-    *changes->last = decision;
-    changes->last = &decision->next;
-    next_decision(changes);
+    queue_decision(changes, (struct decision){.decide = decide, .done = done, .data = data});
+}
+
+void changes_decide_together(struct changes *changes, change_decide *decide, change_done *done,
+                             void *data)
+{
+    queue_decision(changes,
+                   (struct decision){.decide = decide, .done = done, .data = data, .shares = true});
 }
 
 struct changes *changes_create(const struct changes_options *options)

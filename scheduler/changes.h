@@ -75,6 +75,10 @@ void changes_destroy(struct changes *changes);
 /* `decide` runs in its turn, at once when nothing else is being decided; `done` (may be NULL) runs
  * after it. */
 void changes_decide(struct changes *changes, change_decide *decide, change_done *done, void *data);
+/* The same for small decisions that come in crowds, like the joins of a fleet: those that wait one
+ * behind the other share a change, cut between them. `decide` sees what the others have put. */
+void changes_decide_together(struct changes *changes, change_decide *decide, change_done *done,
+                             void *data);
 /* Writes at once, beside the decisions: events, and what was observed. Takes the writes. */
 void changes_write(struct changes *changes, struct change *change);
 

@@ -6,6 +6,7 @@
 
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/subnets.h"
 
 void model_init(struct model *model)
 {
@@ -612,6 +613,7 @@ static void apply_node(struct model *model, struct document_node *document, bool
         node->name = document->name;
     }
     node->document = document;
+    node->subnet = subnets_number(document->subnet);
     model->node_states_changed = true;
     note_eligibility(model, node, before, now_ms);
     document_free(DOCUMENT_NODE, before);

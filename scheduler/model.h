@@ -89,6 +89,7 @@ struct model_node {
     const char *name;
     struct model *model;
     struct document_node *document; /* NULL for a moment while loading */
+    uint32_t subnet;                /* subnets_number of it */
     struct sorted instances;
     uint64_t heard_ms; /* the last status; at first: when this process began */
     bool reported;     /* to this process */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "lib/cleanup.h"
 #include "lib/http_server.h"
@@ -19,6 +20,12 @@
 #define PRUNE_MS          60000
 #define LEADER_WAIT_MS    15000
 #define REGISTRY_ATTEMPTS 3
+/* Connections: how many, and bytes of each, which are cleared with every request. */
+#define CONNECTIONS_LEAST 512
+#define CONNECTIONS_MOST  200000
+#define CONNECTION_MEMORY ((size_t)8 << 10)
+#define FILES_KEPT        256
+
 struct scheduler {
     struct core core;
     struct scheduler_options options;
@@ -132,6 +139,22 @@ static void create_parts(struct scheduler *scheduler, const struct registry_logi
     scheduler->tick.data = scheduler;
 }
 
+/* Each agent holds some connections for as long as it lives: as many as the process may open, but
+ * for what the store, the registry and the process itself need. */
+static unsigned connection_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return CONNECTIONS_LEAST;
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+        getrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < CONNECTIONS_LEAST + FILES_KEPT)
+        return CONNECTIONS_LEAST;
+    return files.rlim_cur - FILES_KEPT < CONNECTIONS_MOST ? (unsigned)files.rlim_cur - FILES_KEPT
+                                                          : CONNECTIONS_MOST;
+}
+
 static int listen_for_requests(struct scheduler *scheduler, struct error *error)
 {
     size_t count;
@@ -144,7 +167,8 @@ static int listen_for_requests(struct scheduler *scheduler, struct error *error)
         .routes = routes,
         .route_count = count,
         .data = &scheduler->core,
-        .max_connections = 4096,
+        .max_connections = connection_limit(),
+        .connection_memory = CONNECTION_MEMORY,
         .protocol = SHOAL_PROTOCOL,
     };
     return http_server_create(&options, &scheduler->server, error);

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/cleanup.h"
 #include "lib/text.h"
+#include "lib/xalloc.h"
 
 #define SUBNET_BITS 24
 
@@ -39,16 +41,6 @@ int subnets_check_network(const char *network, struct error *error)
     return 0;
 }
 
-static bool is_free(const struct model *model, const char *node, const char *subnet)
-{
-    for (size_t i = 0; i < model->nodes.count; i++) {
-        const struct model_node *other = model->nodes.items[i];
-        if (strcmp(other->name, node) != 0 && strcmp(other->document->subnet, subnet) == 0)
-            return false;
-    }
-    return true;
-}
-
 static bool is_within(const char *network, const char *subnet)
 {
     uint32_t base, claimed;
@@ -57,34 +49,85 @@ static bool is_within(const char *network, const char *subnet)
            claimed_bits == SUBNET_BITS && (claimed & ~(UINT32_MAX >> bits)) == base;
 }
 
-int subnets_lease(const struct model *model, const char *network, const char *node,
-                  const char *claimed, char *ret_subnet, size_t size, struct error *error)
+uint32_t subnets_number(const char *subnet)
+{
+    uint32_t base;
+    unsigned bits;
+    return parse_network(subnet, &base, &bits) && bits == SUBNET_BITS ? base >> 8 : 0;
+}
+
+/* One bit for each /24 of the network that another node has, or is given by this change. */
+struct leases {
+    uint32_t first;
+    uint32_t count;
+    uint8_t *bits;
+};
+
+static void take(struct leases *leases, uint32_t number)
+{
+    uint32_t at = number - leases->first;
+    if (number >= leases->first && at < leases->count)
+        leases->bits[at / 8] |= (uint8_t)(1u << at % 8);
+}
+
+static bool is_taken(const struct leases *leases, uint32_t number)
+{
+    uint32_t at = number - leases->first;
+    return (leases->bits[at / 8] >> at % 8 & 1) != 0;
+}
+
+static void collect_leases(const struct model *model, const struct change *change, const char *node,
+                           struct leases *leases)
+{
+    for (size_t i = 0; i < model->nodes.count; i++) {
+        const struct model_node *other = model->nodes.items[i];
+        if (strcmp(other->name, node) != 0)
+            take(leases, other->subnet);
+    }
+    for (size_t i = 0; change != NULL && i < change->count; i++) {
+        const struct document_node *other = change->writes[i].document;
+        if (change->writes[i].kind == DOCUMENT_NODE && strcmp(other->name, node) != 0)
+            take(leases, subnets_number(other->subnet));
+    }
+}
+
+static int first_free(const struct leases *leases, uint32_t *ret_number, struct error *error)
+{
+    for (uint32_t i = 0; i < leases->count; i++) {
+        if (is_taken(leases, leases->first + i))
+            continue;
+        *ret_number = leases->first + i;
+        return 0;
+    }
+    return error_set(error, ERROR_NO_CAPACITY,
+                     "every /%d of the cluster's network is leased to a node: start the scheduler "
+                     "with a larger --network",
+                     SUBNET_BITS);
+}
+
+int subnets_lease(const struct model *model, const struct change *change, const char *network,
+                  const char *node, const char *claimed, char *ret_subnet, size_t size,
+                  struct error *error)
 {
     const struct model_node *known = model_node(model, node);
+    uint32_t base, number = 0;
+    unsigned bits;
     if (known != NULL && is_within(network, known->document->subnet)) {
         snprintf(ret_subnet, size, "%s", known->document->subnet);
         return 0;
     }
-    if (claimed[0] != '\0' && is_within(network, claimed) && is_free(model, node, claimed)) {
-        snprintf(ret_subnet, size, "%s", claimed);
-        return 0;
-    }
-    uint32_t base;
-    unsigned bits;
     if (subnets_check_network(network, error) < 0 || !parse_network(network, &base, &bits))
         return -1;
-    for (uint32_t i = 0; i < UINT32_C(1) << (SUBNET_BITS - bits); i++) {
-        char text[32];
-        uint32_t address = base + (i << 8);
-        snprintf(text, sizeof text, "%u.%u.%u.0/%d", address >> 24, address >> 16 & 0xff,
-                 address >> 8 & 0xff, SUBNET_BITS);
-        if (is_free(model, node, text)) {
-            snprintf(ret_subnet, size, "%s", text);
-            return 0;
-        }
-    }
-    return error_set(error, ERROR_NO_CAPACITY,
-                     "every /%d of %s is leased to a node: start the scheduler with a larger "
-                     "--network",
-                     SUBNET_BITS, network);
+    struct leases leases = {.first = base >> 8, .count = UINT32_C(1) << (SUBNET_BITS - bits)};
+    AUTO_FREE uint8_t *memory = xcalloc(leases.count / 8 + 1, 1);
+    leases.bits = memory;
+    collect_leases(model, change, node, &leases);
+    if (claimed[0] != '\0' && is_within(network, claimed) &&
+        !is_taken(&leases, subnets_number(claimed)))
+        number = subnets_number(claimed);
+    else if (first_free(&leases, &number, error) < 0)
+        return -1;
+    snprintf(ret_subnet, size, "%u.%u.%u.0/%d", number >> 16, number >> 8 & 0xff, number & 0xff,
+             SUBNET_BITS);
+    return 0;
 }

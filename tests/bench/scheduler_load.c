@@ -377,7 +377,7 @@ static void send_status(struct connection *connection, struct node *node)
                   ",\"endpoints\":%" PRIu64 ",\"trust\":%" PRIu64 ",\"base\":%" PRIu64
                   ",\"same_data_plane\":true,\"instances\":[",
                   load->cluster, node->name, ++node->sequence, load->term, node->after,
-                  (uint64_t)INT64_MAX, node->trust, node->base);
+                  UINT64_C(0), node->trust, node->base);
     write_instances(load, node, &text);
     buffer_append_text(&text, "]}");
     snprintf(path, sizeof path, "/v1/nodes/%s/status", node->name);

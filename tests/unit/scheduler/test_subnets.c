@@ -23,7 +23,7 @@ static const char *lease(struct model *model, const char *network, const char *n
 {
     static char subnet[24];
     struct error error = ERROR_INIT;
-    if (subnets_lease(model, network, node, claimed, subnet, sizeof subnet, &error) < 0)
+    if (subnets_lease(model, NULL, network, node, claimed, subnet, sizeof subnet, &error) < 0)
         return NULL;
     return subnet;
 }
