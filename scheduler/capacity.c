@@ -1,5 +1,6 @@
 #include "scheduler/capacity.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,99 +14,122 @@
 void capacity_used(const struct model_node *node, uint64_t *ret_memory, uint32_t *ret_vcpus,
                    uint32_t *ret_instances)
 {
-    uint64_t memory = 0;
-    uint32_t vcpus = 0, count = 0;
-    for (size_t i = 0; i < node->instances.count; i++) {
-        const struct model_instance *instance = node->instances.items[i];
-        if (model_instance_has_ended(instance))
-            continue;
-        const struct document_revision *revision =
-            instance->service != NULL
-                ? model_revision(instance->service, instance->document->revision)
-                : NULL;
-        memory += node->document->overhead;
-        count++;
-        if (revision == NULL)
-            continue;
-        memory += revision->template.resources.memory;
-        vcpus += revision->template.resources.vcpus;
-    }
-    *ret_memory = memory;
-    *ret_vcpus = vcpus;
-    *ret_instances = count;
+    *ret_memory = node->used.memory + node->used.instances * node->document->overhead;
+    *ret_vcpus = node->used.vcpus;
+    *ret_instances = node->used.instances;
 }
 
-/* When the next address is free: 0 now, UINT64_MAX not by time alone. */
-static uint64_t mark_addresses(const struct model_node *node, bool taken[SUBNET_ADDRESSES],
-                               uint64_t now_ms)
+/* --- nodes as placement sees them --- */
+
+/* When the address may be handed out: 0 now, UINT64_MAX not by time alone. */
+static uint64_t address_ms(const struct model_node *node, size_t place)
 {
-    uint64_t next_ms = UINT64_MAX;
-    for (size_t i = 0; i < node->instances.count; i++) {
-        const struct model_instance *instance = node->instances.items[i];
-        if (!model_instance_has_ended(instance))
-            taken[model_address_place(instance->document->address)] = true;
-    }
+    if (usage_has_address(&node->used, place) || usage_has_address(&node->planned, place))
+        return UINT64_MAX;
+    return node->freed_ms[place] != 0 ? node->freed_ms[place] + ADDRESS_HOLD_MS : 0;
+}
+
+static uint64_t first_address_ms(const struct model_node *node, uint64_t now_ms)
+{
+    uint64_t first_ms = UINT64_MAX;
     for (size_t place = FIRST_PLACE; place <= LAST_PLACE; place++) {
-        uint64_t held_ms = node->freed_ms[place] != 0 ? node->freed_ms[place] + ADDRESS_HOLD_MS : 0;
-        if (!taken[place] && held_ms < next_ms)
-            next_ms = held_ms;
-        taken[place] = taken[place] || held_ms > now_ms;
+        uint64_t at_ms = address_ms(node, place);
+        if (at_ms <= now_ms)
+            return 0;
+        first_ms = at_ms < first_ms ? at_ms : first_ms;
     }
-    return next_ms;
+    return first_ms;
+}
+
+/* All but what a running search put there. */
+static void fill_place(struct model_node *node, uint64_t now_ms)
+{
+    struct placement_node *place = &node->place.node;
+    const struct document_node *document = node->document;
+    const struct usage *used = &node->used, *planned = &node->planned;
+    place->name = node->name;
+    place->ready = !node->silent && node->reported;
+    place->eligibility = document->eligibility;
+    place->machines = document->machines;
+    place->machine_count = document->machine_count;
+    place->labels = &document->labels;
+    place->features = &document->features;
+    place->frontends = node->frontends;
+    place->frontend_count = node->frontend_count;
+    place->memory = document->memory;
+    place->overhead = document->overhead;
+    place->vcpus = document->vcpus;
+    place->memory_used = used->memory + planned->memory +
+                         (used->instances + planned->instances) * document->overhead;
+    place->vcpus_used = used->vcpus + planned->vcpus;
+    place->address_ms = first_address_ms(node, now_ms);
+}
+
+static void refresh_place(struct model_node *node, uint64_t now_ms)
+{
+    fill_place(node, now_ms);
+    placement_index_refresh(&node->place);
+}
+
+static struct model_node *node_of(struct placement_entry *entry)
+{
+    return (struct model_node *)((char *)entry - offsetof(struct model_node, place));
 }
 
 void capacity_init(struct capacity *capacity, struct model *model, uint64_t now_ms)
 {
-    size_t count = model->nodes.count;
-    capacity->model = model;
-    capacity->now_ms = now_ms;
-    capacity->nodes = xcalloc(count + 1, sizeof *capacity->nodes);
-    capacity->list = xcalloc(count + 1, sizeof *capacity->list);
-    capacity->taken = xcalloc(count + 1, sizeof *capacity->taken);
-    for (size_t i = 0; i < count; i++) {
-        const struct model_node *node = model->nodes.items[i];
-        struct placement_node *view = &capacity->nodes[i];
-        uint32_t instances;
-        *view = (struct placement_node){.name = node->name,
-                                        .ready = !node->silent && node->reported,
-                                        .eligibility = node->document->eligibility,
-                                        .machines = node->document->machines,
-                                        .machine_count = node->document->machine_count,
-                                        .labels = &node->document->labels,
-                                        .features = &node->document->features,
-                                        .frontends = node->frontends,
-                                        .frontend_count = node->frontend_count,
-                                        .memory = node->document->memory,
-                                        .overhead = node->document->overhead,
-                                        .vcpus = node->document->vcpus};
-        capacity_used(node, &view->memory_used, &view->vcpus_used, &instances);
-        view->address_ms = mark_addresses(node, capacity->taken[i], now_ms);
-        /* What runs there and is nobody's has an address and memory that nobody knows of: until it
-         * has stopped none is free. */
-        if (node->orphans.count > 0)
-            view->address_ms = UINT64_MAX;
-        capacity->list[i] = view;
+    *capacity = (struct capacity){.model = model, .now_ms = now_ms};
+    for (struct model_node *node; (node = LIST_FIRST(&model->changed_places)) != NULL;) {
+        LIST_REMOVE(node, changed_link);
+        fill_place(node, now_ms);
+        if (node->kind_changed)
+            placement_index_put(&model->places, &node->place);
+        else
+            placement_index_refresh(&node->place);
+        node->place_changed = false;
+        node->kind_changed = false;
     }
 }
 
 void capacity_finish(struct capacity *capacity)
 {
-    free(capacity->nodes);
-    free(capacity->list);
-    free(capacity->taken);
+    for (size_t i = 0; i < capacity->planned_count; i++) {
+        capacity->planned[i]->planned = (struct usage){0};
+        usage_touch(capacity->planned[i], false);
+    }
+    free(capacity->planned);
     *capacity = (struct capacity){0};
 }
 
-static void take_address(bool taken[SUBNET_ADDRESSES], const char *subnet,
-                         char ret_address[ADDRESS_MAX])
+static void note_planned(struct capacity *capacity, struct model_node *node)
 {
-    size_t place = FIRST_PLACE;
-    while (place < LAST_PLACE && taken[place])
-        place++;
-    taken[place] = true;
+    if (node->planned.instances > 0)
+        return;
+    if (capacity->planned_count == capacity->planned_capacity) {
+        capacity->planned_capacity =
+            capacity->planned_capacity > 0 ? 2 * capacity->planned_capacity : 16;
+        capacity->planned = xreallocarray(capacity->planned, capacity->planned_capacity,
+                                          sizeof(struct model_node *));
+    }
+    capacity->planned[capacity->planned_count++] = node;
+}
+
+static void take_room(struct capacity *capacity, struct model_node *node,
+                      const struct placement_request *request, char ret_address[ADDRESS_MAX])
+{
+    const char *subnet = node->document->subnet;
     const char *dot = strrchr(subnet, '.');
-    int length = dot != NULL ? (int)(dot - subnet) : 0;
-    snprintf(ret_address, ADDRESS_MAX, "%.*s.%u", length, subnet, (unsigned)(uint8_t)place);
+    size_t place = FIRST_PLACE;
+    while (place < LAST_PLACE && address_ms(node, place) > capacity->now_ms)
+        place++;
+    snprintf(ret_address, ADDRESS_MAX, "%.*s.%u", dot != NULL ? (int)(dot - subnet) : 0, subnet,
+             (unsigned)(uint8_t)place);
+    note_planned(capacity, node);
+    usage_set_address(&node->planned, place, true);
+    node->planned.memory += request->memory;
+    node->planned.vcpus += request->vcpus;
+    node->planned.instances++;
+    refresh_place(node, capacity->now_ms);
 }
 
 /* --- a search --- */
@@ -120,7 +144,9 @@ struct capacity_search {
     struct api_constraint constraints[API_CONSTRAINTS_MAX];
     struct placement_affinity affinities[API_CONSTRAINTS_MAX];
     uint32_t ports[PLACEMENT_PORTS_MAX];
-    struct placement_counts counts;
+    struct placement_search places;
+    uint32_t known_number; /* of a revision: whether it is of this template */
+    bool known_same;
 };
 
 static void fill_placement(struct capacity_search *search, const struct api_placement *placement)
@@ -169,18 +195,22 @@ static void fill_request(struct capacity_search *search)
     fill_placement(search, &spec->placement);
 }
 
-static bool is_of_template(const struct capacity_search *search, uint32_t number)
+static bool is_of_template(struct capacity_search *search, uint32_t number)
 {
     if (number == search->revision->number)
         return true;
+    if (number == search->known_number)
+        return search->known_same;
     const struct document_revision *revision = model_revision(search->service, number);
-    return revision != NULL &&
-           strcmp(revision->template_digest, search->revision->template_digest) == 0;
+    search->known_number = number;
+    search->known_same = revision != NULL &&
+                         strcmp(revision->template_digest, search->revision->template_digest) == 0;
+    return search->known_same;
 }
 
 /* Those that are there to stay: what this rollout replaces is not in the way of what replaces it.
  */
-static bool stays(const struct capacity_search *search, const struct model_instance *instance)
+static bool stays(struct capacity_search *search, const struct model_instance *instance)
 {
     const struct document_instance *document = instance->document;
     bool leaves = instance->node == NULL || instance->node->document->eligibility == NODE_DRAINING;
@@ -190,36 +220,95 @@ static bool stays(const struct capacity_search *search, const struct model_insta
            is_of_template(search, document->revision);
 }
 
-static void count_one(struct capacity_search *search, struct placement_node *view)
+/* It failed there, lately or long ago; or its image is there. */
+static void like_by_history(struct capacity_search *search, const struct model_instance *instance)
 {
-    const struct placement_request *request = &search->request;
-    view->of_service++;
-    if (request->spread == PLACEMENT_SPREAD_LABEL)
-        placement_counts_add(&search->counts, json_map_get(view->labels, request->spread_label));
-}
-
-static void count_instances(struct capacity_search *search)
-{
-    struct capacity *capacity = search->capacity;
-    for (size_t n = 0; n < capacity->model->nodes.count; n++)
-        capacity->nodes[n].of_service = 0;
-    for (size_t i = 0; i < search->service->instances.count; i++) {
-        const struct model_instance *instance = search->service->instances.items[i];
-        for (size_t n = 0; n < capacity->model->nodes.count && instance->node != NULL; n++) {
-            if (capacity->model->nodes.items[n] == instance->node && stays(search, instance))
-                count_one(search, &capacity->nodes[n]);
-        }
+    struct model_node *node = instance->node;
+    uint64_t now_ms = search->capacity->now_ms, over_ms = instance->over_since_ms;
+    if (instance->observed.state == INSTANCE_FAILED && over_ms <= now_ms) {
+        int32_t points = placement_failure_points(now_ms - over_ms);
+        if (points > 0)
+            placement_search_like(&search->places, &node->place, -points);
+    } else if (instance->observed.state >= INSTANCE_STARTING && !node->place.node.has_image &&
+               is_of_template(search, instance->document->revision)) {
+        node->place.node.has_image = true;
+        placement_search_like(&search->places, &node->place, PLACEMENT_POINTS_IMAGE);
     }
 }
 
-void capacity_search_count(struct capacity_search *search, const struct document_instance *instance)
+static void take_instances(struct capacity_search *search)
 {
-    struct capacity *capacity = search->capacity;
-    if (!is_of_template(search, instance->revision))
-        return;
-    for (size_t n = 0; n < capacity->model->nodes.count; n++) {
-        if (strcmp(capacity->nodes[n].name, instance->node) == 0)
-            count_one(search, &capacity->nodes[n]);
+    for (size_t i = 0; i < search->service->instances.count; i++) {
+        const struct model_instance *instance = search->service->instances.items[i];
+        if (instance->node == NULL || instance->node->place.class == NULL)
+            continue;
+        if (stays(search, instance))
+            placement_search_count(&search->places, &instance->node->place);
+        like_by_history(search, instance);
+    }
+}
+
+/* --- affinities that are about single nodes --- */
+
+static bool names_service(const struct api_constraint *constraint, const char *name)
+{
+    if (constraint->operator== API_OPERATOR_IS_NOT)
+        return strcmp(constraint->values.items[0], name) == 0;
+    return api_constraint_holds(constraint, name);
+}
+
+/* Once a node, however many instances are there: `seen` is the mark of this affinity. */
+static void like_by_service(struct capacity_search *search, const struct model_service *other,
+                            int32_t points, uint32_t mark)
+{
+    for (size_t i = 0; i < other->instances.count; i++) {
+        const struct model_instance *instance = other->instances.items[i];
+        struct model_node *node = instance->node;
+        if (node == NULL || node->place.class == NULL || instance->document->wish != WISH_RUN ||
+            instance_state_is_over(instance->observed.state) || node->place.node.mark == mark)
+            continue;
+        node->place.node.mark = mark;
+        placement_search_like(&search->places, &node->place, points);
+    }
+}
+
+static void like_neighbours(struct capacity_search *search,
+                            const struct placement_affinity *affinity)
+{
+    const struct model *model = search->capacity->model;
+    const struct document_service *document = search->service->document;
+    uint32_t mark = (uint32_t)(affinity - search->affinities) + 1;
+    int32_t points = (int32_t)affinity->weight * PLACEMENT_POINTS_WEIGHT;
+    if (affinity->constraint.operator== API_OPERATOR_IS_NOT)
+        points = -points;
+    for (size_t i = 0; i < model->services.count; i++) {
+        const struct model_service *other = model->services.items[i];
+        if (other->document != NULL && other != search->service &&
+            strcmp(other->document->namespace_name, document->namespace_name) == 0 &&
+            names_service(&affinity->constraint, other->document->service))
+            like_by_service(search, other, points, mark);
+    }
+}
+
+static void like_names(struct capacity_search *search, const struct placement_affinity *affinity)
+{
+    const struct sorted *nodes = &search->capacity->model->nodes;
+    int32_t points = (int32_t)affinity->weight * PLACEMENT_POINTS_WEIGHT;
+    for (size_t i = 0; i < nodes->count; i++) {
+        struct model_node *node = nodes->items[i];
+        if (node->place.class != NULL && api_constraint_holds(&affinity->constraint, node->name))
+            placement_search_like(&search->places, &node->place, points);
+    }
+}
+
+static void take_affinities(struct capacity_search *search)
+{
+    for (size_t i = 0; i < search->request.affinity_count; i++) {
+        const struct placement_affinity *affinity = &search->affinities[i];
+        if (affinity->constraint.subject == API_SUBJECT_SERVICE)
+            like_neighbours(search, affinity);
+        else if (affinity->constraint.subject == API_SUBJECT_NODE)
+            like_names(search, affinity);
     }
 }
 
@@ -234,43 +323,120 @@ struct capacity_search *capacity_search_begin(struct capacity *capacity,
     search->revision = revision;
     search->restart = restart;
     fill_request(search);
-    count_instances(search);
+    placement_search_begin(&search->places, &capacity->model->places, &search->request);
+    take_instances(search);
+    take_affinities(search);
     return search;
+}
+
+void capacity_search_count(struct capacity_search *search, const struct document_instance *instance)
+{
+    struct model_node *node = model_node(search->capacity->model, instance->node);
+    if (node != NULL && node->place.class != NULL && is_of_template(search, instance->revision))
+        placement_search_count(&search->places, &node->place);
 }
 
 void capacity_search_end(struct capacity_search *search)
 {
     if (search == NULL)
         return;
+    placement_search_end(&search->places);
     for (size_t i = 0; i < search->request.constraint_count; i++)
         api_constraint_release(&search->constraints[i]);
     for (size_t i = 0; i < search->request.affinity_count; i++)
         api_constraint_release(&search->affinities[i].constraint);
-    placement_counts_finish(&search->counts);
     free(search);
+}
+
+/* --- a place --- */
+
+/* The best so far of nodes that are looked at one by one. */
+struct choice {
+    struct model_node *node;
+    size_t platform;
+    int64_t points;
+};
+
+static void consider(struct capacity_search *search, struct model_node *node, struct choice *best)
+{
+    struct placement_verdict verdict;
+    refresh_place(node, search->capacity->now_ms);
+    if (placement_check(&node->place.node, &search->request, &verdict) != PLACEMENT_FITS)
+        return;
+    int64_t points = placement_search_points(&search->places, &node->place, &verdict);
+    if (best->node == NULL || points < best->points)
+        *best = (struct choice){node, verdict.platform, points};
+}
+
+/* The names that alone may be it; NULL: any. */
+static const struct json_strings *names_asked(const struct placement_request *request)
+{
+    for (size_t i = 0; i < request->constraint_count; i++) {
+        const struct api_constraint *constraint = &request->constraints[i];
+        if (constraint->subject == API_SUBJECT_NODE &&
+            (constraint->operator== API_OPERATOR_IS || constraint->operator== API_OPERATOR_IN))
+            return &constraint->values;
+    }
+    return NULL;
+}
+
+static struct choice find_place(struct capacity_search *search)
+{
+    const struct placement_request *request = &search->request;
+    const struct model *model = search->capacity->model;
+    const struct json_strings *names = names_asked(request);
+    struct choice best = {0};
+    for (size_t i = 0; names != NULL && i < names->count; i++) {
+        struct model_node *node = model_node(model, names->items[i]);
+        if (node != NULL)
+            consider(search, node, &best);
+    }
+    if (names != NULL)
+        return best;
+    /* What the index says is looked at once more as it is: nothing is promised twice even where a
+     * change of a node was not told to the index. */
+    for (size_t tries = 0; tries < model->nodes.count; tries++) {
+        struct placement_verdict verdict;
+        struct placement_entry *entry =
+            placement_search_best(&search->places, &best.platform, &best.points);
+        if (entry == NULL)
+            break;
+        refresh_place(node_of(entry), search->capacity->now_ms);
+        if (placement_check(&entry->node, request, &verdict) == PLACEMENT_FITS) {
+            best.node = node_of(entry);
+            break;
+        }
+    }
+    return best;
+}
+
+/* Before anybody is told that no node can: each one is asked as it is now. */
+static struct choice look_at_all(struct capacity_search *search,
+                                 struct placement_explanation *explanation)
+{
+    const struct sorted *nodes = &search->capacity->model->nodes;
+    struct choice best = {0};
+    for (size_t i = 0; i < nodes->count; i++) {
+        struct model_node *node = nodes->items[i];
+        consider(search, node, &best);
+        placement_explain_node(&node->place.node, &search->request, explanation);
+    }
+    return best;
 }
 
 int capacity_search_place(struct capacity_search *search, struct document_instance *instance,
                           struct error *error)
 {
-    struct capacity *capacity = search->capacity;
-    const struct placement_request *request = &search->request;
-    struct placement where;
-    if (placement_choose(request, capacity->list, capacity->model->nodes.count, &search->counts,
-                         &where, error) < 0)
-        return -1;
-    struct placement_node *view = &capacity->nodes[where.node];
-    const struct model_node *node = capacity->model->nodes.items[where.node];
-    view->memory_used += request->memory + view->overhead;
-    view->vcpus_used += request->vcpus;
-    text_copy(instance->node, sizeof instance->node, node->name);
-    text_copy(instance->arch, sizeof instance->arch, search->platforms[where.platform].arch);
-    take_address(capacity->taken[where.node], node->document->subnet, instance->address);
-    view->address_ms = UINT64_MAX;
-    for (size_t place = FIRST_PLACE; place <= LAST_PLACE; place++) {
-        if (!capacity->taken[where.node][place])
-            view->address_ms = 0;
+    struct choice best = find_place(search);
+    if (best.node == NULL) {
+        struct placement_explanation explanation = {0};
+        best = look_at_all(search, &explanation);
+        if (best.node == NULL)
+            return placement_explain(&search->request, &explanation, error);
     }
-    count_one(search, view);
+    text_copy(instance->node, sizeof instance->node, best.node->name);
+    text_copy(instance->arch, sizeof instance->arch, search->platforms[best.platform].arch);
+    take_room(search->capacity, best.node, &search->request, instance->address);
+    placement_search_count(&search->places, &best.node->place);
     return 0;
 }

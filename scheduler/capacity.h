@@ -1,5 +1,6 @@
-/* What each node has promised and has left, counted from the model, with what a decision in the
- * making adds; and the addresses of its subnet. Lives for one decision. Loop thread only. */
+/* Places for instances, from the model: what each node has promised and has left, with what a
+ * decision in the making adds, and the addresses of its subnet. Lives for one decision; only one
+ * at a time. Loop thread only. */
 #pragma once
 
 #include "scheduler/model.h"
@@ -10,13 +11,14 @@
 
 struct capacity {
     struct model *model;
-    struct placement_node *nodes; /* as model->nodes, same order */
-    const struct placement_node **list;
-    bool (*taken)[SUBNET_ADDRESSES];
+    struct model_node **planned; /* nodes where this decision took something */
+    size_t planned_count, planned_capacity;
     uint64_t now_ms;
 };
 
+/* Brings the model's index of places up to date. */
 void capacity_init(struct capacity *capacity, struct model *model, uint64_t now_ms);
+/* Forgets what was planned: by then it is in the model, or will never be. */
 void capacity_finish(struct capacity *capacity);
 
 /* The placing of instances of one revision, one after the other. */

@@ -146,6 +146,7 @@ void model_move_node(struct model *model, struct model_node *node, enum node_sta
     }
     if (state == before)
         return;
+    usage_touch(node, false);
     model->node_states_changed = true;
     model->endpoints_dirty = true;
     model_mark_services_of(node);
@@ -267,6 +268,7 @@ static void free_service(struct model_service *service)
 
 static void free_node(struct model_node *node)
 {
+    usage_forget_node(node);
     sorted_finish(&node->instances);
     document_free(DOCUMENT_NODE, node->document);
     free(node->draining);
@@ -314,6 +316,7 @@ void model_finish(struct model *model)
     for (size_t i = 0; i < model->policies.count; i++)
         free_policy(model->policies.items[i]);
     free(model->waiting);
+    placement_index_finish(&model->places);
     sorted_finish(&model->services);
     sorted_finish(&model->nodes);
     sorted_finish(&model->draining_nodes);
@@ -475,6 +478,7 @@ static void remove_instance(struct model *model, struct model_instance *instance
     count_draining(model, instance, -1);
     if (instance->node != NULL && !model_instance_has_ended(instance))
         model_note_removed(instance->node, instance->name);
+    usage_release(instance);
     sorted_remove(&model->instances, instance);
     if (instance->service != NULL)
         sorted_remove(&instance->service->instances, instance);
@@ -541,6 +545,7 @@ static void apply_instance(struct model *model, struct document_instance *docume
         replace_document(model, instance, document);
     settle_ended(instance);
     join_instance(model, instance);
+    usage_follow(instance);
     count_draining(model, instance, 1);
     if (is_new)
         touch_running(instance);
@@ -614,6 +619,7 @@ static void apply_node(struct model *model, struct document_node *document, bool
     }
     node->document = document;
     node->subnet = subnets_number(document->subnet);
+    usage_touch(node, true);
     model->node_states_changed = true;
     note_eligibility(model, node, before, now_ms);
     document_free(DOCUMENT_NODE, before);

@@ -9,12 +9,13 @@
 #include <sys/queue.h>
 
 #include "scheduler/documents.h"
+#include "scheduler/placement_index.h"
 #include "scheduler/rescheduling.h"
 #include "scheduler/rollout.h"
 #include "scheduler/sorted.h"
+#include "scheduler/usage.h"
 
-#define SUBNET_ADDRESSES 256 /* of a node's /24 */
-#define REMOVED_KEPT     32  /* ids that left a node's assignment lately */
+#define REMOVED_KEPT 32 /* ids that left a node's assignment lately */
 
 struct model;
 
@@ -40,6 +41,7 @@ struct model_instance {
     uint64_t drain_revision; /* of the endpoints that say so */
     /* Of its node's assignment, when it last changed there; 0: that is not published yet. */
     uint64_t assigned_revision;
+    struct usage_share share; /* of its node */
 };
 
 struct model_service {
@@ -114,7 +116,13 @@ struct model_node {
     uint64_t saved_ms;                   /* when its reports were last written */
     bool has_unsaved;                    /* instances whose reports were not written yet */
     uint64_t freed_ms[SUBNET_ADDRESSES]; /* when each address was given back; 0: long ago */
-    bool is_touched;                     /* by model_touch_node: its assignment may have changed */
+    struct usage used;                   /* by instances that have not ended */
+    struct usage planned;                /* by the decision in the making */
+    struct placement_entry place;        /* in the model's index of places */
+    bool place_changed;                  /* by usage_touch: on the model's list of them */
+    bool kind_changed;
+    LIST_ENTRY(model_node) changed_link;
+    bool is_touched; /* by model_touch_node: its assignment may have changed */
     TAILQ_ENTRY(model_node) touched;
     uint64_t assignment_revision; /* 0: nothing was published yet */
     uint64_t assigned_trust;      /* the trust revision it names */
@@ -154,7 +162,9 @@ struct model {
     struct model_service **waiting; /* a heap by next_ms */
     size_t waiting_count, waiting_capacity;
     TAILQ_HEAD(, model_node) touched_nodes;
-    size_t draining; /* instances, by their wish */
+    struct placement_index places;
+    LIST_HEAD(, model_node) changed_places; /* whose entry in the index is not what they are */
+    size_t draining;                        /* instances, by their wish */
     bool endpoints_dirty;
     bool trust_dirty; /* keys or policies changed */
     /* Told of every event that was committed; may be NULL. */

@@ -267,6 +267,8 @@ static void take_instances(struct look *look)
     sort_strings(&orphans);
     if (!same_strings(&orphans, &node->orphans))
         touch_orphans(node);
+    if (orphans.count > 0 || node->orphans.count > 0)
+        usage_touch(node, false);
     json_strings_release(&node->orphans);
     node->orphans = orphans;
 }
@@ -312,6 +314,8 @@ static void take_frontends(struct look *look, struct api_status *status)
         changes_event(look->core->changes, &look->change, "node", "", node->name, NULL,
                       "publish_failed", NULL, "port %u: %.400s", seen->publish, seen->message);
     }
+    if (node->frontend_count > 0 || status->frontend_count > 0)
+        usage_touch(node, false);
     free(node->frontends);
     node->frontends = TAKE_POINTER(status->frontends);
     node->frontend_count = status->frontend_count;
@@ -362,6 +366,8 @@ static void mark_back(struct look *look)
         model_mark_waiting(&look->core->model);
     }
     model_hear_node(&look->core->model, node, look->now_ms);
+    if (!node->reported)
+        usage_touch(node, false);
     node->reported = true;
     node->sequence = look->status->sequence;
 }

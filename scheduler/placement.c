@@ -273,8 +273,7 @@ int64_t placement_points_kind(const struct placement_node *node,
     return points;
 }
 
-/* In 1/1024: the larger share of memory and processors that is promised. */
-static int64_t fullness(const struct placement_node *node)
+int64_t placement_fullness(const struct placement_node *node)
 {
     uint64_t memory = node->memory_used >> 10, all = (node->memory >> 10) + 1;
     uint64_t share = memory * PLACEMENT_POINTS_FULL / all;
@@ -283,20 +282,22 @@ static int64_t fullness(const struct placement_node *node)
     return share < PLACEMENT_POINTS_FULL ? (int64_t)share : PLACEMENT_POINTS_FULL;
 }
 
+int32_t placement_points_service(const struct placement_node *node,
+                                 const struct placement_request *request)
+{
+    int32_t each = request->spread == PLACEMENT_SPREAD_NODE    ? PLACEMENT_POINTS_INSTANCE
+                   : request->spread == PLACEMENT_SPREAD_LABEL ? PLACEMENT_POINTS_NEIGHBOUR
+                                                               : 0;
+    return (int32_t)node->of_service * each - node->liking;
+}
+
+/* Without spreading, one node is filled before the next, so that large guests find room. */
 int64_t placement_points_load(const struct placement_node *node,
                               const struct placement_request *request)
 {
-    int64_t full = fullness(node);
-    switch (request->spread) {
-    case PLACEMENT_SPREAD_NODE:
-        return full + (int64_t)node->of_service * PLACEMENT_POINTS_INSTANCE - node->liking;
-    case PLACEMENT_SPREAD_LABEL:
-        return full + (int64_t)node->of_service * PLACEMENT_POINTS_NEIGHBOUR - node->liking;
-    case PLACEMENT_SPREAD_NONE:
-        break;
-    }
-    /* Without spreading, fill one node before the next, so that large guests find room. */
-    return PLACEMENT_POINTS_FULL - full - node->liking;
+    int64_t full = placement_fullness(node);
+    return (request->spread == PLACEMENT_SPREAD_NONE ? PLACEMENT_POINTS_FULL - full : full) +
+           placement_points_service(node, request);
 }
 
 /* --- counts --- */

@@ -31,6 +31,9 @@ struct placement_node {
     /* About the service that is placed: */
     uint32_t of_service; /* its instances that are there to stay */
     int32_t liking;      /* points for what is known of it there; below 0: rather not */
+    int32_t extra;       /* for the index: placement_points_service */
+    bool has_image;      /* counted in `liking` */
+    uint32_t mark;       /* of the affinity that was counted last */
 };
 
 /* An architecture the image has, and the family that boots it there. */
@@ -130,7 +133,12 @@ int32_t placement_failure_points(uint64_t ago_ms);
 int64_t placement_points_kind(const struct placement_node *node,
                               const struct placement_request *request,
                               const struct placement_verdict *verdict);
-/* Of what it holds, and what the service has there. */
+/* How full it is, 0 to PLACEMENT_POINTS_FULL: the larger share of memory and processors. */
+int64_t placement_fullness(const struct placement_node *node);
+/* For what the service has there. */
+int32_t placement_points_service(const struct placement_node *node,
+                                 const struct placement_request *request);
+/* Of how full it is, and what the service has there. */
 int64_t placement_points_load(const struct placement_node *node,
                               const struct placement_request *request);
 

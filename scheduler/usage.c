@@ -1,0 +1,80 @@
+#include "scheduler/usage.h"
+
+#include "scheduler/model.h"
+
+bool usage_has_address(const struct usage *usage, size_t place)
+{
+    return (usage->addresses[place / 64] >> (place % 64) & 1) != 0;
+}
+
+void usage_set_address(struct usage *usage, size_t place, bool taken)
+{
+    uint64_t bit = UINT64_C(1) << (place % 64);
+    if (taken)
+        usage->addresses[place / 64] |= bit;
+    else
+        usage->addresses[place / 64] &= ~bit;
+}
+
+void usage_touch(struct model_node *node, bool kind)
+{
+    node->kind_changed = node->kind_changed || kind;
+    if (node->place_changed)
+        return;
+    node->place_changed = true;
+    LIST_INSERT_HEAD(&node->model->changed_places, node, changed_link);
+}
+
+void usage_forget_node(struct model_node *node)
+{
+    if (node->place_changed)
+        LIST_REMOVE(node, changed_link);
+    placement_index_remove(&node->place);
+}
+
+static void take(struct model_instance *instance)
+{
+    struct usage *used = &instance->node->used;
+    struct usage_share *share = &instance->share;
+    const struct document_revision *revision =
+        instance->service != NULL ? model_revision(instance->service, instance->document->revision)
+                                  : NULL;
+    share->is_taken = true;
+    share->memory = revision != NULL ? revision->template.resources.memory : 0;
+    share->vcpus = revision != NULL ? revision->template.resources.vcpus : 0;
+    used->memory += share->memory;
+    used->vcpus += share->vcpus;
+    used->instances++;
+    usage_set_address(used, model_address_place(instance->document->address), true);
+}
+
+static void give_back(struct model_instance *instance)
+{
+    struct usage *used = &instance->node->used;
+    struct usage_share *share = &instance->share;
+    share->is_taken = false;
+    used->memory -= share->memory;
+    used->vcpus -= share->vcpus;
+    used->instances--;
+    usage_set_address(used, model_address_place(instance->document->address), false);
+}
+
+void usage_follow(struct model_instance *instance)
+{
+    bool takes = instance->node != NULL && !model_instance_has_ended(instance);
+    if (takes == instance->share.is_taken)
+        return;
+    if (takes)
+        take(instance);
+    else
+        give_back(instance);
+    usage_touch(instance->node, false);
+}
+
+void usage_release(struct model_instance *instance)
+{
+    if (!instance->share.is_taken)
+        return;
+    give_back(instance);
+    usage_touch(instance->node, false);
+}

@@ -1,0 +1,42 @@
+/* What each node has promised to instances: memory, virtual processors, the addresses of its
+ * subnet. Kept as instances come and go, so that nobody has to count them. And which nodes changed
+ * in what matters for placement, so that the index of places follows (placement_index.h).
+ *
+ * Part of the model. Loop thread only. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SUBNET_ADDRESSES 256 /* of a node's /24 */
+
+struct model_node;
+struct model_instance;
+
+struct usage {
+    uint64_t memory; /* of guests, without overhead */
+    uint32_t vcpus;
+    uint32_t instances;
+    uint64_t addresses[SUBNET_ADDRESSES / 64]; /* a bit for each that is in use */
+};
+
+/* What one instance takes of its node. */
+struct usage_share {
+    uint64_t memory;
+    uint32_t vcpus;
+    bool is_taken;
+};
+
+/* Takes or gives back what the instance's document says now. */
+void usage_follow(struct model_instance *instance);
+/* The instance's record goes. */
+void usage_release(struct model_instance *instance);
+/* Something about the node changed; `kind` when it is what the node is: machines, labels,
+ * features. */
+void usage_touch(struct model_node *node, bool kind);
+/* Before the node is freed. */
+void usage_forget_node(struct model_node *node);
+
+bool usage_has_address(const struct usage *usage, size_t place);
+void usage_set_address(struct usage *usage, size_t place, bool taken);
