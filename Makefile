@@ -142,6 +142,11 @@ $(DHCP_PROBE): $(call objects,tests/integration/dhcp_probe.c) $(BUILD)/libshoal.
 
 REGISTRY_LOAD := $(BUILD)/bench/registry_load
 SCHEDULER_LOAD := $(BUILD)/bench/scheduler_load
+PLACEMENT_BENCH := $(BUILD)/bench/placement
+$(PLACEMENT_BENCH): $(call objects,tests/bench/placement.c $(SCHEDULER_SOURCES)) $(BUILD)/libshoal.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
 $(SCHEDULER_LOAD): $(call objects,tests/bench/scheduler_load.c) $(BUILD)/libshoal.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -186,6 +191,10 @@ $(NODE_TOOLS): build/tools/%/fetched: tests/tools/%/package.json tests/tools/%/p
 .PHONY: bench-registry
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
 	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
+
+.PHONY: bench-placement
+bench-placement: $(PLACEMENT_BENCH) ## measure what a placement costs on 100 to 10,000 nodes
+	$(Q)$(PLACEMENT_BENCH)
 
 .PHONY: bench-scheduler
 bench-scheduler: all $(SCHEDULER_LOAD) ## measure the scheduler: 100 to 10,000 nodes, a million instances

@@ -21,22 +21,23 @@ void capacity_used(const struct model_node *node, uint64_t *ret_memory, uint32_t
 
 /* --- nodes as placement sees them --- */
 
-/* When the address may be handed out: 0 now, UINT64_MAX not by time alone. */
-static uint64_t address_ms(const struct model_node *node, size_t place)
-{
-    if (usage_has_address(&node->used, place) || usage_has_address(&node->planned, place))
-        return UINT64_MAX;
-    return node->freed_ms[place] != 0 ? node->freed_ms[place] + ADDRESS_HOLD_MS : 0;
-}
-
-static uint64_t first_address_ms(const struct model_node *node, uint64_t now_ms)
+/* The address that can be handed out first, and when: 0 now, UINT64_MAX not by time alone. */
+static uint64_t first_address(const struct model_node *node, uint64_t now_ms, size_t *ret_place)
 {
     uint64_t first_ms = UINT64_MAX;
-    for (size_t place = FIRST_PLACE; place <= LAST_PLACE; place++) {
-        uint64_t at_ms = address_ms(node, place);
-        if (at_ms <= now_ms)
-            return 0;
-        first_ms = at_ms < first_ms ? at_ms : first_ms;
+    for (size_t word = 0; word < SUBNET_ADDRESSES / 64; word++) {
+        uint64_t unused = ~(node->used.addresses[word] | node->planned.addresses[word]);
+        for (; unused != 0; unused &= unused - 1) {
+            size_t place = 64 * word + (size_t)__builtin_ctzll(unused);
+            uint64_t freed_ms = node->freed_ms[place];
+            uint64_t at_ms = freed_ms != 0 ? freed_ms + ADDRESS_HOLD_MS : 0;
+            if (place < FIRST_PLACE || place > LAST_PLACE || at_ms >= first_ms)
+                continue;
+            *ret_place = place;
+            if (at_ms <= now_ms)
+                return 0;
+            first_ms = at_ms;
+        }
     }
     return first_ms;
 }
@@ -45,6 +46,7 @@ static uint64_t first_address_ms(const struct model_node *node, uint64_t now_ms)
 static void fill_place(struct model_node *node, uint64_t now_ms)
 {
     struct placement_node *place = &node->place.node;
+    size_t number;
     const struct document_node *document = node->document;
     const struct usage *used = &node->used, *planned = &node->planned;
     place->name = node->name;
@@ -62,7 +64,11 @@ static void fill_place(struct model_node *node, uint64_t now_ms)
     place->memory_used = used->memory + planned->memory +
                          (used->instances + planned->instances) * document->overhead;
     place->vcpus_used = used->vcpus + planned->vcpus;
-    place->address_ms = first_address_ms(node, now_ms);
+    place->address_ms = first_address(node, now_ms, &number);
+    /* What runs there and is nobody's has an address and memory that nobody knows of: until it has
+     * stopped none is free. */
+    if (node->orphans.count > 0)
+        place->address_ms = UINT64_MAX;
 }
 
 static void refresh_place(struct model_node *node, uint64_t now_ms)
@@ -120,8 +126,7 @@ static void take_room(struct capacity *capacity, struct model_node *node,
     const char *subnet = node->document->subnet;
     const char *dot = strrchr(subnet, '.');
     size_t place = FIRST_PLACE;
-    while (place < LAST_PLACE && address_ms(node, place) > capacity->now_ms)
-        place++;
+    first_address(node, capacity->now_ms, &place);
     snprintf(ret_address, ADDRESS_MAX, "%.*s.%u", dot != NULL ? (int)(dot - subnet) : 0, subnet,
              (unsigned)(uint8_t)place);
     note_planned(capacity, node);
