@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/format.h"
+#include "cli/jobs.h"
 #include "cli/ports.h"
 #include "cli/scheduler.h"
 #include "cli/table.h"
@@ -54,8 +55,27 @@ static void find_running_rollout(struct change *change)
     json_record_release(&api_service_view_record, &view);
 }
 
+/* Of a job only the run that was begun is waited for. */
+static int wait_for_run(struct change *change, struct error *error)
+{
+    if (change->answer.run == 0) {
+        change->succeeded = change->answer.changed;
+        return 0;
+    }
+    if (is_detached(change))
+        return 0;
+    change->waited = true;
+    follow_init(&change->follow, change->cli, change->namespace_name, change->service);
+    progress_say(&change->follow.progress, "%s: %s", change->service, change->answer.message);
+    int result = follow_run(&change->follow, change->answer.run, error);
+    change->succeeded = result == 0 && !change->follow.detached;
+    return result;
+}
+
 int change_wait(struct change *change, struct error *error)
 {
+    if (change->answer.type == API_TYPE_JOB)
+        return wait_for_run(change, error);
     if (change->answer.rollout == 0 && !change->answer.changed)
         find_running_rollout(change);
     if (change->answer.rollout == 0)
@@ -83,7 +103,7 @@ static const char *result_of(const struct change *change)
         return rollout_phase_names[ROLLOUT_AWAITING_PROMOTION];
     if (change->succeeded)
         return "succeeded";
-    if (!change->answer.changed && change->answer.rollout == 0)
+    if (!change->answer.changed && change->answer.rollout == 0 && change->answer.run == 0)
         return "unchanged";
     if (!change->waited || change->follow.detached)
         return "detached";
@@ -104,7 +124,26 @@ struct json_object *change_document(const struct change *change)
     if (change->follow.has_rollout)
         json_object_object_add(document, "rollout_view",
                                json_encode(&api_rollout_view_record, &change->follow.rollout));
+    if (change->follow.has_run)
+        json_object_object_add(document, "run_view",
+                               json_encode(&api_run_view_record, &change->follow.run));
     return document;
+}
+
+static void print_job(const struct change *change)
+{
+    const struct api_run_view *run = &change->follow.run;
+    char counts[128], spent[FORMAT_MAX];
+    if (change->succeeded && change->follow.has_run) {
+        jobs_describe_run(run, counts, sizeof counts);
+        format_span(run->duration_ms, spent);
+        printf("%s: run %u succeeded, %s (%s)\n", change->service, run->number, counts, spent);
+    } else if (change->answer.run != 0) {
+        printf("%s: run %u goes on; see `shoal status %s`\n", change->service, change->answer.run,
+               change->service);
+    } else {
+        printf("%s: %s\n", change->service, change->answer.message);
+    }
 }
 
 /* How the rollout ended that was waited for. */
@@ -135,6 +174,8 @@ void change_print(const struct change *change)
         printf("%s: no change, revision %u stays\n", change->service, change->answer.revision);
     } else if (change->follow.detached) {
         return; /* Ctrl-C: said when it came */
+    } else if (change->answer.type == API_TYPE_JOB) {
+        print_job(change);
     } else if (strcmp(result, "detached") == 0 && change->answer.rollout > 0) {
         printf("%s: rollout %u to revision %u goes on; see `shoal status %s`\n", change->service,
                change->answer.rollout, change->answer.revision, change->service);

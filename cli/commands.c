@@ -20,6 +20,7 @@ static const char *const accelerators[] = {"auto", "kvm", "tcg", NULL};
 const struct noun nouns[] = {
     {"cluster", "the daemons of this machine"},
     {"service", "what you deploy: an image, replicas and how to roll them"},
+    {"job", "what runs until its work is done, once or by schedule"},
     {"instance", "one running copy of a service"},
     {"image", "unikernel images, local and in the registry"},
     {"key", "signing keys"},
@@ -228,6 +229,13 @@ static const struct option store_restore_options[] = {
      .help =
          "sqlite:FOLDER or etcd:http://HOST:2379[,...], as the scheduler's own option (default: "
          "sqlite: and the folder that `up` gives it)"},
+
+    END,
+};
+
+static const struct option job_stop_options[] = {
+    {"run", 0, OPTION_NUMBER, .value = "N", .help = "this one only (default: all that run)",
+     .min = 1, .max = UINT32_MAX},
     END,
 };
 
@@ -341,8 +349,8 @@ const struct command commands[] = {
     {"service", "deploy", "deploy", "apply a manifest and wait until it is healthy", "",
      .options = deploy_options, .run = deploy_run,
      .details =
-         "Follows the rollout: exit 0 when it succeeded, 3 when it failed or was rolled "
-         "back, 4 when no\nnode has had room for 10 s. Ctrl-C detaches, the rollout goes on.",
+         "Follows the rollout, or a job's run: exit 0 when it succeeded, 3 when it failed or was "
+         "rolled back,\n4 when no node has had room for 10 s. Ctrl-C detaches, it goes on.",
      .examples = "  shoal deploy -f service.yaml\n  shoal deploy -f service.yaml --detach"},
     {"service", "ps", "ps", "instances, of one service or of all", "[SERVICE]",
      .options = ps_options, .run = ps_run},
@@ -383,6 +391,21 @@ const struct command commands[] = {
      .options = rollback_options, .run = rollback_run,
      .examples = "  shoal rollback hello\n  shoal rollback hello --to 3"},
     {"service", "rm", "rm", "end a service and forget it", "SERVICE", .options = remove_options,
+     .run = remove_run},
+    {"job", "run", "run", "begin a run of a job now and wait for its end", "JOB",
+     .options = change_options, .run = job_run_run,
+     .details = "Exit 0 when every completion succeeded, 3 when the run failed or was stopped. "
+                "Ctrl-C detaches,\nthe run goes on. While a run runs, `concurrency` of the "
+                "manifest says whether another may.",
+     .examples = "  shoal run report\n  shoal job run report --detach"},
+    {"job", "list", NULL, "the jobs, when they run next and how they ran last", "",
+     .run = job_list_run},
+    {"job", "status", NULL, "a job: its newest run, instances, causes, last events", "JOB",
+     .run = status_run},
+    {"job", "history", NULL, "a job's runs and revisions", "JOB", .run = history_run},
+    {"job", "stop", NULL, "end a job's run, and its instances", "JOB", .options = job_stop_options,
+     .run = job_stop_run, .examples = "  shoal job stop report\n  shoal job stop report --run 7"},
+    {"job", "rm", NULL, "end a job and forget it", "JOB", .options = remove_options,
      .run = remove_run},
     {"service", "logs", "logs", "what a service's guests, or one guest, wrote on the console",
      "SERVICE|INSTANCE", .options = logs_options, .run = logs_run,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/format.h"
+#include "cli/jobs.h"
 #include "cli/scheduler.h"
 #include "lib/clock.h"
 #include "lib/text.h"
@@ -225,6 +226,48 @@ static enum look look_at_rollout(struct follow *follow, uint32_t number, struct 
 int follow_rollout(struct follow *follow, uint32_t number, struct error *error)
 {
     return follow_with(follow, look_at_rollout, number, error);
+}
+
+static enum look end_of_run(const struct follow *follow, const struct api_run_view *view,
+                            struct error *error)
+{
+    if (view->phase == RUN_SUCCEEDED)
+        return LOOK_DONE;
+    error_set(error, ERROR_FAILED, "%s: run %u %s: %s\nSee `shoal status %s` and `shoal logs %s`.",
+              follow->service, view->number, run_phase_names[view->phase],
+              view->reason[0] != '\0' ? view->reason : "no reason was given", follow->service,
+              follow->service);
+    return LOOK_ERROR;
+}
+
+static enum look look_at_run(struct follow *follow, uint32_t number, struct error *error)
+{
+    struct view_list AUTO_VIEWS runs = {0};
+    char counts[128];
+    if (jobs_fetch_runs(follow->cli, follow->namespace_name, follow->service, &runs, error) < 0)
+        return LOOK_ERROR;
+    const struct api_run_view *views = runs.items;
+    for (size_t i = 0; i < runs.count; i++) {
+        if (views[i].number != number)
+            continue;
+        follow->run = views[i];
+        follow->has_run = true;
+        jobs_describe_run(&views[i], counts, sizeof counts);
+        progress_show(&follow->progress, "%s: run %u %s: %s", follow->service, number,
+                      run_phase_names[views[i].phase], counts);
+        if (run_phase_is_over(views[i].phase))
+            return end_of_run(follow, &views[i], error);
+        if (views[i].no_capacity)
+            text_copy(follow->no_room, sizeof follow->no_room, views[i].reason);
+        return views[i].no_capacity ? LOOK_NO_ROOM : LOOK_WAIT;
+    }
+    error_set(error, ERROR_NOT_FOUND, "%s has no run %u any more", follow->service, number);
+    return LOOK_ERROR;
+}
+
+int follow_run(struct follow *follow, uint32_t number, struct error *error)
+{
+    return follow_with(follow, look_at_run, number, error);
 }
 
 static enum look look_at_replicas(struct follow *follow, uint32_t wanted, struct error *error)

@@ -27,6 +27,8 @@ struct follow {
     bool detached;
     bool has_rollout;
     struct api_rollout_view rollout;
+    bool has_run;
+    struct api_run_view run;
     char no_room[REASON_MAX]; /* why the scheduler could not place an instance */
 };
 
@@ -37,6 +39,8 @@ void follow_init(struct follow *follow, struct cli *cli, const char *namespace_n
  * (`detached`); with `aborted`, when it has gone back. ERROR_FAILED when it failed, was rolled back
  * or superseded; ERROR_NO_CAPACITY; ERROR_TIMEOUT. */
 int follow_rollout(struct follow *follow, uint32_t number, struct error *error);
+/* Until a run of a job has ended: 0 when it succeeded, ERROR_FAILED when not. */
+int follow_run(struct follow *follow, uint32_t number, struct error *error);
 /* Until as many instances as wanted are ready and no others are left; ERROR_TIMEOUT when nothing
  * has changed for the service's progress_deadline. */
 int follow_replicas(struct follow *follow, struct error *error);

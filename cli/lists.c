@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/format.h"
+#include "cli/jobs.h"
 #include "cli/lists.h"
 #include "cli/scheduler.h"
 #include "cli/table.h"
@@ -39,6 +40,10 @@ static void instance_row(struct table *table, const struct api_instance_view *vi
     table_cell(table, "%s", view->namespace_name);
     table_cell(table, "%s", view->service);
     table_cell(table, "%u", view->slot);
+    if (view->run != 0)
+        table_cell(table, "%u", view->run);
+    else
+        table_cell(table, "%s", "");
     table_cell(table, "%u", view->revision);
     table_cell(table, "%s", view->node);
     table_cell(table, "%s", view->address);
@@ -66,11 +71,12 @@ void lists_print_instances(const struct cli *cli, const struct view_list *instan
 {
     static const struct table_column columns[] = {
         {"ID", .right = false},    {"NAMESPACE", .wide = true}, {"SERVICE", .right = false},
-        {"SLOT", .right = true},   {"REV", .right = true},      {"NODE", .right = false},
-        {"ADDRESS", .wide = true}, {"WANTED", .wide = true},    {"STATE", .right = false},
-        {"HEALTHY", .wide = true}, {"RESTARTS", .right = true}, {"AGE", .right = true},
-        {"UPTIME", true, true},    {"BOOT", true, true},        {"ACCEL", .wide = true},
-        {"CAUSE", .right = false}, {"MESSAGE", .wide = true},   {NULL, false, false},
+        {"SLOT", .right = true},   {"RUN", true, true},         {"REV", .right = true},
+        {"NODE", .right = false},  {"ADDRESS", .wide = true},   {"WANTED", .wide = true},
+        {"STATE", .right = false}, {"HEALTHY", .wide = true},   {"RESTARTS", .right = true},
+        {"AGE", .right = true},    {"UPTIME", true, true},      {"BOOT", true, true},
+        {"ACCEL", .wide = true},   {"CAUSE", .right = false},   {"MESSAGE", .wide = true},
+        {NULL, false, false},
     };
     const struct api_instance_view *views = instances->items;
     struct table *table = table_create(columns);
@@ -163,8 +169,11 @@ int service_list_run(struct cli *cli, struct error *error)
         return 0;
     }
     struct table *table = table_create(columns);
-    for (size_t i = 0; i < services.count; i++)
-        service_row(table, (const struct api_service_view *)services.items + i);
+    const struct api_service_view *views = services.items;
+    for (size_t i = 0; i < services.count; i++) {
+        if (views[i].type == API_TYPE_SERVICE) /* `job list` has the others */
+            service_row(table, &views[i]);
+    }
     lists_print_table(cli, table);
     return 0;
 }
@@ -235,24 +244,33 @@ int history_run(struct cli *cli, struct error *error)
     const char *service = cli_service_argument(cli, error);
     struct view_list AUTO_VIEWS rollouts = {0};
     struct view_list AUTO_VIEWS revisions = {0};
+    struct view_list AUTO_VIEWS runs = {0};
     AUTO_JSON struct json_object *service_document = NULL;
     struct api_service_view view = {0};
     if (service == NULL ||
         scheduler_service(cli, namespace_name, service, &view, &service_document, error) < 0)
         return -1;
+    bool is_job = view.type == API_TYPE_JOB;
     json_record_release(&api_service_view_record, &view);
+    if (is_job && jobs_fetch_runs(cli, namespace_name, service, &runs, error) < 0)
+        return -1;
     if (scheduler_rollouts(cli, namespace_name, service, &rollouts, error) < 0 ||
         scheduler_revisions(cli, namespace_name, service, &revisions, error) < 0)
         return -1;
     if (cli_wants_document(cli)) {
         struct json_object *document = json_object_new_object();
         json_object_object_add(document, "service", TAKE_POINTER(service_document));
+        if (is_job)
+            add_member(document, "runs", &runs);
         add_member(document, "rollouts", &rollouts);
         add_member(document, "revisions", &revisions);
         cli_print_document(cli, document);
         return 0;
     }
-    print_rollouts(cli, &rollouts);
+    if (is_job)
+        jobs_print_runs(cli, &runs);
+    else
+        print_rollouts(cli, &rollouts);
     putchar('\n');
     print_revisions(cli, &revisions);
     return 0;

@@ -4,6 +4,7 @@
 
 #include "cli/events.h"
 #include "cli/format.h"
+#include "cli/jobs.h"
 #include "cli/lists.h"
 #include "cli/ports.h"
 #include "cli/scheduler.h"
@@ -57,16 +58,35 @@ static void say(const char *title, const char *format, ...)
     printf("%-10s %s\n", title, buffer_text(&safe));
 }
 
+static void print_job(const struct api_service_view *job)
+{
+    const struct api_run_view *run = &job->run;
+    char next[FORMAT_MAX], counts[128];
+    jobs_describe_next(job, next, sizeof next);
+    if (job->schedule[0] != '\0')
+        say("Schedule", "%s (UTC), next at %s", job->schedule, next);
+    if (!job->has_run)
+        return;
+    jobs_describe_run(run, counts, sizeof counts);
+    say("Run", "%u (%s, revision %u): %s, %s%s%s", run->number, run->kind, run->revision,
+        run_phase_names[run->phase], counts, run->reason[0] != '\0' ? ": " : "", run->reason);
+}
+
 static void print_service(const struct api_service_view *service)
 {
     char digest[FORMAT_MAX], age[FORMAT_MAX];
     format_digest(service->image_digest, digest);
     text_format_age(service->age_ms, age, sizeof age);
-    say("Service", "%s/%s, for %s", service->namespace_name, service->service, age);
+    say(service->type == API_TYPE_JOB ? "Job" : "Service", "%s/%s, for %s", service->namespace_name,
+        service->service, age);
     say("Image", "%s (%s)", service->image, digest);
     say("Revision", "%u", service->revision);
     if (service->warning[0] != '\0')
         say("Warning", "%s", service->warning);
+    if (service->type == API_TYPE_JOB) {
+        print_job(service);
+        return;
+    }
     say("Replicas", "%u wanted, %u ready", service->replicas, service->ready);
     if (!service->has_rollout)
         return;

@@ -64,6 +64,8 @@ examples_hello_3 := -DHELLO_VERSION='"3.0"' -DHELLO_BROKEN=true
 examples: ## build the example guests
 examples: $(foreach v,$(examples_hello_versions),$(examples_build)/hello/v$(v)/Unikernel.yaml \
 	$(foreach a,$(examples_architectures),$(examples_build)/hello/v$(v)/hello-$(examples_image_$(a)).elf)) \
+	$(examples_build)/batch/Unikernel.yaml \
+	$(foreach a,$(examples_architectures),$(examples_build)/batch/batch-$(examples_image_$(a)).elf) \
 	$(foreach a,$(examples_architectures),$(examples_build)/bare/bare-$(examples_image_$(a)).elf)
 
 # The stamp is lwIP's own: a new pin in the script fetches again.
@@ -126,6 +128,31 @@ endef
 $(foreach v,$(examples_hello_versions),$(foreach a,$(examples_architectures),$(eval $(call examples_hello_rules,$(v),$(a)))))
 
 $(examples_build)/hello/v%/Unikernel.yaml: $(examples_source)/hello/Unikernel.yaml
+	@mkdir -p $(@D)
+	$(examples_quiet)cp $< $@
+
+# $(1): the architecture. The same of batch.
+define examples_batch_rules
+$$(examples_out_$(1))/batch/batch.o: $(examples_source)/batch/batch.c $(examples_source)/build.mk
+	@mkdir -p $$(@D)
+	$$(call examples_say,CC,$$@)
+	$$(examples_quiet)$$(examples_cc_$(1)) $(examples_warnings) $$(examples_flags_$(1)) -MMD -MP -c -o $$@ $$<
+
+$$(examples_out_$(1))/batch/batch.debug: $$(examples_out_$(1))/batch/batch.o \
+		$$(examples_objects_$(1)) $$(examples_lwip_objects_$(1)) $$(examples_out_$(1))/image.ld
+	$$(call examples_say,LINK,$$@)
+	$$(examples_quiet)$$(examples_cc_$(1)) $$(examples_machine_$(1)) $(examples_ldflags) \
+		-T $$(examples_out_$(1))/image.ld -o $$@ $$(filter %.o,$$^)
+
+$(examples_build)/batch/batch-$(examples_image_$(1)).elf: $$(examples_out_$(1))/batch/batch.debug
+	@mkdir -p $$(@D)
+	$$(examples_quiet)$(examples_prefix_$(1))strip --strip-all -o $$@ $$<
+
+-include $$(examples_out_$(1))/batch/batch.d
+endef
+$(foreach a,$(examples_architectures),$(eval $(call examples_batch_rules,$(a))))
+
+$(examples_build)/batch/Unikernel.yaml: $(examples_source)/batch/Unikernel.yaml
 	@mkdir -p $(@D)
 	$(examples_quiet)cp $< $@
 

@@ -142,6 +142,7 @@ int job_changes_run(struct core *core, struct change *change, const char *namesp
     uint32_t run;
     if (job_begin_run(core, change, service, document, number, "manual", 0, &run, error) < 0)
         return -1;
+    ret_answer->type = API_TYPE_JOB;
     ret_answer->changed = true;
     ret_answer->revision = number;
     ret_answer->run = run;
@@ -168,6 +169,7 @@ int job_changes_stop(struct core *core, struct change *change, const char *names
         ret_answer->run = each->number;
         stopped++;
     }
+    ret_answer->type = API_TYPE_JOB;
     ret_answer->changed = stopped > 0;
     ret_answer->revision = model_target(service);
     if (stopped == 1)

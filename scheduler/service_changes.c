@@ -58,6 +58,7 @@ static void fill_answer(struct subject *subject, bool changed, uint32_t revision
     const struct document_service *document =
         subject->document != NULL ? subject->document : subject->service->document;
     subject->answer->changed = changed;
+    subject->answer->type = document->spec.type;
     subject->answer->revision = revision;
     subject->answer->rollout = rollout;
     subject->answer->replicas = document->replicas;

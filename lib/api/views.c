@@ -211,6 +211,7 @@ static const struct json_field change_fields[] = {
     FIELD(changed, "changed", JSON_BOOL, .flags = JSON_REQUIRED),
     FIELD(revision, "revision", JSON_UINT, .flags = 0),
     FIELD(rollout, "rollout", JSON_UINT, .flags = 0),
+    FIELD(type, "type", JSON_ENUM, .flags = JSON_OMIT_EMPTY, .names = api_service_type_names),
     FIELD(run, "run", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(replicas, "replicas", JSON_UINT, .flags = 0),
     FIELD(message, "message", JSON_STRING, .flags = JSON_OMIT_EMPTY),

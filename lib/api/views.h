@@ -170,7 +170,8 @@ struct api_change_answer {
     bool changed; /* false: the same spec again, nothing to do */
     uint32_t revision;
     uint32_t rollout; /* number of the rollout that was started, or steered; 0: none */
-    uint32_t run;     /* of a job: number of the run that was started or stopped; 0: none */
+    enum api_service_type type;
+    uint32_t run; /* of a job: number of the run that was started or stopped; 0: none */
     uint32_t replicas;
     char message[REASON_MAX];
     char warning[REASON_MAX]; /* what a policy that only warns has against the image; or "" */
