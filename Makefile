@@ -66,6 +66,12 @@ REGISTRY_SOURCES  := $(filter-out registry/main.c,$(call sources,registry regist
 SCHEDULER_SOURCES := $(filter-out scheduler/main.c,$(call sources,scheduler))
 AGENT_SOURCES     := $(filter-out agent/main.c,$(call sources,agent agent/host))
 CLI_SOURCES       := $(filter-out cli/main.c,$(call sources,cli))
+# Whole fleets on a fake clock: the scheduler's core and the pure half of an agent, with a world
+# around them. tests/sim/log.c stands in for lib/log.c.
+SIM_SOURCES       := $(filter-out tests/sim/main.c,$(call sources,tests/sim)) \
+	$(addprefix agent/,endpoints.c freshness.c instance.c instance_record.c restart_policy.c status_changes.c)
+# For bugs that tests/unit/sim puts in on purpose.
+SIM_WRAPS := $(addprefix -Wl$(comma)--wrap=,reconcile_decide publication_is_drained counters_begin counters_know)
 # What of the examples' runtime is pure, and so runs here as well.
 EXAMPLES_SOURCES  := $(addprefix examples/runtime/aarch64/,fdt.c device_tree.c) examples/linux/address.c
 UNIT_TESTS        := $(call sources,tests/unit tests/unit/*)
@@ -101,21 +107,17 @@ $(PROGRAMS):
 
 # A unit test tests/unit/<room>/test_x.c links the library and, for a daemon's room, that room.
 unit_room = $(word 3,$(subst /, ,$(1)))
-room_objects = $(call objects,$(if $(filter registry,$(1)),$(REGISTRY_SOURCES))$(if $(filter scheduler,$(1)),$(SCHEDULER_SOURCES))$(if $(filter agent,$(1)),$(AGENT_SOURCES))$(if $(filter cli,$(1)),$(CLI_SOURCES))$(if $(filter examples,$(1)),$(EXAMPLES_SOURCES)))
+room_objects = $(call objects,$(if $(filter registry,$(1)),$(REGISTRY_SOURCES))$(if $(filter scheduler,$(1)),$(SCHEDULER_SOURCES))$(if $(filter sim,$(1)),$(SIM_SOURCES) $(SCHEDULER_SOURCES))$(if $(filter agent,$(1)),$(AGENT_SOURCES))$(if $(filter cli,$(1)),$(CLI_SOURCES))$(if $(filter examples,$(1)),$(EXAMPLES_SOURCES)))
 UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_TESTS))
 define unit_rule
 $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(1)): $(call objects,$(1)) $(call room_objects,$(call unit_room,$(1))) $(BUILD)/libshoal.a
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(LINK) -o $$@ $$^ $$(PKG_LIBS) $(if $(filter agent,$(call unit_room,$(1))),$$(HOST_LIBS)) $(if $(filter registry,$(call unit_room,$(1))),$$(REGISTRY_LIBS)) -lcmocka
+	$$(Q)$$(LINK) -o $$@ $$^ $$(PKG_LIBS) $(if $(filter agent,$(call unit_room,$(1))),$$(HOST_LIBS)) $(if $(filter registry,$(call unit_room,$(1))),$$(REGISTRY_LIBS)) $(if $(filter sim,$(call unit_room,$(1))),$$(SIM_WRAPS)) -lcmocka
 endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 unit: $(UNIT_PROGRAMS) ## build the unit tests
 
-# Whole fleets on a fake clock: the scheduler's core and the pure half of an agent, with a world
-# around them. tests/sim/log.c stands in for lib/log.c.
-SIM_SOURCES := $(filter-out tests/sim/main.c,$(call sources,tests/sim)) \
-	$(addprefix agent/,endpoints.c freshness.c instance.c instance_record.c restart_policy.c status_changes.c)
 SIMULATION := $(BUILD)/tests/simulation
 $(SIMULATION): $(call objects,tests/sim/main.c $(SIM_SOURCES) $(SCHEDULER_SOURCES)) $(BUILD)/libshoal.a
 	@mkdir -p $(@D)

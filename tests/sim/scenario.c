@@ -324,11 +324,11 @@ static void print_trace(const struct world *world, size_t lines)
         puts(world->trace[i]);
 }
 
-struct scenario_result scenario_play(const struct scenario *scenario, size_t trace_lines)
+static struct scenario_result play(const struct scenario *scenario, bool traces, size_t trace_lines)
 {
     struct stage stage = {0};
     struct world *world = &stage.world;
-    set_stage(&stage, scenario->seed, trace_lines > 0);
+    set_stage(&stage, scenario->seed, traces);
     for (size_t i = 0; i < scenario->step_count && world->failure == NULL; i++) {
         struct step step = draw_step(scenario->seed, i);
         if (scenario->skips[i])
@@ -347,6 +347,16 @@ struct scenario_result scenario_play(const struct scenario *scenario, size_t tra
     };
     clear_stage(&stage);
     return result;
+}
+
+struct scenario_result scenario_play(const struct scenario *scenario, size_t trace_lines)
+{
+    return play(scenario, trace_lines > 0, trace_lines);
+}
+
+struct scenario_result scenario_record(const struct scenario *scenario)
+{
+    return play(scenario, true, 0);
 }
 
 /* --- which steps --- */

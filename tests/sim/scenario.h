@@ -16,7 +16,6 @@ struct scenario_result {
     char *failure;   /* NULL: every promise was kept */
     uint64_t events; /* that happened */
     uint64_t trace_hash;
-    size_t commits;
 };
 
 /* As many steps as the seed draws, all of them played. */
@@ -27,5 +26,7 @@ int scenario_keep(struct scenario *scenario, const char *steps);
 char *scenario_kept(const struct scenario *scenario);
 /* With `trace_lines` the last so many lines of the trace go to standard output, SIZE_MAX: all. */
 struct scenario_result scenario_play(const struct scenario *scenario, size_t trace_lines);
+/* The same with a trace that is only hashed. */
+struct scenario_result scenario_record(const struct scenario *scenario);
 /* The fewest steps found that still break a promise; `scenario` does. */
 void scenario_shrink(struct scenario *scenario);

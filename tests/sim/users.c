@@ -184,7 +184,7 @@ static void note_answer(struct request *request)
     if (disk_find(world->disk, key) == NULL)
         world_fail(world, "%s was answered and is not on the disk", key);
     *promise = (struct promise){.known = true,
-                                .removed = request->action == USER_REMOVE,
+                                .removed = document->deleting,
                                 .uid = document->uid,
                                 .revisions = document->revisions,
                                 .rollouts = document->rollouts,

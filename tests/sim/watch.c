@@ -390,6 +390,10 @@ static void take_instance(struct world *world, const struct core *core, struct p
                 document->why != NULL ? document->why : "");
     if (service == NULL || service->document == NULL)
         return;
+    if (last != NULL &&
+        (last->service_uid != document->service_uid || last->slot != document->slot ||
+         last->created_ms != document->created_ms || strcmp(last->node, document->node) != 0))
+        world_fail(world, "id %s is handed out again", document->id);
     if (last == NULL)
         check_new(world, core, service, document, &before);
     else if (instance != NULL)

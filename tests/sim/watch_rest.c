@@ -30,6 +30,17 @@ static bool of_target(const struct model_service *service, const struct model_in
            strcmp(target->template_digest, own->template_digest) == 0;
 }
 
+/* One that is not wanted stays while too few of those that are, are ready (promise 1). */
+static bool is_needed(const struct model_service *service, const struct model_instance *instance)
+{
+    int64_t ready = 0;
+    for (size_t i = 0; i < service->instances.count; i++)
+        ready += model_instance_is_ready(service->instances.items[i]);
+    return model_instance_is_ready(instance) &&
+           ready <= (int64_t)service->document->replicas -
+                        (int64_t)service->document->spec.rollout.max_unavailable;
+}
+
 /* A slot of a service whose rollout is over: held by one that is ready, or given up. */
 static bool slot_rests(const struct rest *rest, const struct model_service *service, uint32_t slot)
 {
@@ -40,7 +51,7 @@ static bool slot_rests(const struct rest *rest, const struct model_service *serv
         if (instance->document->slot != slot || instance->document->wish != WISH_RUN ||
             model_instance_has_ended(instance))
             continue;
-        holders++;
+        holders += of_target(service, instance) || !is_needed(service, instance);
         given_up = given_up || instance->document->given_up;
         ready += model_instance_is_ready(instance) && of_target(service, instance);
     }
@@ -60,7 +71,8 @@ static bool instances_rest(const struct rest *rest, const struct model_service *
         if (instance->document->wish != WISH_RUN)
             return not_yet(rest, "%s of %s is %s and does not end", instance->name, service->name,
                            instance_wish_names[instance->document->wish]);
-        if (instance->document->slot >= service->document->replicas)
+        if (instance->document->slot >= service->document->replicas &&
+            !is_needed(service, instance))
             return not_yet(rest, "%s of %s is beyond its replicas", instance->name, service->name);
         if (instance->observed.state == INSTANCE_FAILED &&
             (instance->observed.cause == NULL || instance->observed.cause[0] == '\0'))
