@@ -99,7 +99,8 @@ static void handle_logs(struct http_request *request, void *data)
     AUTO_BUFFER struct buffer past = {0};
     char known[INSTANCE_ID_MAX];
     if (api_check_instance_id(id) != NULL || !text_copy(known, sizeof known, id) ||
-        !instance_table_has(server->options.instances, id)) {
+        (!instance_table_has(server->options.instances, id) &&
+         !console_log_is_kept(server->options.console_folder, known))) {
         error_set(&error, ERROR_NOT_FOUND, "no instance %.32s on node %s", id,
                   server->options.node);
         http_request_respond_error(request, &error);

@@ -53,6 +53,12 @@ static size_t tail_start(const struct buffer *text, uint64_t lines)
     return 0;
 }
 
+bool console_log_is_kept(const char *folder, const char *id)
+{
+    AUTO_FREE char *path = xasprintf("%s/%s.ended", folder, id);
+    return access(path, R_OK) == 0;
+}
+
 int console_log_open(struct console_log *ret_log, const char *folder, const char *id,
                      uint64_t lines, struct buffer *text, struct error *error)
 {
@@ -61,6 +67,10 @@ int console_log_open(struct console_log *ret_log, const char *folder, const char
     AUTO_CLOSE int older = open_log(older_path);
     AUTO_BUFFER struct buffer past = {0};
     log.descriptor = open_log(log.path);
+    if (log.descriptor < 0 && errno == ENOENT) {
+        AUTO_FREE char *ended = xasprintf("%s/%s.ended", folder, id);
+        log.descriptor = open_log(ended);
+    }
     if (log.descriptor < 0 && errno != ENOENT) {
         error_set_errno(error, errno, "console log %s", log.path);
         free(log.path);

@@ -1,7 +1,9 @@
 /* Reads the guests' consoles, which the host half writes to <folder>/<id>.log and turns over to
- * <id>.log.1. Bounded reads of local files; loop thread. */
+ * <id>.log.1; of those that are forgotten, the last ones stay as <id>.ended. Bounded reads of local
+ * files; loop thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,6 +17,8 @@ struct console_log {
     int descriptor; /* -1: there is no file yet */
 };
 
+/* Whether an instance that is forgotten has left one; `id` is a valid instance id. */
+bool console_log_is_kept(const char *folder, const char *id);
 /* Appends the last `lines` lines of the past to `text`, and stands behind them. A log that does not
  * exist yet is empty. `id` is a valid instance id. */
 int console_log_open(struct console_log *ret_log, const char *folder, const char *id,

@@ -229,7 +229,6 @@ static const struct option store_restore_options[] = {
      .help =
          "sqlite:FOLDER or etcd:http://HOST:2379[,...], as the scheduler's own option (default: "
          "sqlite: and the folder that `up` gives it)"},
-
     END,
 };
 

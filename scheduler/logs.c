@@ -204,10 +204,28 @@ void logs_handle_instance(struct http_request *request, void *data)
     go_on(stream);
 }
 
+/* Of a job, all of its newest run. */
+static void add_sources_of_run(struct log_stream *stream, const struct model_service *service)
+{
+    size_t added = 0;
+    uint32_t run = service->run_count > 0 ? service->runs[service->run_count - 1]->number : 0;
+    for (size_t i = service->instances.count; i-- > 0 && added < SOURCES_MAX;) {
+        const struct model_instance *instance = service->instances.items[i];
+        if (has_log(instance) && instance->document->rollout == run) {
+            add_source(stream, instance);
+            added++;
+        }
+    }
+}
+
 /* What runs; when nothing does, what ended last of each slot is what one wants to read. */
 static void add_sources(struct log_stream *stream, const struct model_service *service)
 {
     size_t added = 0;
+    if (model_is_job(service)) {
+        add_sources_of_run(stream, service);
+        return;
+    }
     for (int ended = 0; ended <= 1 && added == 0; ended++) {
         for (size_t i = service->instances.count; i-- > 0 && added < SOURCES_MAX;) {
             const struct model_instance *instance = service->instances.items[i];

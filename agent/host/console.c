@@ -1,7 +1,9 @@
 #include "agent/host/console.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +18,7 @@
 #include "lib/xalloc.h"
 
 #define CONSOLE_CHUNK 16384
+#define ENDED_SUFFIX  ".ended"
 
 struct console {
     uv_poll_t poll;
@@ -170,10 +173,50 @@ void console_destroy(struct console *console)
     uv_close((uv_handle_t *)&console->poll, on_closed);
 }
 
-void console_remove_logs(const char *folder, const char *id)
+/* --- what was written by those that are forgotten --- */
+
+static bool is_ended_log(const char *name)
+{
+    size_t length = strlen(name), suffix = strlen(ENDED_SUFFIX);
+    return length > suffix && strcmp(name + length - suffix, ENDED_SUFFIX) == 0;
+}
+
+/* The one that was written longest ago, and how many there are. */
+static size_t count_ended(DIR *folder, char ret_oldest[NAME_MAX + 1])
+{
+    struct timespec oldest = {0};
+    struct dirent *entry;
+    size_t count = 0;
+    rewinddir(folder);
+    while ((entry = readdir(folder)) != NULL) {
+        struct stat status;
+        if (!is_ended_log(entry->d_name) ||
+            fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        bool is_older =
+            status.st_mtim.tv_sec < oldest.tv_sec ||
+            (status.st_mtim.tv_sec == oldest.tv_sec && status.st_mtim.tv_nsec < oldest.tv_nsec);
+        if (count++ == 0 || is_older) {
+            oldest = status.st_mtim;
+            snprintf(ret_oldest, NAME_MAX + 1, "%s", entry->d_name);
+        }
+    }
+    return count;
+}
+
+void console_retire_logs(const char *folder, const char *id)
 {
     AUTO_FREE char *path = xasprintf("%s/%s.log", folder, id);
     AUTO_FREE char *older = xasprintf("%s.1", path);
-    unlink(path);
+    AUTO_FREE char *ended = xasprintf("%s/%s" ENDED_SUFFIX, folder, id);
+    char oldest[NAME_MAX + 1];
     unlink(older);
+    if (rename(path, ended) < 0)
+        unlink(path);
+    DIR *all = opendir(folder);
+    while (all != NULL && count_ended(all, oldest) > CONSOLE_ENDED_KEPT &&
+           unlinkat(dirfd(all), oldest, 0) == 0)
+        ;
+    if (all != NULL)
+        closedir(all);
 }

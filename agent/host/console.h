@@ -29,5 +29,8 @@ int console_send(struct console *console, char byte, struct error *error);
 /* Reads what is still there and closes. NULL is fine. */
 void console_destroy(struct console *console);
 
-/* Removes the log files of an instance. */
-void console_remove_logs(const char *folder, const char *id);
+/* Of an instance that is forgotten: what it wrote last stays readable as <id>.ended, for people who
+ * look at what a job has done or why something failed. The newest CONSOLE_ENDED_KEPT of them stay.
+ * Any thread. */
+#define CONSOLE_ENDED_KEPT 32
+void console_retire_logs(const char *folder, const char *id);

@@ -256,7 +256,7 @@ void guest_job_forget(struct worker_job *worker_job)
     unlink(console_path);
     unlink(log);
     overlays_remove(options->overlays, guest->id);
-    console_remove_logs(guest->guests->console_folder, guest->id);
+    console_retire_logs(guest->guests->console_folder, guest->id);
     dhcp_forget(options->dhcp, guest->tap);
     job->result = network_tap_remove(options->network, guest->tap, guest->mac, "", &job->error);
     if (job->result == 0 && guest->address[0] != '\0')

@@ -30,6 +30,7 @@ expect deploying_a_job_follows_its_run 0 'run 1 succeeded, 3 of 3 succeeded' \
     shoal deploy -f "$work/job.yaml"
 check each_completion_had_an_instance \
     test "$(instances 'select(.run == 1 and .cause == "completed")')" = 3
+expect what_they_printed_is_kept 0 'share 2: .* primes from 40000 to 59999' shoal logs batch
 expect the_same_manifest_again_runs_nothing 0 'no change' shoal deploy -f "$work/job.yaml"
 expect status_tells_of_the_run 0 'Run +1 \(deploy, revision 1\): succeeded, 3 of 3' \
     shoal status batch
@@ -44,6 +45,7 @@ expect a_run_fails_when_its_retries_are_used_up 3 \
     'run 2 failed: 2 failed, 1 retries are allowed; the last: completion 1: guest_panic' \
     shoal deploy -f "$work/job.yaml"
 check what_succeeded_is_told_too test "$(runs '.runs[1] | "\(.succeeded)/\(.completions)"')" = 1/2
+expect why_it_failed_is_in_the_log 0 'share 1 fails on request' shoal logs batch
 expect a_run_can_be_asked_for 3 'run 3 failed' shoal run batch
 expect the_runs_are_in_the_history 0 '3 +manual' shoal job history batch
 expect its_end_is_an_event 0 'run_failed' shoal events batch

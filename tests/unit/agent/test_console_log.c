@@ -134,6 +134,21 @@ static void a_log_that_begins_later_is_followed(void **state)
     console_log_close(&log);
 }
 
+static void what_a_forgotten_one_left_is_read(void **state)
+{
+    struct place *place = *state;
+    char ended[96];
+    snprintf(ended, sizeof ended, "%s/" ID ".ended", place->folder);
+    assert_false(console_log_is_kept(place->folder, ID));
+    append(ended, "one\ntwo\n");
+    assert_true(console_log_is_kept(place->folder, ID));
+    struct console_log log = open_log(place, 1);
+    assert_string_equal(buffer_text(&place->text), "two\n");
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), "two\n");
+    console_log_close(&log);
+}
+
 static void a_link_in_its_place_is_refused(void **state)
 {
     struct place *place = *state;
@@ -154,6 +169,7 @@ int main(void)
         TEST(what_comes_later_is_read_once),
         TEST(a_turn_over_loses_nothing),
         TEST(a_log_that_begins_later_is_followed),
+        TEST(what_a_forgotten_one_left_is_read),
         TEST(a_link_in_its_place_is_refused),
     };
 #undef TEST

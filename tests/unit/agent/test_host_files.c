@@ -285,8 +285,30 @@ static void a_console_log_is_bounded_and_whole_at_its_end(void **state)
     AUTO_FREE char *text = NULL;
     assert_int_equal(file_read(path, CONSOLE_LOG_LIMIT, &text, NULL, NULL), 0);
     assert_string_equal(text + newest - 11, "last words\n");
-    console_remove_logs(*state, "0001000000a1");
+    console_retire_logs(*state, "0001000000a1");
     assert_int_equal(size_of(*state, "0001000000a1.log.1"), 0);
+    assert_int_equal(size_of(*state, "0001000000a1.log"), 0);
+    assert_int_equal(size_of(*state, "0001000000a1.ended"), newest);
+}
+
+static void the_last_words_of_the_last_that_ended_are_kept(void **state)
+{
+    char id[13];
+    for (unsigned i = 0; i < CONSOLE_ENDED_KEPT + 3; i++) {
+        snprintf(id, sizeof id, "0001%08x", i);
+        AUTO_FREE char *path = xasprintf("%s/%s.log", (char *)*state, id);
+        int descriptor = open(path, O_WRONLY | O_CREAT, 0600);
+        assert_int_equal(write(descriptor, "done\n", 5), 5);
+        /* Written a second after the one before. */
+        const struct timespec times[2] = {{.tv_sec = 1000 + i}, {.tv_sec = 1000 + i}};
+        assert_int_equal(futimens(descriptor, times), 0);
+        close(descriptor);
+        console_retire_logs(*state, id);
+    }
+    assert_int_equal(size_of(*state, "000100000002.ended"), 0);
+    assert_int_equal(size_of(*state, "000100000003.ended"), 5);
+    AUTO_FREE char *newest = xasprintf("%s.ended", id);
+    assert_int_equal(size_of(*state, newest), 5);
 }
 
 static void instances_run_under_users_of_their_own(void **state)
@@ -324,6 +346,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_disk_is_raw_unless_it_says_qcow2, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(what_is_watched_for_is_seen_across_pieces, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(the_last_words_of_the_last_that_ended_are_kept, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_console_log_is_bounded_and_whole_at_its_end, make_folder,
                                         remove_folder),
