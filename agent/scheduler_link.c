@@ -16,6 +16,7 @@
 #define JOIN_BACKOFF_MOST_MS  3000
 #define CALL_TIMEOUT_MS       10000
 #define MOVE_TIMEOUT_MS       4000 /* the same where there is another scheduler to ask */
+#define HEARTBEAT_LEAST_MS    10   /* as of a join */
 #define STATUS_GAP_MS         50   /* least time between two statuses */
 
 struct document {
@@ -346,6 +347,8 @@ static void take_answer(struct scheduler_link *link, const struct http_client_re
     struct api_status_answer answer = {0};
     json_parse_record(&api_status_answer_record, response->body, response->body_length,
                       JSON_LENIENT, &answer, NULL);
+    if (answer.heartbeat_ms >= HEARTBEAT_LEAST_MS)
+        link->joined.heartbeat_ms = answer.heartbeat_ms;
     forget_base(link);
     if (answer.whole) {
         link->is_changed = true;

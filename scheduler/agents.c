@@ -38,6 +38,13 @@ static int decode(struct http_request *request, const struct json_record *record
     return 0;
 }
 
+static void respond(struct http_request *request, const struct json_record *record,
+                    const void *value)
+{
+    AUTO_FREE char *text = json_record_text(record, value);
+    http_request_respond(request, 200, "application/json", text, strlen(text));
+}
+
 /* --- join --- */
 
 struct joining {
@@ -112,7 +119,7 @@ static void on_joined(const struct error *error, void *data)
     if (error == NULL && node != NULL && !node->silent)
         model_hear_node(&core->model, node, core_now(core));
     struct api_join_answer answer = {.term = store_identity(core->store)->term,
-                                     .heartbeat_ms = HEARTBEAT_MS,
+                                     .heartbeat_ms = core_heartbeat_ms(core),
                                      .lease_ms = core->options->lease_ms,
                                      .takes_changes = true};
     text_copy(answer.cluster, sizeof answer.cluster, store_identity(core->store)->cluster);
@@ -233,7 +240,7 @@ int agents_take_status(struct core *core, struct api_status *status,
     struct model_node *node = model_node(&core->model, status->node);
     if (check_status(core, node, status, error) < 0)
         return -1;
-    *ret_answer = (struct api_status_answer){0};
+    *ret_answer = (struct api_status_answer){.heartbeat_ms = core_heartbeat_ms(core)};
     /* The same one again is its repetition after a lost answer. */
     if (status->sequence == node->sequence && node->reported)
         return 0;
@@ -257,7 +264,7 @@ void agents_handle_status(struct http_request *request, void *data)
     if (agents_take_status(data, &status, &answer, &error) < 0)
         http_request_respond_error(request, &error);
     else
-        http_request_respond_json(request, 200, json_encode(&api_status_answer_record, &answer));
+        respond(request, &api_status_answer_record, &answer);
     json_record_release(&api_status_record, &status);
 }
 

@@ -11,7 +11,7 @@
 struct changes;
 
 /* Writes that one decision may make, whole or in pieces. */
-#define CHANGE_WRITES_MAX 4096
+#define CHANGE_WRITES_MAX 1024
 
 /* Writes in the making. All of it is one transaction of the store, at most STORE_WRITES_MAX writes,
  * unless its maker says where it may be cut: then the pieces are committed in order, each applied

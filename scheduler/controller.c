@@ -10,7 +10,7 @@
 /* Writes that looking at one more service, or ending one more record, may take. */
 #define ROOM_NEEDED 12
 /* How long a pass decides before requests are answered. */
-#define PASS_MS 20
+#define PASS_MS 10
 /* A service of at least so many instances rests a millisecond for each between two looks. */
 #define RESTS_FROM  200
 #define REST_MS_MAX 1000

@@ -15,6 +15,9 @@
 #include "scheduler/wakeup.h"
 
 #define HEARTBEAT_MS 1000
+/* Statuses with nothing new, of all nodes, in a millisecond: a larger fleet sends them less often,
+ * as far as the lease allows. */
+#define HEARTBEATS_A_MS 3
 
 struct scheduler_options {
     const char *address;
@@ -57,6 +60,16 @@ struct core {
      * within a term without being written. */
     uint64_t revision_base;
 };
+
+/* How often a node is to send a status when nothing changes. */
+static inline uint64_t core_heartbeat_ms(const struct core *core)
+{
+    uint64_t wanted = core->model.nodes.count / HEARTBEATS_A_MS;
+    uint64_t most = core->options->lease_ms / 3;
+    if (wanted > most)
+        wanted = most;
+    return wanted > HEARTBEAT_MS ? wanted : HEARTBEAT_MS;
+}
 
 static inline uint64_t core_now(const struct core *core)
 {

@@ -111,7 +111,7 @@ static void end_reader(struct reader *reader)
 void event_log_publish(const struct api_event *event, void *data)
 {
     struct event_log *log = data;
-    AUTO_FREE char *text = json_record_text(&api_event_record, event);
+    AUTO_FREE char *text = NULL;
     struct reader *next;
     log->kept++;
     log->latest = event->sequence > log->latest ? event->sequence : log->latest;
@@ -120,7 +120,11 @@ void event_log_publish(const struct api_event *event, void *data)
              event->message);
     for (struct reader *reader = LIST_FIRST(&log->readers); reader != NULL; reader = next) {
         next = LIST_NEXT(reader, link);
-        if (reader->live && send_event(reader, event, text) < 0)
+        if (!reader->live)
+            continue;
+        if (text == NULL)
+            text = json_record_text(&api_event_record, event);
+        if (send_event(reader, event, text) < 0)
             end_reader(reader);
     }
 }

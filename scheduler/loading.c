@@ -5,12 +5,14 @@
 
 #include "lib/xalloc.h"
 
-#define PAGE 500
+/* Documents a page: read while those of the page before are decoded. */
+#define PAGE 4000
 
 struct loading {
     struct loading_options options;
     enum document_kind kind;
     bool begun;
+    bool reading; /* a page is on its way */
     uint64_t revision;
     uint64_t counters_at;
     struct error error;
@@ -69,25 +71,32 @@ static void on_page(const struct error *error, const struct store_document *docu
         end(loading);
         return;
     }
+    loading->reading = false;
     begin(loading, revision);
+    if (loading->error.code != ERROR_NONE) {
+        end(loading);
+        return;
+    }
+    if (more && count > 0)
+        read_page(loading, documents[count - 1].key);
     uint64_t now_ms = clock_monotonic_ms(loading->options.clock);
     for (size_t i = 0; i < count; i++) {
         if (loading_apply(loading->options.model, loading->kind, &documents[i], now_ms,
                           &loading->error) < 0) {
-            end(loading);
+            if (!loading->reading)
+                end(loading);
             return;
         }
         if (loading->kind == DOCUMENT_COUNTERS)
             loading->counters_at = documents[i].revision;
     }
-    if (more && count > 0)
-        read_page(loading, documents[count - 1].key);
-    else
+    if (!loading->reading)
         next_kind(loading);
 }
 
 static void read_page(struct loading *loading, const char *after)
 {
+    loading->reading = true;
     store_list(loading->options.store, document_prefix(loading->kind), after, PAGE, on_page,
                loading);
 }

@@ -25,6 +25,7 @@ struct look {
     struct capacity_search *search; /* for places; NULL: none was needed yet */
     const struct document_revision *search_revision;
     bool no_room;
+    bool tells_together; /* what it starts, by one event */
 };
 
 static inline bool look_is_revoked(const struct document_revision *revision)

@@ -8,8 +8,10 @@
 #include "lib/xalloc.h"
 #include "scheduler/publication.h"
 
-#define ROOM_RETRY_MS 2000
-#define CAUSE_REVOKED "trust_revoked"
+/* New instances of one decision that have an event each; more share one. */
+#define TOLD_ALONE_MAX 16
+#define ROOM_RETRY_MS  2000
+#define CAUSE_REVOKED  "trust_revoked"
 
 static void end_instance(struct look *look, struct model_instance *owner, enum instance_wish wish,
                          const char *why)
@@ -145,6 +147,8 @@ static void start(struct look *look, const struct reconcile_action *action,
         replaced = owner->name;
         end_instance(look, owner, wish_of_replaced(owner), "replaced by a new instance");
     }
+    if (look->tells_together && replaced[0] == '\0')
+        return;
     changes_event(pass->core->changes, pass->change, "instance", instance->namespace_name,
                   instance->service, instance->id, "scheduled", NULL,
                   "slot %u, revision %u on node %s, address %s%s%s", instance->slot,
@@ -159,37 +163,66 @@ static const struct document_revision *revision_to_start(const struct look *look
     return action->of_good && look->good != NULL ? look->good : look->target;
 }
 
+static void carry_out_one(struct look *look, const struct reconcile_action *action)
+{
+    const struct document_revision *revision;
+    switch (action->kind) {
+    case RECONCILE_CREATE:
+        revision = revision_to_start(look, action);
+        if (revision != NULL && !look_is_revoked(revision) && !look->no_room)
+            start(look, action, revision);
+        break;
+    case RECONCILE_DRAIN:
+        drain(look, action);
+        break;
+    case RECONCILE_STOP:
+        stop(look, action);
+        break;
+    case RECONCILE_GIVE_UP:
+        give_up(look, action);
+        break;
+    }
+}
+
+static size_t count_new(const struct reconcile_result *result)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < result->action_count; i++)
+        count += result->actions[i].kind == RECONCILE_CREATE &&
+                 result->actions[i].instance == RECONCILE_NONE;
+    return count;
+}
+
+/* One event for all that were scheduled at once: nobody reads a thousand. */
+static void tell_together(struct look *look)
+{
+    if (!look->tells_together || look->planned_count == 0)
+        return;
+    const struct document_instance *first = look->planned[0];
+    const struct document_instance *last = look->planned[look->planned_count - 1];
+    changes_event(look->pass->core->changes, look->pass->change, "service",
+                  look->document->namespace_name, look->document->service, NULL, "scheduled", NULL,
+                  "%zu instances of revision %u, %s to %s, slots %u to %u", look->planned_count,
+                  last->revision, first->id, last->id, first->slot, last->slot);
+}
+
 bool look_carry_out(struct look *look, const struct reconcile_result *result)
 {
+    bool complete = true;
     look->planned = xcalloc(result->action_count + 1, sizeof *look->planned);
-    for (size_t i = 0; i < result->action_count; i++) {
-        const struct reconcile_action *action = &result->actions[i];
-        const struct document_revision *revision;
+    look->tells_together = count_new(result) > TOLD_ALONE_MAX;
+    for (size_t i = 0; i < result->action_count && complete; i++) {
         change_may_split(look->pass->change);
-        if (!change_has_room(look->pass->change, ROOM_OF_ACTION))
-            return false;
-        switch (action->kind) {
-        case RECONCILE_CREATE:
-            revision = revision_to_start(look, action);
-            if (revision != NULL && !look_is_revoked(revision) && !look->no_room)
-                start(look, action, revision);
-            break;
-        case RECONCILE_DRAIN:
-            drain(look, action);
-            break;
-        case RECONCILE_STOP:
-            stop(look, action);
-            break;
-        case RECONCILE_GIVE_UP:
-            give_up(look, action);
-            break;
-        }
+        complete = change_has_room(look->pass->change, ROOM_OF_ACTION);
+        if (complete)
+            carry_out_one(look, &result->actions[i]);
     }
-    if (!look->no_room && look->service->no_capacity != NULL) {
+    tell_together(look);
+    if (complete && !look->no_room && look->service->no_capacity != NULL) {
         free(look->service->no_capacity);
         look->service->no_capacity = NULL;
     }
-    return true;
+    return complete;
 }
 
 /* --- revoked --- */

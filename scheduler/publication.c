@@ -12,8 +12,8 @@
 #define POLL_MS 25000
 /* From so many nodes on, assignments are told at a pace. */
 #define PACED_FROM      100
-#define ANSWERS_A_MS    5
-#define ANSWERS_AT_ONCE 200
+#define ANSWERS_A_MS    2
+#define ANSWERS_AT_ONCE 50
 #define PAUSE_LEAST_MS  5
 
 struct document {

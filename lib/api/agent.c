@@ -225,6 +225,8 @@ const struct json_record api_status_record = {sizeof(struct api_status), status_
 
 static const struct json_field status_answer_fields[] = {
     JSON_FIELD(struct api_status_answer, whole, "whole", JSON_BOOL, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct api_status_answer, heartbeat_ms, "heartbeat_ms", JSON_UINT,
+               .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,
 };
 const struct json_record api_status_answer_record = {sizeof(struct api_status_answer),

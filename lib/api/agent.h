@@ -39,7 +39,7 @@ struct api_join {
     uint64_t overhead; /* bytes the hypervisor takes for each instance */
     struct json_map labels;
     struct json_strings features; /* what this agent can do that older ones cannot: "volumes" */
-    char subnet[24]; /* what it was given before; "" for a new node */
+    char subnet[24];              /* what it was given before; "" for a new node */
 };
 
 struct api_join_answer {
@@ -193,6 +193,7 @@ struct api_status {
 
 struct api_status_answer {
     bool whole; /* the base is not what was taken last: nothing was taken, send all there is */
+    uint64_t heartbeat_ms; /* from now on, instead of the join's; 0: as before */
 };
 
 extern const struct json_record api_machine_record;

@@ -335,6 +335,10 @@ static void on_status(struct connection *connection, int status, const char *bod
     (void)length;
     if (status != 200)
         fail("status of %s: %d: %.300s", connection->node->name, status, body);
+    struct api_status_answer answer = {0};
+    json_parse_record(&api_status_answer_record, body, length, JSON_LENIENT, &answer, NULL);
+    if (answer.heartbeat_ms != 0)
+        load->heartbeat_ms = answer.heartbeat_ms;
     load->heartbeats++;
     connection->node->heard_us = now_us();
     struct node *node = connection->node;
@@ -376,8 +380,8 @@ static void send_status(struct connection *connection, struct node *node)
                   "\",\"sequence\":%" PRIu64 ",\"term\":%" PRIu64 ",\"assignment\":%" PRIu64
                   ",\"endpoints\":%" PRIu64 ",\"trust\":%" PRIu64 ",\"base\":%" PRIu64
                   ",\"same_data_plane\":true,\"instances\":[",
-                  load->cluster, node->name, ++node->sequence, load->term, node->after,
-                  UINT64_C(0), node->trust, node->base);
+                  load->cluster, node->name, ++node->sequence, load->term, node->after, UINT64_C(0),
+                  node->trust, node->base);
     write_instances(load, node, &text);
     buffer_append_text(&text, "]}");
     snprintf(path, sizeof path, "/v1/nodes/%s/status", node->name);
