@@ -35,7 +35,7 @@ void jobs_describe_run(const struct api_run_view *run, char *ret_text, size_t si
 void jobs_describe_next(const struct api_service_view *job, char *ret_text, size_t size)
 {
     char at[FORMAT_MAX] = "";
-    if (job->next_run_ms != 0 && job->next_run_ms != UINT64_MAX)
+    if (job->next_run_ms != 0)
         format_time(job->next_run_ms, true, at);
     snprintf(ret_text, size, "%s", at);
 }

@@ -318,19 +318,24 @@ static bool look_at_run(struct job_look *look, struct document_run *run)
     return complete;
 }
 
-/* Of runs that are over, what still runs. */
+/* What still runs of runs that are over; and what was asked to drain, since nobody sends it
+ * anything. */
 static bool stop_needless(struct job_look *look)
 {
     for (size_t i = 0; i < look->service->instances.count; i++) {
         struct model_instance *owner = look->service->instances.items[i];
-        if (owner->document->wish != WISH_RUN || look->values[i].outcome != JOB_OUTCOME_NONE ||
-            is_needed(look, owner))
+        const struct document_instance *document = owner->document;
+        bool needed = document->wish == WISH_RUN && is_needed(look, owner);
+        if (document->wish == WISH_STOP || look->values[i].outcome != JOB_OUTCOME_NONE || needed)
             continue;
         change_may_split(look->pass->change);
         if (!change_has_room(look->pass->change, ROOM_OF_ACTION))
             return false;
-        stop(look, owner, look->document->deleting ? "the job is being removed" : "its run is over",
-             "");
+        if (document->wish == WISH_DRAIN)
+            stop(look, owner, document_text(document->why), document_text(document->cause));
+        else
+            stop(look, owner,
+                 look->document->deleting ? "the job is being removed" : "its run is over", "");
     }
     return true;
 }

@@ -66,13 +66,28 @@ static void count_services(struct buffer *text, const struct model *model)
         if (rollout != NULL)
             counts[rollout->phase]++;
     }
-    gauge(text, "shoal_services", "Services.", model->services.count);
+    gauge(text, "shoal_services", "Services, jobs included.", model->services.count);
     gauge(text, "shoal_services_without_room", "Services with an instance that fits on no node.",
           without_room);
     buffer_append_text(text, "# HELP shoal_rollouts Services by the phase of their last rollout.\n"
                              "# TYPE shoal_rollouts gauge\n");
     for (size_t phase = 0; phase <= ROLLOUT_SUPERSEDED; phase++)
         buffer_printf(text, "shoal_rollouts{phase=\"%s\"} %zu\n", rollout_phase_names[phase],
+                      counts[phase]);
+}
+
+static void count_runs(struct buffer *text, const struct model *model)
+{
+    size_t counts[RUN_STOPPED + 1] = {0};
+    for (size_t i = 0; i < model->services.count; i++) {
+        const struct model_service *service = model->services.items[i];
+        for (size_t j = 0; j < service->run_count; j++)
+            counts[service->runs[j]->phase]++;
+    }
+    buffer_append_text(text, "# HELP shoal_job_runs Runs of jobs on record, by phase.\n"
+                             "# TYPE shoal_job_runs gauge\n");
+    for (size_t phase = 0; phase <= RUN_STOPPED; phase++)
+        buffer_printf(text, "shoal_job_runs{phase=\"%s\"} %zu\n", run_phase_names[phase],
                       counts[phase]);
 }
 
@@ -91,6 +106,7 @@ void routes_metrics(struct http_request *request, void *data)
     gauge(&text, "shoal_nodes_silent", "Nodes whose lease has passed.", silent);
     gauge(&text, "shoal_keys", "Trusted keys.", core->model.keys.count);
     count_services(&text, &core->model);
+    count_runs(&text, &core->model);
     count_instances(&text, &core->model);
     http_request_respond(request, 200, "text/plain; version=0.0.4", text.data, text.length);
 }

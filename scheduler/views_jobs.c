@@ -47,7 +47,7 @@ static uint64_t next_run(const struct core *core, const struct document_service 
         cron_parse(document->spec.job.schedule, &cron, NULL) < 0)
         return 0;
     job_schedule_look(&cron, document->scheduled_ms, wall, &at_ms);
-    return at_ms;
+    return at_ms != UINT64_MAX ? at_ms : 0;
 }
 
 void views_fill_job(const struct core *core, const struct model_service *service,

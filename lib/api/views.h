@@ -143,7 +143,7 @@ struct api_node_request {
 struct api_event {
     uint64_t sequence;
     uint64_t time_ms; /* wall clock, since 1970 */
-    char kind[24];    /* service | rollout | instance | node | cluster | key | policy */
+    char kind[24];    /* service | rollout | run | instance | node | cluster | key | policy */
     char namespace_name[NAME_MAX_TEXT]; /* "" for nodes, keys and policies */
     char name[NAME_MAX_TEXT];           /* service, node, key or policy */
     char id[INSTANCE_ID_MAX];           /* instance, or "" */

@@ -306,6 +306,36 @@ static void a_reboot_of_the_node_is_no_failure(void **state)
     assert_int_equal(run_of(fixture, 1)->lost, 1);
 }
 
+static int decide_displace(struct change *change, void *data, struct error *error)
+{
+    struct fixture *fixture = data;
+    const struct model_instance *first = service(fixture)->instances.items[0];
+    struct document_instance *copy = change_edit(change, DOCUMENT_INSTANCE, first->document);
+    (void)error;
+    copy->wish = WISH_DRAIN;
+    document_set_text(&copy->why, "something more important needs its room");
+    document_set_text(&copy->cause, "preempted");
+    return 0;
+}
+
+static void what_has_to_make_room_is_started_again_and_no_failure(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_job(fixture, ", \"retries\": 0", "d1");
+    all_live(fixture);
+    changes_decide(fixture->core.changes, decide_displace, NULL, fixture);
+    settle(fixture);
+    const struct model_instance *first = service(fixture)->instances.items[0];
+    assert_int_equal(first->document->wish, WISH_STOP);
+    assert_string_equal(first->document->cause, "preempted");
+    expect_running(fixture, "");
+    all_live(fixture);
+    assert_int_equal(first->document->outcome, JOB_OUTCOME_LOST);
+    expect_running(fixture, "0");
+    all_say(fixture, DONE(0));
+    expect_phase(fixture, 1, RUN_SUCCEEDED);
+}
+
 static void without_room_a_run_waits(void **state)
 {
     struct fixture *fixture = *state;
@@ -351,6 +381,49 @@ static void a_new_template_runs_and_a_run_keeps_its_revision(void **state)
     deploy_job(fixture, "", "d3");
     assert_int_equal(fixture->answer.run, 2);
     assert_int_equal(run_of(fixture, 2)->revision, 3);
+}
+
+static int decide_rollback(struct change *change, void *data, struct error *error)
+{
+    struct fixture *fixture = data;
+    fixture->answer = (struct api_change_answer){0};
+    return service_changes_rollback(&fixture->core, change, "default", "s", 0, &fixture->answer,
+                                    error);
+}
+
+static int decide_scale(struct change *change, void *data, struct error *error)
+{
+    struct fixture *fixture = data;
+    return service_changes_scale(&fixture->core, change, "default", "s", 3, &fixture->answer,
+                                 error);
+}
+
+static int decide_restart(struct change *change, void *data, struct error *error)
+{
+    struct fixture *fixture = data;
+    return service_changes_restart(&fixture->core, change, "default", "s", &fixture->answer, error);
+}
+
+static void a_rollback_chooses_what_the_next_run_takes(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_job(fixture, "", "d1");
+    all_say(fixture, DONE(0));
+    deploy_job(fixture, "", "d2");
+    all_say(fixture, DONE(0));
+    assert_false(is_refused(fixture, decide_rollback));
+    assert_int_equal(service(fixture)->run_count, 2);
+    assert_false(is_refused(fixture, decide_run));
+    assert_int_equal(run_of(fixture, 3)->revision, 1);
+}
+
+static void what_only_services_have_is_refused_to_a_job(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_job(fixture, "", "d1");
+    assert_true(is_refused(fixture, decide_scale));
+    assert_true(is_refused(fixture, decide_restart));
+    expect_running(fixture, "0");
 }
 
 static void a_run_is_begun_and_stopped_by_hand(void **state)
@@ -648,7 +721,10 @@ int main(void)
         TEST(a_jump_of_the_clock_is_no_deadline),
         TEST(what_a_lost_node_ran_is_started_elsewhere_and_no_failure),
         TEST(a_reboot_of_the_node_is_no_failure),
+        TEST(what_has_to_make_room_is_started_again_and_no_failure),
         TEST(without_room_a_run_waits),
+        TEST(a_rollback_chooses_what_the_next_run_takes),
+        TEST(what_only_services_have_is_refused_to_a_job),
         TEST(the_same_spec_again_runs_nothing),
         TEST(a_new_template_runs_and_a_run_keeps_its_revision),
         TEST(a_run_is_begun_and_stopped_by_hand),
