@@ -26,7 +26,7 @@ static int compare_keys(const void *left, const void *right)
 /* etcd takes a key once in a transaction, and so does everybody. */
 static int check_written_once(const struct store_transaction *transaction, struct error *error)
 {
-    const char *keys[STORE_WRITES_MAX];
+    const char *keys[STORE_WRITES_MAX] = {0};
     for (size_t i = 0; i < transaction->write_count; i++)
         keys[i] = transaction->writes[i].key;
     qsort(keys, transaction->write_count, sizeof *keys, compare_keys);
