@@ -150,6 +150,7 @@ static void on_response(const struct http_client_response *response, void *data)
     int result = read_response(response, client->endpoints[call->endpoint], &answer, &error);
     if (result < 0)
         blame(client, call->endpoint, &error);
+    answer.unsent = response->failed && response->unsent;
     /* The client may be gone after this. */
     call->callback(result < 0 ? &error : NULL, &answer, call->data);
     etcd_answer_release(&answer);

@@ -12,8 +12,9 @@
 struct etcd_client;
 struct etcd_call;
 
-/* `error` ERROR_UNAVAILABLE or ERROR_TIMEOUT: whether it was done is not known; any other: it was
- * not. The answer lives during the call. */
+/* `error` ERROR_UNAVAILABLE or ERROR_TIMEOUT: whether it was done is not known, unless the answer
+ * says that it was not sent; any other: it was not. The answer, never NULL, lives during the call.
+ */
 typedef void etcd_callback(const struct error *error, const struct etcd_answer *answer, void *data);
 
 /* `endpoints` as "http://10.0.0.1:2379,http://10.0.0.2:2379". ERROR_INVALID where one is no URL. */

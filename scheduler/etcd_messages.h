@@ -28,6 +28,7 @@ struct etcd_answer {
     uint64_t revision; /* of the whole store, when it answered */
     bool succeeded;    /* of a transaction: its comparisons held */
     bool more;         /* of a range: there are further keys */
+    bool unsent;       /* with an error: nothing was sent, so nothing was done */
     uint64_t ttl_s;    /* of a lease; 0: it is gone */
     char lease[ETCD_LEASE_MAX];
     /* Of a range: what was found. Of a transaction: one for each read of the branch taken. */

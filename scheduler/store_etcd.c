@@ -16,8 +16,20 @@
 #define END_PATIENCE_MS   5000
 #define REVOKE_TIMEOUT_MS 1000
 
+void store_etcd_complain(struct store_etcd *store, const char *about, const struct error *error)
+{
+    if (store->troubled)
+        log_debug("etcd did not answer", "about", about, "error", error->message);
+    else
+        log_warn("etcd did not answer", "about", about, "error", error->message);
+    store->troubled = true;
+}
+
 void store_etcd_note(struct store_etcd *store, const struct etcd_answer *answer)
 {
+    if (store->troubled)
+        log_info("etcd answers again");
+    store->troubled = false;
     if (answer->revision > store->revision)
         store->revision = answer->revision;
 }

@@ -94,6 +94,7 @@ struct store_etcd {
     char *root, *root_end; /* all our keys */
     char *leader_key, *marker_key, *documents;
     uint64_t revision; /* the latest that etcd told of */
+    bool troubled;     /* the last call was not answered */
     uint64_t written;  /* the latest at which something of ours is known to have been written */
 
     /* the queue */
@@ -146,6 +147,8 @@ static inline uint64_t store_etcd_now(void)
     return clock_monotonic_ms(clock_system());
 }
 
+/* Logs that etcd did not answer, once until it answers again. */
+void store_etcd_complain(struct store_etcd *store, const char *about, const struct error *error);
 /* Notes the revisions that an answer tells of. */
 void store_etcd_note(struct store_etcd *store, const struct etcd_answer *answer);
 static inline bool etcd_error_is_unclear(const struct error *error)

@@ -31,7 +31,10 @@ void store_etcd_lose(struct store_etcd *store, const char *reason)
     store->poll_ms = 0;
     /* Before it was told of, it is only wanted still. */
     store->state = led ? LEASE_NONE : LEASE_WANTED;
-    log_warn("the lease of the store is lost", "reason", reason);
+    if (led)
+        log_warn("the lease of the store is lost", "reason", reason);
+    else
+        log_debug("a lease that did not lead is lost", "reason", reason);
     if (led && !store->ending)
         store_tell_leading(&store->base, false, store->on_lead, store->on_lead_data);
     else
@@ -88,7 +91,7 @@ static void on_asked(const struct error *error, const struct etcd_answer *answer
     store->lease_call = NULL;
     store->poll_ms = store_etcd_now() + POLL_MS;
     if (error != NULL) {
-        log_debug("etcd did not say who leads", "error", error->message);
+        store_etcd_complain(store, "who leads", error);
         if (error->code == ERROR_NOT_FOUND)
             drop_lease(store); /* it is not known to etcd any more */
         return;
@@ -129,8 +132,10 @@ static void on_leader_read(const struct error *error, const struct etcd_answer *
     struct store_etcd *store = data;
     store->lease_call = NULL;
     store->poll_ms = store_etcd_now() + POLL_MS;
-    if (error != NULL)
+    if (error != NULL) {
+        store_etcd_complain(store, "who leads", error);
         return;
+    }
     store_etcd_note(store, answer);
     see_leader(store, answer->pair_count > 0 ? &answer->pairs[0] : NULL, answer->revision);
 }
@@ -155,8 +160,9 @@ static void on_granted(const struct error *error, const struct etcd_answer *answ
     struct store_etcd *store = data;
     store->lease_call = NULL;
     if (error != NULL || answer->lease[0] == '\0' || answer->ttl_s == 0) {
-        log_warn("etcd gave no lease", "error",
-                 error != NULL ? error->message : "its answer has none");
+        struct error none;
+        error_set(&none, ERROR_PROTOCOL, "its answer has no lease");
+        store_etcd_complain(store, "a lease", error != NULL ? error : &none);
         store->poll_ms = store_etcd_now() + POLL_MS;
         return;
     }
@@ -180,11 +186,12 @@ static void on_kept_alive(const struct error *error, const struct etcd_answer *a
     struct store_etcd *store = data;
     store->keepalive = NULL;
     if (error != NULL) {
-        log_warn("etcd did not keep the lease", "error", error->message);
+        store_etcd_complain(store, "the lease", error);
         store->keepalive_ms = store_etcd_now() + ETCD_RETRY_MS;
     } else if (answer->ttl_s == 0) {
         store_etcd_lose(store, "etcd ended it: this scheduler, or etcd, stood still for too long");
     } else {
+        store_etcd_note(store, answer);
         store->deadline_ms = store->keepalive_sent_ms + answer->ttl_s * 1000;
         store->keepalive_ms = store->keepalive_sent_ms + store->lease_ms / 3;
     }

@@ -338,6 +338,22 @@ static void on_group_refused(struct store_etcd *store, const struct etcd_answer 
     }
 }
 
+/* It was not done and never will be: once more, or no more. */
+static void group_was_not_done(struct store_etcd *store, uint64_t marker)
+{
+    uint64_t since = STAILQ_FIRST(&store->queue)->since_ms;
+    store->marker = marker;
+    store->resolving = false;
+    if (store_etcd_now() - since < PATIENCE_MS) {
+        store->group = 0;
+        try_again(store);
+        return;
+    }
+    error_wrap(&store->trouble, "etcd is too slow or unreachable: see that most of its members run "
+                                "and that their disks keep up");
+    finish_group(store, &store->trouble, 0);
+}
+
 static void on_group(const struct error *error, const struct etcd_answer *answer, void *data)
 {
     struct store_etcd *store = data;
@@ -349,9 +365,11 @@ static void on_group(const struct error *error, const struct etcd_answer *answer
         else
             on_group_refused(store, answer);
     } else if (etcd_error_is_unclear(error)) {
-        log_warn("etcd did not answer a transaction", "error", error->message);
+        store_etcd_complain(store, "a transaction", error);
         store->trouble = *error;
-        store->resolving = true;
+        store->resolving = !answer->unsent;
+        if (answer->unsent)
+            group_was_not_done(store, store->marker);
     } else {
         log_error("etcd refused a transaction", "error", error->message);
         if (error->code == ERROR_STORAGE_FULL)
@@ -378,21 +396,6 @@ static void send_group(struct store_etcd *store)
 }
 
 /* --- finding out --- */
-
-/* It was not done and never will be: once more, or no more. */
-static void group_was_not_done(struct store_etcd *store, uint64_t marker)
-{
-    uint64_t since = STAILQ_FIRST(&store->queue)->since_ms;
-    store->marker = marker;
-    store->resolving = false;
-    if (store_etcd_now() - since < PATIENCE_MS) {
-        store->group = 0;
-        return;
-    }
-    error_wrap(&store->trouble, "etcd is too slow or unreachable: see that most of its members run "
-                                "and that their disks keep up");
-    finish_group(store, &store->trouble, 0);
-}
 
 /* Whether the marker is of an earlier attempt to move it away. */
 static bool was_moved_away(const struct store_etcd *store, const struct etcd_answer *answer)
