@@ -8,7 +8,7 @@
 #include "lib/xalloc.h"
 
 #define CONNECT_TIMEOUT_MS 1000
-#define ANSWER_LIMIT       (32u << 20)
+#define ANSWER_LIMIT       (8u << 20)
 
 struct etcd_call {
     struct etcd_client *client;

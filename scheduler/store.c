@@ -1,12 +1,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/store_interface.h"
 
 const struct store_identity *store_identity(const struct store *store)
 {
     return &store->identity;
+}
+
+const char *store_cluster_check(const char *cluster)
+{
+    unsigned char bytes[(CLUSTER_ID_MAX - 1) / 2];
+    return text_parse_hex(cluster, bytes, sizeof bytes) ? NULL : "a cluster's id: 32 hex digits";
 }
 
 static int check_key(const char *key, struct error *error)

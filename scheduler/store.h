@@ -29,6 +29,9 @@ struct store_identity {
     uint64_t term;                /* grows whenever the store is restored from a backup */
 };
 
+/* NULL for a cluster's id, else what one is: for readers of what came from outside. */
+const char *store_cluster_check(const char *cluster);
+
 struct store_write {
     const char *key;
     const char *value; /* NULL: delete */

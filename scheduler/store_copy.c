@@ -108,7 +108,7 @@ static const struct json_field header_fields[] = {
     JSON_FIELD(struct store_copy_header, format, "format", JSON_UINT, .flags = JSON_REQUIRED,
                .max = UINT32_MAX),
     JSON_FIELD(struct store_copy_header, identity.cluster, "cluster", JSON_STRING,
-               .flags = JSON_REQUIRED),
+               .flags = JSON_REQUIRED, .check = store_cluster_check),
     JSON_FIELD(struct store_copy_header, identity.term, "term", JSON_UINT, .flags = JSON_REQUIRED,
                .max = UINT32_MAX),
     JSON_FIELD(struct store_copy_header, revision, "revision", JSON_UINT, .max = INT64_MAX),

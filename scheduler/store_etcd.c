@@ -43,7 +43,8 @@ struct meta {
 
 static const struct json_field meta_fields[] = {
     JSON_FIELD(struct meta, format, "format", JSON_UINT, .flags = JSON_REQUIRED, .max = UINT32_MAX),
-    JSON_FIELD(struct meta, identity.cluster, "cluster", JSON_STRING, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct meta, identity.cluster, "cluster", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = store_cluster_check),
     JSON_FIELD(struct meta, identity.term, "term", JSON_UINT, .flags = JSON_REQUIRED, .min = 1,
                .max = STORE_TERM_MAX),
     JSON_FIELD_END,

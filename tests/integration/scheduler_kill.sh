@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A scheduler that is killed again and again among its commits keeps what it acknowledged, and gives
-# no id and no address out twice. ROUNDS=15 and SEED=N from the environment.
+# no id and no address out twice. ROUNDS=15, SEED=N and STORE=etcd:URL from the environment.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/integration/registry_functions.bash
@@ -16,7 +16,7 @@ export SHOAL_REGISTRY=$url
 port=$(free_port)
 export SHOAL_ADDRESS=http://127.0.0.1:$port
 command=("$BUILD/bin/shoal-scheduler" --port "$port" --state "$work/scheduler" --registry "$url"
-    --keep-events 20000 --log-level warn)
+    --keep-events 20000 --log-level warn ${STORE:+--store "$STORE"})
 
 "${command[@]}" 2>"$work/scheduler.log" &
 scheduler_pid=$!

@@ -62,6 +62,63 @@ static void lists_come_in_pages_of_one_prefix(void **state)
     assert_string_equal(list(fixture, "c/", NULL, 2), "");
 }
 
+struct crowd {
+    unsigned ended;
+    uint64_t revision;
+};
+
+static void on_one_of_crowd(const struct error *error, uint64_t revision, void *data)
+{
+    struct crowd *crowd = data;
+    assert_null(error);
+    assert_true(revision >= crowd->revision);
+    crowd->revision = revision;
+    crowd->ended++;
+}
+
+struct pages {
+    struct fixture *fixture;
+    unsigned documents;
+    bool done;
+};
+
+static void on_large_page(const struct error *error, const struct store_document *documents,
+                          size_t count, bool more, uint64_t revision, void *data)
+{
+    struct pages *pages = data;
+    (void)revision;
+    assert_null(error);
+    assert_true(count > 0);
+    pages->documents += (unsigned)count;
+    pages->done = !more;
+    if (more)
+        store_list(pages->fixture->store, "large/", documents[count - 1].key, 500, on_large_page,
+                   pages);
+}
+
+/* More of them than one answer of etcd may have. */
+static void lists_of_large_documents_come_in_pages_too(void **state)
+{
+    struct fixture *fixture = *state;
+    struct crowd crowd = {0};
+    AUTO_FREE char *large = xcalloc(STORE_DOCUMENT_MAX + 1, 1);
+    memset(large, '1', STORE_DOCUMENT_MAX);
+    char key[32];
+    for (int i = 0; i < 40; i++) {
+        snprintf(key, sizeof key, "large/%02d", i);
+        struct store_write write = {key, large};
+        struct store_transaction transaction = {NULL, 0, &write, 1, false};
+        store_commit(fixture->store, &transaction, on_one_of_crowd, &crowd);
+    }
+    while (crowd.ended < 40)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    struct pages pages = {.fixture = fixture};
+    store_list(fixture->store, "large/", NULL, 500, on_large_page, &pages);
+    while (!pages.done)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_int_equal(pages.documents, 40);
+}
+
 static void deleted_documents_are_gone(void **state)
 {
     struct fixture *fixture = *state;
@@ -207,20 +264,6 @@ static void hand_in_piece(struct chain *chain, const struct store_comparison *co
     struct store_write write = {key, "1"};
     struct store_transaction transaction = {comparison, comparison != NULL, &write, 1, chained};
     store_commit(chain->fixture->store, &transaction, on_piece, chain);
-}
-
-struct crowd {
-    unsigned ended;
-    uint64_t revision;
-};
-
-static void on_one_of_crowd(const struct error *error, uint64_t revision, void *data)
-{
-    struct crowd *crowd = data;
-    assert_null(error);
-    assert_true(revision >= crowd->revision);
-    crowd->revision = revision;
-    crowd->ended++;
 }
 
 static void commits_that_wait_together_end_in_order(void **state)
@@ -417,6 +460,7 @@ static const struct promise promises[] = {
     PROMISE(a_restored_store_begins_a_new_term),
     PROMISE(a_comparison_that_does_not_hold_writes_nothing),
     PROMISE(lists_come_in_pages_of_one_prefix),
+    PROMISE(lists_of_large_documents_come_in_pages_too),
     PROMISE(deleted_documents_are_gone),
     PROMISE(a_transaction_at_the_limits_is_taken),
     PROMISE(a_key_is_written_once_in_a_transaction),

@@ -269,7 +269,10 @@ static void a_newer_format_is_refused(void **state)
     struct error error = ERROR_INIT;
     AUTO_FREE char *key = xasprintf("%smeta", fixture->prefix);
     struct etcd_txn txn = {0};
-    etcd_txn_put(&txn, key, "{\"format\":99,\"cluster\":\"c\",\"term\":1,\"more\":true}", NULL);
+    etcd_txn_put(
+        &txn, key,
+        "{\"format\":99,\"cluster\":\"00112233445566778899aabbccddeeff\",\"term\":1,\"more\":true}",
+        NULL);
     assert_true(ask_etcd(fixture, fixture->flavour->etcd->url, "kv/txn", etcd_txn_take(&txn)));
     assert_int_equal(try_to_open(fixture, false, &fixture->store, &error), -1);
     assert_int_equal(error.code, ERROR_PROTOCOL);
