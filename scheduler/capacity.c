@@ -189,6 +189,7 @@ static void fill_request(struct capacity_search *search)
                                           .vcpus = revision->template.resources.vcpus,
                                           .platforms = search->platforms,
                                           .ports = search->ports,
+                                          .has_volumes = revision->template.volume_count > 0,
                                           .now_ms = search->capacity->now_ms};
     for (size_t i = 0; i < revision->platform_count && i < PLACEMENT_PLATFORMS_MAX; i++)
         search->platforms[request->platform_count++] =

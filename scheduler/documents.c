@@ -53,6 +53,9 @@ static const struct json_field template_fields[] = {
     FIELD(resources, "resources", JSON_OBJECT, .record = &api_resources_record),
     JSON_FIELD_LIST(struct document_template, ports, port_count, "ports", &api_image_port_record,
                     .flags = 0),
+    /* Left out when there are none: the digests of templates that never had any stay. */
+    JSON_FIELD_LIST(struct document_template, volumes, volume_count, "volumes", &api_volume_record,
+                    .flags = JSON_OMIT_EMPTY),
     FIELD(boot_timeout_ms, "boot_timeout", JSON_DURATION, .flags = 0),
     FIELD(stop, "stop", JSON_OBJECT, .record = &api_stop_record),
     JSON_FIELD_END,

@@ -74,6 +74,8 @@ struct document_template {
     struct api_resources resources;
     struct api_port *ports; /* names, numbers, the image's modes, private; never `publish` */
     size_t port_count;
+    struct api_volume *volumes;
+    size_t volume_count;
     uint64_t boot_timeout_ms;
     struct api_stop stop;
 };

@@ -90,13 +90,21 @@ bool model_same_template(const struct model_service *service, uint32_t number,
     return revision != NULL && strcmp(revision->template_digest, other->template_digest) == 0;
 }
 
+bool model_is_stop_first(const struct model_service *service)
+{
+    const struct document_revision *target = model_revision(service, model_target(service));
+    const struct document_revision *good = model_revision(service, service->document->good);
+    return (target != NULL && target->template.volume_count > 0) ||
+           (good != NULL && good->template.volume_count > 0);
+}
+
 uint32_t model_canaries(const struct model_service *service)
 {
     const struct document_rollout *rollout = model_rollout(service);
     const struct document_service *document = service->document;
     const struct document_revision *good = model_revision(service, document->good);
     uint32_t canary = document->spec.rollout.canary;
-    if (rollout == NULL || rollout->promoted || good == NULL ||
+    if (rollout == NULL || rollout->promoted || good == NULL || model_is_stop_first(service) ||
         strcmp(rollout->kind, "deploy") != 0 || model_same_template(service, rollout->to, good))
         return 0;
     return canary < document->replicas ? canary : document->replicas;

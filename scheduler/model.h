@@ -223,6 +223,9 @@ bool model_same_template(const struct model_service *service, uint32_t number,
 /* How many canaries of the last rollout are to be judged beside what worked last; 0: none, or
  * they were promoted. */
 uint32_t model_canaries(const struct model_service *service);
+/* What is wanted, or what worked last, has volumes: a slot's instance ends before the next one
+ * starts. */
+bool model_is_stop_first(const struct model_service *service);
 bool model_instance_has_ended(const struct model_instance *instance);
 /* Of a node that is gone or lost; those that are to run one after the other, as their turn comes.
  */

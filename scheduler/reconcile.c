@@ -24,6 +24,7 @@ struct pass {
      * replicas, and behind each instance the next one. RECONCILE_NONE ends a chain. */
     size_t *first;
     size_t *next;
+    bool *occupied; /* slots where a guest may be, whatever is wished of it */
     size_t action_room;
     int64_t available;   /* ready ones to count on: wanted ones only when healthy */
     int64_t carrying;    /* healthy ones of the revision that is to carry the service */
@@ -212,6 +213,8 @@ static struct slot_need slot_need(struct pass *pass, uint32_t slot, enum role ro
 
 static int64_t surge(const struct reconcile_input *input)
 {
+    if (input->stop_first)
+        return 0;
     bool beside = input->mode == RECONCILE_CANARY || input->mode == RECONCILE_PAUSED;
     return beside && input->canary > input->max_surge ? input->canary : input->max_surge;
 }
@@ -221,13 +224,16 @@ static void start(struct pass *pass, uint32_t slot, struct slot_need need, bool 
     const struct reconcile_input *input = pass->input;
     if (!need.needed)
         return;
-    if (pass->not_stopped >= (int64_t)input->replicas + surge(input)) {
+    if ((input->stop_first && pass->occupied[slot]) ||
+        pass->not_stopped >= (int64_t)input->replicas + surge(input)) {
         pass->wanted++;
         return;
     }
     act(pass, RECONCILE_CREATE, slot, need.attempt, need.replaces)->of_good = of_good;
     if (need.replaces != RECONCILE_NONE)
         pass->retired[need.replaces] = true;
+    if (input->stop_first)
+        pass->occupied[slot] = true;
     pass->not_stopped++;
     pass->roomless += input->no_room;
 }
@@ -341,7 +347,7 @@ static void retire_unready(struct pass *pass)
 static void retire_ready(struct pass *pass)
 {
     const struct reconcile_input *input = pass->input;
-    int64_t floor = (int64_t)input->replicas - input->max_unavailable;
+    int64_t floor = (int64_t)input->replicas - (input->stop_first ? 1 : input->max_unavailable);
     for (size_t i = 0; i < input->instance_count; i++) {
         if (!is_excess(pass, i) || !reconcile_is_ready(&input->instances[i]))
             continue;
@@ -412,7 +418,11 @@ static void chain_slots(struct pass *pass)
         pass->first[slot] = RECONCILE_NONE;
     for (size_t i = input->instance_count; i-- > 0;) {
         const struct reconcile_instance *instance = &input->instances[i];
-        if (instance->wish != WISH_RUN || instance->slot >= input->replicas)
+        if (instance->slot >= input->replicas)
+            continue;
+        if (!is_over(instance) && !instance->lost)
+            pass->occupied[instance->slot] = true;
+        if (instance->wish != WISH_RUN)
             continue;
         pass->next[i] = pass->first[instance->slot];
         pass->first[instance->slot] = i;
@@ -427,6 +437,7 @@ void reconcile_decide(const struct reconcile_input *input, struct reconcile_resu
     pass.retired = xcalloc(input->instance_count + 1, sizeof *pass.retired);
     pass.next = xcalloc(input->instance_count + 1, sizeof *pass.next);
     pass.first = xcalloc((size_t)input->replicas + 1, sizeof *pass.first);
+    pass.occupied = xcalloc((size_t)input->replicas + 1, sizeof *pass.occupied);
     assign_roles(&pass);
     chain_slots(&pass);
     count(&pass);
@@ -439,6 +450,7 @@ void reconcile_decide(const struct reconcile_input *input, struct reconcile_resu
     free(pass.retired);
     free(pass.next);
     free(pass.first);
+    free(pass.occupied);
 }
 
 void reconcile_result_release(struct reconcile_result *result)

@@ -57,6 +57,9 @@ struct reconcile_input {
     uint32_t canary; /* at most replicas; 0: none, or they were promoted */
     uint32_t max_surge;
     uint32_t max_unavailable;
+    /* A slot's volumes are in one instance at a time: none starts where another one may still run.
+     * Counts as max_surge 0 and max_unavailable 1. */
+    bool stop_first;
     uint64_t min_healthy_time_ms;
     struct api_reschedule reschedule;
     enum api_restart_policy restart;

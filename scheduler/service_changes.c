@@ -345,7 +345,11 @@ int service_changes_apply(struct core *core, struct change *change,
     uint32_t rollout = take_template(&subject, apply->revision, &revision);
     fill_answer(&subject, rollout != 0 || scaled || settings, revision, rollout);
     if (rollout != 0)
-        say(&subject, "rollout %u to revision %u (%s)", rollout, revision, spec->image);
+        say(&subject, "rollout %u to revision %u (%s)%s", rollout, revision, spec->image,
+            apply->revision->template.volume_count > 0
+                ? "; stop-first: it has volumes, so each slot's instance ends before the next one "
+                  "starts, one slot after the other"
+                : "");
     else if (scaled)
         say(&subject, "%u replicas", ret_answer->replicas);
     else

@@ -46,6 +46,7 @@ static bool decide(struct look *look, bool frozen)
         .canary = look->canary,
         .max_surge = spec->rollout.max_surge,
         .max_unavailable = spec->rollout.max_unavailable,
+        .stop_first = model_is_stop_first(look->service),
         .min_healthy_time_ms = spec->rollout.min_healthy_time_ms,
         .reschedule = spec->reschedule,
         .restart = spec->restart.policy,

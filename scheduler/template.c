@@ -172,6 +172,19 @@ static void copy_arguments(const struct api_service_spec *spec, struct document_
         json_map_set(&template->env, spec->env.items[i].key, spec->env.items[i].value);
 }
 
+static void copy_volumes(const struct api_service_spec *spec, struct document_template *template)
+{
+    if (spec->volume_count == 0)
+        return;
+    template->volumes = xcalloc(spec->volume_count, sizeof *template->volumes);
+    for (size_t i = 0; i < spec->volume_count; i++) {
+        struct api_volume *volume = &template->volumes[template->volume_count++];
+        *volume = spec->volumes[i];
+        if (volume->device[0] == '\0')
+            text_copy(volume->device, sizeof volume->device, volume->name);
+    }
+}
+
 static void fill_platforms(const struct template_image *image, struct document_revision *revision)
 {
     revision->platforms = xcalloc(image->count, sizeof *revision->platforms);
@@ -236,6 +249,7 @@ int template_make(const struct api_service_spec *spec, const struct template_ima
     text_copy(template->image_digest, sizeof template->image_digest, image->digest);
     text_copy(template->arch, sizeof template->arch, spec->arch);
     copy_arguments(spec, template);
+    copy_volumes(spec, template);
     template->boot_timeout_ms = spec->boot_timeout_ms;
     template->stop = spec->stop;
     fill_platforms(image, &revision);

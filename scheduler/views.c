@@ -1,6 +1,7 @@
 #include "scheduler/views.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/text.h"
@@ -86,6 +87,11 @@ static struct json_object *spec_in_use(const struct model_service *service,
         json_record_copy(&document_template_record, &revision->template, &template);
         json_strings_release(&spec.args);
         json_map_release(&spec.env);
+        free(spec.volumes);
+        spec.volumes = template.volumes;
+        spec.volume_count = template.volume_count;
+        template.volumes = NULL;
+        template.volume_count = 0;
         spec.args = template.args;
         spec.env = template.env;
         template.args = (struct json_strings){0};

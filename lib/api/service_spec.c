@@ -204,6 +204,17 @@ static const struct json_field rollout_fields[] = {
 static const struct json_record rollout_record = {sizeof(struct api_rollout_settings),
                                                   rollout_fields};
 
+static const struct json_field volume_fields[] = {
+    JSON_FIELD(struct api_volume, name, "name", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = api_check_name),
+    JSON_FIELD(struct api_volume, size, "size", JSON_SIZE, .flags = JSON_REQUIRED, .min = MIB,
+               .max = MIB << 20),
+    JSON_FIELD(struct api_volume, device, "device", JSON_STRING, .flags = JSON_OMIT_EMPTY,
+               .check = api_check_name),
+    JSON_FIELD_END,
+};
+const struct json_record api_volume_record = {sizeof(struct api_volume), volume_fields};
+
 static const struct json_field stop_fields[] = {
     JSON_FIELD(struct api_stop, drain_ms, "drain", JSON_DURATION, .max = HOUR),
     JSON_FIELD(struct api_stop, grace_ms, "grace", JSON_DURATION, .max = HOUR),
@@ -247,6 +258,8 @@ static const struct json_field spec_fields[] = {
                .record = &api_resources_record),
     JSON_FIELD_LIST(struct api_service_spec, ports, port_count, "ports", &api_port_record,
                     .flags = JSON_OMIT_EMPTY, .max = API_PORTS_MAX),
+    JSON_FIELD_LIST(struct api_service_spec, volumes, volume_count, "volumes", &api_volume_record,
+                    .flags = JSON_OMIT_EMPTY, .max = API_VOLUMES_MAX),
     JSON_FIELD(struct api_service_spec, args, "args", JSON_STRINGS, .flags = JSON_OMIT_EMPTY,
                .max = API_ARGS_MAX, .check = check_text),
     JSON_FIELD(struct api_service_spec, env, "env", JSON_MAP, .flags = JSON_OMIT_EMPTY,
@@ -284,7 +297,6 @@ static const struct json_field spec_fields[] = {
     JSON_FIELD(struct api_service_spec, job.concurrency, "concurrency", JSON_ENUM,
                .names = api_concurrency_names,
                .present_offset = offsetof(struct api_service_spec, job.has_concurrency)),
-    JSON_FIELD_REFUSED("volumes"),
     JSON_FIELD_REFUSED("secrets"),
     JSON_FIELD_REFUSED("egress"),
     JSON_FIELD_REFUSED("allow_from"),
@@ -387,8 +399,58 @@ static int validate_placement(const struct api_placement *placement, struct erro
     return 0;
 }
 
+static const char *device_of(const struct api_volume *volume)
+{
+    return volume->device[0] != '\0' ? volume->device : volume->name;
+}
+
+static int validate_volumes(const struct api_service_spec *spec, struct error *error)
+{
+    char at[64];
+    for (size_t i = 0; i < spec->volume_count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            snprintf(at, sizeof at, "/volumes/%zu/name", i);
+            if (strcmp(spec->volumes[i].name, spec->volumes[j].name) == 0)
+                return error_set_at(error, ERROR_INVALID, at,
+                                    "the volume name \"%s\" is used twice", spec->volumes[i].name);
+            snprintf(at, sizeof at, "/volumes/%zu", i);
+            if (strcmp(device_of(&spec->volumes[i]), device_of(&spec->volumes[j])) == 0)
+                return error_set_at(error, ERROR_INVALID, at, "the device \"%s\" is used twice",
+                                    device_of(&spec->volumes[i]));
+        }
+    }
+    if (spec->volume_count > 0 && spec->type == API_TYPE_JOB)
+        return error_set_at(error, ERROR_INVALID, "/volumes", "a job has no volumes");
+    if (spec->volume_count > 0 && spec->rollout.canary > 0)
+        return error_set_at(error, ERROR_INVALID, "/rollout/canary",
+                            "a service with volumes has no canaries: a slot's volumes are in one "
+                            "instance at a time");
+    return 0;
+}
+
+static int validate_rollout(const struct api_service_spec *spec, struct error *error)
+{
+    const struct api_rollout_settings *rollout = &spec->rollout;
+    if (rollout->max_surge == 0 && rollout->max_unavailable == 0 && spec->volume_count == 0)
+        return error_set_at(
+            error, ERROR_INVALID, "/rollout/max_surge",
+            "max_surge and max_unavailable are both 0: nothing could ever be replaced; "
+            "set one of them to 1 or more");
+    if (rollout->min_healthy_time_ms >= rollout->progress_deadline_ms)
+        return error_set_at(error, ERROR_INVALID, "/rollout/progress_deadline",
+                            "progress_deadline must be longer than min_healthy_time");
+    if (rollout->canary == 0 &&
+        (rollout->has_canary_weight || rollout->canary_time_ms > 0 || rollout->auto_promote))
+        return error_set_at(error, ERROR_INVALID, "/rollout",
+                            "canary_weight, canary_time and auto_promote say nothing without "
+                            "canaries: set canary to 1 or more");
+    return 0;
+}
+
 static int validate(const struct api_service_spec *spec, struct error *error)
 {
+    if (validate_volumes(spec, error) < 0 || validate_rollout(spec, error) < 0)
+        return -1;
     if (validate_placement(&spec->placement, error) < 0)
         return -1;
     if (api_ports_validate(spec->ports, spec->port_count, "/ports", error) < 0)
@@ -399,20 +461,6 @@ static int validate(const struct api_service_spec *spec, struct error *error)
     if (spec->health.has_liveness &&
         api_probe_validate(&spec->health.liveness, "/health/liveness", error) < 0)
         return -1;
-    if (spec->rollout.max_surge == 0 && spec->rollout.max_unavailable == 0)
-        return error_set_at(
-            error, ERROR_INVALID, "/rollout/max_surge",
-            "max_surge and max_unavailable are both 0: nothing could ever be replaced; "
-            "set one of them to 1 or more");
-    if (spec->rollout.min_healthy_time_ms >= spec->rollout.progress_deadline_ms)
-        return error_set_at(error, ERROR_INVALID, "/rollout/progress_deadline",
-                            "progress_deadline must be longer than min_healthy_time");
-    if (spec->rollout.canary == 0 &&
-        (spec->rollout.has_canary_weight || spec->rollout.canary_time_ms > 0 ||
-         spec->rollout.auto_promote))
-        return error_set_at(error, ERROR_INVALID, "/rollout",
-                            "canary_weight, canary_time and auto_promote say nothing without "
-                            "canaries: set canary to 1 or more");
     for (size_t i = 0; i < spec->env.count; i++) {
         char at[200];
         snprintf(at, sizeof at, "/env/%s", spec->env.items[i].key);

@@ -89,6 +89,13 @@ struct api_stop {
     uint64_t grace_ms;
 };
 
+/* A writable disk of a slot's own, that its instances have one after the other. */
+struct api_volume {
+    char name[NAME_MAX_TEXT];
+    uint64_t size;              /* bytes */
+    char device[NAME_MAX_TEXT]; /* what the guest knows it by; "": its name */
+};
+
 #define API_SPREAD_MAX      (6 + API_LABEL_KEY_MAX)
 #define API_SPREAD_NODE     "node"
 #define API_SPREAD_NONE     "none"
@@ -139,6 +146,8 @@ struct api_service_spec {
     struct api_resources resources;
     struct api_port *ports;
     size_t port_count;
+    struct api_volume *volumes;
+    size_t volume_count;
     struct json_strings args;
     struct json_map env;
     struct api_health health;
@@ -159,10 +168,12 @@ struct api_service_spec {
 #define API_PARALLELISM_MAX 1000
 #define API_RETRIES_MAX     1000
 #define API_PORTS_MAX       32
+#define API_VOLUMES_MAX     8
 #define API_ARGS_MAX        64
 #define API_ENV_MAX         64
 
 extern const struct json_record api_service_spec_record;
+extern const struct json_record api_volume_record;
 extern const struct json_record api_port_record;       /* a service's port */
 extern const struct json_record api_image_port_record; /* an image's port: private, no publish */
 extern const struct json_record api_health_record;

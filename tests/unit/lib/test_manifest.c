@@ -77,8 +77,8 @@ static void refusals_name_file_line_column_and_what_is_allowed(void **state)
                    ERROR_INVALID, "a.yaml:5:12: the port name \"http\" is used twice");
     assert_refused(HEAD "health: {readiness: {every: 1s}}\n", ERROR_INVALID,
                    "a.yaml:3:21: a check needs exactly one of http and tcp");
-    assert_refused(HEAD "volumes: []\n", ERROR_UNSUPPORTED,
-                   "a.yaml:3:10: \"volumes\" is not supported yet");
+    assert_refused(HEAD "egress: true\n", ERROR_UNSUPPORTED,
+                   "a.yaml:3:9: \"egress\" is not supported yet");
     assert_refused(HEAD "rollout: {canary: one}\n", ERROR_INVALID,
                    "a.yaml:3:19: expected a whole number, found \"one\"");
     assert_refused("service: hello\n", ERROR_INVALID, "a.yaml:1:1: the key \"image\" is missing");

@@ -158,7 +158,7 @@ static void what_is_asked_of_a_place_is_read_once_and_refused_where_it_stands(vo
 static void what_is_not_built_yet_is_refused_never_ignored(void **state)
 {
     (void)state;
-    static const char *const keys[] = {"volumes", "secrets", "egress", "allow_from", "standby"};
+    static const char *const keys[] = {"secrets", "egress", "allow_from", "standby"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         char members[64], pointer[32];
         snprintf(members, sizeof members, "\"%s\":true", keys[i]);
@@ -169,6 +169,21 @@ static void what_is_not_built_yet_is_refused_never_ignored(void **state)
                    "set canary to 1 or more");
     assert_refused("\"rollout\":{\"canary\":1,\"canary_weight\":101}", ERROR_INVALID,
                    "/rollout/canary_weight", "0 to 100");
+}
+
+static void volumes_are_named_once_and_have_no_canaries(void **state)
+{
+    (void)state;
+    assert_refused("\"volumes\":[{\"name\":\"data\"}]", ERROR_INVALID, "/volumes/0", "size");
+    assert_refused("\"volumes\":[{\"name\":\"a\",\"size\":1048576},"
+                   "{\"name\":\"a\",\"size\":1048576}]",
+                   ERROR_INVALID, "/volumes/1/name", "used twice");
+    assert_refused("\"volumes\":[{\"name\":\"a\",\"size\":1048576},"
+                   "{\"name\":\"b\",\"size\":1048576,\"device\":\"a\"}]",
+                   ERROR_INVALID, "/volumes/1", "used twice");
+    assert_refused("\"volumes\":[{\"name\":\"a\",\"size\":1048576}],"
+                   "\"rollout\":{\"canary\":1}",
+                   ERROR_INVALID, "/rollout/canary", "has no canaries");
 }
 
 static void values_stay_in_their_ranges(void **state)
@@ -237,6 +252,7 @@ int main(void)
         cmocka_unit_test(what_is_asked_of_a_place_is_read_once_and_refused_where_it_stands),
         cmocka_unit_test(what_is_not_built_yet_is_refused_never_ignored),
         cmocka_unit_test(values_stay_in_their_ranges),
+        cmocka_unit_test(volumes_are_named_once_and_have_no_canaries),
         cmocka_unit_test(combinations_that_make_no_sense_are_refused),
         cmocka_unit_test(a_service_needs_a_name_and_an_image),
     };

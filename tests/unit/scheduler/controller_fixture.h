@@ -264,6 +264,10 @@ static inline void deploy(struct fixture *fixture, const char *digest, uint32_t 
     revision->template.stop = fixture->spec.stop;
     revision->template.ports = xcalloc(1, sizeof *revision->template.ports);
     revision->template.port_count = 1;
+    if (fixture->spec.volume_count > 0) {
+        revision->template.volumes = xcalloc(1, sizeof *revision->template.volumes);
+        revision->template.volumes[revision->template.volume_count++] = fixture->spec.volumes[0];
+    }
     revision->template.ports[0] = (struct api_port){.name = "http", .port = 8080};
     revision->platforms = xcalloc(1, sizeof *revision->platforms);
     revision->platform_count = 1;

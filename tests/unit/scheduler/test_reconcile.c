@@ -475,6 +475,29 @@ static void paused_canaries_and_those_beside_them_are_both_kept(void **state)
     assert_int_equal(count_of(&result, RECONCILE_CREATE), 2);
 }
 
+static void with_volumes_a_slot_is_empty_before_it_is_filled(void **state)
+{
+    (void)state;
+    struct reconcile_instance three[] = {at(ready_good, 0), at(ready_good, 1), at(ready_good, 2)};
+    AUTO_RESULT first = {0}, draining = {0}, empty = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 3, three, 3);
+    in.stop_first = true;
+    in.max_surge = 5;
+    in.max_unavailable = 3;
+    reconcile_decide(&in, &first);
+    assert_int_equal(first.action_count, 1);
+    assert_int_equal(first.actions[0].kind, RECONCILE_DRAIN);
+    /* Nothing starts elsewhere, nor there before it has stopped. */
+    three[0].wish = WISH_STOP;
+    reconcile_decide(&in, &draining);
+    assert_int_equal(draining.action_count, 0);
+    three[0].state = INSTANCE_STOPPED;
+    reconcile_decide(&in, &empty);
+    assert_int_equal(empty.action_count, 1);
+    assert_int_equal(empty.actions[0].kind, RECONCILE_CREATE);
+    assert_int_equal(empty.actions[0].slot, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +529,7 @@ int main(void)
         cmocka_unit_test(a_paused_rollout_replaces_what_fails_by_its_like),
         cmocka_unit_test(a_paused_rollout_is_scaled_with_the_revision_that_worked),
         cmocka_unit_test(paused_canaries_and_those_beside_them_are_both_kept),
+        cmocka_unit_test(with_volumes_a_slot_is_empty_before_it_is_filled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ struct fleet {
     uint64_t silent_since[NODES]; /* 0: live */
     bool left[NODES];             /* drained */
     uint32_t replicas, surge, unavailable, canary;
-    bool promoted, auto_promote;
+    bool promoted, auto_promote, stop_first;
     uint32_t revision;       /* newest */
     uint32_t good;           /* what a rollout returns to; 0: nothing */
     uint32_t rollout_number; /* of the last */
@@ -133,6 +133,7 @@ static struct reconcile_input reconcile_input(struct fleet *fleet)
                                     .canary = canaries(fleet),
                                     .max_surge = fleet->surge,
                                     .max_unavailable = fleet->unavailable,
+                                    .stop_first = fleet->stop_first,
                                     .min_healthy_time_ms = MIN_HEALTHY_MS,
                                     .reschedule = {1000, 50, 200},
                                     .instances = fleet->views,
@@ -181,7 +182,19 @@ static int64_t most(const struct fleet *fleet)
 {
     bool beside = mode(fleet) == RECONCILE_CANARY || mode(fleet) == RECONCILE_PAUSED;
     uint32_t more = beside && canaries(fleet) > fleet->surge ? canaries(fleet) : fleet->surge;
-    return (int64_t)fleet->replicas + more;
+    return (int64_t)fleet->replicas + (fleet->stop_first ? 0 : more);
+}
+
+/* Something of the slot may run: it has the slot's volumes. */
+static bool slot_is_occupied(const struct fleet *fleet, uint32_t slot)
+{
+    for (size_t i = 0; i < fleet->guest_count; i++) {
+        const struct guest *guest = &fleet->guests[i];
+        if (!guest->ended && guest->view.slot == slot && !guest->view.lost &&
+            !instance_state_is_over(guest->view.state))
+            return true;
+    }
+    return false;
 }
 
 static bool slot_is_served(const struct fleet *fleet, uint32_t slot)
@@ -205,6 +218,8 @@ static void create(struct fleet *fleet, const struct reconcile_action *action)
         return;
     assert_true(count_not_stopped(fleet) < most(fleet));
     assert_true(action->slot < fleet->replicas);
+    if (fleet->stop_first)
+        assert_false(slot_is_occupied(fleet, action->slot));
     if (action->instance != RECONCILE_NONE) {
         struct guest *replaced = &fleet->guests[fleet->owners[action->instance]];
         replaced->view.wish = WISH_STOP;
@@ -239,7 +254,8 @@ static void apply(struct fleet *fleet, const struct reconcile_action *action)
         end(fleet, action);
     int64_t after = count_ready(fleet);
     if (after < before)
-        assert_true(after >= (int64_t)fleet->replicas - fleet->unavailable);
+        assert_true(after >= (int64_t)fleet->replicas -
+                                 (fleet->stop_first ? 1 : (int64_t)fleet->unavailable));
 }
 
 static uint32_t worst_failures(const struct fleet *fleet)
@@ -436,10 +452,9 @@ static void run_history(struct fleet *fleet, unsigned seed)
     fleet->unavailable = fleet->surge == 0 ? 1 : random_below(fleet, 3);
     fleet->canary = random_below(fleet, 4);
     fleet->auto_promote = chance(fleet, 50);
-    if (chance(fleet, 20)) { /* stop-first */
-        fleet->surge = fleet->canary = 0;
-        fleet->unavailable = 1;
-    }
+    fleet->stop_first = chance(fleet, 20);
+    if (fleet->stop_first)
+        fleet->canary = 0;
     deploy(fleet, ++fleet->revision);
     for (int step = 0; step < STEPS; step++) {
         move_world(fleet, 5);

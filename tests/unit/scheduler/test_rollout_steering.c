@@ -245,6 +245,24 @@ static void what_waits_is_scaled_superseded_and_aborted(void **state)
     assert_int_equal(running_of(fixture, 3), 0);
 }
 
+static void with_volumes_one_slot_after_the_other_is_upgraded_and_deploy_says_so(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_healthy(fixture, 2);
+    fixture->settings = ", \"volumes\": [{\"name\": \"data\", \"size\": 1048576}]";
+    deploy(fixture, "B", 2);
+    assert_non_null(strstr(fixture->answer.message, "stop-first"));
+    /* Nowhere can volumes be attached. */
+    pass_healthy(fixture, 4);
+    assert_int_equal(running_of(fixture, 1), 1);
+    assert_int_equal(running_of(fixture, 2), 0);
+    assert_non_null(strstr(service(fixture)->no_capacity, "volumes"));
+    steer(fixture, service_changes_abort);
+    pass_healthy(fixture, 6);
+    assert_int_equal(phase(fixture), ROLLOUT_ROLLED_BACK);
+    assert_int_equal(running_of(fixture, 1), 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -258,6 +276,7 @@ int main(void)
         TEST(canaries_that_stay_ready_are_promoted_without_being_asked),
         TEST(a_failing_canary_is_taken_back_without_canaries),
         TEST(what_waits_is_scaled_superseded_and_aborted),
+        TEST(with_volumes_one_slot_after_the_other_is_upgraded_and_deploy_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
