@@ -172,6 +172,12 @@ static void on_join_answer(const struct http_client_response *response, void *da
         json_parse_record(&api_join_answer_record, response->body, response->body_length,
                           JSON_LENIENT, &answer, &error) < 0 ||
         check_joined(link, &answer, &error) < 0) {
+        if (error.code == ERROR_DENIED) {
+            log_error("this node is no part of the cluster any more: guests go on, nothing is "
+                      "asked for until the agent is started anew",
+                      "reason", error.message);
+            return;
+        }
         if (strcmp(link->join_refusal, error.message) != 0)
             log_warn("cannot join, trying again", "scheduler",
                      link->schedulers.urls[link->join_asked], "reason", error.message);

@@ -209,6 +209,11 @@ static const struct option events_options[] = {
     END,
 };
 
+static const struct option node_remove_options[] = {
+    {"force", 0, OPTION_FLAG, .help = "also while it reports and is not drained"},
+    END,
+};
+
 static const struct option cordon_options[] = {
     {"reason", 0, OPTION_TEXT, .value = "TEXT", .help = "why, for people"},
     END,
@@ -428,6 +433,13 @@ const struct command commands[] = {
          "and stops. At --deadline\nwhat is left is stopped. Ctrl-C detaches, the drain goes on; "
          "exit 4 when something has found no\nother place for 10 s. The node stays cordoned.",
      .examples = "  shoal node drain worker-3\n  shoal node drain worker-3 --deadline 10m"},
+    {"node", "rm", NULL, "forget a node that was drained or is silent", "NODE",
+     .options = node_remove_options, .run = node_remove_run,
+     .details =
+         "What it ran is replaced elsewhere. Its agent is told to stay away until it is started "
+         "anew; its\nsubnet is given to nobody for 10 minutes. A node that reports has to be "
+         "drained first, or --force\ngives up what runs there.",
+     .examples = "  shoal node drain worker-3 && shoal node rm worker-3"},
     {"node", "give-up", NULL, "say that a silent node will not come back: replace what it ran now",
      "NODE", .run = node_give_up_run,
      .details = "Also when rescheduling is frozen because most nodes are silent (`shoal node list` "

@@ -1,4 +1,4 @@
-/* node list, cordon, uncordon, drain, give-up. */
+/* node list, cordon, uncordon, drain, rm, give-up. */
 #include <stdio.h>
 #include <string.h>
 
@@ -25,9 +25,11 @@ static void cell_state(struct table *table, const struct api_node_view *node)
 {
     char text[64];
     bool eligible = node->eligibility == NODE_ELIGIBLE;
-    snprintf(text, sizeof text, "%s%s%s", node_state_names[node->state], eligible ? "" : ",",
-             eligible ? "" : node_eligibility_names[node->eligibility]);
-    enum tone tone = eligible ? TONE_GOOD : TONE_BUSY;
+    bool over = node->memory_used > node->memory || node->vcpus_used > node->vcpus;
+    snprintf(text, sizeof text, "%s%s%s%s", node_state_names[node->state], eligible ? "" : ",",
+             eligible ? "" : node_eligibility_names[node->eligibility],
+             over ? ",over-committed" : "");
+    enum tone tone = eligible && !over ? TONE_GOOD : TONE_BUSY;
     table_cell_toned(table, node->state == NODE_READY ? tone : TONE_BAD, text);
 }
 
@@ -144,6 +146,24 @@ int node_cordon_run(struct cli *cli, struct error *error)
 int node_uncordon_run(struct cli *cli, struct error *error)
 {
     return set_eligibility(cli, "/uncordon", "instances may be placed there", error);
+}
+
+int node_remove_run(struct cli *cli, struct error *error)
+{
+    const char *name = cli_argument(cli, 0);
+    bool force = invocation_has(cli->invocation, "force");
+    AUTO_FREE char *path = scheduler_node_path(name, force ? "?force=1" : "");
+    if (session_call(cli_session(cli), "DELETE", path, NULL, NULL, error) < 0)
+        return -1;
+    if (cli_wants_document(cli)) {
+        struct json_object *document = json_object_new_object();
+        json_object_object_add(document, "node", json_object_new_string(name));
+        json_object_object_add(document, "result", json_object_new_string("removed"));
+        cli_print_document(cli, document);
+    } else {
+        printf("%s: removed\n", name);
+    }
+    return 0;
 }
 
 int node_give_up_run(struct cli *cli, struct error *error)

@@ -6,6 +6,7 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/capacity.h"
 #include "scheduler/controller.h"
 #include "scheduler/observation.h"
 #include "scheduler/publication.h"
@@ -88,11 +89,36 @@ static void keep_decisions(const struct document_node *known, struct document_no
     node->lost = known->lost;
 }
 
+/* What runs there goes on: only people can say what is to go. */
+static void tell_over_committed(struct core *core, struct change *change,
+                                const struct model_node *known, const struct document_node *node)
+{
+    uint64_t memory;
+    uint32_t vcpus, instances;
+    char promised[TEXT_SIZE_MAX], has[TEXT_SIZE_MAX];
+    capacity_used(known, &memory, &vcpus, &instances);
+    if (memory <= node->memory && vcpus <= node->vcpus)
+        return;
+    text_format_size(memory >> 20 << 20, promised, sizeof promised);
+    text_format_size(node->memory >> 20 << 20, has, sizeof has);
+    changes_event(core->changes, change, "node", "", node->name, NULL, "over_committed",
+                  "less_capacity",
+                  "%u instances were promised %s and %u vcpus, it has %s and %u now: they stay, "
+                  "nothing new goes there",
+                  instances, promised, vcpus, has, node->vcpus);
+}
+
 static int decide_join(struct change *change, void *data, struct error *error)
 {
     struct joining *joining = data;
     struct core *core = joining->core;
     const struct model_node *known = model_node(&core->model, joining->join.node);
+    const struct model_removed_node *removed = model_removed_node(&core->model, joining->join.node);
+    if (removed != NULL && strcmp(removed->document->epoch, joining->join.epoch) == 0)
+        return error_set(error, ERROR_DENIED,
+                         "node %s was removed from the cluster: start its agent anew to let it "
+                         "join again, or stop it with `shoal-agent --clean`",
+                         joining->join.node);
     const char *claimed = joining->join.cluster[0] != '\0' ? joining->join.subnet : "";
     if (subnets_lease(&core->model, change, core->options->network, joining->join.node, claimed,
                       joining->subnet, sizeof joining->subnet, error) < 0)
@@ -104,9 +130,13 @@ static int decide_join(struct change *change, void *data, struct error *error)
     if (known != NULL)
         keep_decisions(known->document, node);
     change_put(change, DOCUMENT_NODE, node);
+    if (removed != NULL)
+        change_remove(change, DOCUMENT_REMOVED_NODE, removed->document);
     changes_event(core->changes, change, "node", "", node->name, NULL,
                   known != NULL ? "rejoined" : "joined", NULL, "subnet %s, agent at %s",
                   node->subnet, node->address);
+    if (known != NULL)
+        tell_over_committed(core, change, known, node);
     return 0;
 }
 

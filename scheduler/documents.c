@@ -193,6 +193,14 @@ static const struct json_field node_fields[] = {
 };
 #undef DOCUMENT
 
+#define DOCUMENT document_removed_node
+static const struct json_field removed_node_fields[] = {
+    TEXT(name, "name"),     TEXT(epoch, "epoch"),
+    TEXT(subnet, "subnet"), NUMBER(removed_ms, "removed_ms"),
+    JSON_FIELD_END,
+};
+#undef DOCUMENT
+
 static const struct json_record counters_record = {sizeof(struct document_counters),
                                                    counters_fields};
 static const struct json_record service_record = {sizeof(struct document_service), service_fields};
@@ -204,6 +212,8 @@ static const struct json_record instance_record = {sizeof(struct document_instan
                                                    instance_fields};
 static const struct json_record observed_record = {sizeof(struct document_observed),
                                                    observed_fields};
+static const struct json_record removed_node_record = {sizeof(struct document_removed_node),
+                                                       removed_node_fields};
 static const struct json_record node_record = {sizeof(struct document_node), node_fields};
 
 static const struct {
@@ -212,6 +222,7 @@ static const struct {
 } kinds[DOCUMENT_KINDS] = {
     [DOCUMENT_COUNTERS] = {"counters", &counters_record},
     [DOCUMENT_NODE] = {"nodes/", &node_record},
+    [DOCUMENT_REMOVED_NODE] = {"removed-nodes/", &removed_node_record},
     [DOCUMENT_KEY] = {"keys/", &api_key_record},
     [DOCUMENT_POLICY] = {"policies/", &api_policy_record},
     [DOCUMENT_SERVICE] = {"services/", &service_record},
@@ -290,6 +301,10 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
     case DOCUMENT_NODE:
         key_of_named(prefix, ((const struct document_node *)document)->name, ret_key, size);
         break;
+    case DOCUMENT_REMOVED_NODE:
+        snprintf(ret_key, size, "%s%s", prefix,
+                 ((const struct document_removed_node *)document)->name);
+        break;
     case DOCUMENT_KEY:
         key_of_named(prefix, ((const struct api_key *)document)->name, ret_key, size);
         break;
@@ -348,6 +363,7 @@ static bool parse_key(enum document_kind kind, const char *rest, void *document)
     struct document_instance *instance = document;
     struct document_observed *observed = document;
     struct document_node *node = document;
+    struct document_removed_node *removed_node = document;
     struct api_key *key = document;
     struct api_policy *policy = document;
     char *end;
@@ -367,6 +383,8 @@ static bool parse_key(enum document_kind kind, const char *rest, void *document)
         return text_copy(observed->id, sizeof observed->id, rest);
     case DOCUMENT_NODE:
         return text_copy(node->name, sizeof node->name, rest);
+    case DOCUMENT_REMOVED_NODE:
+        return text_copy(removed_node->name, sizeof removed_node->name, rest);
     case DOCUMENT_KEY:
         return text_copy(key->name, sizeof key->name, rest);
     case DOCUMENT_POLICY:

@@ -8,7 +8,7 @@
  *   runs/NS/NAME/00000003                 of a job
  *   instances/0001000003f2                what is wanted of it
  *   observed/0001000003f2                 what its node last said of it
- *   nodes/NAME · keys/NAME · policies/NAME
+ *   nodes/NAME · removed-nodes/NAME · keys/NAME · policies/NAME
  *   events/00000000000004d2 */
 #pragma once
 
@@ -25,6 +25,7 @@
 enum document_kind {
     DOCUMENT_COUNTERS,
     DOCUMENT_NODE,
+    DOCUMENT_REMOVED_NODE,
     DOCUMENT_KEY,
     DOCUMENT_POLICY,
     DOCUMENT_SERVICE,
@@ -189,6 +190,14 @@ struct document_node {
      * or the scheduler started; 0: it takes as long as it takes. */
     uint64_t drain_deadline_ms;
     bool lost; /* its instances were given up, and it has not come back since */
+};
+
+/* What is remembered of a node that was removed, until its subnet is given back. */
+struct document_removed_node {
+    char name[NAME_MAX_TEXT];
+    char epoch[17]; /* of the agent that may not come back */
+    char subnet[24];
+    uint64_t removed_ms;
 };
 
 extern const struct json_record document_template_record;

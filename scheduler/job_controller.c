@@ -70,7 +70,7 @@ static void take_outcome(struct job_look *look, struct model_instance *owner,
     instance->wish = WISH_STOP;
     if (instance->outcome == JOB_OUTCOME_NONE)
         instance->outcome = outcome;
-    if (instance_state_is_over(owner->observed.state)) {
+    if (model_instance_is_gone(owner)) {
         instance->ended_ms = look->pass->wall_ms;
         return;
     }

@@ -20,7 +20,7 @@ static void end_instance(struct look *look, struct model_instance *owner, enum i
         change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
     instance->wish = wish;
     document_set_text(&instance->why, why);
-    if (wish == WISH_STOP && instance_state_is_over(owner->observed.state))
+    if (wish == WISH_STOP && model_instance_is_gone(owner))
         instance->ended_ms = look->pass->wall_ms;
 }
 
@@ -38,7 +38,8 @@ static const char *why_ended(const struct look *look, const struct reconcile_ins
 /* A lost one may be well and serve: when its node comes back it drains before it stops. */
 static enum instance_wish wish_of_replaced(const struct model_instance *owner)
 {
-    bool may_serve = owner->in_endpoints && owner->document->wish == WISH_RUN &&
+    bool may_serve = owner->node != NULL && owner->in_endpoints &&
+                     owner->document->wish == WISH_RUN &&
                      model_instance_state(owner) == INSTANCE_UNKNOWN;
     return may_serve ? WISH_DRAIN : WISH_STOP;
 }
@@ -263,7 +264,7 @@ bool look_record_ends(struct look *look)
 {
     for (size_t i = 0; i < look->count; i++) {
         struct model_instance *owner = look->owners[i];
-        if (owner->document->wish != WISH_STOP || !instance_state_is_over(owner->observed.state))
+        if (owner->document->wish != WISH_STOP || !model_instance_is_gone(owner))
             continue;
         change_may_split(look->pass->change);
         if (!change_has_room(look->pass->change, ROOM_OF_ACTION))

@@ -6,7 +6,6 @@
 
 #include "lib/text.h"
 #include "lib/xalloc.h"
-#include "scheduler/subnets.h"
 
 void model_init(struct model *model)
 {
@@ -122,106 +121,17 @@ bool model_instance_is_lost(const struct model_instance *instance)
     return instance->node->lost && (instance->released || instance->document->wish != WISH_RUN);
 }
 
+bool model_instance_is_gone(const struct model_instance *instance)
+{
+    return instance->node == NULL || instance_state_is_over(instance->observed.state);
+}
+
 enum instance_state model_instance_state(const struct model_instance *instance)
 {
     bool silent = instance->node == NULL || instance->node->silent;
     if (silent && !instance_state_is_over(instance->observed.state))
         return INSTANCE_UNKNOWN;
     return instance->observed.state;
-}
-
-enum node_state model_node_state(const struct model_node *node)
-{
-    if (node->lost)
-        return NODE_LOST;
-    return node->silent ? NODE_SUSPECT : NODE_READY;
-}
-
-void model_move_node(struct model *model, struct model_node *node, enum node_state state,
-                     uint64_t now_ms)
-{
-    enum node_state before = model_node_state(node);
-    if (before != NODE_LOST)
-        TAILQ_REMOVE(before == NODE_READY ? &model->heard : &model->suspects, node, lease_link);
-    node->silent = state != NODE_READY;
-    node->lost = state == NODE_LOST;
-    if (state == NODE_READY) {
-        node->heard_ms = now_ms;
-        TAILQ_INSERT_TAIL(&model->heard, node, lease_link);
-    } else if (state == NODE_SUSPECT) {
-        node->silent_since_ms = now_ms;
-        TAILQ_INSERT_TAIL(&model->suspects, node, lease_link);
-    }
-    if (state == before)
-        return;
-    usage_touch(node, false);
-    model->node_states_changed = true;
-    model->endpoints_dirty = true;
-    model_mark_services_of(node);
-}
-
-/* What was replaced meanwhile, or was draining, leaves the load balancers of all nodes first. */
-static void resume_instances(struct model_node *node)
-{
-    for (size_t i = 0; i < node->instances.count; i++) {
-        struct model_instance *instance = node->instances.items[i];
-        instance->released = false;
-        if (instance->document->wish == WISH_DRAIN)
-            instance->drain_since_ms = 0;
-    }
-}
-
-void model_hear_node(struct model *model, struct model_node *node, uint64_t now_ms)
-{
-    bool was_silent = node->silent;
-    if (node->lost)
-        resume_instances(node);
-    model_move_node(model, node, NODE_READY, now_ms);
-    node->given_up = false;
-    if ((!was_silent && !node->document->lost) || node->is_back)
-        return;
-    node->is_back = true;
-    TAILQ_INSERT_TAIL(&model->returned, node, returned_link);
-}
-
-void model_give_up_node(struct model *model, struct model_node *node)
-{
-    if (model_node_state(node) != NODE_SUSPECT || node->given_up)
-        return;
-    node->given_up = true;
-    TAILQ_REMOVE(&model->suspects, node, lease_link);
-    TAILQ_INSERT_HEAD(&model->suspects, node, lease_link);
-    model->node_states_changed = true;
-}
-
-void model_mark_services_of(struct model_node *node)
-{
-    for (size_t i = 0; i < node->instances.count; i++) {
-        struct model_instance *instance = node->instances.items[i];
-        if (instance->service != NULL && !model_instance_has_ended(instance))
-            model_touch_service(instance->service);
-    }
-}
-
-void model_mark_waiting(struct model *model)
-{
-    for (size_t i = 0; i < model->services.count; i++) {
-        struct model_service *service = model->services.items[i];
-        if (service->no_capacity != NULL)
-            model_touch_service(service);
-    }
-}
-
-uint32_t model_node_leaving(const struct model_node *node)
-{
-    uint32_t count = 0;
-    for (size_t i = 0; i < node->instances.count; i++) {
-        const struct model_instance *instance = node->instances.items[i];
-        bool given_up = node->lost && instance->document->wish == WISH_STOP;
-        count += !model_instance_has_ended(instance) && !given_up &&
-                 !instance_state_is_over(instance->observed.state);
-    }
-    return count;
 }
 
 bool model_instance_is_ready(const struct model_instance *instance)
@@ -274,24 +184,6 @@ static void free_service(struct model_service *service)
     free(service);
 }
 
-static void free_node(struct model_node *node)
-{
-    usage_forget_node(node);
-    sorted_finish(&node->instances);
-    document_free(DOCUMENT_NODE, node->document);
-    free(node->draining);
-    free(node->frontends);
-    for (struct model_waiter *waiter; (waiter = LIST_FIRST(&node->waiters)) != NULL;) {
-        LIST_REMOVE(waiter, link);
-        waiter->node = NULL;
-    }
-    if (node->is_touched)
-        TAILQ_REMOVE(&node->model->touched_nodes, node, touched);
-    json_strings_release(&node->orphans);
-    json_strings_release(&node->strangers);
-    free(node);
-}
-
 static void free_instance(struct model_instance *instance)
 {
     json_record_release(document_record(DOCUMENT_OBSERVED), &instance->observed);
@@ -316,7 +208,7 @@ void model_finish(struct model *model)
     for (size_t i = 0; i < model->services.count; i++)
         free_service(model->services.items[i]);
     for (size_t i = 0; i < model->nodes.count; i++)
-        free_node(model->nodes.items[i]);
+        model_free_node(model->nodes.items[i]);
     for (size_t i = 0; i < model->instances.count; i++)
         free_instance(model->instances.items[i]);
     for (size_t i = 0; i < model->keys.count; i++)
@@ -328,6 +220,7 @@ void model_finish(struct model *model)
     sorted_finish(&model->services);
     sorted_finish(&model->nodes);
     sorted_finish(&model->draining_nodes);
+    model_free_removed_nodes(model);
     rescheduling_finish(&model->rescheduling);
     sorted_finish(&model->instances);
     sorted_finish(&model->keys);
@@ -583,56 +476,6 @@ static void apply_observed(struct model *model, struct document_observed *docume
     document_free(DOCUMENT_OBSERVED, document);
 }
 
-/* `before` is NULL for a new one. */
-static void note_eligibility(struct model *model, struct model_node *node,
-                             const struct document_node *before, uint64_t now_ms)
-{
-    const struct document_node *document = node->document;
-    bool drained = before != NULL && before->eligibility == NODE_DRAINING;
-    bool drains = document->eligibility == NODE_DRAINING;
-    if (drains && (!drained || before->drain_deadline_ms != document->drain_deadline_ms))
-        node->drain_since_ms = now_ms;
-    if (drains && !drained)
-        sorted_insert(&model->draining_nodes, node);
-    if (before == NULL || before->eligibility != document->eligibility)
-        model_mark_services_of(node);
-    model_mark_waiting(model);
-}
-
-static void apply_node(struct model *model, struct document_node *document, bool removed,
-                       uint64_t now_ms)
-{
-    struct model_node *node = model_node(model, document->name);
-    if (removed) {
-        document_free(DOCUMENT_NODE, document);
-        return;
-    }
-    struct document_node *before = NULL;
-    if (node == NULL) {
-        node = xcalloc(1, sizeof *node);
-        node->name = document->name;
-        node->model = model;
-        LIST_INIT(&node->waiters);
-        model_touch_node(node);
-        node->heard_ms = now_ms;
-        TAILQ_INSERT_TAIL(&model->heard, node, lease_link);
-        sorted_insert(&model->nodes, node);
-    } else {
-        before = node->document;
-        if (strcmp(before->epoch, document->epoch) != 0)
-            node->sequence = 0;
-        if (before->eligibility == NODE_DRAINING && document->eligibility != NODE_DRAINING)
-            sorted_remove(&model->draining_nodes, node);
-        node->name = document->name;
-    }
-    node->document = document;
-    node->subnet = subnets_number(document->subnet);
-    usage_touch(node, true);
-    model->node_states_changed = true;
-    note_eligibility(model, node, before, now_ms);
-    document_free(DOCUMENT_NODE, before);
-}
-
 static void apply_key(struct model *model, struct api_key *document, bool removed)
 {
     struct model_key *key = sorted_find(&model->keys, document->name);
@@ -707,7 +550,10 @@ void model_apply(struct model *model, enum document_kind kind, void *document, b
         apply_observed(model, document, removed, now_ms);
         return;
     case DOCUMENT_NODE:
-        apply_node(model, document, removed, now_ms);
+        model_apply_node(model, document, removed, now_ms);
+        return;
+    case DOCUMENT_REMOVED_NODE:
+        model_apply_removed_node(model, document, removed, now_ms);
         return;
     case DOCUMENT_KEY:
         apply_key(model, document, removed);

@@ -135,6 +135,13 @@ struct model_node {
     LIST_HEAD(model_waiters, model_waiter) waiters;
 };
 
+/* A node that was removed a while ago. */
+struct model_removed_node {
+    const char *name;
+    struct document_removed_node *document;
+    uint64_t since_ms; /* that this process knows of it */
+};
+
 struct model_key {
     const char *name;
     struct api_key *document;
@@ -149,6 +156,7 @@ struct model {
     struct document_counters counters;
     struct sorted services, nodes, keys, policies, instances;
     struct sorted draining_nodes; /* those of `nodes` that drain */
+    struct sorted removed_nodes;
     /* Each node is on one of these, unless it is lost. */
     struct model_node_list heard;    /* ready, the one whose lease ends first in front */
     struct model_node_list suspects; /* the one that is silent longest in front */
@@ -230,8 +238,15 @@ bool model_instance_has_ended(const struct model_instance *instance);
 /* Of a node that is gone or lost; those that are to run one after the other, as their turn comes.
  */
 bool model_instance_is_lost(const struct model_instance *instance);
+/* Over, or of a node that was removed: nobody will report its end. */
+bool model_instance_is_gone(const struct model_instance *instance);
 /* As people and endpoints see it: unknown while its node is silent. */
 enum instance_state model_instance_state(const struct model_instance *instance);
+/* The last number of an address: its place in the node's subnet. */
+size_t model_address_place(const char *address);
+bool model_instance_is_ready(const struct model_instance *instance);
+
+/* --- model_nodes.c --- */
 enum node_state model_node_state(const struct model_node *node);
 /* Into any state; `ready` when it is ready already renews its lease. */
 void model_move_node(struct model *model, struct model_node *node, enum node_state state,
@@ -246,6 +261,12 @@ void model_mark_services_of(struct model_node *node);
 void model_mark_waiting(struct model *model);
 /* Instances there whose guests may still be: what a drain waits for. */
 uint32_t model_node_leaving(const struct model_node *node);
-/* The last number of an address: its place in the node's subnet. */
-size_t model_address_place(const char *address);
-bool model_instance_is_ready(const struct model_instance *instance);
+/* NULL when there is none of that name, or its time is over. */
+struct model_removed_node *model_removed_node(const struct model *model, const char *name);
+/* For model.c. */
+void model_apply_node(struct model *model, struct document_node *document, bool removed,
+                      uint64_t now_ms);
+void model_apply_removed_node(struct model *model, struct document_removed_node *document,
+                              bool removed, uint64_t now_ms);
+void model_free_node(struct model_node *node);
+void model_free_removed_nodes(struct model *model);

@@ -68,6 +68,39 @@ int node_changes_set_eligibility(struct core *core, struct change *change, const
     return 0;
 }
 
+static int check_removal(const struct model_node *node, bool force, struct error *error)
+{
+    bool drained = node->document->eligibility != NODE_ELIGIBLE && model_node_leaving(node) == 0;
+    if (force || drained || model_node_state(node) != NODE_READY)
+        return 0;
+    return error_set(error, ERROR_CONFLICT,
+                     "node %s reports, and is not drained: `shoal node drain %s` first, or give "
+                     "up what runs there with --force",
+                     node->name, node->name);
+}
+
+int node_changes_remove(struct core *core, struct change *change, const char *name, bool force,
+                        struct error *error)
+{
+    const struct model_node *known = find(core, name, error);
+    char hold[TEXT_DURATION_MAX];
+    if (known == NULL || check_removal(known, force, error) < 0)
+        return -1;
+    struct document_removed_node *removed = document_create(DOCUMENT_REMOVED_NODE);
+    text_copy(removed->name, sizeof removed->name, name);
+    text_copy(removed->epoch, sizeof removed->epoch, known->document->epoch);
+    text_copy(removed->subnet, sizeof removed->subnet, known->document->subnet);
+    removed->removed_ms = core_wall(core);
+    text_format_duration(NODE_SUBNET_HOLD_MS, hold, sizeof hold);
+    changes_event(core->changes, change, "node", "", name, NULL, "removed", NULL,
+                  "%u instances there are replaced elsewhere; its subnet %s is given to nobody for "
+                  "%s",
+                  model_node_leaving(known), removed->subnet, hold);
+    change_put(change, DOCUMENT_REMOVED_NODE, removed);
+    change_remove(change, DOCUMENT_NODE, known->document);
+    return 0;
+}
+
 int node_changes_give_up(struct core *core, const char *name, struct error *error)
 {
     struct model_node *node = find(core, name, error);

@@ -3,6 +3,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "scheduler/controller.h"
+#include "scheduler/node_changes.h"
 #include "scheduler/node_health.h"
 
 /* Writes that one node, or one instance that is to stop, may take. */
@@ -306,6 +307,23 @@ static bool look_at_drain(struct controller_pass *pass, const struct model_node 
     return pass->now_ms < node->drain_since_ms + deadline_ms || stop_all_left(pass, node);
 }
 
+/* --- removed nodes --- */
+
+static bool look_at_removed(struct controller_pass *pass)
+{
+    const struct sorted *removed = &pass->core->model.removed_nodes;
+    for (size_t i = 0; i < removed->count; i++) {
+        const struct model_removed_node *node = removed->items[i];
+        look_again(pass, node->since_ms + NODE_SUBNET_HOLD_MS);
+        if (pass->now_ms < node->since_ms + NODE_SUBNET_HOLD_MS)
+            continue;
+        if (!has_room(pass))
+            return false;
+        change_remove(pass->change, DOCUMENT_REMOVED_NODE, node->document);
+    }
+    return true;
+}
+
 bool controller_look_at_nodes(struct controller_pass *pass)
 {
     struct model *model = &pass->core->model;
@@ -317,5 +335,5 @@ bool controller_look_at_nodes(struct controller_pass *pass)
     release_instances(pass);
     for (size_t i = 0; i < model->draining_nodes.count && complete; i++)
         complete = look_at_drain(pass, model->draining_nodes.items[i]);
-    return complete;
+    return complete && look_at_removed(pass);
 }

@@ -95,6 +95,7 @@ const struct http_route scheduler_routes[] = {
      .deadline_ms = LONG_MS},
     {.method = "GET", .pattern = "/v1/nodes", .tag = ROUTE_ANYWHERE, .handler = routes_list_nodes},
     {.method = "GET", .pattern = NODE, .tag = ROUTE_ANYWHERE, .handler = routes_get_node},
+    {.method = "DELETE", .pattern = NODE, .handler = routes_remove_node, .body_limit = SMALL_LIMIT},
     {.method = "POST",
      .pattern = NODE "/cordon",
      .handler = routes_cordon_node,

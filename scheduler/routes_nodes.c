@@ -34,6 +34,8 @@ struct node_request {
     struct core *core;
     struct http_request *request; /* NULL once who asked is gone */
     char node[NAME_MAX_TEXT];
+    bool removes;
+    bool force;
     enum node_eligibility eligibility;
     struct api_node_request body;
 };
@@ -41,6 +43,8 @@ struct node_request {
 static int decide(struct change *change, void *data, struct error *error)
 {
     struct node_request *asked = data;
+    if (asked->removes)
+        return node_changes_remove(asked->core, change, asked->node, asked->force, error);
     return node_changes_set_eligibility(asked->core, change, asked->node, asked->eligibility,
                                         &asked->body, error);
 }
@@ -80,6 +84,26 @@ static int read_body(struct http_request *request, struct api_node_request *ret_
     return 0;
 }
 
+/* Takes a copy of `template`. */
+static void ask(struct http_request *request, const struct node_request *template)
+{
+    struct node_request *asked = xcalloc(1, sizeof *asked);
+    *asked = *template;
+    asked->request = request;
+    /* What does not fit is no name, and is not found. */
+    text_copy(asked->node, sizeof asked->node, http_request_parameter(request, "node"));
+    http_request_on_abandoned(request, on_abandoned, asked);
+    changes_decide(asked->core->changes, decide, on_decided, asked);
+}
+
+void routes_remove_node(struct http_request *request, void *data)
+{
+    const char *force = http_request_query(request, "force");
+    ask(request, &(struct node_request){.core = data,
+                                        .removes = true,
+                                        .force = force != NULL && strcmp(force, "0") != 0});
+}
+
 static void change(struct http_request *request, struct core *core,
                    enum node_eligibility eligibility)
 {
@@ -89,13 +113,7 @@ static void change(struct http_request *request, struct core *core,
         http_request_respond_error(request, &error);
         return;
     }
-    struct node_request *asked = xcalloc(1, sizeof *asked);
-    *asked = (struct node_request){
-        .core = core, .request = request, .eligibility = eligibility, .body = body};
-    /* What does not fit is no name, and is not found. */
-    text_copy(asked->node, sizeof asked->node, http_request_parameter(request, "node"));
-    http_request_on_abandoned(request, on_abandoned, asked);
-    changes_decide(core->changes, decide, on_decided, asked);
+    ask(request, &(struct node_request){.core = core, .eligibility = eligibility, .body = body});
 }
 
 void routes_cordon_node(struct http_request *request, void *data)

@@ -84,6 +84,11 @@ static void collect_leases(const struct model *model, const struct change *chang
         if (strcmp(other->name, node) != 0)
             take(leases, other->subnet);
     }
+    for (size_t i = 0; i < model->removed_nodes.count; i++) {
+        const struct model_removed_node *other = model->removed_nodes.items[i];
+        if (strcmp(other->name, node) != 0)
+            take(leases, subnets_number(other->document->subnet));
+    }
     for (size_t i = 0; change != NULL && i < change->count; i++) {
         const struct document_node *other = change->writes[i].document;
         if (change->writes[i].kind == DOCUMENT_NODE && strcmp(other->name, node) != 0)

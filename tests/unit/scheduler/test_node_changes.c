@@ -154,6 +154,152 @@ static void a_node_that_nobody_knows_cannot_be_drained(void **state)
     assert_non_null(strstr(asked.error.message, "nobody"));
 }
 
+struct removal {
+    struct fixture *fixture;
+    const char *node;
+    bool force;
+    struct error error;
+};
+
+static int decide_removal(struct change *change, void *data, struct error *error)
+{
+    struct removal *removal = data;
+    return node_changes_remove(&removal->fixture->core, change, removal->node, removal->force,
+                               error);
+}
+
+static void keep_removal_error(const struct error *error, void *data)
+{
+    if (error != NULL)
+        ((struct removal *)data)->error = *error;
+}
+
+static enum error_code remove_node(struct fixture *fixture, const char *node, bool force)
+{
+    struct removal removal = {.fixture = fixture, .node = node, .force = force};
+    changes_decide(fixture->core.changes, decide_removal, keep_removal_error, &removal);
+    settle(fixture);
+    return removal.error.code;
+}
+
+static void a_node_that_reports_is_removed_when_it_is_drained_or_by_force(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    join(fixture, "b");
+    deploy(fixture, "A", 2);
+    report_both(fixture, INSTANCE_READY);
+    assert_int_equal(remove_node(fixture, "a", false), ERROR_CONFLICT);
+    assert_int_equal(remove_node(fixture, "nobody", false), ERROR_NOT_FOUND);
+    set_eligibility(fixture, "a", NODE_DRAINING, 0);
+    assert_int_equal(remove_node(fixture, "a", false), ERROR_CONFLICT);
+    for (int i = 0; i < 6; i++)
+        report_both(fixture, INSTANCE_READY);
+    assert_int_equal(remove_node(fixture, "a", false), ERROR_NONE);
+    assert_null(model_node(&fixture->core.model, "a"));
+    assert_int_equal(running_on(fixture, "b"), 2);
+    assert_int_equal(remove_node(fixture, "b", true), ERROR_NONE);
+    assert_int_equal(fixture->core.model.nodes.count, 0);
+    assert_non_null(service(fixture)->no_capacity);
+}
+
+static void what_a_removed_node_ran_is_replaced_and_its_record_ends(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    join(fixture, "b");
+    const struct model_instance *old = model_instance(&fixture->core.model, "000100000001");
+    assert_int_equal(remove_node(fixture, "a", true), ERROR_NONE);
+    assert_int_equal(running_on(fixture, "b"), 1);
+    assert_true(model_instance_has_ended(old));
+    assert_int_equal(servers(fixture, API_SERVER_READY), 0);
+    report(fixture, "b", INSTANCE_READY, 3000, 0);
+    assert_int_equal(servers(fixture, API_SERVER_READY), 1);
+}
+
+struct joined {
+    enum error_code code;
+    char subnet[24];
+};
+
+static void keep_join(const struct error *error, const struct api_join_answer *answer, void *data)
+{
+    struct joined *joined = data;
+    joined->code = error != NULL ? error->code : ERROR_NONE;
+    if (answer != NULL)
+        memcpy(joined->subnet, answer->subnet, sizeof joined->subnet);
+}
+
+static struct joined join_by(struct fixture *fixture, const char *node, const char *epoch)
+{
+    struct api_join join = {.memory = 512 * MIB, .vcpus = 2};
+    struct joined joined = {0};
+    text_copy(join.node, sizeof join.node, node);
+    text_copy(join.epoch, sizeof join.epoch, epoch);
+    agents_join(&fixture->core, &join, keep_join, &joined);
+    settle(fixture);
+    return joined;
+}
+
+static void the_agent_of_a_removed_node_stays_away_until_it_is_started_anew(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(join_by(fixture, "a", "1").code, ERROR_NONE);
+    assert_int_equal(remove_node(fixture, "a", true), ERROR_NONE);
+    assert_int_equal(join_by(fixture, "a", "1").code, ERROR_DENIED);
+    assert_int_equal(join_by(fixture, "a", "2").code, ERROR_NONE);
+    assert_null(model_removed_node(&fixture->core.model, "a"));
+    /* What its guests were given may still be theirs. */
+    assert_true(model_node(&fixture->core.model, "a")->freed_ms[7] > 0);
+}
+
+static void the_subnet_of_a_removed_node_is_given_back_after_its_time(void **state)
+{
+    struct fixture *fixture = *state;
+    struct joined first = join_by(fixture, "a", "1");
+    assert_int_equal(remove_node(fixture, "a", true), ERROR_NONE);
+    assert_string_not_equal(join_by(fixture, "b", "1").subnet, first.subnet);
+    wake_at(fixture, NODE_SUBNET_HOLD_MS);
+    assert_null(model_removed_node(&fixture->core.model, "a"));
+    assert_string_equal(join_by(fixture, "c", "1").subnet, first.subnet);
+}
+
+static struct joined join_with(struct fixture *fixture, uint64_t memory)
+{
+    struct api_join join = {.memory = memory, .vcpus = 4};
+    struct joined joined = {0};
+    strcpy(join.node, "a");
+    strcpy(join.epoch, "1");
+    join.machines = xcalloc(1, sizeof *join.machines);
+    join.machine_count = 1;
+    strcpy(join.machines[0].arch, "amd64");
+    strcpy(join.machines[0].accel, "tcg");
+    agents_join(&fixture->core, &join, keep_join, &joined);
+    settle(fixture);
+    return joined;
+}
+
+static void a_node_with_less_than_it_promised_keeps_what_it_runs_and_gets_nothing_new(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(join_with(fixture, 128 * MIB).code, ERROR_NONE);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    deploy(fixture, "A", 3);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_int_equal(running_on(fixture, "a"), 3);
+    assert_int_equal(join_with(fixture, 64 * MIB).code, ERROR_NONE);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    deploy(fixture, "A", 4);
+    assert_int_equal(running_on(fixture, "a"), 3);
+    assert_non_null(service(fixture)->no_capacity);
+    /* More than before: what waits is placed. */
+    assert_int_equal(join_with(fixture, 256 * MIB).code, ERROR_NONE);
+    assert_int_equal(running_on(fixture, "a"), 4);
+    assert_null(service(fixture)->no_capacity);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -165,6 +311,11 @@ int main(void)
         TEST(a_drain_without_another_place_waits_and_stops_all_at_its_deadline),
         TEST(a_drain_that_is_called_off_keeps_what_has_not_left),
         TEST(a_node_that_nobody_knows_cannot_be_drained),
+        TEST(a_node_that_reports_is_removed_when_it_is_drained_or_by_force),
+        TEST(what_a_removed_node_ran_is_replaced_and_its_record_ends),
+        TEST(the_agent_of_a_removed_node_stays_away_until_it_is_started_anew),
+        TEST(the_subnet_of_a_removed_node_is_given_back_after_its_time),
+        TEST(a_node_with_less_than_it_promised_keeps_what_it_runs_and_gets_nothing_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
