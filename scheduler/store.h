@@ -69,7 +69,7 @@ typedef void store_list_callback(const struct error *error, const struct store_d
                                  size_t count, bool more, uint64_t revision, void *data);
 /* Changes up to `revision`, in order of revision; several changes of one key may come as the last
  * one. ERROR_STALE: `from` is older than what the store remembers of deletions; list again. After
- * an error the watch is over. */
+ * an error the watch is over, and is not stopped any more. */
 typedef void store_watch_callback(const struct error *error, const struct store_document *changes,
                                   size_t count, uint64_t revision, void *data);
 /* True once, when the lease was got; every watch has been told before of all that others committed.

@@ -206,8 +206,10 @@ static void on_watch_stale(void *data)
     struct error error;
     error_set(&error, ERROR_STALE, "revision %llu is too old to watch from: list again",
               (unsigned long long)watch->stream->seen);
-    if (!watch->stopped)
-        watch->callback(&error, NULL, 0, 0, watch->data);
+    if (watch->stopped)
+        return;
+    watch->stopped = true;
+    watch->callback(&error, NULL, 0, 0, watch->data);
 }
 
 struct store_watch *store_etcd_watch_start(struct store *base, const char *prefix, uint64_t from,

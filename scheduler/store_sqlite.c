@@ -70,6 +70,7 @@ static void finish_watch(struct request *request)
     if (watch->stopped)
         return;
     watch->live = request->error.code == ERROR_NONE;
+    watch->stopped = !watch->live;
     const struct error *error = watch->live ? NULL : &request->error;
     struct store_document *changes = xcalloc(request->document_count + 1, sizeof *changes);
     for (size_t i = 0; i < request->document_count; i++)

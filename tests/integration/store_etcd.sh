@@ -21,7 +21,8 @@ etcd --name a --data-dir "$work/etcd" --listen-client-urls "$etcd" --advertise-c
     --listen-peer-urls "http://127.0.0.1:$peer_port" \
     --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
     --initial-cluster "a=http://127.0.0.1:$peer_port" >"$work/etcd.log" 2>&1 &
-started_pids="$started_pids $!"
+etcd_pid=$!
+started_pids="$started_pids $etcd_pid"
 
 # start_scheduler PLACE: and waits until it answers.
 start_scheduler() {
@@ -50,6 +51,24 @@ check what_was_acknowledged_is_there replicas 5
 check it_is_the_same_cluster [ "$(cluster_id)" = "$cluster_before" ]
 check it_goes_on_taking_changes shoal scale --detach hello=6
 
+# An etcd that says nothing: what is known is told, what is asked for is refused, until it is back.
+kill -STOP "$etcd_pid"
+refused() {
+    local status
+    status=$(curl -sS -o "$work/answer" -w '%{http_code}' --max-time 20 -X PUT \
+        -H 'Content-Type: application/json' -d '{"name": "late", "match": ["team/late"]}' \
+        "$SHOAL_ADDRESS/v1/policies/late")
+    echo "$status: $(cat "$work/answer")"
+    [ "$status" -ge 500 ] && jq -e '.error.message | length > 0' "$work/answer"
+}
+check without_etcd_changes_are_refused refused
+check without_etcd_what_is_known_is_told replicas 6
+check without_etcd_it_is_alive curl -fsS "$SHOAL_ADDRESS/version"
+kill -CONT "$etcd_pid"
+taken() { shoal scale --detach hello=7; }
+check with_etcd_back_changes_are_taken wait_for 30 taken
+check nothing_was_lost_meanwhile replicas 7
+
 expect a_backup_is_made_while_it_runs 0 'documents' shoal store backup "$work/backup"
 check only_its_owner_reads_it [ "$(stat -c %a "$work/backup")" = 600 ]
 stop_pid "$scheduler_pid"
@@ -62,7 +81,7 @@ head -c 300 "$work/backup" >"$work/half"
 expect half_a_backup_is_refused 1 'no whole copy' \
     shoal store restore "$work/half" --store "sqlite:$work/third"
 check starts_on_what_was_restored start_scheduler "sqlite:$work/other"
-check all_of_it_is_there replicas 6
+check all_of_it_is_there replicas 7
 check it_is_that_cluster_too [ "$(cluster_id)" = "$cluster_before" ]
 check in_a_new_term [ "$(term)" -gt 1 ]
 stop_pid "$scheduler_pid"
