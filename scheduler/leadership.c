@@ -36,6 +36,7 @@ struct leadership {
     bool can_read;
     bool asked; /* for the lease, and did not lose it since */
     bool has_lease;
+    bool had_lease_to_read; /* when reading the store began */
     bool stopped;
     char address[ADDRESS_TEXT_MAX]; /* our own; "": not known yet */
     char leader[ADDRESS_TEXT_MAX];  /* "": nobody leads, as far as is known */
@@ -327,6 +328,12 @@ static void on_loaded(const struct loading_result *result, void *data)
     leadership->loading = NULL;
     if (leadership->stopped)
         return;
+    /* The lease came while it was read, and no watch told what others wrote behind the first pages
+     * before that: now that nobody else writes all is read once more. */
+    if (result->error == NULL && leadership->has_lease && !leadership->had_lease_to_read) {
+        read_store(leadership);
+        return;
+    }
     if (result->error == NULL) {
         stand_by(leadership, result);
         return;
@@ -347,6 +354,7 @@ static void read_store(struct leadership *leadership)
         .data = leadership,
     };
     move_to(leadership, LEADERSHIP_LOADING);
+    leadership->had_lease_to_read = leadership->has_lease;
     leadership->loading = loading_start(&options);
 }
 
