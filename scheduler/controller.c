@@ -104,11 +104,13 @@ static int decide(struct change *change, void *data, struct error *error)
                                    .next_ms = UINT64_MAX};
     controller->again = false;
     change_may_split(change);
-    if (!controller_look_at_nodes(&pass))
+    if (!controller_look_at_nodes(&pass) || pass.ends)
         controller->again = true;
-    capacity_init(&pass.capacity, &core->model, pass.now_ms);
-    look_at_services(controller, &pass);
-    capacity_finish(&pass.capacity);
+    if (!pass.ends) {
+        capacity_init(&pass.capacity, &core->model, pass.now_ms);
+        look_at_services(controller, &pass);
+        capacity_finish(&pass.capacity);
+    }
     change_may_split(change);
     if (pass.now_ms >= controller->retention_ms && change_has_room(change, ROOM_NEEDED)) {
         controller->retention_ms = pass.now_ms + RETENTION_MS;

@@ -25,6 +25,9 @@ struct controller_pass {
     uint64_t now_ms;
     uint64_t wall_ms;
     uint64_t next_ms; /* when to look again at the latest */
+    /* The nodes' half ends instances: services are looked at when that is written, or they would
+     * count on them. */
+    bool ends;
 };
 
 /* node_controller.c: leases that pass, and drains; false when the change has no room left. */

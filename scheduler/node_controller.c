@@ -258,6 +258,7 @@ static void stop_left(struct controller_pass *pass, const struct model_instance 
 {
     struct document_instance *document =
         change_edit(pass->change, DOCUMENT_INSTANCE, instance->document);
+    pass->ends = true;
     document->wish = WISH_STOP;
     document_set_text(&document->why, "its node is drained, and the time for that is over");
     document_set_text(&document->cause, CAUSE_DRAIN_DEADLINE);

@@ -21,6 +21,7 @@
 enum step_kind {
     STEP_WAIT,
     STEP_USER,
+    STEP_USER_NODE,
     STEP_KILL,
     STEP_KILL_AT_COMMIT,
     STEP_BACKUP,
@@ -42,10 +43,11 @@ static const struct weight {
     enum step_kind kind;
     unsigned weight;
 } weights[] = {
-    {STEP_WAIT, 10},       {STEP_USER, 45},       {STEP_KILL, 5},      {STEP_KILL_AT_COMMIT, 6},
-    {STEP_BACKUP, 2},      {STEP_RESTORE, 1},     {STEP_POWER_OFF, 4}, {STEP_POWER_ON, 4},
-    {STEP_AGENT_KILL, 4},  {STEP_AGENT_START, 5}, {STEP_CUT, 5},       {STEP_MEND, 5},
-    {STEP_GUEST_CRASH, 6}, {STEP_STORE, 4},       {STEP_WIRES, 4},     {STEP_CLOCK, 1},
+    {STEP_WAIT, 10},          {STEP_USER, 45},       {STEP_USER_NODE, 6},   {STEP_KILL, 5},
+    {STEP_KILL_AT_COMMIT, 6}, {STEP_BACKUP, 2},      {STEP_RESTORE, 1},     {STEP_POWER_OFF, 4},
+    {STEP_POWER_ON, 4},       {STEP_AGENT_KILL, 4},  {STEP_AGENT_START, 5}, {STEP_CUT, 5},
+    {STEP_MEND, 5},           {STEP_GUEST_CRASH, 6}, {STEP_STORE, 4},       {STEP_WIRES, 4},
+    {STEP_CLOCK, 1},
 };
 
 struct step {
@@ -95,14 +97,24 @@ struct scenario scenario_of_seed(uint64_t seed)
 static void play_user(struct world *world, struct draw *draw)
 {
     static const enum user_action actions[] = {
-        USER_DEPLOY, USER_DEPLOY,   USER_DEPLOY,  USER_DEPLOY, USER_SCALE,
-        USER_SCALE,  USER_ROLLBACK, USER_RESTART, USER_REMOVE, USER_REVOKE};
+        USER_DEPLOY, USER_DEPLOY, USER_DEPLOY,   USER_DEPLOY,  USER_DEPLOY,
+        USER_SCALE,  USER_SCALE,  USER_ROLLBACK, USER_RESTART, USER_REMOVE,
+        USER_PAUSE,  USER_RESUME, USER_PROMOTE,  USER_ABORT,   USER_REVOKE};
     size_t count = sizeof actions / sizeof *actions;
     enum user_action action = actions[draw_below(draw, count)];
     if (action == USER_REVOKE && !draw_chance(draw, 400))
         action = USER_DEPLOY;
     unsigned service = (unsigned)draw_below(draw, USERS_SERVICES);
     users_act(world, action, service, draw_next(draw));
+}
+
+static void play_user_node(struct world *world, struct draw *draw)
+{
+    static const enum user_node_action actions[] = {USER_CORDON, USER_UNCORDON, USER_UNCORDON,
+                                                    USER_DRAIN,  USER_DRAIN,    USER_GIVE_UP};
+    enum user_node_action action = actions[draw_below(draw, sizeof actions / sizeof *actions)];
+    const struct node *node = world->nodes[draw_below(draw, world->node_count)];
+    users_act_on_node(world, action, node->name, draw_next(draw));
 }
 
 static void play_store(struct world *world, struct draw *draw)
@@ -218,6 +230,9 @@ static void play_step(struct stage *stage, const struct step *step)
     case STEP_USER:
         play_user(world, &draw);
         break;
+    case STEP_USER_NODE:
+        play_user_node(world, &draw);
+        break;
     case STEP_KILL:
         process_kill(world, draw_below(&draw, 20000));
         break;
@@ -275,6 +290,7 @@ static void come_to_rest(struct world *world)
     mend_everything(world);
     do {
         run(world, SLICE_MS);
+        users_help(world);
         if (world->failure != NULL)
             return;
         if (watch_is_at_rest(world, why, sizeof why)) {

@@ -8,6 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/node_changes.h"
 #include "scheduler/service_changes.h"
 #include "tests/sim/guest.h"
 #include "tests/sim/process.h"
@@ -70,10 +71,14 @@ static void make_spec(struct request *request, struct draw *draw)
     buffer_printf(&text,
                   ", \"rollout\": {\"max_surge\": %u, \"max_unavailable\": %u, "
                   "\"min_healthy_time\": \"%us\", \"progress_deadline\": \"%us\", "
-                  "\"auto_rollback\": %s}",
+                  "\"auto_rollback\": %s",
                   surge, unavailable, (unsigned)draw_below(draw, 4),
                   (unsigned)draw_between(draw, 10, 30), draw_chance(draw, 850) ? "true" : "false");
-    buffer_printf(&text, ", \"placement\": {\"spread\": \"%s\"}, \"history\": %u}",
+    if (draw_chance(draw, 300))
+        buffer_printf(&text, ", \"canary\": %u, \"auto_promote\": %s, \"canary_time\": \"%us\"",
+                      (unsigned)draw_between(draw, 1, 3), draw_chance(draw, 400) ? "true" : "false",
+                      (unsigned)draw_below(draw, 5));
+    buffer_printf(&text, "}, \"placement\": {\"spread\": \"%s\"}, \"history\": %u}",
                   draw_chance(draw, 700) ? "node" : "none", (unsigned)draw_between(draw, 2, 5));
     AUTO_JSON struct json_object *object = NULL;
     struct error error = ERROR_INIT;
@@ -158,6 +163,18 @@ static int decide(struct change *change, void *data, struct error *error)
     case USER_REMOVE:
         return service_changes_remove(core, change, "default", request->service, &request->answer,
                                       error);
+    case USER_PAUSE:
+        return service_changes_pause(core, change, "default", request->service, &request->answer,
+                                     error);
+    case USER_RESUME:
+        return service_changes_resume(core, change, "default", request->service, &request->answer,
+                                      error);
+    case USER_PROMOTE:
+        return service_changes_promote(core, change, "default", request->service, &request->answer,
+                                       error);
+    case USER_ABORT:
+        return service_changes_abort(core, change, "default", request->service, &request->answer,
+                                     error);
     case USER_REVOKE:
     case USER_ACTIONS:
         break;
@@ -209,8 +226,8 @@ static void on_decided(const struct error *error, void *data)
 
 void users_act(struct world *world, enum user_action action, unsigned service, uint64_t what)
 {
-    static const char *const names[] = {"deploy",  "scale",  "rollback",
-                                        "restart", "remove", "revoke"};
+    static const char *const names[] = {"deploy", "scale",  "rollback", "restart", "remove",
+                                        "pause",  "resume", "promote",  "abort",   "revoke"};
     struct core *core = process_core(world);
     struct draw draw = {what};
     if (core == NULL)
@@ -231,6 +248,76 @@ void users_act(struct world *world, enum user_action action, unsigned service, u
     world_trace(world, "user: %s %s %u", names[action], request->service, request->number);
     world->users->waiting[service]++;
     changes_decide(core->changes, decide, on_decided, request);
+}
+
+/* --- nodes --- */
+
+struct node_request {
+    struct world *world;
+    enum user_node_action action;
+    char node[NAME_MAX_TEXT];
+    uint64_t deadline_ms;
+};
+
+static int decide_node(struct change *change, void *data, struct error *error)
+{
+    static const enum node_eligibility wanted[] = {NODE_CORDONED, NODE_ELIGIBLE, NODE_DRAINING};
+    const struct node_request *request = data;
+    struct core *core = process_core(request->world);
+    if (core == NULL)
+        return error_set(error, ERROR_UNAVAILABLE, "the scheduler is gone");
+    if (request->action == USER_GIVE_UP)
+        return node_changes_give_up(core, request->node, error);
+    struct api_node_request asked = {.reason = "because", .deadline_ms = request->deadline_ms};
+    return node_changes_set_eligibility(core, change, request->node, wanted[request->action],
+                                        &asked, error);
+}
+
+static void on_node_decided(const struct error *error, void *data)
+{
+    struct node_request *request = data;
+    if (!process_is_dying(request->world))
+        world_trace(request->world, "user: %s: %s", request->node,
+                    error != NULL ? error->message : "done");
+    free(request);
+}
+
+void users_act_on_node(struct world *world, enum user_node_action action, const char *node,
+                       uint64_t what)
+{
+    static const char *const names[] = {"cordon", "uncordon", "drain", "give up"};
+    struct core *core = process_core(world);
+    struct draw draw = {what};
+    if (core == NULL)
+        return;
+    struct node_request *request = xcalloc(1, sizeof *request);
+    *request = (struct node_request){.world = world, .action = action};
+    text_copy(request->node, sizeof request->node, node);
+    if (action == USER_DRAIN && draw_chance(&draw, 500))
+        request->deadline_ms = draw_between(&draw, 1, 30) * 1000;
+    world_trace(world, "user: %s %s, %llu ms", names[action], node,
+                (unsigned long long)request->deadline_ms);
+    changes_decide(core->changes, decide_node, on_node_decided, request);
+}
+
+void users_help(struct world *world)
+{
+    const struct core *core = process_core(world);
+    for (unsigned i = 0; core != NULL && i < USERS_SERVICES; i++) {
+        char name[NAME_MAX_TEXT];
+        snprintf(name, sizeof name, "s%u", i);
+        const struct model_service *service = model_service(&core->model, "default", name);
+        const struct document_rollout *rollout = service != NULL ? model_rollout(service) : NULL;
+        if (rollout != NULL && rollout->phase == ROLLOUT_PAUSED)
+            users_act(world, USER_RESUME, i, 0);
+        else if (rollout != NULL && rollout->phase == ROLLOUT_AWAITING_PROMOTION)
+            users_act(world, USER_PROMOTE, i, 0);
+    }
+    for (size_t i = 0; core != NULL && i < core->model.nodes.count; i++) {
+        const struct model_node *node = core->model.nodes.items[i];
+        if (node->document != NULL && node->document->eligibility != NODE_ELIGIBLE)
+            users_act_on_node(world, USER_UNCORDON, node->name, 0);
+    }
 }
 
 void users_killed(struct world *world)

@@ -171,6 +171,19 @@ static struct tally tally_of(const struct watch *watch, const struct core *core,
 
 /* --- promise 1: the bounds of a rollout --- */
 
+static bool leaves(const struct model_instance *instance)
+{
+    return instance->node != NULL && instance->node->document->eligibility == NODE_DRAINING;
+}
+
+/* Its node's time to drain has passed: what is left is stopped. */
+static bool is_past_leave(const struct core *core, const struct model_instance *instance)
+{
+    const struct model_node *node = instance->node;
+    return leaves(instance) && node->document->drain_deadline_ms > 0 &&
+           core_now(core) >= node->drain_since_ms + node->document->drain_deadline_ms;
+}
+
 static bool is_revoked(const struct model_service *service, uint32_t revision)
 {
     const struct document_revision *found = model_revision(service, revision);
@@ -181,7 +194,12 @@ static void check_start(struct world *world, const struct model_service *service
                         const struct document_instance *started, const struct tally *before)
 {
     const struct document_service *document = service->document;
-    int64_t most = (int64_t)document->replicas + document->spec.rollout.max_surge;
+    const struct document_rollout *rollout = model_rollout(service);
+    bool judges = rollout != NULL && !rollout_phase_is_over(rollout->phase) && !rollout->promoted;
+    uint32_t surge = document->spec.rollout.max_surge;
+    if (judges && document->spec.rollout.canary > surge)
+        surge = document->spec.rollout.canary;
+    int64_t most = (int64_t)document->replicas + surge;
     if (before->not_stopped >= most)
         world_fail(
             world,
@@ -323,6 +341,9 @@ static void check_place(struct world *world, const struct core *core,
         world_fail(world, "%s is placed on %s, which is not there", placed->id, placed->node);
         return;
     }
+    if (node->document->eligibility != NODE_ELIGIBLE)
+        world_fail(world, "%s is placed on %s, which is %s", placed->id, placed->node,
+                   node_eligibility_names[node->document->eligibility]);
     each_instance(world->watch, core, add_to_room, &room);
     if (room.memory > node->document->memory)
         world_fail(world, "node %s has %llu bytes and %llu are promised", node->name,
@@ -362,8 +383,10 @@ static void check_changed(struct world *world, const struct core *core,
         return;
     if (to->why == NULL || to->why[0] == '\0')
         world_fail(world, "%s of %s is ended and nobody says why", to->id, service->name);
+    if (is_past_leave(core, instance))
+        return;
     check_end(world, service, to, before, &after);
-    if (from == WISH_RUN)
+    if (from == WISH_RUN && !leaves(instance))
         check_reason(world, core, service, instance, to);
     if (to->wish == WISH_STOP)
         check_drained(world, core, service, instance);

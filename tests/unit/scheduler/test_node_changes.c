@@ -107,6 +107,37 @@ static void a_drained_node_loses_nothing_before_its_replacements_are_healthy(voi
     assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
 }
 
+static void note_draining(const struct api_event *event, void *data)
+{
+    *(bool *)data = *(bool *)data || strcmp(event->what, "draining") == 0;
+}
+
+/* Its replacement becomes healthy in the very moment: the instance was drained then, which took
+ * back that it is to stop, and others were ended as if it still served. */
+static void what_a_deadline_stops_is_counted_on_no_more(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    join(fixture, "b");
+    set_eligibility(fixture, "b", NODE_CORDONED, 0);
+    deploy(fixture, "A", 1);
+    report_both(fixture, INSTANCE_READY);
+    set_eligibility(fixture, "b", NODE_ELIGIBLE, 0);
+    set_eligibility(fixture, "a", NODE_DRAINING, 5000);
+    report(fixture, "a", INSTANCE_READY, 6000, 0);
+    report(fixture, "b", INSTANCE_READY, 0, 0);
+    const struct model_instance *old = model_instance(&fixture->core.model, "000100000001");
+    assert_int_equal(old->document->wish, WISH_RUN);
+    assert_int_equal(running_on(fixture, "b"), 1);
+    bool drained = false;
+    fixture->core.model.on_event = note_draining;
+    fixture->core.model.data = &drained;
+    wake_at(fixture, 5000);
+    fixture->core.model.on_event = NULL;
+    assert_int_equal(old->document->wish, WISH_STOP);
+    assert_false(drained);
+}
+
 static void a_drain_without_another_place_waits_and_stops_all_at_its_deadline(void **state)
 {
     struct fixture *fixture = *state;
@@ -308,6 +339,7 @@ int main(void)
         TEST(nothing_is_placed_on_a_cordoned_node_and_what_runs_there_stays),
         TEST(an_agent_that_starts_anew_does_not_take_its_node_out_of_a_cordon),
         TEST(a_drained_node_loses_nothing_before_its_replacements_are_healthy),
+        TEST(what_a_deadline_stops_is_counted_on_no_more),
         TEST(a_drain_without_another_place_waits_and_stops_all_at_its_deadline),
         TEST(a_drain_that_is_called_off_keeps_what_has_not_left),
         TEST(a_node_that_nobody_knows_cannot_be_drained),
