@@ -103,8 +103,9 @@ uint32_t model_canaries(const struct model_service *service)
     const struct document_service *document = service->document;
     const struct document_revision *good = model_revision(service, document->good);
     uint32_t canary = document->spec.rollout.canary;
-    if (rollout == NULL || rollout->promoted || good == NULL || model_is_stop_first(service) ||
-        strcmp(rollout->kind, "deploy") != 0 || model_same_template(service, rollout->to, good))
+    if (rollout == NULL || rollout->promoted || good == NULL || good->revoked[0] != '\0' ||
+        model_is_stop_first(service) || strcmp(rollout->kind, "deploy") != 0 ||
+        model_same_template(service, rollout->to, good))
         return 0;
     return canary < document->replicas ? canary : document->replicas;
 }

@@ -33,8 +33,8 @@ struct model_instance {
     uint64_t ready_age_ms;   /* as last reported */
     uint64_t over_since_ms;  /* while it is over */
     bool was_healthy;
-    bool released;           /* its node is lost, and it is its turn to be replaced */
-    bool in_endpoints;       /* as a server, ready or draining */
+    bool released;     /* its node is lost, and it is its turn to be replaced */
+    bool in_endpoints; /* as a server, ready or draining */
     /* Of the endpoints that lack it again; 0: it never was in; UINT64_MAX: the next ones. */
     uint64_t left_revision;
     uint64_t drain_since_ms; /* 0: not draining, or not published yet */
@@ -229,7 +229,7 @@ uint32_t model_target(const struct model_service *service);
 bool model_same_template(const struct model_service *service, uint32_t number,
                          const struct document_revision *other);
 /* How many canaries of the last rollout are to be judged beside what worked last; 0: none, or
- * they were promoted. */
+ * they were promoted, or what worked last may not run any more. */
 uint32_t model_canaries(const struct model_service *service);
 /* What is wanted, or what worked last, has volumes: a slot's instance ends before the next one
  * starts. */

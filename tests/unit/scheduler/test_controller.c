@@ -116,6 +116,33 @@ static void what_left_the_endpoints_stops_when_data_planes_know(void **state)
     assert_int_equal(old->document->wish, WISH_STOP);
 }
 
+static int decide_to_revoke(struct change *change, void *data, struct error *error)
+{
+    (void)error;
+    struct fixture *fixture = data;
+    struct document_revision *revision =
+        change_edit(change, DOCUMENT_REVISION, model_revision(service(fixture), 1));
+    strcpy(revision->revoked, "key k was removed");
+    return 0;
+}
+
+/* Canaries stand beside what worked last: where that may not run, they would wait for ever. */
+static void beside_what_was_revoked_there_are_no_canaries(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    changes_decide(fixture->core.changes, decide_to_revoke, NULL, fixture);
+    settle(fixture);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    fixture->settings = ", \"rollout\": {\"canary\": 1}";
+    deploy(fixture, "B", 2);
+    assert_int_equal(running_on(fixture, "a"), 2);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
+}
+
 static void three_failed_boots_roll_back_and_keep_the_old_one(void **state)
 {
     struct fixture *fixture = *state;
@@ -321,6 +348,7 @@ int main(void)
         TEST(what_is_known_to_have_ended_is_stopped_whatever_was_last_seen_of_it),
         TEST(an_upgrade_drains_before_it_stops),
         TEST(what_left_the_endpoints_stops_when_data_planes_know),
+        TEST(beside_what_was_revoked_there_are_no_canaries),
         TEST(three_failed_boots_roll_back_and_keep_the_old_one),
         TEST(what_failed_before_is_tried_again_by_a_new_rollout),
         TEST(a_published_port_that_is_named_anew_stays_served),
