@@ -9,7 +9,7 @@
 
 void model_init(struct model *model)
 {
-    *model = (struct model){.endpoints_dirty = true, .trust_dirty = true};
+    *model = (struct model){.has_strays = true, .endpoints_dirty = true, .trust_dirty = true};
     TAILQ_INIT(&model->heard);
     TAILQ_INIT(&model->suspects);
     TAILQ_INIT(&model->returned);
@@ -169,6 +169,7 @@ static void free_documents(enum document_kind kind, void **documents, size_t cou
 
 static void free_service(struct model_service *service)
 {
+    service->model->has_strays = service->model->has_strays || service->instances.count > 0;
     for (size_t i = 0; i < service->instances.count; i++) {
         struct model_instance *instance = service->instances.items[i];
         instance->service = NULL;
@@ -259,6 +260,7 @@ static void apply_service(struct model *model, struct document_service *document
     }
     document_free(DOCUMENT_SERVICE, service->document);
     service->document = document;
+    service->retire_ms = 0;
     model_touch_service(service);
     for (size_t i = 0; i < service->instances.count; i++) /* health and restart apply in place */
         touch_running(service->instances.items[i]);
@@ -307,6 +309,7 @@ static void apply_revision(struct model *model, struct document_revision *docume
     uint32_t number = document->number;
     apply_numbered(DOCUMENT_REVISION, &list, &service->revision_count, document, removed);
     service->revisions = (struct document_revision **)list;
+    service->retire_ms = 0;
     model_touch_service(service);
     for (size_t i = 0; i < service->instances.count; i++) {
         struct model_instance *instance = service->instances.items[i];
@@ -322,6 +325,7 @@ static void apply_rollout(struct model *model, struct document_rollout *document
     void **list = (void **)service->rollouts;
     apply_numbered(DOCUMENT_ROLLOUT, &list, &service->rollout_count, document, removed);
     service->rollouts = (struct document_rollout **)list;
+    service->retire_ms = 0;
     model_touch_service(service);
     model_touch_endpoints(service);
 }
@@ -349,6 +353,7 @@ static void apply_run(struct model *model, struct document_run *document, bool r
     void **list = (void **)service->runs;
     apply_numbered(DOCUMENT_RUN, &list, &service->run_count, document, removed);
     service->runs = (struct document_run **)list;
+    service->retire_ms = 0;
     model_touch_service(service);
 }
 
@@ -455,6 +460,8 @@ static void apply_instance(struct model *model, struct document_instance *docume
         model_touch_endpoints(instance->service);
         model_touch_service(instance->service);
     }
+    if (instance->service != NULL && document->ended_ms != 0)
+        instance->service->retire_ms = 0;
     if (instance->node != NULL && document->ended_ms != 0)
         instance->node->freed_ms[model_address_place(document->address)] = now_ms;
 }

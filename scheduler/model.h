@@ -64,6 +64,7 @@ struct model_service {
     uint64_t looked_ms; /* the last time */
     bool in_endpoints;  /* it may have instances there */
     size_t draining;    /* of its instances, by their wish */
+    uint64_t retire_ms; /* no record of it can be forgotten before; 0: something changed */
     struct rollout_clock clock;
     uint32_t clock_rollout; /* whose clock it is */
     enum rollout_phase clock_phase;
@@ -173,6 +174,7 @@ struct model {
     struct placement_index places;
     LIST_HEAD(, model_node) changed_places; /* whose entry in the index is not what they are */
     size_t draining;                        /* instances, by their wish */
+    bool has_strays;                        /* records of instances whose service is gone */
     bool endpoints_dirty;
     bool trust_dirty; /* keys or policies changed */
     /* Told of every event that was committed; may be NULL. */

@@ -273,6 +273,44 @@ static void a_service_being_removed_takes_no_changes(void **state)
     assert_int_equal(rollback(fixture, 1), -1);
 }
 
+static void three_hundred_revisions_are_in_numeric_order_and_all_can_be_returned_to(void **state)
+{
+    struct fixture *fixture = *state;
+    for (unsigned i = 1; i <= 300; i++) {
+        AUTO_FREE char *digest = xasprintf("%u", i);
+        deploy_ok(fixture, digest);
+    }
+    const struct model_service *service = model_service(&fixture->core.model, "default", "s");
+    assert_int_equal(service->revision_count, 300);
+    for (size_t i = 0; i < 300; i++) {
+        assert_int_equal(service->revisions[i]->number, i + 1);
+        assert_int_equal(service->rollouts[i]->number, i + 1);
+        assert_ptr_equal(model_revision(service, (uint32_t)i + 1), service->revisions[i]);
+    }
+    assert_int_equal(rollback(fixture, 0), 0);
+    assert_int_equal(last_rollout(fixture)->to, 299);
+    assert_int_equal(rollback(fixture, 7), 0);
+    assert_int_equal(last_rollout(fixture)->to, 7);
+    char near[64], far[64];
+    document_key(DOCUMENT_REVISION, service->revisions[254], near, sizeof near);
+    document_key(DOCUMENT_REVISION, service->revisions[255], far, sizeof far);
+    assert_true(strcmp(near, far) < 0);
+}
+
+static void a_pinned_digest_survives_its_tag(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_ok(fixture, "A");
+    /* The same words, and the tag stands for another image now: a change. */
+    deploy_ok(fixture, "B");
+    assert_int_equal(fixture->answer.revision, 2);
+    const struct model_service *service = model_service(&fixture->core.model, "default", "s");
+    assert_string_equal(service->revisions[0]->image, service->revisions[1]->image);
+    assert_int_equal(rollback(fixture, 1), 0);
+    assert_string_equal(model_revision(service, last_rollout(fixture)->to)->template_digest, "A");
+    assert_int_equal(service->revision_count, 2);
+}
+
 /* --- steering a rollout --- */
 
 typedef int steering(struct core *core, struct change *change, const char *namespace_name,
@@ -390,6 +428,8 @@ int main(void)
         TEST(a_restart_of_what_has_not_worked_yet_returns_to_what_did),
         TEST(a_published_port_is_one_services_alone),
         TEST(a_service_being_removed_takes_no_changes),
+        TEST(three_hundred_revisions_are_in_numeric_order_and_all_can_be_returned_to),
+        TEST(a_pinned_digest_survives_its_tag),
         TEST(a_rollout_is_paused_and_resumed_once_each),
         TEST(nothing_is_steered_where_nothing_is_rolled_out),
         TEST(abort_goes_back_from_every_phase_that_has_a_way_back),
