@@ -39,7 +39,7 @@ static uint64_t now_ms(void)
 static bool may_pass(const struct error *error)
 {
     return error->code == ERROR_UNAVAILABLE || error->code == ERROR_TIMEOUT ||
-           error->code == ERROR_NO_LEADER;
+           error->code == ERROR_NO_LEADER || error->code == ERROR_UNKNOWN;
 }
 
 static int end_detached(struct follow *follow)

@@ -215,7 +215,7 @@ int registry_delete(struct registry *registry, struct error *error)
 {
     AUTO_FREE char *url = xasprintf("%s/v2/%s/manifests/%s", registry->url,
                                     registry->image.repository, registry_reference(registry));
-    return session_fetch(cli_session(registry->cli), "DELETE", url, NULL, error);
+    return session_fetch(cli_session(registry->cli), "DELETE", url, 0, NULL, error);
 }
 
 static void on_resolved(const struct image_resolved *resolved, void *data)

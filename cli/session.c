@@ -15,6 +15,7 @@
 
 #define CALL_TIMEOUT_MS       60000 /* a PUT may resolve and verify an image first */
 #define CONNECT_TIMEOUT_MS    2000
+#define PROBE_TIMEOUT_MS      1000
 #define STALL_TIMEOUT_S       5
 #define NO_LEADER_PATIENCE_MS 15000
 #define NO_LEADER_PAUSE_MS    500
@@ -145,6 +146,8 @@ static enum outcome judge(const struct session *session, const struct waiting *w
         return OUTCOME_ANSWERED;
     if (waiting->error.code == ERROR_NO_LEADER || waiting->unsent)
         return OUTCOME_UNDONE;
+    if (waiting->error.code == ERROR_UNKNOWN)
+        return OUTCOME_UNKNOWN;
     /* Half a stream cannot be asked for again from here. */
     return waiting->status != 0 || waiting->received ? OUTCOME_ANSWERED : OUTCOME_UNKNOWN;
 }
@@ -180,6 +183,18 @@ static int explain_lost_answer(const char *method, const char *address,
                      address, reason_of(waiting), method);
 }
 
+/* A change may take its time; whether anybody is there at all does not. */
+static void find_awake(struct session *session)
+{
+    struct addresses *schedulers = &session->settings->schedulers;
+    for (size_t i = 1; i < schedulers->count; i++) {
+        AUTO_FREE char *url = xasprintf("%s/healthz", addresses_current(schedulers));
+        if (session_probe(session, url, PROBE_TIMEOUT_MS, NULL) == 0 || session->interrupted)
+            return;
+        addresses_move(schedulers);
+    }
+}
+
 static void waiting_begin(struct waiting *waiting)
 {
     *waiting =
@@ -208,6 +223,8 @@ static int call_schedulers(struct session *session, struct http_client_request *
     uint64_t give_up_ms = 0;
     bool leaderless = false;
     for (size_t asked = 1;; asked++) {
+        if (strcmp(method, "GET") != 0)
+            find_awake(session);
         const char *address = addresses_current(schedulers);
         AUTO_FREE char *url = xasprintf("%s%s", address, path);
         request->url = url;
@@ -218,7 +235,8 @@ static int call_schedulers(struct session *session, struct http_client_request *
             return result;
         if (outcome == OUTCOME_UNKNOWN && !repeatable)
             return explain_lost_answer(method, address, waiting, error);
-        leaderless |= waiting->error.code == ERROR_NO_LEADER;
+        leaderless |=
+            waiting->error.code == ERROR_NO_LEADER || waiting->error.code == ERROR_UNKNOWN;
         addresses_move(schedulers);
         if (asked % schedulers->count == 0) {
             if (!leaderless || !may_wait(session, &give_up_ms))
@@ -293,10 +311,11 @@ int session_probe(struct session *session, const char *url, unsigned timeout_ms,
     return result;
 }
 
-int session_fetch(struct session *session, const char *method, const char *url, char **ret_text,
-                  struct error *error)
+int session_fetch(struct session *session, const char *method, const char *url, unsigned timeout_ms,
+                  char **ret_text, struct error *error)
 {
-    struct http_client_request request = {.method = method, .url = url};
+    struct http_client_request request = {
+        .method = method, .url = url, .connect_timeout_ms = timeout_ms, .timeout_ms = timeout_ms};
     struct waiting waiting = {0};
     if (run_call(session, &request, &waiting, error) < 0)
         return -1;

@@ -32,9 +32,9 @@ int session_get(struct session *session, const char *path, struct json_object **
 /* A call to any URL whose answer's text is not wanted; for /healthz. Waits at most `timeout_ms`. */
 int session_probe(struct session *session, const char *url, unsigned timeout_ms,
                   struct error *error);
-/* A body of text from any URL (free it). */
-int session_fetch(struct session *session, const char *method, const char *url, char **ret_text,
-                  struct error *error);
+/* A body of text from any URL (free it); `timeout_ms` 0: as usual. */
+int session_fetch(struct session *session, const char *method, const char *url, unsigned timeout_ms,
+                  char **ret_text, struct error *error);
 
 /* A stream of bytes from the scheduler, until it ends, the receiver returns -1, or an interrupt.
  * Ends with 0 in all three cases. */

@@ -23,6 +23,7 @@ static const struct {
     [ERROR_POLICY] = {"policy_refused", 403},
     [ERROR_UNAVAILABLE] = {"unavailable", 503},
     [ERROR_NO_LEADER] = {"no_leader", 503}, /* behind the other 503: a bare 503 means that */
+    [ERROR_UNKNOWN] = {"outcome_unknown", 503},
     [ERROR_TIMEOUT] = {"timeout", 504},
     [ERROR_IO] = {"io", 500},
     [ERROR_TOO_LARGE] = {"too_large", 413},

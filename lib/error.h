@@ -21,6 +21,7 @@ enum error_code {
     ERROR_POLICY,       /* an image that no policy, or not its policy, lets boot */
     ERROR_UNAVAILABLE,  /* a peer cannot be reached or is not ready: worth trying again */
     ERROR_NO_LEADER,    /* no scheduler leads: nothing was done, worth trying again */
+    ERROR_UNKNOWN,      /* who was asked is gone: it may have been done or not */
     ERROR_TIMEOUT,      /* a deadline passed: worth trying again */
     ERROR_IO,           /* the local system refused: disk, descriptor, process */
     ERROR_TOO_LARGE,    /* over a limit; the message says which */

@@ -219,6 +219,7 @@ int http_server_create(const struct http_server_options *options, struct http_se
     server->protocol = options->protocol;
     server->respond_error = options->respond_error;
     server->admit = options->admit;
+    server->on_answer = options->on_answer;
     server->on_finished = options->on_finished;
     server->idle_timeout_s =
         options->idle_timeout_s > 0 ? options->idle_timeout_s : DEFAULT_IDLE_TIMEOUT_S;

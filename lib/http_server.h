@@ -103,6 +103,8 @@ struct http_server_options {
     /* Runs when the route is found and before any of the body: -1 after responding, and neither
      * on_body nor the handler run. On the request's thread. */
     int (*admit)(struct http_request *request, void *data);
+    /* Runs when an answer begins: it may still get headers. On the request's thread. */
+    void (*on_answer)(struct http_request *request, void *data);
     /* Runs at the end of each request that had a method, on its thread. */
     void (*on_finished)(const struct http_summary *summary, void *data);
 };

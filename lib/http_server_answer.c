@@ -45,6 +45,8 @@ static bool begin_answer(struct http_request *request, enum answer_kind kind, in
     request->answer.descriptor = -1;
     if (content_type != NULL)
         http_request_add_header(request, "Content-Type", content_type);
+    if (request->server != NULL && request->server->on_answer != NULL)
+        request->server->on_answer(request, request->server->data);
     return true;
 }
 

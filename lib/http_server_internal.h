@@ -162,6 +162,7 @@ struct http_server {
     unsigned protocol;
     void (*respond_error)(struct http_request *request, const struct error *error);
     int (*admit)(struct http_request *request, void *data);
+    void (*on_answer)(struct http_request *request, void *data);
     void (*on_finished)(const struct http_summary *summary, void *data);
     unsigned idle_timeout_s;
     uint16_t port;

@@ -27,6 +27,7 @@ struct changes {
     struct decision **last;
     bool deciding;        /* one was handed to the store, or is being made */
     uint64_t sequence;    /* of the last event */
+    uint64_t revision;    /* of the last change that was applied */
     uint64_t counters_at; /* revision of the counters' document; 0: not there yet */
     size_t in_flight;     /* commits handed to the store */
     bool applied;         /* pieces, and it was not told yet */
@@ -59,6 +60,7 @@ static void apply(struct commit *commit, uint64_t revision)
         model_apply(changes->options.model, write->kind, write->document, write->removed, now_ms);
     }
     changes->applied = true;
+    changes->revision = revision;
 }
 
 static void forget(struct commit *commit)
@@ -326,6 +328,11 @@ void changes_open(struct changes *changes, uint64_t counters_at)
 {
     changes->closed = (struct error){0};
     changes_set_counters_at(changes, counters_at);
+}
+
+uint64_t changes_revision(const struct changes *changes)
+{
+    return changes->revision;
 }
 
 void changes_set_sequence(struct changes *changes, uint64_t sequence)

@@ -92,5 +92,7 @@ void changes_event(struct changes *changes, struct change *change, const char *k
     __attribute__((format(printf, 9, 10)));
 /* The store's revision of the counters that the model was loaded with. */
 void changes_set_counters_at(struct changes *changes, uint64_t revision);
+/* The store's revision of the last change that was applied; 0: none was. */
+uint64_t changes_revision(const struct changes *changes);
 /* Event sequences begin behind `sequence`. */
 void changes_set_sequence(struct changes *changes, uint64_t sequence);

@@ -1,14 +1,19 @@
 #include "scheduler/forward.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/leadership.h"
 #include "scheduler/routes.h"
 
 #define FORWARDED_HEADER   "Shoal-Forwarded"
+#define REVISION_HEADER    "Shoal-Revision"
+#define HELD_MS            2000
 #define CONNECT_TIMEOUT_MS 2000
 #define ANSWER_TIMEOUT_MS  59000 /* just under the deadline of a request */
 #define ANSWER_LIMIT       ((size_t)64 << 20)
@@ -22,7 +27,15 @@ struct forwarded {
     struct http_call *call;
     bool streams;
     bool begun; /* the stream to whoever asked */
-    char leader[256];
+    char leader[ADDRESS_TEXT_MAX];
+    /* The answer, while the model is not yet where it was given. */
+    bool held;
+    uint64_t held_ms;
+    uint64_t revision;
+    int status;
+    char *type;
+    char *body;
+    size_t length;
 };
 
 static bool reads(const struct http_request *request)
@@ -34,6 +47,8 @@ static bool reads(const struct http_request *request)
 static void forwarded_free(struct forwarded *forwarded)
 {
     LIST_REMOVE(forwarded, link);
+    free(forwarded->type);
+    free(forwarded->body);
     free(forwarded);
 }
 
@@ -61,7 +76,7 @@ static void end_unanswered(struct forwarded *forwarded, const char *reason)
         error_set(&error, ERROR_NO_LEADER, "the scheduler that leads, %s, %s: try again",
                   forwarded->leader, reason);
     else
-        error_set(&error, ERROR_UNAVAILABLE,
+        error_set(&error, ERROR_UNKNOWN,
                   "the scheduler that leads, %s, %s: what was asked may have been done or not",
                   forwarded->leader, reason);
     http_request_respond_error(forwarded->request, &error);
@@ -91,10 +106,31 @@ static void end_failed(struct forwarded *forwarded, const struct http_client_res
     http_request_respond_error(forwarded->request, &error);
 }
 
+/* Whoever asks us next is to see what the change did. */
+static bool hold(struct forwarded *forwarded, const struct http_client_response *response)
+{
+    const char *text = http_response_header(response, REVISION_HEADER);
+    uint64_t revision;
+    if (text == NULL || !text_parse_u64(text, UINT64_MAX, &revision) ||
+        revision <= leadership_seen(forwarded->core->leadership))
+        return false;
+    forwarded->held = true;
+    forwarded->held_ms = core_now(forwarded->core);
+    forwarded->revision = revision;
+    forwarded->status = response->status;
+    forwarded->type = xstrdup(http_response_header(response, "Content-Type"));
+    forwarded->body = xmemdup(response->body, response->body_length + 1);
+    forwarded->length = response->body_length;
+    forwarded->call = NULL;
+    return true;
+}
+
 static void on_answer(const struct http_client_response *response, void *data)
 {
     struct forwarded *forwarded = data;
     struct http_request *request = forwarded->request;
+    if (!forwarded->begun && !response->failed && hold(forwarded, response))
+        return;
     if (forwarded->begun)
         http_request_stream_end(request);
     else if (response->failed)
@@ -104,6 +140,24 @@ static void on_answer(const struct http_client_response *response, void *data)
                              http_response_header(response, "Content-Type"), response->body,
                              response->body_length);
     forwarded_free(forwarded);
+}
+
+static void release(struct forwarded *forwarded)
+{
+    http_request_respond(forwarded->request, forwarded->status, forwarded->type, forwarded->body,
+                         forwarded->length);
+    forwarded_free(forwarded);
+}
+
+void forward_release(struct core *core)
+{
+    struct forwarded *forwarded, *next;
+    uint64_t now = core_now(core), seen = leadership_seen(core->leadership);
+    for (forwarded = LIST_FIRST(&core->forwarded); forwarded != NULL; forwarded = next) {
+        next = LIST_NEXT(forwarded, link);
+        if (forwarded->held && (forwarded->revision <= seen || now - forwarded->held_ms >= HELD_MS))
+            release(forwarded);
+    }
 }
 
 static void on_abandoned(struct http_request *request, void *data)
@@ -157,7 +211,7 @@ static void forward(struct http_request *request, struct core *core, const char 
     struct error error = ERROR_INIT;
     struct forwarded *forwarded = xcalloc(1, sizeof *forwarded);
     *forwarded = (struct forwarded){.core = core, .request = request, .streams = streams};
-    strncpy(forwarded->leader, leader, sizeof forwarded->leader - 1);
+    text_copy(forwarded->leader, sizeof forwarded->leader, leader);
     LIST_INSERT_HEAD(&core->forwarded, forwarded, link);
     forwarded->call = send_on(forwarded, &error);
     if (forwarded->call == NULL) {
@@ -173,6 +227,10 @@ void forward_cancel_all(struct core *core)
     struct forwarded *forwarded, *next;
     for (forwarded = LIST_FIRST(&core->forwarded); forwarded != NULL; forwarded = next) {
         next = LIST_NEXT(forwarded, link);
+        if (forwarded->held) {
+            release(forwarded);
+            continue;
+        }
         http_client_cancel(forwarded->call);
         if (forwarded->begun)
             http_request_stream_end(forwarded->request);
@@ -199,6 +257,17 @@ static void dispatch(struct http_request *request, void *data)
         forward(request, core, leader, reads(request) && route->deadline_ms > STREAM_DEADLINE_MS);
 }
 
+void forward_mark_answer(struct http_request *request, void *data)
+{
+    const struct core *core = data;
+    char text[24];
+    if (http_request_header(request, FORWARDED_HEADER) == NULL || reads(request) ||
+        leadership_phase(core->leadership) != LEADERSHIP_LEADING)
+        return;
+    snprintf(text, sizeof text, "%" PRIu64, changes_revision(core->changes));
+    http_request_add_header(request, REVISION_HEADER, text);
+}
+
 struct http_route *forward_routes(size_t *ret_count)
 {
     struct http_route *routes =
@@ -216,8 +285,8 @@ const struct error *forward_end_of_leading(const struct http_request *request, v
     static const struct error undone = {
         ERROR_NO_LEADER, "this scheduler no longer leads: try again in a few seconds", ""};
     static const struct error unknown = {
-        ERROR_UNAVAILABLE,
-        "this scheduler no longer leads: what was asked may have been done or not", ""};
+        ERROR_UNKNOWN, "this scheduler no longer leads: what was asked may have been done or not",
+        ""};
     (void)core;
     if (scheduler_routes[http_request_tag(request)].tag == ROUTE_ANYWHERE)
         return NULL;

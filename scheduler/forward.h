@@ -12,6 +12,12 @@
 /* The routes for the server, whose data is the struct core: scheduler_routes behind that decision.
  * The caller frees the list. */
 struct http_route *forward_routes(size_t *ret_count);
+/* For the server's on_answer: a leader says to whoever sent a change on which revision of the store
+ * shows it. */
+void forward_mark_answer(struct http_request *request, void *core);
+/* Answers of changes are handed on once what they did can be read here too, or that takes too long:
+ * called when the model has moved on, and about once a second. */
+void forward_release(struct core *core);
 /* Whoever was asked leads no more: what was sent on is not waited for any longer. */
 void forward_cancel_all(struct core *core);
 /* What to answer to a request for the leader when this scheduler ceases to be it; NULL: nothing. */

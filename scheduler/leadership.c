@@ -25,13 +25,12 @@ const char *const leadership_phase_names[] = {"loading", "standing_by", "taking_
 
 struct leadership {
     struct core *core;
-    void (*on_lost)(void *data);
-    void (*on_leader)(void *data);
-    void *data;
+    struct leadership_options options;
     enum leadership_phase phase;
     struct loading *loading;   /* while it runs */
     struct store_watch *watch; /* while standing by */
     struct wakeup *retry;
+    uint64_t seen; /* revision of what the model holds */
     uint64_t counters_at;
     bool can_read;
     bool asked; /* for the lease, and did not lose it since */
@@ -188,12 +187,12 @@ static void step_down(struct leadership *leadership)
 {
     struct core *core = leadership->core;
     struct error error;
-    error_set(&error, ERROR_UNAVAILABLE,
+    error_set(&error, ERROR_UNKNOWN,
               "this scheduler no longer leads: what was asked may have been done or not");
     move_to(leadership, LEADERSHIP_STEPPING_DOWN);
     log_error("the store's lease was lost: nothing is decided here any more");
     wakeup_clear(leadership->retry);
-    leadership->on_lost(leadership->data);
+    leadership->options.on_lost(leadership->options.data);
     if (core->controller != NULL)
         controller_stop(core->controller);
     changes_close(core->changes, &error);
@@ -246,7 +245,7 @@ static void on_leader(const char *text, void *data)
     else if (strcmp(document.address, leadership->address) != 0)
         log_info("another scheduler leads", "address", document.address);
     if (!leadership->stopped)
-        leadership->on_leader(leadership->data);
+        leadership->options.on_leader(leadership->options.data);
 }
 
 /* --- standing by --- */
@@ -274,15 +273,17 @@ static void on_changes(const struct error *error, const struct store_document *c
 {
     struct leadership *leadership = data;
     struct error failure = ERROR_INIT;
-    (void)revision;
     if (error != NULL) {
         leadership->watch = NULL;
         failure = *error;
     }
     for (size_t i = 0; i < count && failure.code == ERROR_NONE; i++)
         apply_change(leadership, &changes[i], &failure);
-    if (failure.code == ERROR_NONE)
+    if (failure.code == ERROR_NONE) {
+        leadership->seen = revision;
+        leadership->options.on_seen(leadership->options.data);
         return;
+    }
     log_warn("what others write cannot be followed: all is read anew", "error", failure.message);
     store_watch_stop(leadership->watch);
     leadership->watch = NULL;
@@ -294,6 +295,7 @@ static void stand_by(struct leadership *leadership, const struct loading_result 
     struct core *core = leadership->core;
     leadership->failure = (struct error){0};
     leadership->can_read = true;
+    leadership->seen = result->revision;
     leadership->counters_at = result->counters_at;
     leadership->watch =
         store_watch_start(core->store, "", result->revision, on_changes, leadership);
@@ -369,12 +371,11 @@ static void on_retry(void *data)
 
 /* --- life --- */
 
-struct leadership *leadership_create(struct core *core, void (*on_lost)(void *data),
-                                     void (*on_other)(void *data), void *data)
+struct leadership *leadership_create(struct core *core, const struct leadership_options *options)
 {
     struct leadership *leadership = xcalloc(1, sizeof *leadership);
-    *leadership =
-        (struct leadership){.core = core, .on_lost = on_lost, .on_leader = on_other, .data = data};
+    leadership->core = core;
+    leadership->options = *options;
     leadership->retry = wakeup_create(&core->wakeups, on_retry, leadership);
     struct changes_options changes = {core->store, &core->model, core->clock, on_applied,
                                       leadership};
@@ -431,6 +432,11 @@ enum leadership_phase leadership_phase(const struct leadership *leadership)
 bool leadership_can_read(const struct leadership *leadership)
 {
     return leadership->can_read;
+}
+
+uint64_t leadership_seen(const struct leadership *leadership)
+{
+    return leadership->seen;
 }
 
 const char *leadership_leader(const struct leadership *leadership)

@@ -27,10 +27,19 @@ enum leadership_phase {
 };
 extern const char *const leadership_phase_names[];
 
-/* Begins to read core->store and sets core->changes. `on_lost` is told, before anything else, that
- * this scheduler leads no more: requests that only a leader may answer are to be ended. */
-struct leadership *leadership_create(struct core *core, void (*on_lost)(void *data),
-                                     void (*on_leader)(void *data), void *data);
+struct leadership_options {
+    /* Before anything else: this scheduler leads no more, and requests that only a leader may
+     * answer are to be ended. */
+    void (*on_lost)(void *data);
+    /* Another one leads, or nobody does. */
+    void (*on_leader)(void *data);
+    /* While standing by: the model holds more of what others wrote, see leadership_seen. */
+    void (*on_seen)(void *data);
+    void *data;
+};
+
+/* Begins to read core->store and sets core->changes. */
+struct leadership *leadership_create(struct core *core, const struct leadership_options *options);
 /* Asks for the lease under this address, which others forward to. */
 void leadership_campaign(struct leadership *leadership, const char *address);
 /* Decides nothing any more. */
@@ -43,6 +52,8 @@ void leadership_destroy(struct leadership *leadership);
 enum leadership_phase leadership_phase(const struct leadership *leadership);
 /* The model holds what the store does, perhaps a moment ago. */
 bool leadership_can_read(const struct leadership *leadership);
+/* The revision of the store up to which the model holds what others wrote. */
+uint64_t leadership_seen(const struct leadership *leadership);
 /* Where another scheduler that leads is reached; NULL: nobody else is known to lead. */
 const char *leadership_other(const struct leadership *leadership);
 /* The same, this one included. */

@@ -41,6 +41,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct scheduler *scheduler = timer->data;
     uint64_t now = core_now(&scheduler->core);
+    forward_release(&scheduler->core);
     if (leadership_phase(scheduler->core.leadership) != LEADERSHIP_LEADING)
         return;
     publication_expire(scheduler->core.publication);
@@ -76,6 +77,12 @@ static void on_leader(void *data)
     forward_cancel_all(&scheduler->core);
 }
 
+static void on_seen(void *data)
+{
+    struct scheduler *scheduler = data;
+    forward_release(&scheduler->core);
+}
+
 /* Where the others reach this one. */
 static void campaign(struct scheduler *scheduler)
 {
@@ -100,7 +107,9 @@ static void wait_for_leader(struct scheduler *scheduler)
 static int load(struct scheduler *scheduler, struct error *error)
 {
     struct core *core = &scheduler->core;
-    core->leadership = leadership_create(core, on_lost, on_leader, scheduler);
+    struct leadership_options options = {
+        .on_lost = on_lost, .on_leader = on_leader, .on_seen = on_seen, .data = scheduler};
+    core->leadership = leadership_create(core, &options);
     while (!leadership_can_read(core->leadership) && leadership_failure(core->leadership) == NULL)
         uv_run(core->loop, UV_RUN_ONCE);
     const struct error *failure = leadership_failure(core->leadership);
@@ -167,6 +176,7 @@ static int listen_for_requests(struct scheduler *scheduler, struct error *error)
         .routes = routes,
         .route_count = count,
         .data = &scheduler->core,
+        .on_answer = forward_mark_answer,
         .max_connections = connection_limit(),
         .connection_memory = CONNECTION_MEMORY,
         .protocol = SHOAL_PROTOCOL,
