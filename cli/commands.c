@@ -159,6 +159,8 @@ static const struct option validate_options[] = {
 
 static const struct option deploy_options[] = {
     {"file", 'f', OPTION_FILE, true, .value = "FILE", .help = "the manifest; - is standard input"},
+    {"plan", 0, OPTION_FLAG,
+     .help = "tell what would change and where it would go, change nothing"},
     {"detach", 0, OPTION_FLAG, .help = "do not wait for the rollout"},
     {"wait-for-room", 0, OPTION_FLAG, .help = "stay when no node has room"},
     {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "stop waiting after so long"},

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/change.h"
+#include "cli/plan.h"
 #include "cli/scheduler.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
@@ -50,12 +51,12 @@ static void explain_refused_image(struct cli *cli, const char *image, struct err
                   refusal.message, image);
 }
 
-static int apply(struct cli *cli, const struct manifest *manifest, size_t index, bool dry_run,
+/* `query` is "", "?dry_run=1" or "?plan=1". */
+static int apply(struct cli *cli, const struct manifest *manifest, size_t index, const char *query,
                  struct json_object **ret_answer, struct error *error)
 {
     const struct api_service_spec *spec = manifest_spec(manifest, index);
-    AUTO_FREE char *path =
-        scheduler_service_path(spec->namespace_name, spec->service, dry_run ? "?dry_run=1" : "");
+    AUTO_FREE char *path = scheduler_service_path(spec->namespace_name, spec->service, query);
     if (session_call(cli_session(cli), "PUT", path, manifest_document(manifest, index), ret_answer,
                      error) == 0)
         return 0;
@@ -67,7 +68,7 @@ static int apply(struct cli *cli, const struct manifest *manifest, size_t index,
 static int apply_dry(struct cli *cli, const struct manifest *manifest, struct error *error)
 {
     for (size_t i = 0; i < manifest_count(manifest); i++) {
-        if (apply(cli, manifest, i, true, NULL, error) < 0)
+        if (apply(cli, manifest, i, "?dry_run=1", NULL, error) < 0)
             return -1;
     }
     return 0;
@@ -115,7 +116,7 @@ static int apply_all(struct cli *cli, const struct manifest *manifest, struct ch
     for (size_t i = 0; i < manifest_count(manifest); i++) {
         const struct api_service_spec *spec = manifest_spec(manifest, i);
         AUTO_JSON struct json_object *answer = NULL;
-        if (apply(cli, manifest, i, false, &answer, error) < 0 ||
+        if (apply(cli, manifest, i, "", &answer, error) < 0 ||
             change_begin(&changes[i], cli, spec->namespace_name, spec->service, answer, error) < 0)
             return -1;
     }
@@ -157,11 +158,38 @@ static void print_changes(struct cli *cli, const struct change *changes, size_t 
     cli_print_document(cli, document);
 }
 
+static int fetch_plans(struct cli *cli, const struct manifest *manifest, struct json_object *plans,
+                       struct error *error)
+{
+    for (size_t i = 0; i < manifest_count(manifest); i++) {
+        struct json_object *plan = NULL;
+        if (apply(cli, manifest, i, "?plan=1", &plan, error) < 0)
+            return -1;
+        json_object_array_add(plans, plan);
+    }
+    return 0;
+}
+
+static int plan_all(struct cli *cli, const struct manifest *manifest, struct error *error)
+{
+    struct json_object *plans = json_object_new_array();
+    if (fetch_plans(cli, manifest, plans, error) < 0) {
+        json_object_put(plans);
+        return -1;
+    }
+    return plan_print(cli, plans, error);
+}
+
 int deploy_run(struct cli *cli, struct error *error)
 {
     struct manifest *manifest;
     if (load_manifest(cli, &manifest, error) < 0)
         return -1;
+    if (invocation_has(cli->invocation, "plan")) {
+        int planned = plan_all(cli, manifest, error);
+        manifest_destroy(manifest);
+        return planned;
+    }
     size_t count = manifest_count(manifest);
     AUTO_FREE struct change *changes = xcalloc(count, sizeof *changes);
     int result = apply_all(cli, manifest, changes, error);

@@ -6,6 +6,7 @@
 #include "cli/format.h"
 #include "cli/jobs.h"
 #include "cli/lists.h"
+#include "cli/plan.h"
 #include "cli/ports.h"
 #include "cli/scheduler.h"
 #include "image-format/layout.h"
@@ -120,14 +121,29 @@ static void print_ports(const struct picture *picture)
 }
 
 /* What the instances' messages say beyond the table. */
-static void print_messages(const struct view_list *instances)
+static void print_messages(const struct view_list *instances, bool has_obstacles)
 {
     const struct api_instance_view *views = instances->items;
     for (size_t i = 0; i < instances->count; i++) {
+        if (strcmp(views[i].cause, "no_capacity") == 0 && has_obstacles)
+            continue; /* told once for all */
         if (views[i].message[0] != '\0' && lists_is_chosen(&views[i], LISTS_TOLD))
             say(views[i].id, "%s%s%s", views[i].cause, views[i].cause[0] != '\0' ? ": " : "",
                 views[i].message);
     }
+}
+
+/* Instances that wait for a place, and what is in the way on each node. */
+static void print_obstacles(const struct picture *picture)
+{
+    const struct api_instance_view *views = picture->instances.items;
+    size_t waiting = 0;
+    if (picture->service.obstacles.count == 0)
+        return;
+    for (size_t i = 0; i < picture->instances.count; i++)
+        waiting += strcmp(views[i].cause, "no_capacity") == 0;
+    printf("\n%zu instance%s no node:\n", waiting, waiting == 1 ? " finds" : "s find");
+    plan_print_obstacles("  ", &picture->service.obstacles);
 }
 
 static struct json_object *picture_document(const struct picture *picture)
@@ -160,7 +176,8 @@ int status_run(struct cli *cli, struct error *error)
         nodes_print_rescheduling(&picture.nodes);
         puts("\nInstances");
         lists_print_instances(cli, &picture.instances, LISTS_TOLD);
-        print_messages(&picture.instances);
+        print_messages(&picture.instances, picture.service.obstacles.count > 0);
+        print_obstacles(&picture);
         puts("\nLast events");
         events_print_table(cli, &picture.events);
     }

@@ -101,6 +101,7 @@ void capacity_finish(struct capacity *capacity)
 {
     for (size_t i = 0; i < capacity->planned_count; i++) {
         capacity->planned[i]->planned = (struct usage){0};
+        capacity->planned[i]->is_planned = false;
         usage_touch(capacity->planned[i], false);
     }
     free(capacity->planned);
@@ -109,8 +110,9 @@ void capacity_finish(struct capacity *capacity)
 
 static void note_planned(struct capacity *capacity, struct model_node *node)
 {
-    if (node->planned.instances > 0)
+    if (node->is_planned)
         return;
+    node->is_planned = true;
     if (capacity->planned_count == capacity->planned_capacity) {
         capacity->planned_capacity =
             capacity->planned_capacity > 0 ? 2 * capacity->planned_capacity : 16;
@@ -137,6 +139,19 @@ static void take_room(struct capacity *capacity, struct model_node *node,
     refresh_place(node, capacity->now_ms);
 }
 
+void capacity_give_back(struct capacity *capacity, const struct model_instance *instance)
+{
+    struct model_node *node = instance->node;
+    if (node == NULL || !instance->share.is_taken)
+        return;
+    note_planned(capacity, node);
+    /* What is planned may be below nothing: the sum with what is used is what counts. */
+    node->planned.memory -= instance->share.memory;
+    node->planned.vcpus -= instance->share.vcpus;
+    node->planned.instances--;
+    refresh_place(node, capacity->now_ms);
+}
+
 /* --- a search --- */
 
 struct capacity_search {
@@ -150,7 +165,8 @@ struct capacity_search {
     struct placement_affinity affinities[API_CONSTRAINTS_MAX];
     uint32_t ports[PLACEMENT_PORTS_MAX];
     struct placement_search places;
-    uint32_t known_number; /* of a revision: whether it is of this template */
+    struct placement_explanation explanation; /* of the last that found no place */
+    uint32_t known_number;                    /* of a revision: whether it is of this template */
     bool known_same;
 };
 
@@ -417,15 +433,15 @@ static struct choice find_place(struct capacity_search *search)
 }
 
 /* Before anybody is told that no node can: each one is asked as it is now. */
-static struct choice look_at_all(struct capacity_search *search,
-                                 struct placement_explanation *explanation)
+static struct choice look_at_all(struct capacity_search *search)
 {
     const struct sorted *nodes = &search->capacity->model->nodes;
     struct choice best = {0};
+    search->explanation = (struct placement_explanation){0};
     for (size_t i = 0; i < nodes->count; i++) {
         struct model_node *node = nodes->items[i];
         consider(search, node, &best);
-        placement_explain_node(&node->place.node, &search->request, explanation);
+        placement_explain_node(&node->place.node, &search->request, &search->explanation);
     }
     return best;
 }
@@ -435,14 +451,51 @@ int capacity_search_place(struct capacity_search *search, struct document_instan
 {
     struct choice best = find_place(search);
     if (best.node == NULL) {
-        struct placement_explanation explanation = {0};
-        best = look_at_all(search, &explanation);
+        best = look_at_all(search);
         if (best.node == NULL)
-            return placement_explain(&search->request, &explanation, error);
+            return placement_explain(&search->request, &search->explanation, error);
     }
     text_copy(instance->node, sizeof instance->node, best.node->name);
     text_copy(instance->arch, sizeof instance->arch, search->platforms[best.platform].arch);
     take_room(search->capacity, best.node, &search->request, instance->address);
     placement_search_count(&search->places, &best.node->place);
     return 0;
+}
+
+/* --- notes --- */
+
+void capacity_search_obstacles(const struct capacity_search *search,
+                               struct api_obstacles *ret_obstacles)
+{
+    const struct placement_explanation *explanation = &search->explanation;
+    struct api_obstacles obstacles = {
+        xcalloc(explanation->group_count + 1, sizeof *obstacles.items), explanation->group_count};
+    for (size_t i = 0; i < obstacles.count; i++) {
+        const struct placement_group *group = &explanation->groups[i];
+        struct api_obstacle *obstacle = &obstacles.items[i];
+        struct buffer text = {0};
+        text_copy(obstacle->reason, sizeof obstacle->reason,
+                  placement_reason_name(group->verdict.reason));
+        placement_group_text(group, &search->request, &text);
+        obstacle->message = buffer_take(&text);
+        obstacle->nodes = (uint32_t)group->node_count;
+        for (size_t n = 0; n < group->node_count && n < PLACEMENT_NAMES_MAX; n++)
+            json_strings_add(&obstacle->names, group->names[n]);
+    }
+    *ret_obstacles = obstacles;
+}
+
+void capacity_clear_note(struct model_service *service)
+{
+    free(service->no_capacity);
+    service->no_capacity = NULL;
+    json_record_release(&api_obstacles_record, &service->obstacles);
+}
+
+void capacity_search_note(const struct capacity_search *search, struct model_service *service,
+                          const struct error *error)
+{
+    capacity_clear_note(service);
+    service->no_capacity = xstrdup(error->message);
+    capacity_search_obstacles(search, &service->obstacles);
 }

@@ -3,6 +3,7 @@
  * at a time. Loop thread only. */
 #pragma once
 
+#include "lib/api/plan.h"
 #include "scheduler/model.h"
 #include "scheduler/placement.h"
 
@@ -36,8 +37,19 @@ int capacity_search_place(struct capacity_search *search, struct document_instan
 /* Counts one that was placed by an earlier search of the same decision. */
 void capacity_search_count(struct capacity_search *search,
                            const struct document_instance *instance);
+/* Why the last one found no place; the caller releases them by api_obstacles_record. */
+void capacity_search_obstacles(const struct capacity_search *search,
+                               struct api_obstacles *ret_obstacles);
+/* Remembers that in the service, with the error's text. */
+void capacity_search_note(const struct capacity_search *search, struct model_service *service,
+                          const struct error *error);
 /* Takes NULL too. */
 void capacity_search_end(struct capacity_search *search);
+
+/* Every instance of the service found a place. */
+void capacity_clear_note(struct model_service *service);
+/* As if the instance had ended, until the end of this decision. */
+void capacity_give_back(struct capacity *capacity, const struct model_instance *instance);
 /* For views: what is promised on a node, overhead included. */
 void capacity_used(const struct model_node *node, uint64_t *ret_memory, uint32_t *ret_vcpus,
                    uint32_t *ret_instances);

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/plan.h"
 #include "scheduler/revocation.h"
 #include "scheduler/service_changes.h"
 #include "scheduler/template.h"
@@ -22,6 +23,7 @@ struct deployment {
     struct core *core;
     struct http_request *request; /* NULL once who asked is gone */
     bool dry_run;
+    bool plan; /* tell what would happen; dry too */
     struct api_service_spec spec;
     struct image_reference reference;
     char digest[DIGEST_TEXT_MAX];
@@ -33,6 +35,7 @@ struct deployment {
     struct error unsupported; /* of an architecture that was passed over */
     struct document_revision *revision;
     struct api_change_answer answer;
+    struct api_plan planned;
 };
 
 static void deployment_free(struct deployment *deployment)
@@ -42,6 +45,7 @@ static void deployment_free(struct deployment *deployment)
         image_verified_release(&deployment->verified[i]);
     document_free(DOCUMENT_REVISION, deployment->revision);
     api_service_spec_release(&deployment->spec);
+    json_record_release(&api_plan_record, &deployment->planned);
     free(deployment);
 }
 
@@ -114,6 +118,8 @@ static int decide(struct change *change, void *data, struct error *error)
     struct service_apply apply = {&deployment->spec, deployment->revision};
     if (judge_again(deployment, error) < 0)
         return -1;
+    if (deployment->plan)
+        return plan_make(deployment->core, &apply, &deployment->planned, error);
     if (!deployment->dry_run)
         return service_changes_apply(deployment->core, change, &apply, &deployment->answer, error);
     struct change never = {0};
@@ -130,7 +136,10 @@ static void on_decided(const struct error *error, void *data)
         end_with_error(deployment, error);
         return;
     }
-    if (deployment->request != NULL)
+    if (deployment->request != NULL && deployment->plan)
+        http_request_respond_json(deployment->request, 200,
+                                  json_encode(&api_plan_record, &deployment->planned));
+    else if (deployment->request != NULL)
         http_request_respond_json(deployment->request, 200,
                                   json_encode(&api_change_answer_record, &deployment->answer));
     deployment_free(deployment);
@@ -316,15 +325,21 @@ static void on_abandoned(struct http_request *request, void *data)
     ((struct deployment *)data)->request = NULL;
 }
 
+static bool is_asked(struct http_request *request, const char *option)
+{
+    const char *value = http_request_query(request, option);
+    return value != NULL && strcmp(value, "0") != 0;
+}
+
 void deployment_handle(struct http_request *request, void *data)
 {
     struct deployment *deployment = xcalloc(1, sizeof *deployment);
     struct error error = ERROR_INIT;
-    const char *dry_run = http_request_query(request, "dry_run");
     deployment->core = data;
     LIST_INSERT_HEAD(&deployment->core->deployments, deployment, link);
     deployment->request = request;
-    deployment->dry_run = dry_run != NULL && strcmp(dry_run, "0") != 0;
+    deployment->dry_run = is_asked(request, "dry_run");
+    deployment->plan = is_asked(request, "plan");
     if (read_spec(request, deployment, &error) < 0) {
         end_with_error(deployment, &error);
         return;

@@ -127,7 +127,8 @@ static void stop(struct job_look *look, struct model_instance *owner, const char
     tell_instance(look, owner, "stopping", cause[0] != '\0' ? cause : NULL, why);
 }
 
-static void note_no_room(struct job_look *look, const struct error *error)
+static void note_no_room(struct job_look *look, const struct capacity_search *search,
+                         const struct error *error)
 {
     struct model_service *service = look->service;
     look->no_room = true;
@@ -136,8 +137,7 @@ static void note_no_room(struct job_look *look, const struct error *error)
         changes_event(look->pass->core->changes, look->pass->change, "service",
                       look->document->namespace_name, look->document->service, NULL, "no_capacity",
                       "no_capacity", "%.500s", error->message);
-    free(service->no_capacity);
-    service->no_capacity = xstrdup(error->message);
+    capacity_search_note(search, service, error);
 }
 
 /* Where the next instance of the run goes. */
@@ -159,7 +159,7 @@ static void start(struct run_look *run, const struct job_action *action)
     struct error error = ERROR_INIT;
     struct document_instance *instance = document_create(DOCUMENT_INSTANCE);
     if (capacity_search_place(search_for(run), instance, &error) < 0) {
-        note_no_room(look, &error);
+        note_no_room(look, run->search, &error);
         document_free(DOCUMENT_INSTANCE, instance);
         return;
     }
@@ -352,8 +352,7 @@ static bool look_at_runs(struct job_look *look)
             return false;
     }
     if (!look->no_room && look->service->no_capacity != NULL) {
-        free(look->service->no_capacity);
-        look->service->no_capacity = NULL;
+        capacity_clear_note(look->service);
     }
     return true;
 }

@@ -89,8 +89,7 @@ static void note_no_room(struct look *look, const struct error *error)
         changes_event(look->pass->core->changes, look->pass->change, "service",
                       look->document->namespace_name, look->document->service, NULL, "no_capacity",
                       "no_capacity", "%.500s", error->message);
-    free(service->no_capacity);
-    service->no_capacity = xstrdup(error->message);
+    capacity_search_note(look->search, service, error);
 }
 
 void controller_new_id(struct controller_pass *pass, char ret_id[INSTANCE_ID_MAX])
@@ -219,10 +218,8 @@ bool look_carry_out(struct look *look, const struct reconcile_result *result)
             carry_out_one(look, &result->actions[i]);
     }
     tell_together(look);
-    if (complete && !look->no_room && look->service->no_capacity != NULL) {
-        free(look->service->no_capacity);
-        look->service->no_capacity = NULL;
-    }
+    if (complete && !look->no_room && look->service->no_capacity != NULL)
+        capacity_clear_note(look->service);
     return complete;
 }
 

@@ -183,6 +183,7 @@ static void free_service(struct model_service *service)
     free_documents(DOCUMENT_RUN, (void **)service->runs, service->run_count);
     document_free(DOCUMENT_SERVICE, service->document);
     free(service->no_capacity);
+    json_record_release(&api_obstacles_record, &service->obstacles);
     free(service);
 }
 

@@ -8,6 +8,7 @@
 
 #include <sys/queue.h>
 
+#include "lib/api/plan.h"
 #include "scheduler/documents.h"
 #include "scheduler/placement_index.h"
 #include "scheduler/rescheduling.h"
@@ -71,8 +72,9 @@ struct model_service {
     struct reconcile_counts counts;
     uint32_t failures; /* of the worst slot of the running rollout */
     bool became_healthy;
-    char progress[REASON_MAX]; /* of the running rollout */
-    char *no_capacity;         /* why an instance finds no room; NULL: all did */
+    char progress[REASON_MAX];      /* of the running rollout */
+    char *no_capacity;              /* why an instance finds no room; NULL: all did */
+    struct api_obstacles obstacles; /* the same, node by node */
 };
 
 TAILQ_HEAD(model_node_list, model_node);
@@ -119,6 +121,7 @@ struct model_node {
     uint64_t freed_ms[SUBNET_ADDRESSES]; /* when each address was given back; 0: long ago */
     struct usage used;                   /* by instances that have not ended */
     struct usage planned;                /* by the decision in the making */
+    bool is_planned;                     /* that has something there */
     struct placement_entry place;        /* in the model's index of places */
     bool place_changed;                  /* by usage_touch: on the model's list of them */
     bool kind_changed;

@@ -131,9 +131,12 @@ struct json_object *views_service(const struct core *core, const struct model_se
         fill_rollout(core, service, rollout, &view.rollout);
     }
     views_fill_job(core, service, &view);
-    if (with_spec)
+    if (with_spec) {
         view.spec = spec_in_use(service, revision);
+        view.obstacles = service->obstacles; /* lent */
+    }
     struct json_object *object = json_encode(&api_service_view_record, &view);
+    view.obstacles = (struct api_obstacles){0};
     json_record_release(&api_service_view_record, &view);
     return object;
 }

@@ -65,6 +65,8 @@ static const struct json_field service_fields[] = {
     FIELD(next_run_ms, "next_run_ms", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(run, "run", JSON_OBJECT, .record = &api_run_view_record,
           .present_offset = offsetof(struct api_service_view, has_run)),
+    JSON_FIELD_LIST(struct VIEW, obstacles.items, obstacles.count, "obstacles",
+                    &api_obstacle_record, .flags = JSON_OMIT_EMPTY),
     FIELD(spec, "spec", JSON_ANY, .flags = 0),
     JSON_FIELD_END,
 };

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "lib/api/agent.h"
+#include "lib/api/plan.h"
 
 struct api_rollout_view {
     uint32_t number;
@@ -65,7 +66,9 @@ struct api_service_view {
     uint64_t next_run_ms; /* wall clock; 0: none is scheduled */
     bool has_run;
     struct api_run_view run;  /* the newest */
-    struct json_object *spec; /* GET of one service: the spec that applies */
+    /* GET of one service: why instances find no place, and the spec that applies. */
+    struct api_obstacles obstacles;
+    struct json_object *spec;
 };
 
 struct api_revision_view {
