@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -121,32 +122,45 @@ void changes_when_idle(struct changes *changes, void (*on_idle)(void *data), voi
     changes->idle_data = data;
 }
 
-/* A change as the store takes it. */
+/* A change as the store takes it; its texts lie one behind the other. */
 struct texts {
+    struct buffer bytes;
     struct store_write *writes;
-    size_t count;
 };
+
+static void append_key(struct buffer *bytes, const struct change_write *write)
+{
+    char key[STORE_KEY_MAX];
+    document_key(write->kind, write->document, key, sizeof key);
+    buffer_append(bytes, key, strlen(key) + 1);
+}
 
 static struct texts write_texts(const struct change *change)
 {
-    struct texts texts = {xcalloc(change->count, sizeof *texts.writes), change->count};
+    struct texts texts = {.writes = xcalloc(change->count, sizeof *texts.writes)};
     for (size_t i = 0; i < change->count; i++) {
         const struct change_write *write = &change->writes[i];
-        char key[STORE_KEY_MAX];
-        document_key(write->kind, write->document, key, sizeof key);
-        texts.writes[i].key = xstrdup(key);
-        if (!write->removed)
-            texts.writes[i].value = json_record_text(document_record(write->kind), write->document);
+        append_key(&texts.bytes, write);
+        if (!write->removed) {
+            json_record_append(&texts.bytes, document_record(write->kind), write->document);
+            buffer_append(&texts.bytes, "", 1);
+        }
+    }
+    const char *at = texts.bytes.data;
+    for (size_t i = 0; i < change->count; i++) {
+        texts.writes[i].key = at;
+        at += strlen(at) + 1;
+        if (change->writes[i].removed)
+            continue;
+        texts.writes[i].value = at;
+        at += strlen(at) + 1;
     }
     return texts;
 }
 
 static void texts_finish(struct texts *texts)
 {
-    for (size_t i = 0; i < texts->count; i++) {
-        free((char *)texts->writes[i].key);
-        free((char *)texts->writes[i].value);
-    }
+    buffer_finish(&texts->bytes);
     free(texts->writes);
 }
 

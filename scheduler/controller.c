@@ -135,8 +135,8 @@ static void on_decided(const struct error *error, void *data)
         wakeup_set(controller->wakeup, RETRY_MS);
         return;
     }
-    if (controller->again) {
-        controller_wake(controller);
+    if (controller->again) { /* after what else the loop has to do */
+        wakeup_set(controller->wakeup, 0);
         return;
     }
     uint64_t now = core_now(core);

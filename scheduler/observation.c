@@ -14,6 +14,9 @@
 /* Writes left for what a full change still has to say. */
 #define ROOM_OF_EVENT 2
 
+/* Instances that become ready with one status and have an event each; the rest share one. */
+#define TOLD_ALONE_MAX 8
+
 struct look {
     struct core *core;
     struct model_node *node;
@@ -21,6 +24,8 @@ struct look {
     struct change change;
     uint64_t now_ms;
     bool changed;
+    size_t ready_count; /* that became ready with this status */
+    char last_ready[INSTANCE_ID_MAX];
 };
 
 static void flush_if_full(struct look *look)
@@ -60,6 +65,9 @@ static void tell_state(struct look *look, const struct model_instance *instance,
     char text[REASON_MAX];
     switch (seen->state) {
     case INSTANCE_READY:
+        text_copy(look->last_ready, sizeof look->last_ready, instance->name);
+        if (++look->ready_count > TOLD_ALONE_MAX)
+            break;
         snprintf(text, sizeof text, "on node %s, %llu ms after its start", look->node->name,
                  (unsigned long long)seen->boot_ms);
         instance_event(look, instance, "ready", NULL, text);
@@ -254,6 +262,17 @@ static void keep_orphans(struct look *look, struct json_strings *orphans)
     json_strings_release(&listed);
 }
 
+/* One event for the rest of many that became ready at once. */
+static void tell_together(struct look *look)
+{
+    if (look->ready_count <= TOLD_ALONE_MAX)
+        return;
+    flush_if_full(look);
+    changes_event(look->core->changes, &look->change, "node", "", look->node->name, NULL, "ready",
+                  NULL, "%zu instances more are ready, the last is %s",
+                  look->ready_count - TOLD_ALONE_MAX, look->last_ready);
+}
+
 static void take_instances(struct look *look)
 {
     struct model_node *node = look->node;
@@ -413,6 +432,7 @@ void observation_take(struct core *core, struct model_node *node, struct api_sta
     bool moved = take_revisions(&look);
     if (whole || status->instance_count > 0)
         take_instances(&look);
+    tell_together(&look);
     if (whole || !status->same_data_plane)
         take_data_plane(&look, status);
     if (whole || moved || !status->same_data_plane)

@@ -159,9 +159,10 @@ static void sqlite_commit(struct store *base, const struct store_transaction *tr
     for (size_t i = 0; i < transaction->comparison_count; i++)
         request->comparisons[request->comparison_count++] = (struct owned_document){
             xstrdup(transaction->comparisons[i].key), NULL, transaction->comparisons[i].revision};
+    request->documents = xcalloc(transaction->write_count + 1, sizeof *request->documents);
     for (size_t i = 0; i < transaction->write_count; i++)
-        store_request_add_document(request, transaction->writes[i].key,
-                                   transaction->writes[i].value, 0);
+        request->documents[request->document_count++] = (struct owned_document){
+            xstrdup(transaction->writes[i].key), xstrdup(transaction->writes[i].value), 0};
     hand_in((struct store_sqlite *)base, request);
 }
 

@@ -160,6 +160,10 @@ static void take_answer(struct connection *connection)
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
 {
     struct connection *connection = stream->data;
+    if (length < 0 && !connection->is_busy) { /* it was idle for long */
+        uv_read_stop(stream);
+        return;
+    }
     if (length < 0 && connection->node != NULL && connection->node->silent)
         return;
     if (length < 0)
@@ -654,17 +658,12 @@ static void place_all(struct load *load)
 
 static void deploy_one_more(struct load *load)
 {
-    size_t replicas = load->replicas;
     uint64_t begin = now_us();
     deploy(&load->deploys[0], load->services, 10);
-    load->services++;
-    load->replicas = 0;
     size_t wanted = load->placed + 10;
     while (load->placed < wanted && now_us() - begin < (uint64_t)PATIENCE_MS * 1000)
         uv_run(&load->loop, UV_RUN_ONCE);
     say("one_more_ms", (double)(now_us() - begin) / 1e3);
-    load->replicas = replicas;
-    load->services--;
     if (load->placed < wanted)
         fail("the service more was not placed");
 }
