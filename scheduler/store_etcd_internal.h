@@ -59,7 +59,8 @@ struct etcd_stream {
     bool arrived; /* `received` has bytes, or the stream is over */
     bool over;
     uint64_t retry_ms;  /* when to begin again */
-    uint64_t behind_ms; /* since when it lags behind what was written; 0: it does not */
+    uint64_t behind_ms; /* since when it lags behind what was written and nothing comes; 0: not */
+    bool heard;         /* something came since that was looked at */
     /* Complete revisions, in order. */
     void (*on_events)(const struct etcd_pair *events, size_t count, uint64_t revision, void *data);
     /* What comes after `seen` was compacted; nothing comes after this. */
@@ -177,6 +178,8 @@ int store_etcd_copy(const struct store *base, struct store_copy *copy, const ato
 void store_etcd_lead(struct store *base, const char *document, store_lead_callback *callback,
                      void *data);
 void store_etcd_tick_lease(struct store_etcd *store, uint64_t now);
+/* Watches come closer to what was written before the lease was got. */
+void store_etcd_note_progress(struct store_etcd *store, uint64_t now);
 /* The lease is lost, or about to be: says so and ends what waits. */
 void store_etcd_lose(struct store_etcd *store, const char *reason);
 

@@ -11,7 +11,7 @@
 #define POLL_MS 1000
 /* Before etcd can have ended the lease by its clock, ours ends it. */
 #define MARGIN_MS 300
-/* A watch that does not catch up: the lease is given back for another one to try. */
+/* Watches that do not come closer for so long: the lease is given back for another one to try. */
 #define CATCH_UP_MS 10000
 
 static void drop_lease(struct store_etcd *store)
@@ -83,6 +83,11 @@ static void got_leader_key(struct store_etcd *store, uint64_t revision)
         store->written = revision;
     store->state = LEASE_CATCHING_UP;
     store->caught_up_by_ms = store_etcd_now() + CATCH_UP_MS;
+}
+
+void store_etcd_note_progress(struct store_etcd *store, uint64_t now)
+{
+    store->caught_up_by_ms = now + CATCH_UP_MS;
 }
 
 static void on_asked(const struct error *error, const struct etcd_answer *answer, void *data)

@@ -6,8 +6,8 @@
 
 /* Of one line; etcd cuts its messages at some 2 MiB (fragment), and base64 adds a third. */
 #define LINE_MAX_BYTES (64u << 20)
-/* A watch that has not been told of what was written so long ago is stuck: its connection, or the
- * member of etcd behind it. */
+/* A watch that hears nothing for so long, though there was something to tell, is stuck: its
+ * connection, or the member of etcd behind it. */
 #define BEHIND_MS 2000
 
 /* --- one stream --- */
@@ -52,6 +52,7 @@ static int on_body(const void *bytes, size_t length, void *data)
     struct etcd_stream *stream = data;
     buffer_append(&stream->received, bytes, length);
     stream->arrived = true;
+    stream->heard = true;
     uv_async_send(&stream->store->wake);
     return stream->received.length > LINE_MAX_BYTES ? -1 : 0;
 }
@@ -253,8 +254,10 @@ static void check_progress(struct etcd_stream *stream, uint64_t now)
         stream->behind_ms = 0;
         return;
     }
-    if (stream->behind_ms == 0)
+    /* What is long may take long: it only has to come. */
+    if (stream->behind_ms == 0 || stream->heard)
         stream->behind_ms = now;
+    stream->heard = false;
     if (now - stream->behind_ms > BEHIND_MS)
         stream_break_off(stream, now);
 }
@@ -267,7 +270,10 @@ void store_etcd_step_watches(struct store_etcd *store, uint64_t now)
     {
         if (watch->stopped || store->ending)
             continue;
+        uint64_t seen = watch->stream->seen;
         store_etcd_stream_step(watch->stream, now);
+        if (watch->stream->seen != seen)
+            store_etcd_note_progress(store, now);
         check_progress(watch->stream, now);
     }
     for (watch = LIST_FIRST(&store->watches); watch != NULL; watch = next) {
