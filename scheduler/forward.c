@@ -17,6 +17,9 @@
 #define CONNECT_TIMEOUT_MS 2000
 #define ANSWER_TIMEOUT_MS  59000 /* just under the deadline of a request */
 #define ANSWER_LIMIT       ((size_t)64 << 20)
+/* Of what can be answered here as well. */
+#define FIRST_TIMEOUT_MS 2000
+#define FIRST_LIMIT      ((size_t)4 << 20)
 /* A longer deadline is one of a stream. */
 #define STREAM_DEADLINE_MS 60000
 
@@ -25,6 +28,7 @@ struct forwarded {
     struct core *core;
     struct http_request *request;
     struct http_call *call;
+    const struct http_route *route;
     bool streams;
     bool begun; /* the stream to whoever asked */
     char leader[ADDRESS_TEXT_MAX];
@@ -68,10 +72,23 @@ static void refuse_without_leader(struct http_request *request, const struct cor
     http_request_respond_error(request, &error);
 }
 
+/* Whoever leads is not to be had, and what is known here will do: true, and it is answered. */
+static bool answer_from_here(struct forwarded *forwarded)
+{
+    if (forwarded->route->tag != ROUTE_LEADER_FIRST ||
+        !leadership_can_read(forwarded->core->leadership))
+        return false;
+    http_request_on_abandoned(forwarded->request, NULL, NULL);
+    forwarded->route->handler(forwarded->request, forwarded->core);
+    return true;
+}
+
 /* What is only read can be asked for again by itself; of a change nobody knows how far it came. */
 static void end_unanswered(struct forwarded *forwarded, const char *reason)
 {
     struct error error;
+    if (answer_from_here(forwarded))
+        return;
     if (reads(forwarded->request))
         error_set(&error, ERROR_NO_LEADER, "the scheduler that leads, %s, %s: try again",
                   forwarded->leader, reason);
@@ -100,6 +117,8 @@ static void end_failed(struct forwarded *forwarded, const struct http_client_res
         end_unanswered(forwarded, "did not answer");
         return;
     }
+    if (answer_from_here(forwarded))
+        return;
     error_set(&error, ERROR_NO_LEADER,
               "the scheduler that leads, %s, cannot be reached: try again in a few seconds",
               forwarded->leader);
@@ -135,7 +154,7 @@ static void on_answer(const struct http_client_response *response, void *data)
         http_request_stream_end(request);
     else if (response->failed)
         end_failed(forwarded, response);
-    else
+    else if (!http_response_is_absence(response) || !answer_from_here(forwarded))
         http_request_respond(request, response->status,
                              http_response_header(response, "Content-Type"), response->body,
                              response->body_length);
@@ -191,6 +210,7 @@ static struct http_call *send_on(struct forwarded *forwarded, struct error *erro
     size_t length;
     const char *body = http_request_body(request, &length);
     const char *method = http_request_method(request);
+    bool first = forwarded->route->tag == ROUTE_LEADER_FIRST;
     struct http_client_request call = {
         .method = strcmp(method, "HEAD") == 0 ? "GET" : method, /* the server drops the body */
         .url = url,
@@ -198,19 +218,26 @@ static struct http_call *send_on(struct forwarded *forwarded, struct error *erro
         .body = length > 0 ? body : NULL,
         .body_length = length,
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-        .timeout_ms = forwarded->streams ? HTTP_NO_TIMEOUT : ANSWER_TIMEOUT_MS,
-        .response_limit = ANSWER_LIMIT,
+        .timeout_ms = forwarded->streams ? HTTP_NO_TIMEOUT
+                      : first            ? FIRST_TIMEOUT_MS
+                                         : ANSWER_TIMEOUT_MS,
+        .response_limit = first ? FIRST_LIMIT : ANSWER_LIMIT,
         .on_body = forwarded->streams ? on_bytes : NULL,
     };
     return http_client_start(forwarded->core->http, &call, on_answer, forwarded, error);
 }
 
 static void forward(struct http_request *request, struct core *core, const char *leader,
-                    bool streams)
+                    const struct http_route *route)
 {
     struct error error = ERROR_INIT;
     struct forwarded *forwarded = xcalloc(1, sizeof *forwarded);
-    *forwarded = (struct forwarded){.core = core, .request = request, .streams = streams};
+    *forwarded = (struct forwarded){
+        .core = core,
+        .request = request,
+        .route = route,
+        .streams = reads(request) && route->deadline_ms > STREAM_DEADLINE_MS,
+    };
     text_copy(forwarded->leader, sizeof forwarded->leader, leader);
     LIST_INSERT_HEAD(&core->forwarded, forwarded, link);
     forwarded->call = send_on(forwarded, &error);
@@ -248,13 +275,17 @@ static void dispatch(struct http_request *request, void *data)
     const struct http_route *route = &scheduler_routes[http_request_tag(request)];
     const struct leadership *leadership = core->leadership;
     const char *leader = leadership_other(leadership);
+    bool sent_on = http_request_header(request, FORWARDED_HEADER) != NULL;
     bool leads = leadership_phase(leadership) == LEADERSHIP_LEADING;
-    if (leads || (route->tag == ROUTE_ANYWHERE && leadership_can_read(leadership)))
+    bool here = leadership_can_read(leadership) &&
+                (route->tag == ROUTE_ANYWHERE ||
+                 (route->tag == ROUTE_LEADER_FIRST && (leader == NULL || sent_on)));
+    if (leads || here)
         route->handler(request, core);
-    else if (leader == NULL || http_request_header(request, FORWARDED_HEADER) != NULL)
+    else if (leader == NULL || sent_on)
         refuse_without_leader(request, core);
     else
-        forward(request, core, leader, reads(request) && route->deadline_ms > STREAM_DEADLINE_MS);
+        forward(request, core, leader, route);
 }
 
 void forward_mark_answer(struct http_request *request, void *data)
@@ -288,7 +319,7 @@ const struct error *forward_end_of_leading(const struct http_request *request, v
         ERROR_UNKNOWN, "this scheduler no longer leads: what was asked may have been done or not",
         ""};
     (void)core;
-    if (scheduler_routes[http_request_tag(request)].tag == ROUTE_ANYWHERE)
+    if (scheduler_routes[http_request_tag(request)].tag != ROUTE_LEADER)
         return NULL;
     return reads(request) ? &undone : &unknown;
 }

@@ -61,7 +61,8 @@ static bool may_move(enum leadership_phase from, enum leadership_phase to)
     static const unsigned moves[] = {
         [LEADERSHIP_LOADING] = 1u << LEADERSHIP_STANDING_BY,
         [LEADERSHIP_STANDING_BY] = 1u << LEADERSHIP_LOADING | 1u << LEADERSHIP_TAKING_OVER,
-        [LEADERSHIP_TAKING_OVER] = 1u << LEADERSHIP_LEADING | 1u << LEADERSHIP_STEPPING_DOWN,
+        [LEADERSHIP_TAKING_OVER] =
+            1u << LEADERSHIP_LEADING | 1u << LEADERSHIP_STEPPING_DOWN | 1u << LEADERSHIP_LOADING,
         [LEADERSHIP_LEADING] = 1u << LEADERSHIP_STEPPING_DOWN,
         [LEADERSHIP_STEPPING_DOWN] = 1u << LEADERSHIP_LOADING,
     };
@@ -131,6 +132,9 @@ static void on_start_counted(const struct error *error, void *data)
         return;
     if (error != NULL) {
         note_failure(leadership, "cannot take over, trying again", error);
+        /* The counters are not what the model says: whatever else may be wrong, it is read anew. */
+        if (error->code == ERROR_CONFLICT)
+            changes_close(leadership->core->changes, error);
         wakeup_set(leadership->retry, RETRY_MS);
         return;
     }
@@ -363,7 +367,9 @@ static void read_store(struct leadership *leadership)
 static void on_retry(void *data)
 {
     struct leadership *leadership = data;
-    if (leadership->phase == LEADERSHIP_TAKING_OVER)
+    if (leadership->phase == LEADERSHIP_TAKING_OVER && leadership->failure.code == ERROR_CONFLICT)
+        read_store(leadership);
+    else if (leadership->phase == LEADERSHIP_TAKING_OVER)
         count_start(leadership);
     else if (leadership->phase == LEADERSHIP_LOADING && leadership->loading == NULL)
         read_store(leadership);

@@ -2,7 +2,7 @@
  * follow what it writes and are ready to take over.
  *
  *   loading -> standing by -> taking over -> leading -> stepping down -> loading ...
- *      ^------------'---------------'
+ *      ^------------'---------------'   (what was read turned out not to be all)
  *
  * loading       reads the store into the model
  * standing by   applies to the model what the store's watch tells; waits for the lease

@@ -9,6 +9,9 @@
 enum route_place {
     ROUTE_LEADER,   /* a standby sends it on to whoever leads (forward.h) */
     ROUTE_ANYWHERE, /* from what the store holds */
+    /* The leader knows more (why something waits, which nodes are silent): it is asked, and where
+     * it does not answer soon what the store holds is told. */
+    ROUTE_LEADER_FIRST,
 };
 
 /* Handlers expect the struct core as data. */

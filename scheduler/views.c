@@ -6,6 +6,7 @@
 
 #include "lib/text.h"
 #include "scheduler/capacity.h"
+#include "scheduler/leadership.h"
 #include "scheduler/views_jobs.h"
 
 static uint64_t age(uint64_t now, uint64_t since)
@@ -180,6 +181,13 @@ static bool is_healthy(const struct core *core, const struct model_instance *ins
                                  instance->service->document->spec.rollout.min_healthy_time_ms;
 }
 
+/* A standby hears of no node: that one is lost it knows by what the leader wrote. */
+static bool is_lost_elsewhere(const struct core *core, const struct model_node *node)
+{
+    return core->leadership != NULL && node != NULL && node->document->lost &&
+           leadership_phase(core->leadership) != LEADERSHIP_LEADING;
+}
+
 struct json_object *views_instance(const struct core *core, const struct model_instance *instance)
 {
     const struct document_instance *document = instance->document;
@@ -194,6 +202,8 @@ struct json_object *views_instance(const struct core *core, const struct model_i
     text_copy(view.address, sizeof view.address, document->address);
     view.wanted = document->wish == WISH_STOP ? API_WANTED_STOP : API_WANTED_RUN;
     view.state = model_instance_state(instance);
+    if (is_lost_elsewhere(core, instance->node) && !instance_state_is_over(view.state))
+        view.state = INSTANCE_UNKNOWN;
     /* The agent does not know that its instance is being drained. */
     if (document->wish == WISH_DRAIN &&
         (view.state == INSTANCE_READY || view.state == INSTANCE_RUNNING))
@@ -297,7 +307,7 @@ struct json_object *views_node(const struct core *core, const struct model_node 
                                  .frontends = node->frontends,
                                  .frontend_count = node->frontend_count};
     text_copy(view.name, sizeof view.name, node->name);
-    view.state = model_node_state(node);
+    view.state = is_lost_elsewhere(core, node) ? NODE_LOST : model_node_state(node);
     view.eligibility = document->eligibility;
     text_copy(view.reason, sizeof view.reason, document->eligibility_reason);
     if (document->eligibility == NODE_DRAINING)

@@ -61,6 +61,14 @@ scaled() {
     echo "   $name: $(($(now_ms) - begun)) ms without writes"
 }
 
+printf 'service: big\nimage: hello:1.0\nresources: {memory: 100Gi}\n' >"$work/big.yaml"
+check a_service_without_room_is_deployed shoal deploy --detach -f "$work/big.yaml"
+waits_for_room() { # NUMBER: only who decides knows why
+    curl -fsS -m 2 "$(at "$1")/v1/namespaces/default/services/big" | grep -q no_capacity
+}
+for n in 0 1 2; do check "all_tell_why_it_waits_$n" wait_for 20 waits_for_room "$n"; done
+check it_is_removed_again shoal rm --detach big
+
 # --- killed ---
 for n in 0 1 2; do
     [ "$n" = "$leader" ] && continue
