@@ -1,15 +1,14 @@
 #include "tests/sim/process.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/queue.h>
 
 #include "lib/xalloc.h"
-#include "scheduler/counters.h"
+#include "scheduler/leadership.h"
 #include "tests/sim/store.h"
 #include "tests/sim/watch.h"
 
-#define PAGE       100
 #define TICK_MS    1000
 #define RESTART_MS 1000 /* until whoever watches over the process starts it again */
 
@@ -22,12 +21,15 @@ struct poll {
 
 struct process {
     struct world *world;
+    size_t which;
+    char name[16];
     struct core core;
     struct scheduler_options options;
-    enum document_kind loading;
-    bool serves;
+    bool leads;
     bool dying;
     unsigned kill_at; /* commits; 0: none */
+    uint64_t event_sequence;
+    struct world_event *killing;
     struct world_event *tick;
     LIST_HEAD(, poll) polls;
 };
@@ -75,36 +77,7 @@ static void wakeup_destroy_in(struct wakeup *base)
 static const struct wakeup_implementation wakeups = {wakeup_create_in, wakeup_set_in,
                                                      wakeup_clear_in, wakeup_destroy_in};
 
-/* --- reading the disk --- */
-
-static void load_page(struct process *process, const char *after);
-
-static int load_document(struct process *process, const struct store_document *stored)
-{
-    void *document = document_create(process->loading);
-    struct error error = ERROR_INIT;
-    if (json_parse_record(document_record(process->loading), stored->value, strlen(stored->value),
-                          JSON_LENIENT, document, &error) < 0) {
-        world_fail(process->world, "document %s cannot be read back: %s", stored->key,
-                   error.message);
-        free(document);
-        return -1;
-    }
-    if (process->loading == DOCUMENT_COUNTERS)
-        changes_set_counters_at(process->core.changes, stored->revision);
-    model_apply(&process->core.model, process->loading, document, false, core_now(&process->core));
-    return 0;
-}
-
-static int decide_start(struct change *change, void *data, struct error *error)
-{
-    (void)error;
-    struct process *process = data;
-    struct core *core = &process->core;
-    counters_begin(change_edit(change, DOCUMENT_COUNTERS, &core->model.counters),
-                   store_identity(core->store)->term);
-    return 0;
-}
+/* --- leading --- */
 
 static void on_tick(void *data)
 {
@@ -115,139 +88,14 @@ static void on_tick(void *data)
 
 static void on_event(const struct api_event *event, void *data)
 {
-    watch_event(((struct process *)data)->world, event);
-}
-
-static void begin_to_serve(struct process *process)
-{
-    struct core *core = &process->core;
-    core->revision_base = core->model.counters.starts << 32;
-    changes_set_sequence(core->changes, core->revision_base);
-    core->publication = publication_create(core);
-    core->controller = controller_create(core);
-    core->model.on_event = on_event;
-    core->model.data = process;
-    process->serves = true;
-    process->tick = world_after(process->world, TICK_MS, on_tick, NULL, process);
-    world_trace(process->world, "scheduler: serves, start %llu of term %llu",
-                (unsigned long long)core->model.counters.starts,
-                (unsigned long long)store_identity(core->store)->term);
-    watch_started(process->world, core);
-    publication_update(core->publication);
-    controller_wake(core->controller);
-}
-
-static void kill_now(void *data)
-{
-    process_kill(data, RESTART_MS);
-}
-
-static void on_started(const struct error *error, void *data)
-{
     struct process *process = data;
-    if (process->dying)
-        return;
-    if (error == NULL)
-        begin_to_serve(process);
-    else /* as the daemon does: it ends, and whoever watches it starts it again */
-        world_after(process->world, 0, kill_now, NULL, process->world);
-}
-
-static void load_next_kind(struct process *process)
-{
-    process->loading++;
-    if (process->loading == DOCUMENT_EVENT)
-        changes_decide(process->core.changes, decide_start, on_started, process);
-    else
-        load_page(process, NULL);
-}
-
-static void on_page(const struct error *error, const struct store_document *documents, size_t count,
-                    bool more, uint64_t revision, void *data)
-{
-    struct process *process = data;
-    (void)revision;
-    if (error != NULL || process->dying)
-        return;
-    for (size_t i = 0; i < count; i++) {
-        if (load_document(process, &documents[i]) < 0)
-            return;
-    }
-    if (more && count > 0)
-        load_page(process, documents[count - 1].key);
-    else
-        load_next_kind(process);
-}
-
-static void load_page(struct process *process, const char *after)
-{
-    if (document_prefix(process->loading) == NULL)
-        load_next_kind(process);
-    else
-        store_list(process->core.store, document_prefix(process->loading), after, PAGE, on_page,
-                   process);
-}
-
-/* --- its life --- */
-
-static void on_lead(bool leading, void *data)
-{
-    struct process *process = data;
-    if (leading)
-        load_page(process, NULL);
-}
-
-static void on_applied(void *data)
-{
-    struct process *process = data;
-    if (!process->serves || process->dying)
-        return;
-    publication_update(process->core.publication);
-    controller_wake(process->core.controller);
-}
-
-static void on_handed_in(const struct store_transaction *transaction, void *data)
-{
-    struct process *process = data;
-    watch_handed_in(process->world, &process->core, transaction);
-}
-
-static void on_settled(bool durable, void *data)
-{
-    struct process *process = data;
-    watch_settled(process->world, durable);
-    if (process->kill_at == 0 || --process->kill_at > 0)
-        return;
-    world_trace(process->world, "scheduler: killed when a transaction was %s, before the answer",
-                durable ? "written" : "refused");
-    memory_store_freeze(process->core.store);
-    world_after(process->world, 0, kill_now, NULL, process->world);
-}
-
-void process_start(struct world *world)
-{
-    if (world->process != NULL)
-        return;
-    struct process *process = xcalloc(1, sizeof *process);
-    struct core *core = &process->core;
-    world->process = process;
-    process->world = world;
-    process->options = (struct scheduler_options){.registry = "http://registry",
-                                                  .network = "10.64.0.0/10",
-                                                  .lease_ms = PROCESS_LEASE_MS,
-                                                  .replace_after_ms = PROCESS_REPLACE_AFTER_MS};
-    LIST_INIT(&process->polls);
-    core->options = &process->options;
-    core->clock = &world->clock;
-    core->wakeups = (struct wakeup_source){&wakeups, world};
-    core->store = memory_store_create(
-        &(struct memory_store_options){world, world->disk, on_handed_in, on_settled, process});
-    model_init(&core->model);
-    core->changes = changes_create(
-        &(struct changes_options){core->store, &core->model, core->clock, on_applied, process});
-    world_trace(world, "scheduler: starts");
-    process->loading = DOCUMENT_COUNTERS;
-    store_lead(core->store, NULL, on_lead, process);
+    if (event->sequence <= process->event_sequence)
+        world_fail(process->world, "event %llu comes after %llu",
+                   (unsigned long long)event->sequence,
+                   (unsigned long long)process->event_sequence);
+    process->event_sequence = event->sequence;
+    if (process->leads)
+        watch_event(process->world, event);
 }
 
 static void break_polls(struct process *process)
@@ -261,68 +109,197 @@ static void break_polls(struct process *process)
     }
 }
 
-static void process_end(struct process *process)
+static void stop_leading(struct process *process)
+{
+    process->leads = false;
+    world_cancel(&process->tick);
+    break_polls(process);
+}
+
+static void on_lost(void *data)
+{
+    struct process *process = data;
+    world_trace(process->world, "%s: leads no more", process->name);
+    stop_leading(process);
+}
+
+static void ignore(void *data)
+{
+    (void)data;
+}
+
+static void on_answered(void *data)
+{
+    struct process *process = data;
+    struct core *core = &process->core;
+    if (process->dying || process->leads ||
+        leadership_phase(core->leadership) != LEADERSHIP_LEADING)
+        return;
+    process->leads = true;
+    process->event_sequence = 0;
+    process->tick = world_after(process->world, TICK_MS, on_tick, NULL, process);
+    world_trace(process->world, "%s: leads, start %llu of term %llu", process->name,
+                (unsigned long long)core->model.counters.starts,
+                (unsigned long long)store_identity(core->store)->term);
+    watch_started(process->world, core);
+}
+
+/* --- its store --- */
+
+static void on_handed_in(const struct store_transaction *transaction, void *data)
+{
+    struct process *process = data;
+    watch_handed_in(process->world, &process->core, transaction);
+}
+
+static void kill_now(void *data)
+{
+    struct process *process = data;
+    process_kill(process->world, process->which, RESTART_MS);
+}
+
+static void on_settled(bool durable, void *data)
+{
+    struct process *process = data;
+    watch_settled(process->world, &process->core, durable);
+    if (process->kill_at == 0 || --process->kill_at > 0)
+        return;
+    world_trace(process->world, "%s: killed when a transaction was %s, before the answer",
+                process->name, durable ? "written" : "refused");
+    memory_store_freeze(process->core.store);
+    process->killing = world_after(process->world, 0, kill_now, NULL, process);
+}
+
+/* --- its life --- */
+
+static void start(struct world *world, size_t which)
+{
+    if (world->processes[which] != NULL)
+        return;
+    struct process *process = xcalloc(1, sizeof *process);
+    struct core *core = &process->core;
+    world->processes[which] = process;
+    process->world = world;
+    process->which = which;
+    snprintf(process->name, sizeof process->name, "scheduler%zu", which);
+    process->options = (struct scheduler_options){.registry = "http://registry",
+                                                  .network = "10.64.0.0/10",
+                                                  .lease_ms = PROCESS_LEASE_MS,
+                                                  .replace_after_ms = PROCESS_REPLACE_AFTER_MS};
+    LIST_INIT(&process->polls);
+    core->options = &process->options;
+    core->clock = &world->clock;
+    core->wakeups = (struct wakeup_source){&wakeups, world};
+    core->store = memory_store_create(&(struct memory_store_options){
+        world, world->disk, on_handed_in, on_settled, on_answered, process});
+    model_init(&core->model);
+    core->model.on_event = on_event;
+    core->model.data = process;
+    world_trace(world, "%s: starts", process->name);
+    struct leadership_options leadership = {
+        .on_lost = on_lost, .on_leader = ignore, .on_seen = ignore, .data = process};
+    core->leadership = leadership_create(core, &leadership);
+    leadership_campaign(core->leadership, process->name);
+}
+
+void process_start_all(struct world *world)
+{
+    for (size_t i = 0; i < world->process_count; i++)
+        start(world, i);
+}
+
+static void end(struct process *process)
 {
     struct core *core = &process->core;
-    world_trace(process->world, "scheduler: is killed");
+    world_trace(process->world, "%s: is killed", process->name);
     process->dying = true;
-    process->kill_at = 0;
     core->model.on_event = NULL;
-    if (core->controller != NULL)
-        controller_stop(core->controller);
+    world_cancel(&process->killing);
+    leadership_stop(core->leadership);
     memory_store_freeze(core->store);
     memory_store_drain(core->store);
-    break_polls(process);
-    world_cancel(&process->tick);
-    controller_destroy(core->controller);
-    publication_destroy(core->publication);
+    stop_leading(process);
+    leadership_close(core->leadership);
     store_destroy(core->store);
-    changes_destroy(core->changes);
+    leadership_destroy(core->leadership);
     model_finish(&core->model);
+    watch_killed(process->world, core);
     free(process);
 }
 
+/* A process that is to be started again. */
+struct start {
+    struct world *world;
+    size_t which;
+};
+
 static void start_again(void *data)
 {
-    process_start(data);
+    struct start *again = data;
+    start(again->world, again->which);
+    free(again);
 }
 
-void process_kill(struct world *world, uint64_t down_ms)
+void process_kill(struct world *world, size_t which, uint64_t down_ms)
 {
-    struct process *process = world->process;
-    if (process == NULL)
+    if (world->processes[which] == NULL)
         return;
-    process_end(process);
-    world->process = NULL;
-    watch_killed(world);
-    world_after(world, down_ms, start_again, NULL, world);
-}
-void process_end_world(struct world *world)
-{
-    if (world->process != NULL)
-        process_end(world->process);
-    world->process = NULL;
+    end(world->processes[which]);
+    world->processes[which] = NULL;
+    struct start *again = xcalloc(1, sizeof *again);
+    *again = (struct start){world, which};
+    world_after(world, down_ms, start_again, free, again);
 }
 
-void process_kill_at_commit(struct world *world, unsigned commits)
+void process_end_all(struct world *world)
 {
-    if (world->process != NULL)
-        world->process->kill_at = commits;
+    for (size_t i = 0; i < world->process_count; i++) {
+        if (world->processes[i] != NULL)
+            end(world->processes[i]);
+        world->processes[i] = NULL;
+    }
 }
 
-bool process_serves(const struct world *world)
+void process_kill_at_commit(struct world *world, size_t which, unsigned commits)
 {
-    return world->process != NULL && world->process->serves && !world->process->dying;
+    if (world->processes[which] != NULL)
+        world->processes[which]->kill_at = commits;
 }
 
-bool process_is_dying(const struct world *world)
+struct process *process_leader(struct world *world)
 {
-    return world->process != NULL && world->process->dying;
+    size_t first = draw_below(&world->draw, world->process_count);
+    for (size_t i = 0; i < world->process_count; i++) {
+        struct process *process = world->processes[(first + i) % world->process_count];
+        if (process != NULL && process->leads)
+            return process;
+    }
+    return NULL;
 }
 
-struct core *process_core(const struct world *world)
+const struct core *process_truth(const struct world *world)
 {
-    return process_serves(world) ? &world->process->core : NULL;
+    for (size_t i = 0; i < world->process_count; i++) {
+        const struct process *process = world->processes[i];
+        if (process != NULL && process->leads && memory_store_leads(process->core.store))
+            return &process->core;
+    }
+    return NULL;
+}
+
+struct core *process_core(struct process *process)
+{
+    return &process->core;
+}
+
+struct world *process_world(const struct process *process)
+{
+    return process->world;
+}
+
+bool process_is_gone(const struct process *process)
+{
+    return process->dying || !process->leads;
 }
 
 /* --- polls --- */
@@ -336,10 +313,9 @@ static void on_poll_answer(enum publication_news news, const char *text, void *d
     free(poll);
 }
 
-void process_poll(struct world *world, struct model_node *node,
+void process_poll(struct process *process, struct model_node *node,
                   const struct publication_poll *wanted, process_poll_answer *answer, void *data)
 {
-    struct process *process = world->process;
     struct poll *poll = xcalloc(1, sizeof *poll);
     *poll = (struct poll){.answer = answer, .data = data};
     struct publication_poll request = *wanted;

@@ -24,6 +24,7 @@ enum step_kind {
     STEP_USER_NODE,
     STEP_KILL,
     STEP_KILL_AT_COMMIT,
+    STEP_LEASE,
     STEP_BACKUP,
     STEP_RESTORE,
     STEP_POWER_OFF,
@@ -43,11 +44,12 @@ static const struct weight {
     enum step_kind kind;
     unsigned weight;
 } weights[] = {
-    {STEP_WAIT, 10},          {STEP_USER, 45},       {STEP_USER_NODE, 6},   {STEP_KILL, 5},
-    {STEP_KILL_AT_COMMIT, 6}, {STEP_BACKUP, 2},      {STEP_RESTORE, 1},     {STEP_POWER_OFF, 4},
-    {STEP_POWER_ON, 4},       {STEP_AGENT_KILL, 4},  {STEP_AGENT_START, 5}, {STEP_CUT, 5},
-    {STEP_MEND, 5},           {STEP_GUEST_CRASH, 6}, {STEP_STORE, 4},       {STEP_WIRES, 4},
-    {STEP_CLOCK, 1},
+    {STEP_WAIT, 10},    {STEP_USER, 45},          {STEP_USER_NODE, 6},
+    {STEP_KILL, 5},     {STEP_KILL_AT_COMMIT, 6}, {STEP_LEASE, 4},
+    {STEP_BACKUP, 2},   {STEP_RESTORE, 1},        {STEP_POWER_OFF, 4},
+    {STEP_POWER_ON, 4}, {STEP_AGENT_KILL, 4},     {STEP_AGENT_START, 5},
+    {STEP_CUT, 5},      {STEP_MEND, 5},           {STEP_GUEST_CRASH, 6},
+    {STEP_STORE, 4},    {STEP_WIRES, 4},          {STEP_CLOCK, 1},
 };
 
 struct step {
@@ -163,7 +165,8 @@ static void play_restore(struct stage *stage, struct draw *draw)
     struct world *world = &stage->world;
     if (stage->backup == NULL)
         return;
-    process_kill(world, draw_below(draw, 5000));
+    for (size_t i = 0; i < world->process_count; i++)
+        process_kill(world, i, draw_below(draw, 5000));
     uint64_t term = disk_term(world->disk);
     disk_destroy(world->disk);
     world->disk = disk_copy(stage->backup);
@@ -234,10 +237,15 @@ static void play_step(struct stage *stage, const struct step *step)
         play_user_node(world, &draw);
         break;
     case STEP_KILL:
-        process_kill(world, draw_below(&draw, 20000));
+        process_kill(world, draw_below(&draw, world->process_count), draw_below(&draw, 20000));
         break;
     case STEP_KILL_AT_COMMIT:
-        process_kill_at_commit(world, (unsigned)draw_between(&draw, 1, 12));
+        process_kill_at_commit(world, draw_below(&draw, world->process_count),
+                               (unsigned)draw_between(&draw, 1, 12));
+        break;
+    case STEP_LEASE:
+        world_trace(world, "store: whoever leads loses the lease");
+        disk_take_lease(world->disk);
         break;
     case STEP_BACKUP:
         play_backup(stage);
@@ -274,8 +282,9 @@ static void mend_everything(struct world *world)
     world_trace(world, "--- everything mends ---");
     world->faults = (struct world_faults){0};
     world->settles = true;
-    process_kill_at_commit(world, 0);
-    process_start(world);
+    for (size_t i = 0; i < world->process_count; i++)
+        process_kill_at_commit(world, i, 0);
+    process_start_all(world);
     for (size_t i = 0; i < world->node_count; i++) {
         node_set_power(world->nodes[i], true);
         node_start_agent(world->nodes[i]);
@@ -313,7 +322,8 @@ static void set_stage(struct stage *stage, uint64_t seed, bool traces)
     world->node_count = draw_between(&world->draw, 1, 4);
     for (size_t i = 0; i < world->node_count; i++)
         world->nodes[i] = node_create(world, i);
-    process_start(world);
+    world->process_count = draw_chance(&world->draw, 500) ? 1 : 3;
+    process_start_all(world);
     for (size_t i = 0; i < world->node_count; i++)
         node_set_power(world->nodes[i], true);
     run(world, 1000);
@@ -322,7 +332,7 @@ static void set_stage(struct stage *stage, uint64_t seed, bool traces)
 static void clear_stage(struct stage *stage)
 {
     struct world *world = &stage->world;
-    process_end_world(world);
+    process_end_all(world);
     for (size_t i = 0; i < world->node_count; i++)
         node_destroy(world->nodes[i]);
     world_take_log(NULL);

@@ -16,11 +16,17 @@ struct disk_document {
     uint64_t revision;
 };
 
+struct memory_store;
+
 struct disk {
     struct disk_document *documents; /* in order of their keys */
     size_t count, room;
     uint64_t revision;
     uint64_t term;
+    struct disk_document *changes; /* in order of their revisions; without value: deleted */
+    size_t change_count, change_room;
+    struct memory_store *holder; /* of the lease; NULL: nobody */
+    LIST_HEAD(, memory_store) stores;
 };
 
 struct disk *disk_create(void)
@@ -38,14 +44,22 @@ void disk_destroy(struct disk *disk)
         free(disk->documents[i].key);
         free(disk->documents[i].value);
     }
+    for (size_t i = 0; i < disk->change_count; i++) {
+        free(disk->changes[i].key);
+        free(disk->changes[i].value);
+    }
     free(disk->documents);
+    free(disk->changes);
     free(disk);
 }
 
 struct disk *disk_copy(const struct disk *disk)
 {
     struct disk *copy = xcalloc(1, sizeof *copy);
-    *copy = *disk;
+    copy->count = disk->count;
+    copy->room = disk->room;
+    copy->revision = disk->revision;
+    copy->term = disk->term;
     copy->documents = xcalloc(disk->room + 1, sizeof *copy->documents);
     for (size_t i = 0; i < disk->count; i++)
         copy->documents[i] =
@@ -99,8 +113,19 @@ const char *disk_next(const struct disk *disk, const char *prefix, size_t *at, c
     return disk->documents[place].value;
 }
 
+static void note_change(struct disk *disk, const char *key, const char *value)
+{
+    if (disk->change_count == disk->change_room) {
+        disk->change_room = disk->change_room > 0 ? disk->change_room * 2 : 64;
+        disk->changes = xreallocarray(disk->changes, disk->change_room, sizeof *disk->changes);
+    }
+    disk->changes[disk->change_count++] =
+        (struct disk_document){xstrdup(key), value != NULL ? xstrdup(value) : NULL, disk->revision};
+}
+
 static void disk_write(struct disk *disk, const char *key, const char *value)
 {
+    note_change(disk, key, value);
     size_t at = place_of(disk, key);
     struct disk_document *document = document_at(disk, at, key);
     if (value == NULL) {
@@ -142,13 +167,28 @@ struct request {
     uint64_t revision;
     store_commit_callback *on_commit;
     store_list_callback *on_list;
-    store_lead_callback *on_lead;
+    bool is_campaign;
+    void *data;
+};
+
+struct memory_watch {
+    struct store_watch base;
+    LIST_ENTRY(memory_watch) link;
+    uint64_t at; /* revision of what was told */
+    store_watch_callback *callback;
     void *data;
 };
 
 struct memory_store {
     struct store base;
+    LIST_ENTRY(memory_store) link;
     struct memory_store_options options;
+    LIST_HEAD(, memory_watch) watches;
+    struct world_event *telling; /* of changes */
+    bool campaigns;
+    struct world_event *granting, *losing;
+    store_lead_callback *on_lead;
+    void *lead_data;
     STAILQ_HEAD(, request) requests;
     struct world_event *turn;
     bool is_done; /* the first request, all but its answer */
@@ -157,6 +197,8 @@ struct memory_store {
 };
 
 static void set_turn(struct memory_store *store);
+static void tell_later(struct disk *disk);
+static void grant_lease(struct disk *disk, uint64_t wait_ms);
 
 static void free_request(struct request *request)
 {
@@ -208,12 +250,15 @@ static void write_all(struct memory_store *store, struct request *request)
         if (strncmp(request->writes[i].key, "events/", 7) != 0)
             disk_write(disk, request->writes[i].key, request->writes[i].value);
     }
+    tell_later(disk);
 }
 
 static void carry_out(struct memory_store *store, struct request *request)
 {
     if (request->on_commit == NULL || request->refused)
         return;
+    if (request->error.code == ERROR_NONE && store->options.disk->holder != store)
+        refuse(request, ERROR_CONFLICT, "the lease is another one's");
     if (request->error.code == ERROR_NONE && request->chained && store->last.code != ERROR_NONE)
         request->error = store->last;
     if (request->error.code == ERROR_NONE)
@@ -253,8 +298,10 @@ static void answer(struct memory_store *store, struct request *request)
         request->on_list(error, NULL, 0, false, 0, request->data);
     else if (request->on_list != NULL)
         answer_list(store, request);
-    else if (error == NULL)
-        store_tell_leading(&store->base, true, request->on_lead, request->data);
+    else if (request->is_campaign && error == NULL) {
+        store->campaigns = true;
+        grant_lease(store->options.disk, 0);
+    }
 }
 
 static void answer_first(struct memory_store *store)
@@ -264,6 +311,7 @@ static void answer_first(struct memory_store *store)
     store->is_done = false;
     answer(store, request);
     free_request(request);
+    store->options.on_answered(store->options.data);
 }
 
 static void on_turn(void *data)
@@ -350,14 +398,150 @@ static void list(struct store *base, const char *prefix, const char *after, size
 static void lead(struct store *base, const char *document, store_lead_callback *callback,
                  void *data)
 {
+    struct memory_store *store = (struct memory_store *)base;
     (void)document;
-    add(base, data)->on_lead = callback;
+    store->on_lead = callback;
+    store->lead_data = data;
+    add(base, data)->is_campaign = true;
+}
+
+/* --- what others write --- */
+
+static void tell(struct memory_store *store, struct memory_watch *watch)
+{
+    const struct disk *disk = store->options.disk;
+    struct store_document *changes = xcalloc(disk->change_count + 1, sizeof *changes);
+    size_t count = 0;
+    for (size_t i = 0; i < disk->change_count; i++) {
+        const struct disk_document *change = &disk->changes[i];
+        if (change->revision > watch->at)
+            changes[count++] =
+                (struct store_document){change->key, change->value, change->revision};
+    }
+    watch->at = disk->revision;
+    if (count > 0)
+        watch->callback(NULL, changes, count, disk->revision, watch->data);
+    free(changes);
+}
+
+static void tell_all(struct memory_store *store)
+{
+    struct memory_watch *next;
+    for (struct memory_watch *watch = LIST_FIRST(&store->watches); watch != NULL; watch = next) {
+        next = LIST_NEXT(watch, link);
+        tell(store, watch);
+    }
+}
+
+static void on_telling(void *data)
+{
+    struct memory_store *store = data;
+    store->telling = NULL;
+    tell_all(store);
+}
+
+static void tell_later(struct disk *disk)
+{
+    struct memory_store *store;
+    LIST_FOREACH(store, &disk->stores, link)
+    {
+        struct world *world = store->options.world;
+        if (!LIST_EMPTY(&store->watches) && store->telling == NULL && !store->frozen)
+            store->telling =
+                world_after(world, draw_below(&world->draw, 300), on_telling, NULL, store);
+    }
+}
+
+static struct store_watch *watch_start(struct store *base, const char *prefix, uint64_t from,
+                                       store_watch_callback *callback, void *data)
+{
+    struct memory_store *store = (struct memory_store *)base;
+    struct memory_watch *watch = xcalloc(1, sizeof *watch);
+    (void)prefix; /* everything, wherever it is used */
+    *watch = (struct memory_watch){.base = {base}, .at = from, .callback = callback, .data = data};
+    LIST_INSERT_HEAD(&store->watches, watch, link);
+    tell_later(store->options.disk);
+    return &watch->base;
+}
+
+static void watch_stop(struct store_watch *base)
+{
+    LIST_REMOVE((struct memory_watch *)base, link);
+    free(base);
+}
+
+/* --- the lease --- */
+
+static void on_granted(void *data)
+{
+    struct memory_store *store = data;
+    store->granting = NULL;
+    store->campaigns = false;
+    /* It has been told of all that others wrote. */
+    tell_all(store);
+    store_tell_leading(&store->base, true, store->on_lead, store->lead_data);
+    store->options.on_answered(store->options.data);
+}
+
+static void grant_lease(struct disk *disk, uint64_t wait_ms)
+{
+    struct memory_store *store;
+    if (disk->holder != NULL)
+        return;
+    LIST_FOREACH(store, &disk->stores, link)
+    {
+        struct world *world = store->options.world;
+        if (!store->campaigns || store->frozen || store->losing != NULL)
+            continue;
+        disk->holder = store;
+        store->granting =
+            world_after(world, wait_ms + draw_below(&world->draw, 20), on_granted, NULL, store);
+        return;
+    }
+}
+
+static void on_lost(void *data)
+{
+    struct memory_store *store = data;
+    struct disk *disk = store->options.disk;
+    store->losing = NULL;
+    store_tell_leading(&store->base, false, store->on_lead, store->lead_data);
+    grant_lease(disk, 0);
+}
+
+void disk_take_lease(struct disk *disk)
+{
+    struct memory_store *store = disk->holder;
+    if (store == NULL || store->granting != NULL)
+        return;
+    struct world *world = store->options.world;
+    disk->holder = NULL;
+    store->losing = world_after(world, draw_below(&world->draw, 3000), on_lost, NULL, store);
+    grant_lease(disk, draw_below(&world->draw, 1000));
+}
+
+bool memory_store_leads(const struct store *base)
+{
+    const struct memory_store *store = (const struct memory_store *)base;
+    return store->options.disk->holder == store;
+}
+
+/* Its lease runs out some time later. */
+static void leave_disk(struct memory_store *store)
+{
+    struct disk *disk = store->options.disk;
+    LIST_REMOVE(store, link);
+    if (disk->holder != store)
+        return;
+    disk->holder = NULL;
+    grant_lease(disk, draw_below(&store->options.world->draw, 3000));
 }
 
 static void destroy(struct store *base)
 {
     struct memory_store *store = (struct memory_store *)base;
-    world_cancel(&store->turn);
+    leave_disk(store);
+    store_finish(base);
     while (!STAILQ_EMPTY(&store->requests)) {
         struct request *request = STAILQ_FIRST(&store->requests);
         STAILQ_REMOVE_HEAD(&store->requests, link);
@@ -366,8 +550,13 @@ static void destroy(struct store *base)
     free(store);
 }
 
-static const struct store_implementation implementation = {
-    .commit = commit, .refuse = refuse_commit, .list = list, .lead = lead, .destroy = destroy};
+static const struct store_implementation implementation = {.commit = commit,
+                                                           .refuse = refuse_commit,
+                                                           .list = list,
+                                                           .watch_start = watch_start,
+                                                           .watch_stop = watch_stop,
+                                                           .lead = lead,
+                                                           .destroy = destroy};
 
 struct store *memory_store_create(const struct memory_store_options *options)
 {
@@ -377,6 +566,8 @@ struct store *memory_store_create(const struct memory_store_options *options)
     text_copy(store->base.identity.cluster, sizeof store->base.identity.cluster, "simulated");
     store->options = *options;
     STAILQ_INIT(&store->requests);
+    LIST_INIT(&store->watches);
+    LIST_INSERT_HEAD(&options->disk->stores, store, link);
     return &store->base;
 }
 
@@ -385,6 +576,9 @@ void memory_store_freeze(struct store *base)
     struct memory_store *store = (struct memory_store *)base;
     store->frozen = true;
     world_cancel(&store->turn);
+    world_cancel(&store->telling);
+    world_cancel(&store->granting);
+    world_cancel(&store->losing);
 }
 
 void memory_store_drain(struct store *base)

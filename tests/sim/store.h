@@ -1,5 +1,6 @@
-/* A store in memory behind scheduler/store_interface.h: the disk outlives the process that writes
- * to it. Commits are refused, slow, or cut off between what is durable and what is answered. */
+/* A store in memory behind scheduler/store_interface.h: the disk outlives the processes that write
+ * to it. Commits are refused, slow, or cut off between what is durable and what is answered; the
+ * lease of the one that leads fences every commit, and is lost. */
 #pragma once
 
 #include "scheduler/store.h"
@@ -26,10 +27,17 @@ struct memory_store_options {
     void (*on_handed_in)(const struct store_transaction *transaction, void *data);
     /* It was refused, or is durable and not answered yet. */
     void (*on_settled)(bool durable, void *data);
+    /* Something was answered, or told. */
+    void (*on_answered)(void *data);
     void *data;
 };
 
+/* Whoever has the lease loses it: at once on the disk, and hears of it later. */
+void disk_take_lease(struct disk *disk);
+
 struct store *memory_store_create(const struct memory_store_options *options);
+/* Whether it has the lease: what others hand in is refused. */
+bool memory_store_leads(const struct store *store);
 /* The process is killed: nothing more is written or answered until memory_store_drain. */
 void memory_store_freeze(struct store *store);
 /* Everything that waits fails, and what is handed in because of that too: so that whoever waits

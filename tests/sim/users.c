@@ -26,11 +26,11 @@ struct promise {
 
 struct users {
     struct promise promises[USERS_SERVICES];
-    unsigned waiting[USERS_SERVICES]; /* actions without an answer yet */
 };
 
 struct request {
     struct world *world;
+    struct process *process; /* that was asked */
     enum user_action action;
     unsigned index;
     char service[NAME_MAX_TEXT];
@@ -128,7 +128,7 @@ static void make_revision(struct request *request, struct draw *draw)
 
 static int decide_revoke(struct request *request, struct change *change, struct error *error)
 {
-    const struct core *core = process_core(request->world);
+    const struct core *core = process_core(request->process);
     const struct model_service *service = model_service(&core->model, "default", request->service);
     const struct document_revision *known = service != NULL && service->document != NULL
                                                 ? model_revision(service, model_target(service))
@@ -143,9 +143,9 @@ static int decide_revoke(struct request *request, struct change *change, struct 
 static int decide(struct change *change, void *data, struct error *error)
 {
     struct request *request = data;
+    struct core *core = process_core(request->process);
     /* What is queued in a process that is killed is not decided any more. */
-    struct core *core = process_core(request->world);
-    if (core == NULL)
+    if (process_is_gone(request->process))
         return error_set(error, ERROR_UNAVAILABLE, "the scheduler is gone");
     struct service_apply apply = {&request->spec, request->revision};
     switch (request->action) {
@@ -187,7 +187,7 @@ static int decide(struct change *change, void *data, struct error *error)
 static void note_answer(struct request *request)
 {
     struct world *world = request->world;
-    const struct core *core = process_core(world);
+    const struct core *core = process_core(request->process);
     struct promise *promise = &world->users->promises[request->index];
     const struct model_service *service = model_service(&core->model, "default", request->service);
     char key[STORE_KEY_MAX];
@@ -211,14 +211,13 @@ static void note_answer(struct request *request)
 static void on_decided(const struct error *error, void *data)
 {
     struct request *request = data;
-    struct users *users = request->world->users;
-    if (!process_is_dying(request->world)) {
-        users->waiting[request->index]--;
-        world_trace(request->world, "user: %s: %s", request->service,
-                    error != NULL ? error->message : request->answer.message);
-        if (error == NULL)
-            note_answer(request);
-    }
+    world_trace(request->world, "user: %s: %s", request->service,
+                error != NULL ? error->message : request->answer.message);
+    /* What a leader that is gone was asked for, may be done or not. */
+    if (process_is_gone(request->process))
+        request->world->users->promises[request->index].known = false;
+    else if (error == NULL)
+        note_answer(request);
     document_free(DOCUMENT_REVISION, request->revision);
     api_service_spec_release(&request->spec);
     free(request);
@@ -228,12 +227,13 @@ void users_act(struct world *world, enum user_action action, unsigned service, u
 {
     static const char *const names[] = {"deploy", "scale",  "rollback", "restart", "remove",
                                         "pause",  "resume", "promote",  "abort",   "revoke"};
-    struct core *core = process_core(world);
+    struct process *process = process_leader(world);
     struct draw draw = {what};
-    if (core == NULL)
+    if (process == NULL)
         return;
     struct request *request = xcalloc(1, sizeof *request);
     request->world = world;
+    request->process = process;
     request->action = action;
     request->index = service;
     snprintf(request->service, sizeof request->service, "s%u", service);
@@ -246,14 +246,14 @@ void users_act(struct world *world, enum user_action action, unsigned service, u
         request->number = (uint32_t)draw_below(&draw, 4);
     }
     world_trace(world, "user: %s %s %u", names[action], request->service, request->number);
-    world->users->waiting[service]++;
-    changes_decide(core->changes, decide, on_decided, request);
+    changes_decide(process_core(process)->changes, decide, on_decided, request);
 }
 
 /* --- nodes --- */
 
 struct node_request {
     struct world *world;
+    struct process *process;
     enum user_node_action action;
     char node[NAME_MAX_TEXT];
     uint64_t deadline_ms;
@@ -263,8 +263,8 @@ static int decide_node(struct change *change, void *data, struct error *error)
 {
     static const enum node_eligibility wanted[] = {NODE_CORDONED, NODE_ELIGIBLE, NODE_DRAINING};
     const struct node_request *request = data;
-    struct core *core = process_core(request->world);
-    if (core == NULL)
+    struct core *core = process_core(request->process);
+    if (process_is_gone(request->process))
         return error_set(error, ERROR_UNAVAILABLE, "the scheduler is gone");
     if (request->action == USER_GIVE_UP)
         return node_changes_give_up(core, request->node, error);
@@ -276,9 +276,8 @@ static int decide_node(struct change *change, void *data, struct error *error)
 static void on_node_decided(const struct error *error, void *data)
 {
     struct node_request *request = data;
-    if (!process_is_dying(request->world))
-        world_trace(request->world, "user: %s: %s", request->node,
-                    error != NULL ? error->message : "done");
+    world_trace(request->world, "user: %s: %s", request->node,
+                error != NULL ? error->message : "done");
     free(request);
 }
 
@@ -286,23 +285,23 @@ void users_act_on_node(struct world *world, enum user_node_action action, const 
                        uint64_t what)
 {
     static const char *const names[] = {"cordon", "uncordon", "drain", "give up"};
-    struct core *core = process_core(world);
+    struct process *process = process_leader(world);
     struct draw draw = {what};
-    if (core == NULL)
+    if (process == NULL)
         return;
     struct node_request *request = xcalloc(1, sizeof *request);
-    *request = (struct node_request){.world = world, .action = action};
+    *request = (struct node_request){.world = world, .process = process, .action = action};
     text_copy(request->node, sizeof request->node, node);
     if (action == USER_DRAIN && draw_chance(&draw, 500))
         request->deadline_ms = draw_between(&draw, 1, 30) * 1000;
     world_trace(world, "user: %s %s, %llu ms", names[action], node,
                 (unsigned long long)request->deadline_ms);
-    changes_decide(core->changes, decide_node, on_node_decided, request);
+    changes_decide(process_core(process)->changes, decide_node, on_node_decided, request);
 }
 
 void users_help(struct world *world)
 {
-    const struct core *core = process_core(world);
+    const struct core *core = process_truth(world);
     for (unsigned i = 0; core != NULL && i < USERS_SERVICES; i++) {
         char name[NAME_MAX_TEXT];
         snprintf(name, sizeof name, "s%u", i);
@@ -317,16 +316,6 @@ void users_help(struct world *world)
         const struct model_node *node = core->model.nodes.items[i];
         if (node->document != NULL && node->document->eligibility != NODE_ELIGIBLE)
             users_act_on_node(world, USER_UNCORDON, node->name, 0);
-    }
-}
-
-void users_killed(struct world *world)
-{
-    struct users *users = world->users;
-    for (unsigned i = 0; i < USERS_SERVICES; i++) {
-        if (users->waiting[i] > 0)
-            users->promises[i].known = false;
-        users->waiting[i] = 0;
     }
 }
 

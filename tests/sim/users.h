@@ -34,7 +34,5 @@ void users_act_on_node(struct world *world, enum user_node_action action, const 
 void users_help(struct world *world);
 /* Whether what was acknowledged is there, after a start. */
 void users_check(struct world *world, const struct core *core);
-/* What was asked and not answered may have happened or not. */
-void users_killed(struct world *world);
 /* The disk is an old one: nothing that was acknowledged is promised any more. */
 void users_restored(struct world *world);

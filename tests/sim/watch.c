@@ -15,6 +15,7 @@
 /* The instances that a transaction on its way to the disk writes. */
 struct pending {
     STAILQ_ENTRY(pending) link;
+    const struct core *core; /* whose */
     struct document_instance **instances;
     size_t count;
 };
@@ -26,7 +27,6 @@ struct watch {
     bool restored;
     uint64_t lost_term;      /* ids of this term and before ... */
     uint64_t lost_instances; /* ... with a higher counter are of a lost history */
-    uint64_t event_sequence;
 };
 
 struct watch *watch_create(void)
@@ -36,10 +36,9 @@ struct watch *watch_create(void)
     return watch;
 }
 
-static void drop_first(struct watch *watch)
+static void drop(struct watch *watch, struct pending *pending)
 {
-    struct pending *pending = STAILQ_FIRST(&watch->pending);
-    STAILQ_REMOVE_HEAD(&watch->pending, link);
+    STAILQ_REMOVE(&watch->pending, pending, pending, link);
     for (size_t i = 0; i < pending->count; i++)
         document_free(DOCUMENT_INSTANCE, pending->instances[i]);
     free(pending->instances);
@@ -49,7 +48,7 @@ static void drop_first(struct watch *watch)
 void watch_destroy(struct watch *watch)
 {
     while (!STAILQ_EMPTY(&watch->pending))
-        drop_first(watch);
+        drop(watch, STAILQ_FIRST(&watch->pending));
     free(watch->issued);
     free(watch);
 }
@@ -83,13 +82,14 @@ static void issue(struct watch *watch, const char *id)
 
 /* --- the model as a decision leaves it, action by action --- */
 
-static const struct document_instance *find_pending(const struct watch *watch, const char *id)
+static const struct document_instance *find_pending(const struct watch *watch,
+                                                    const struct core *core, const char *id)
 {
     const struct document_instance *found = NULL;
     const struct pending *pending;
     STAILQ_FOREACH(pending, &watch->pending, link)
     {
-        for (size_t i = 0; i < pending->count; i++) {
+        for (size_t i = 0; i < pending->count && pending->core == core; i++) {
             if (strcmp(pending->instances[i]->id, id) == 0)
                 found = pending->instances[i];
         }
@@ -98,10 +98,10 @@ static const struct document_instance *find_pending(const struct watch *watch, c
 }
 
 /* As the decision has it so far. */
-static const struct document_instance *current(const struct watch *watch,
+static const struct document_instance *current(const struct watch *watch, const struct core *core,
                                                const struct model_instance *instance)
 {
-    const struct document_instance *pending = find_pending(watch, instance->name);
+    const struct document_instance *pending = find_pending(watch, core, instance->name);
     return pending != NULL ? pending : instance->document;
 }
 
@@ -121,7 +121,7 @@ static void each_instance(const struct watch *watch, const struct core *core,
     const struct sorted *all = &core->model.instances;
     for (size_t i = 0; i < all->count; i++) {
         const struct model_instance *instance = all->items[i];
-        struct sight sight = {current(watch, instance), instance,
+        struct sight sight = {current(watch, core, instance), instance,
                               instance->node == NULL || instance->node->silent};
         if (sight.document->ended_ms == 0)
             callback(&sight, data);
@@ -129,10 +129,10 @@ static void each_instance(const struct watch *watch, const struct core *core,
     const struct pending *pending;
     STAILQ_FOREACH(pending, &watch->pending, link)
     {
-        for (size_t i = 0; i < pending->count; i++) {
+        for (size_t i = 0; i < pending->count && pending->core == core; i++) {
             struct sight sight = {pending->instances[i], NULL, false};
             if (model_instance(&core->model, sight.document->id) == NULL &&
-                find_pending(watch, sight.document->id) == sight.document &&
+                find_pending(watch, core, sight.document->id) == sight.document &&
                 sight.document->ended_ms == 0)
                 callback(&sight, data);
         }
@@ -397,8 +397,8 @@ static void take_instance(struct world *world, const struct core *core, struct p
 {
     const struct model_instance *instance = model_instance(&core->model, document->id);
     const struct document_instance *last = instance != NULL
-                                               ? current(world->watch, instance)
-                                               : find_pending(world->watch, document->id);
+                                               ? current(world->watch, core, instance)
+                                               : find_pending(world->watch, core, document->id);
     enum instance_wish from = last != NULL ? last->wish : WISH_RUN;
     const struct model_service *service =
         model_service(&core->model, document->namespace_name, document->service);
@@ -427,7 +427,11 @@ void watch_handed_in(struct world *world, const struct core *core,
                      const struct store_transaction *transaction)
 {
     struct pending *pending = xcalloc(1, sizeof *pending);
+    pending->core = core;
     STAILQ_INSERT_TAIL(&world->watch->pending, pending, link);
+    /* What one decides whose lease is lost is not written. */
+    if (!memory_store_leads(core->store))
+        return;
     for (size_t i = 0; i < transaction->write_count; i++) {
         const struct store_write *write = &transaction->writes[i];
         struct error error = ERROR_INIT;
@@ -444,27 +448,38 @@ void watch_handed_in(struct world *world, const struct core *core,
     }
 }
 
-void watch_settled(struct world *world, bool durable)
+/* The first that this process handed in; NULL: none. */
+static struct pending *first_of(const struct watch *watch, const struct core *core)
+{
+    struct pending *pending;
+    STAILQ_FOREACH(pending, &watch->pending, link)
+    {
+        if (pending->core == core)
+            return pending;
+    }
+    return NULL;
+}
+
+void watch_settled(struct world *world, const struct core *core, bool durable)
 {
     struct watch *watch = world->watch;
-    const struct pending *pending = STAILQ_FIRST(&watch->pending);
+    struct pending *pending = first_of(watch, core);
     if (pending == NULL)
         return;
     for (size_t i = 0; i < pending->count && durable; i++)
         issue(watch, pending->instances[i]->id);
-    drop_first(watch);
+    drop(watch, pending);
 }
 
-void watch_killed(struct world *world)
+void watch_killed(struct world *world, const struct core *core)
 {
-    while (!STAILQ_EMPTY(&world->watch->pending))
-        drop_first(world->watch);
-    users_killed(world);
+    struct pending *pending;
+    while ((pending = first_of(world->watch, core)) != NULL)
+        drop(world->watch, pending);
 }
 
 void watch_started(struct world *world, const struct core *core)
 {
-    world->watch->event_sequence = 0;
     users_check(world, core);
 }
 
@@ -479,10 +494,6 @@ void watch_event(struct world *world, const struct api_event *event)
     world_trace(world, "event: %s %s%s%s %s%s%s: %.200s", event->kind, event->name,
                 event->id[0] != '\0' ? " " : "", event->id, event->what,
                 event->cause[0] != '\0' ? ", " : "", event->cause, event->message);
-    if (event->sequence <= world->watch->event_sequence)
-        world_fail(world, "event %llu comes after %llu", (unsigned long long)event->sequence,
-                   (unsigned long long)world->watch->event_sequence);
-    world->watch->event_sequence = event->sequence;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (strcmp(event->what, bad[i]) == 0 && event->message[0] == '\0' &&
             event->cause[0] == '\0')

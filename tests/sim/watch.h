@@ -20,9 +20,9 @@ void watch_destroy(struct watch *watch);
 
 void watch_handed_in(struct world *world, const struct core *core,
                      const struct store_transaction *transaction);
-void watch_settled(struct world *world, bool durable);
+void watch_settled(struct world *world, const struct core *core, bool durable);
 void watch_started(struct world *world, const struct core *core);
-void watch_killed(struct world *world);
+void watch_killed(struct world *world, const struct core *core);
 void watch_event(struct world *world, const struct api_event *event);
 void watch_booted(struct world *world, const struct guest *guest);
 void watch_told_to_stop(struct world *world, const struct guest *guest);

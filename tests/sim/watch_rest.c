@@ -110,9 +110,9 @@ static bool service_rests(const struct rest *rest, const struct model_service *s
 bool watch_is_at_rest(const struct world *world, char *ret_why, size_t size)
 {
     struct rest rest = {ret_why, size};
-    const struct core *core = process_core(world);
+    const struct core *core = process_truth(world);
     if (core == NULL)
-        return not_yet(&rest, "the scheduler does not serve");
+        return not_yet(&rest, "no scheduler leads");
     for (size_t i = 0; i < world->node_count; i++) {
         const struct model_node *node = model_node(&core->model, world->nodes[i]->name);
         if (node == NULL || !node->reported || node->silent || !world->nodes[i]->joined)
@@ -129,7 +129,7 @@ bool watch_is_at_rest(const struct world *world, char *ret_why, size_t size)
 
 void watch_leftovers(struct world *world)
 {
-    const struct core *core = process_core(world);
+    const struct core *core = process_truth(world);
     for (size_t i = 0; i < world->node_count; i++) {
         const struct model_node *node = model_node(&core->model, world->nodes[i]->name);
         const struct guest *guest;

@@ -20,6 +20,7 @@ struct call {
     struct api_join join;
     struct api_status status;
     struct publication_poll poll;
+    struct process *process; /* that a join waits for */
     wire_callback *callback; /* NULL: answered, or given up */
     void *data;
     struct world_event *deadline;
@@ -126,7 +127,7 @@ static void answer(struct call *call, const struct wire_answer *answer)
 static void on_joined(const struct error *error, const struct api_join_answer *joined, void *data)
 {
     struct call *call = data;
-    if (process_is_dying(call->world))
+    if (process_is_gone(call->process))
         answer(call, &(struct wire_answer){.failed = true});
     else
         answer(call, &(struct wire_answer){.code = error != NULL ? error->code : ERROR_NONE,
@@ -142,21 +143,21 @@ static void on_poll_answer(bool broken, enum publication_news news, const char *
                                  .text = text});
 }
 
-static void take_status(struct call *call)
+static void take_status(struct call *call, struct core *core)
 {
     struct error error = ERROR_INIT;
     struct api_status copy;
     json_record_copy(&api_status_record, &call->status, &copy);
     struct api_status_answer taken = {0};
-    int result = agents_take_status(process_core(call->world), &copy, &taken, &error);
+    int result = agents_take_status(core, &copy, &taken, &error);
     json_record_release(&api_status_record, &copy);
     answer(call, &(struct wire_answer){.code = result < 0 ? error.code : ERROR_NONE,
                                        .whole = taken.whole});
 }
 
-static void take_poll(struct call *call)
+static void take_poll(struct call *call, struct process *process)
 {
-    struct core *core = process_core(call->world);
+    struct core *core = process_core(process);
     struct model_node *node = model_node(&core->model, node_name(call->node));
     if (node == NULL) {
         answer(call, &(struct wire_answer){.code = ERROR_NOT_FOUND});
@@ -164,7 +165,7 @@ static void take_poll(struct call *call)
     }
     struct publication_poll poll = call->poll;
     poll.term = store_identity(core->store)->term;
-    process_poll(call->world, node, &poll, on_poll_answer, call);
+    process_poll(process, node, &poll, on_poll_answer, call);
 }
 
 static void on_arrival(void *data)
@@ -174,18 +175,20 @@ static void on_arrival(void *data)
         release(call);
         return;
     }
-    if (!process_serves(call->world)) {
+    struct process *process = process_leader(call->world);
+    if (process == NULL) {
         answer(call, &(struct wire_answer){.failed = true});
         return;
     }
     if (call->kind == CALL_STATUS) {
-        take_status(call);
+        take_status(call, process_core(process));
     } else if (call->kind == CALL_POLL) {
-        take_poll(call);
+        take_poll(call, process);
     } else {
         struct api_join copy;
         json_record_copy(&api_join_record, &call->join, &copy);
-        agents_join(process_core(call->world), &copy, on_joined, call);
+        call->process = process;
+        agents_join(process_core(process), &copy, on_joined, call);
     }
 }
 

@@ -92,11 +92,14 @@ struct world_event *world_after(struct world *world, uint64_t wait_ms, world_cal
 
 void world_cancel(struct world_event **event)
 {
-    if (*event != NULL && (*event)->drop != NULL)
-        (*event)->drop((*event)->data);
-    if (*event != NULL)
-        (*event)->run = NULL;
+    struct world_event *cancelled = *event;
+    if (cancelled == NULL)
+        return;
+    /* What is dropped may be what holds the event. */
     *event = NULL;
+    cancelled->run = NULL;
+    if (cancelled->drop != NULL)
+        cancelled->drop(cancelled->data);
 }
 
 static struct world_event *take_first(struct world *world)

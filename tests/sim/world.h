@@ -4,7 +4,7 @@
  * to the next. One thread, no sleeping, no real clock: the same seed is the same story.
  *
  *   scenario.c   draws steps from the seed and plays them: what users do, what breaks, what mends
- *   process.c    the scheduler's process: its real core over a store in memory (store.c)
+ *   process.c    the schedulers: the real core over a store in memory (store.c); one leads
  *   node.c       a host: the agent's side of the protocol, guests (guest.c), the data plane
  *   wire.c       calls between them: late, lost, twice, out of order
  *   watch.c      the promises, checked at every commit and every move of a guest (DESIGN, 8) */
@@ -17,7 +17,8 @@
 #include "lib/clock.h"
 #include "tests/sim/draw.h"
 
-#define WORLD_NODES_MAX 8
+#define WORLD_NODES_MAX     8
+#define WORLD_PROCESSES_MAX 3
 
 struct world_event;
 typedef void world_callback(void *data);
@@ -46,7 +47,8 @@ struct world {
     size_t event_count, event_room;
     uint64_t order;
     struct disk *disk;
-    struct process *process; /* NULL: the scheduler is down */
+    struct process *processes[WORLD_PROCESSES_MAX]; /* schedulers; NULL: it is down */
+    size_t process_count;
     struct node *nodes[WORLD_NODES_MAX];
     size_t node_count;
     struct users *users;
