@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "lib/api/plan.h"
+#include "scheduler/confirmation.h"
 #include "scheduler/documents.h"
 #include "scheduler/placement_index.h"
 #include "scheduler/rescheduling.h"
@@ -40,6 +41,7 @@ struct model_instance {
     uint64_t left_revision;
     uint64_t drain_since_ms; /* 0: not draining, or not published yet */
     uint64_t drain_revision; /* of the endpoints that say so */
+    uint32_t clear_nodes;    /* live ones that say that they have no connection to it */
     /* Of its node's assignment, when it last changed there; 0: that is not published yet. */
     uint64_t assigned_revision;
     struct usage_share share; /* of its node */
@@ -110,6 +112,7 @@ struct model_node {
     uint64_t term;
     uint64_t assignment_applied;
     uint64_t endpoints_applied;
+    uint64_t confirmed; /* of these, in our term */
     struct api_draining *draining;
     size_t draining_count;
     struct api_observed_frontend *frontends;
@@ -170,6 +173,7 @@ struct model {
     uint32_t suspect_nodes;          /* likewise; both only of those that are eligible */
     bool frozen;                     /* most are suspect: nothing is replaced */
     struct rescheduling rescheduling;
+    struct confirmation confirmation;
     TAILQ_HEAD(, model_service) touched_services;
     struct model_service **waiting; /* a heap by next_ms */
     size_t waiting_count, waiting_capacity;
@@ -262,6 +266,8 @@ void model_hear_node(struct model *model, struct model_node *node, uint64_t now_
 void model_give_up_node(struct model *model, struct model_node *node);
 /* Services of the instances there: something about the node changed. */
 void model_mark_services_of(struct model_node *node);
+/* Services with instances that drain: more may be confirmed. */
+void model_touch_draining(struct model *model);
 /* Services that wait for room: some may have appeared. */
 void model_mark_waiting(struct model *model);
 /* Instances there whose guests may still be: what a drain waits for. */

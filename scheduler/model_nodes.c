@@ -33,6 +33,10 @@ void model_move_node(struct model *model, struct model_node *node, enum node_sta
     if (state == before)
         return;
     usage_touch(node, false);
+    if (before == NODE_READY)
+        confirmation_forget(node);
+    else if (state == NODE_READY)
+        confirmation_add(node);
     model->node_states_changed = true;
     model->endpoints_dirty = true;
     model_mark_services_of(node);
@@ -78,6 +82,15 @@ void model_mark_services_of(struct model_node *node)
         struct model_instance *instance = node->instances.items[i];
         if (instance->service != NULL && !model_instance_has_ended(instance))
             model_touch_service(instance->service);
+    }
+}
+
+void model_touch_draining(struct model *model)
+{
+    for (size_t i = 0; i < model->services.count && model->draining > 0; i++) {
+        struct model_service *service = model->services.items[i];
+        if (service->draining > 0)
+            model_touch_service(service);
     }
 }
 
@@ -132,6 +145,7 @@ static struct model_node *add_node(struct model *model, const char *name, uint64
     node->heard_ms = now_ms;
     TAILQ_INSERT_TAIL(&model->heard, node, lease_link);
     sorted_insert(&model->nodes, node);
+    confirmation_add(node);
     /* What its guests were given before it was removed may still be theirs. */
     for (size_t i = 0; model_removed_node(model, name) != NULL && i < SUBNET_ADDRESSES; i++)
         node->freed_ms[i] = now_ms;
@@ -143,6 +157,8 @@ static void remove_node(struct model *model, struct model_node *node)
 {
     enum node_state state = model_node_state(node);
     model_mark_services_of(node);
+    if (state == NODE_READY)
+        confirmation_forget(node);
     for (size_t i = 0; i < node->instances.count; i++) {
         struct model_instance *instance = node->instances.items[i];
         usage_release(instance);

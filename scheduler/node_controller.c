@@ -61,8 +61,9 @@ static void suspect(struct controller_pass *pass, struct model_node *node)
 
 static uint32_t priority_of(const struct model_instance *instance)
 {
-    (void)instance;
-    return 0;
+    const struct model_service *service = instance->service;
+    return service != NULL && service->document != NULL ? service->document->spec.priority
+                                                        : API_PRIORITY;
 }
 
 /* Its instances stand in line to be replaced. */
@@ -203,6 +204,7 @@ static void look_at_freeze(struct controller_pass *pass)
     if (!model->node_states_changed)
         return;
     model->node_states_changed = false;
+    model_touch_draining(model);
     struct node_health_settings settings = settings_of(pass->core);
     struct node_health_counts counts = count_nodes(model);
     bool frozen = node_health_is_split(&settings, &counts);

@@ -209,8 +209,7 @@ static void note_orphan(struct look *look, struct json_strings *orphans,
         note_stranger(look, seen->id);
         return;
     }
-    if (!has_string(orphans, seen->id))
-        json_strings_add(orphans, seen->id);
+    json_strings_add(orphans, seen->id);
     if (known)
         return;
     flush_if_full(look);
@@ -341,37 +340,33 @@ static void take_frontends(struct look *look, struct api_status *status)
     status->frontend_count = 0;
 }
 
-/* Whether a service waits for what this status says of the data plane. */
-static void mark_draining(struct model *model)
-{
-    for (size_t i = 0; i < model->services.count && model->draining > 0; i++) {
-        struct model_service *service = model->services.items[i];
-        if (service->draining > 0)
-            model_touch_service(service);
-    }
-}
-
 /* False when all of it is as it was. */
 static bool take_revisions(struct look *look)
 {
     struct model_node *node = look->node;
+    struct model *model = &look->core->model;
     const struct api_status *status = look->status;
+    bool is_ours = status->term == store_identity(look->core->store)->term;
+    uint64_t confirmed = model->draining > 0 ? confirmation_revision(model) : 0;
     bool same = node->term == status->term &&
                 node->assignment_applied == status->assignment_revision &&
                 node->endpoints_applied == status->endpoints_revision;
     node->term = status->term;
     node->assignment_applied = status->assignment_revision;
     node->endpoints_applied = status->endpoints_revision;
+    /* What was applied of an earlier term's endpoints says nothing of ours. */
+    confirmation_apply(node, is_ours ? status->endpoints_revision : 0);
+    if (model->draining > 0 && confirmation_revision(model) != confirmed)
+        model_touch_draining(model);
     return !same;
 }
 
 static void take_data_plane(struct look *look, struct api_status *status)
 {
     struct model_node *node = look->node;
-    free(node->draining);
-    node->draining = TAKE_POINTER(status->draining);
-    node->draining_count = status->draining_count;
+    size_t count = status->draining_count;
     status->draining_count = 0;
+    confirmation_take_draining(node, TAKE_POINTER(status->draining), count);
     take_frontends(look, status);
 }
 
@@ -435,8 +430,6 @@ void observation_take(struct core *core, struct model_node *node, struct api_sta
     tell_together(&look);
     if (whole || !status->same_data_plane)
         take_data_plane(&look, status);
-    if (whole || moved || !status->same_data_plane)
-        mark_draining(&core->model);
     if (whole || moved)
         take_absent(&look);
     else if (status->instance_count == 0 && status->same_data_plane && !node->has_unsaved)

@@ -338,51 +338,23 @@ void publication_expire(struct publication *publication)
 
 /* --- draining --- */
 
-/* A node that has only just applied the endpoints has not counted yet: silence is not zero. */
-static bool has_no_connection(const struct model_node *node, const char *id)
-{
-    for (size_t i = 0; i < node->draining_count; i++) {
-        if (strcmp(node->draining[i].id, id) == 0)
-            return node->draining[i].connections == 0;
-    }
-    return false;
-}
-
-/* What was applied of an earlier term's endpoints says nothing of ours. */
-static bool has_applied(const struct publication *publication, const struct model_node *node,
-                        uint64_t revision)
-{
-    return node->term == store_identity(publication->core->store)->term &&
-           node->endpoints_applied >= revision;
-}
-
 bool publication_is_excluded(const struct publication *publication,
                              const struct model_instance *instance)
 {
-    const struct model *model = &publication->core->model;
     if (instance->in_endpoints || instance->left_revision == 0)
         return !instance->in_endpoints;
-    for (size_t i = 0; i < model->nodes.count; i++) {
-        const struct model_node *node = model->nodes.items[i];
-        if (!node->silent && !has_applied(publication, node, instance->left_revision))
-            return false;
-    }
-    return true;
+    return confirmation_revision(&publication->core->model) >= instance->left_revision;
 }
 
+/* A node that has only just applied the endpoints has not counted yet: silence is not zero. */
 bool publication_is_drained(const struct publication *publication,
                             const struct model_instance *instance)
 {
-    const struct model *model = &publication->core->model;
+    struct model *model = &publication->core->model;
     if (instance->drain_since_ms == 0)
         return false;
     if (!instance->in_endpoints)
         return publication_is_excluded(publication, instance);
-    for (size_t i = 0; i < model->nodes.count; i++) {
-        const struct model_node *node = model->nodes.items[i];
-        if (!node->silent && (!has_applied(publication, node, instance->drain_revision) ||
-                              !has_no_connection(node, instance->name)))
-            return false;
-    }
-    return true;
+    return confirmation_revision(model) >= instance->drain_revision &&
+           confirmation_is_clear(model, instance);
 }
