@@ -119,10 +119,20 @@ mend_way "$cut"
 check it_follows_again wait_for 40 ready_at "$cut" 7
 check it_stands_by phase_is "$cut" standing_by
 
+# --- ended: it gives the lease up ---
+ended=$leader
+kill "${scheduler_pids[ended]}"
+wait "${scheduler_pids[ended]}"
+check it_ends_cleanly [ $? = 0 ]
+scaled writes_go_on_after_the_leader_was_ended 8
+check another_one_leads_at_once find_leader "$ended"
+start_scheduler "$ended"
+check it_comes_back wait_for 40 ready_at "$ended" 8
+
 # --- what is left of all that ---
 check nothing_was_stopped [ ! -s "$work/stopped" ]
 check what_ran_at_first_runs [ -z "$(comm -23 "$work/ran_at_first" <(ids_at "$leader"))" ]
-check no_more_ran_than_were_wanted [ "$(wc -l <"$work/ran")" = 7 ]
+check no_more_ran_than_were_wanted [ "$(wc -l <"$work/ran")" = 8 ]
 for n in 0 1 2; do
     check "they_agree_$n" [ "$(ids_at "$n")" = "$(cat "$work/ran")" ]
 done

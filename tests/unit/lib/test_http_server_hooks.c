@@ -339,9 +339,72 @@ static void a_path_that_no_socket_can_have_is_refused(void **state)
     assert_int_equal(error.code, ERROR_CONFLICT);
 }
 
+/* --- requests that are not answered any more --- */
+
+static void note_abandoned(struct http_request *request, void *data)
+{
+    (void)request;
+    ((struct notes *)data)->released++;
+}
+
+static void wait_for_ever(struct http_request *request, void *data)
+{
+    struct notes *notes = notes_of(data);
+    notes->handled++;
+    http_request_on_abandoned(request, note_abandoned, notes);
+}
+
+static void add_mark(struct http_request *request, void *data)
+{
+    (void)data;
+    http_request_add_header(request, "Allow", "marked");
+}
+
+static const struct error *why_not(const struct http_request *request, void *data)
+{
+    return strcmp(http_request_path(request), "/away") == 0 ? data : NULL;
+}
+
+static void waiting_requests_are_answered_in_their_handlers_place(void **state)
+{
+    (void)state;
+    static const struct http_route waiting_routes[] = {
+        {.method = "GET", .pattern = "/{which}", .handler = wait_for_ever}};
+    struct http_server_options options = {.mode = HTTP_SERVER_LOOP,
+                                          .routes = waiting_routes,
+                                          .route_count = 1,
+                                          .on_answer = add_mark};
+    struct harness harness;
+    struct notes notes = {0};
+    struct result away = {0}, staying = {0};
+    struct error error = ERROR_INIT;
+    harness_open(&harness, &options);
+    harness.mine = &notes;
+    AUTO_FREE char *first = harness_url(&harness, "/away");
+    AUTO_FREE char *second = harness_url(&harness, "/staying");
+    struct http_client_request request = {.url = first};
+    assert_non_null(http_client_start(harness.client, &request, keep_result, &away, NULL));
+    request.url = second;
+    assert_non_null(http_client_start(harness.client, &request, keep_result, &staying, NULL));
+    for (int i = 0; i < 1000 && notes.handled < 2; i++)
+        harness_idle(&harness, 5);
+    error_set(&error, ERROR_NO_LEADER, "it leads no more");
+    http_server_abandon(harness.server, why_not, &error);
+    assert_true(harness_wait(&harness, &away.done));
+    assert_int_equal(away.status, 503);
+    assert_non_null(strstr(buffer_text(&away.body), "no_leader"));
+    assert_string_equal(away.allow, "marked");
+    assert_int_equal(notes.released, 1);
+    assert_false(staying.done);
+    result_clear(&away);
+    result_clear(&staying);
+    harness_close(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(waiting_requests_are_answered_in_their_handlers_place),
         cmocka_unit_test(each_request_is_reported),
         cmocka_unit_test(all_values_of_a_long_query_are_seen),
         cmocka_unit_test(who_is_not_admitted_is_not_heard),

@@ -123,6 +123,43 @@ static void a_later_write_of_a_key_replaces_the_earlier_one_in_its_place(void **
     change_finish(&change);
 }
 
+static int decide_one(struct change *change, void *data, struct error *error)
+{
+    (void)error;
+    (void)data;
+    put_instance(change, 1);
+    return 0;
+}
+
+static void note_code(const struct error *error, void *data)
+{
+    *(int *)data = error != NULL ? (int)error->code : ERROR_NONE;
+}
+
+static void who_no_longer_leads_decides_nothing_and_says_so_to_those_who_wait(void **state)
+{
+    struct fixture *fixture = *state;
+    struct changes *changes = fixture->core.changes;
+    struct error error;
+    int first = -1, second = -1, third = -1, fourth = -1;
+    controller_stop(fixture->core.controller);
+    settle(fixture);
+    error_set(&error, ERROR_UNKNOWN, "it leads no more");
+    changes_decide(changes, decide_one, note_code, &first);
+    changes_decide(changes, decide_one, note_code, &second);
+    changes_close(changes, &error);
+    assert_int_equal(first, -1); /* on its way to the store */
+    assert_int_equal(second, ERROR_UNKNOWN);
+    changes_decide(changes, decide_one, note_code, &third);
+    settle(fixture);
+    assert_int_equal(first, ERROR_NONE);
+    assert_int_equal(third, ERROR_UNKNOWN);
+    changes_open(changes, 0);
+    changes_decide(changes, decide_one, note_code, &fourth);
+    settle(fixture);
+    assert_int_equal(fourth, ERROR_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +169,8 @@ int main(void)
             without_a_place_to_cut_more_than_a_transaction_is_refused_as_a_whole, set_up,
             tear_down),
         cmocka_unit_test_setup_teardown(the_first_piece_that_fails_is_the_last, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_no_longer_leads_decides_nothing_and_says_so_to_those_who_wait, set_up, tear_down),
         cmocka_unit_test(a_later_write_of_a_key_replaces_the_earlier_one_in_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
