@@ -64,6 +64,12 @@ static void fill_place(struct model_node *node, uint64_t now_ms)
     place->memory_used = used->memory + planned->memory +
                          (used->instances + planned->instances) * document->overhead;
     place->vcpus_used = used->vcpus + planned->vcpus;
+    const struct usage_kept *kept;
+    LIST_FOREACH(kept, &node->kept, link)
+    {
+        place->memory_used += kept->memory + document->overhead;
+        place->vcpus_used += kept->vcpus;
+    }
     place->address_ms = first_address(node, now_ms, &number);
     /* What runs there and is nobody's has an address and memory that nobody knows of: until it has
      * stopped none is free. */
@@ -156,7 +162,8 @@ void capacity_give_back(struct capacity *capacity, const struct model_instance *
 
 struct capacity_search {
     struct capacity *capacity;
-    const struct model_service *service;
+    struct model_service *service;
+    struct usage_kept kept; /* room that was kept for it when the search began; free to it */
     const struct document_revision *revision;
     uint32_t restart;
     struct placement_request request;
@@ -334,8 +341,29 @@ static void take_affinities(struct capacity_search *search)
     }
 }
 
+/* What others made room for is its own; when it waited in vain for too long it is anybody's. */
+static void borrow_kept(struct capacity_search *search)
+{
+    struct model_service *service = search->service;
+    search->kept = service->kept;
+    if (search->kept.node == NULL)
+        return;
+    usage_release_room(service);
+    refresh_place(search->kept.node, search->capacity->now_ms);
+}
+
+/* Unless it was used up, or came too late, it is kept on. */
+static void return_kept(struct capacity_search *search)
+{
+    const struct usage_kept *kept = &search->kept;
+    if (kept->node == NULL || kept->until_ms <= search->capacity->now_ms)
+        return;
+    usage_keep_room(search->service, kept->node, kept->memory, kept->vcpus, kept->until_ms);
+    refresh_place(kept->node, search->capacity->now_ms);
+}
+
 struct capacity_search *capacity_search_begin(struct capacity *capacity,
-                                              const struct model_service *service,
+                                              struct model_service *service,
                                               const struct document_revision *revision,
                                               uint32_t restart)
 {
@@ -345,6 +373,7 @@ struct capacity_search *capacity_search_begin(struct capacity *capacity,
     search->revision = revision;
     search->restart = restart;
     fill_request(search);
+    borrow_kept(search);
     placement_search_begin(&search->places, &capacity->model->places, &search->request);
     take_instances(search);
     take_affinities(search);
@@ -363,6 +392,7 @@ void capacity_search_end(struct capacity_search *search)
     if (search == NULL)
         return;
     placement_search_end(&search->places);
+    return_kept(search);
     for (size_t i = 0; i < search->request.constraint_count; i++)
         api_constraint_release(&search->constraints[i]);
     for (size_t i = 0; i < search->request.affinity_count; i++)
@@ -458,11 +488,22 @@ int capacity_search_place(struct capacity_search *search, struct document_instan
     text_copy(instance->node, sizeof instance->node, best.node->name);
     text_copy(instance->arch, sizeof instance->arch, search->platforms[best.platform].arch);
     take_room(search->capacity, best.node, &search->request, instance->address);
+    search->kept.node = NULL; /* wherever it went: it waits no more */
     placement_search_count(&search->places, &best.node->place);
     return 0;
 }
 
 /* --- notes --- */
+
+bool capacity_search_keeps_room(const struct capacity_search *search)
+{
+    return search->kept.node != NULL && search->kept.until_ms > search->capacity->now_ms;
+}
+
+const struct placement_request *capacity_search_request(const struct capacity_search *search)
+{
+    return &search->request;
+}
 
 void capacity_search_obstacles(const struct capacity_search *search,
                                struct api_obstacles *ret_obstacles)
@@ -485,17 +526,23 @@ void capacity_search_obstacles(const struct capacity_search *search,
     *ret_obstacles = obstacles;
 }
 
-void capacity_clear_note(struct model_service *service)
+static void forget_note(struct model_service *service)
 {
     free(service->no_capacity);
     service->no_capacity = NULL;
     json_record_release(&api_obstacles_record, &service->obstacles);
 }
 
+void capacity_clear_note(struct model_service *service)
+{
+    forget_note(service);
+    usage_release_room(service);
+}
+
 void capacity_search_note(const struct capacity_search *search, struct model_service *service,
                           const struct error *error)
 {
-    capacity_clear_note(service);
+    forget_note(service);
     service->no_capacity = xstrdup(error->message);
     capacity_search_obstacles(search, &service->obstacles);
 }

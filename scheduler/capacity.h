@@ -27,7 +27,7 @@ struct capacity_search;
 /* `restart` is the number of a rollout that replaces instances of this same revision, those that it
  * did not make; 0: none. The model must not change before the end. */
 struct capacity_search *capacity_search_begin(struct capacity *capacity,
-                                              const struct model_service *service,
+                                              struct model_service *service,
                                               const struct document_revision *revision,
                                               uint32_t restart);
 /* Finds a place for one more instance, takes room and an address there, and fills node, arch and
@@ -37,6 +37,10 @@ int capacity_search_place(struct capacity_search *search, struct document_instan
 /* Counts one that was placed by an earlier search of the same decision. */
 void capacity_search_count(struct capacity_search *search,
                            const struct document_instance *instance);
+/* What is asked; lives as long as the search. */
+const struct placement_request *capacity_search_request(const struct capacity_search *search);
+/* Whether others are making room for it already. */
+bool capacity_search_keeps_room(const struct capacity_search *search);
 /* Why the last one found no place; the caller releases them by api_obstacles_record. */
 void capacity_search_obstacles(const struct capacity_search *search,
                                struct api_obstacles *ret_obstacles);

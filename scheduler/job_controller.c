@@ -8,6 +8,7 @@
 #include "lib/xalloc.h"
 #include "scheduler/controller.h"
 #include "scheduler/job_changes.h"
+#include "scheduler/preemption.h"
 
 /* Writes that one action may take: an instance, a run, the service, the counters, two events. */
 #define ROOM_OF_ACTION 6
@@ -160,6 +161,7 @@ static void start(struct run_look *run, const struct job_action *action)
     struct document_instance *instance = document_create(DOCUMENT_INSTANCE);
     if (capacity_search_place(search_for(run), instance, &error) < 0) {
         note_no_room(look, run->search, &error);
+        preemption_make_room(pass, look->service, run->search);
         document_free(DOCUMENT_INSTANCE, instance);
         return;
     }

@@ -6,6 +6,7 @@
 
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/preemption.h"
 #include "scheduler/publication.h"
 
 /* New instances of one decision that have an event each; more share one. */
@@ -127,6 +128,7 @@ static void start(struct look *look, const struct reconcile_action *action,
     struct document_instance *instance = document_create(DOCUMENT_INSTANCE);
     if (capacity_search_place(search_for(look, revision), instance, &error) < 0) {
         note_no_room(look, &error);
+        preemption_make_room(pass, look->service, look->search);
         document_free(DOCUMENT_INSTANCE, instance);
         return;
     }

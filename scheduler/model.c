@@ -184,6 +184,7 @@ static void free_service(struct model_service *service)
     document_free(DOCUMENT_SERVICE, service->document);
     free(service->no_capacity);
     json_record_release(&api_obstacles_record, &service->obstacles);
+    usage_release_room(service);
     free(service);
 }
 

@@ -77,6 +77,7 @@ struct model_service {
     char progress[REASON_MAX];      /* of the running rollout */
     char *no_capacity;              /* why an instance finds no room; NULL: all did */
     struct api_obstacles obstacles; /* the same, node by node */
+    struct usage_kept kept;         /* room that others make for it */
 };
 
 TAILQ_HEAD(model_node_list, model_node);
@@ -124,6 +125,7 @@ struct model_node {
     uint64_t freed_ms[SUBNET_ADDRESSES]; /* when each address was given back; 0: long ago */
     struct usage used;                   /* by instances that have not ended */
     struct usage planned;                /* by the decision in the making */
+    LIST_HEAD(, usage_kept) kept;        /* for services that wait for it */
     bool is_planned;                     /* that has something there */
     struct placement_entry place;        /* in the model's index of places */
     bool place_changed;                  /* by usage_touch: on the model's list of them */

@@ -55,6 +55,7 @@ static void copy_service(struct planner *planner, const struct model_service *kn
     const struct document_service *document = written(change, DOCUMENT_SERVICE, 0);
     if (known != NULL)
         planner->service = *known;
+    planner->service.kept = (struct usage_kept){0}; /* that is the real one's */
     if (document != NULL)
         planner->service.document = (struct document_service *)document;
     planner->target = written(change, DOCUMENT_REVISION, revision);

@@ -25,8 +25,31 @@ void usage_touch(struct model_node *node, bool kind)
     LIST_INSERT_HEAD(&node->model->changed_places, node, changed_link);
 }
 
+void usage_keep_room(struct model_service *service, struct model_node *node, uint64_t memory,
+                     uint32_t vcpus, uint64_t until_ms)
+{
+    usage_release_room(service);
+    service->kept =
+        (struct usage_kept){.node = node, .memory = memory, .vcpus = vcpus, .until_ms = until_ms};
+    LIST_INSERT_HEAD(&node->kept, &service->kept, link);
+    usage_touch(node, false);
+}
+
+void usage_release_room(struct model_service *service)
+{
+    if (service->kept.node == NULL)
+        return;
+    LIST_REMOVE(&service->kept, link);
+    usage_touch(service->kept.node, false);
+    service->kept.node = NULL;
+}
+
 void usage_forget_node(struct model_node *node)
 {
+    for (struct usage_kept *kept; (kept = LIST_FIRST(&node->kept)) != NULL;) {
+        LIST_REMOVE(kept, link);
+        kept->node = NULL;
+    }
     if (node->place_changed)
         LIST_REMOVE(node, changed_link);
     placement_index_remove(&node->place);

@@ -8,10 +8,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #define SUBNET_ADDRESSES 256 /* of a node's /24 */
 
 struct model_node;
+struct model_service;
 struct model_instance;
 
 struct usage {
@@ -28,6 +30,15 @@ struct usage_share {
     bool is_taken;
 };
 
+/* Room on a node that is kept for a service until it comes free. */
+struct usage_kept {
+    struct model_node *node; /* NULL: none */
+    uint64_t memory;
+    uint32_t vcpus;
+    uint64_t until_ms;
+    LIST_ENTRY(usage_kept) link; /* of the node's */
+};
+
 /* Takes or gives back what the instance's document says now. */
 void usage_follow(struct model_instance *instance);
 /* The instance's record goes. */
@@ -35,6 +46,11 @@ void usage_release(struct model_instance *instance);
 /* Something about the node changed; `kind` when it is what the node is: machines, labels,
  * features. */
 void usage_touch(struct model_node *node, bool kind);
+/* Nobody else is placed in it until then. One node at a time for each service. */
+void usage_keep_room(struct model_service *service, struct model_node *node, uint64_t memory,
+                     uint32_t vcpus, uint64_t until_ms);
+/* Gives it up; does nothing when there is none. */
+void usage_release_room(struct model_service *service);
 /* Before the node is freed. */
 void usage_forget_node(struct model_node *node);
 

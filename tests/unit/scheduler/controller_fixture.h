@@ -243,12 +243,14 @@ static inline int decide_deploy(struct change *change, void *data, struct error 
     return service_changes_apply(&fixture->core, change, &apply, &fixture->answer, error);
 }
 
-static inline void deploy(struct fixture *fixture, const char *digest, uint32_t replicas)
+/* The spec and the revision of a service, to be applied by decide_deploy. */
+static inline void deploy_prepare(struct fixture *fixture, const char *name, const char *digest,
+                                  uint32_t replicas)
 {
     AUTO_FREE char *json =
-        xasprintf("{\"service\": \"s\", \"image\": \"i\", \"reschedule\": {\"attempts\": 1},"
+        xasprintf("{\"service\": \"%s\", \"image\": \"i\", \"reschedule\": {\"attempts\": 1},"
                   " \"ports\": [{\"name\": \"http\", \"port\": 8080, \"publish\": 80}]%s}",
-                  fixture->settings != NULL ? fixture->settings : "");
+                  name, fixture->settings != NULL ? fixture->settings : "");
     AUTO_JSON struct json_object *object = NULL;
     document_free(DOCUMENT_REVISION, fixture->revision);
     api_service_spec_release(&fixture->spec);
@@ -258,7 +260,7 @@ static inline void deploy(struct fixture *fixture, const char *digest, uint32_t 
     fixture->spec.replicas = replicas;
     struct document_revision *revision = document_create(DOCUMENT_REVISION);
     strcpy(revision->namespace_name, "default");
-    strcpy(revision->service, "s");
+    text_copy(revision->service, sizeof revision->service, name);
     text_copy(revision->template_digest, sizeof revision->template_digest, digest);
     revision->template.resources = (struct api_resources){32 * MIB, 1};
     revision->template.stop = fixture->spec.stop;
@@ -273,6 +275,11 @@ static inline void deploy(struct fixture *fixture, const char *digest, uint32_t 
     revision->platform_count = 1;
     strcpy(revision->platforms[0].arch, "amd64");
     fixture->revision = revision;
+}
+
+static inline void deploy(struct fixture *fixture, const char *digest, uint32_t replicas)
+{
+    deploy_prepare(fixture, "s", digest, replicas);
     changes_decide(fixture->core.changes, decide_deploy, NULL, fixture);
     settle(fixture);
 }
