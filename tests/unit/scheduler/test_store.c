@@ -481,19 +481,23 @@ static const struct promise sqlite_promises[] = {
     PROMISE(what_was_forgotten_cannot_be_watched),
 };
 
+/* Each is named by what it is checked of: "etcd_deleted_documents_are_gone". */
 static int run(struct flavour *flavour, const struct promise *list, size_t count)
 {
     struct CMUnitTest *tests = xcalloc(count, sizeof *tests);
     for (size_t i = 0; i < count; i++)
-        tests[i] = (struct CMUnitTest){list[i].name, list[i].function, set_up, tear_down, flavour};
+        tests[i] = (struct CMUnitTest){xasprintf("%s_%s", flavour->name, list[i].name),
+                                       list[i].function, set_up, tear_down, flavour};
     int failed = _cmocka_run_group_tests(flavour->name, tests, count, NULL, NULL);
+    for (size_t i = 0; i < count; i++)
+        free((char *)tests[i].name);
     free(tests);
     return failed;
 }
 
 int main(void)
 {
-    struct flavour sqlite = {.name = "SQLite"};
+    struct flavour sqlite = {.name = "sqlite"};
     struct etcd_process process = {0};
     struct flavour etcd = {.name = "etcd", .etcd = &process};
     int failed = run(&sqlite, promises, ARRAY_LENGTH(promises));

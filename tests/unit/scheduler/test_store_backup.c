@@ -213,7 +213,7 @@ int main(void)
     struct flavour sqlite = {.name = "SQLite"}, etcd = {.name = "etcd", .etcd = &process};
 #define TEST(function, flavour)                                                                    \
     {                                                                                              \
-#function, function, set_up, tear_down, flavour                                            \
+#flavour "_" #function, function, set_up, tear_down, &flavour                              \
     }
 #define TESTS(flavour)                                                                             \
     TEST(a_backup_is_of_one_moment_and_commits_go_on, flavour),                                    \
@@ -222,7 +222,7 @@ int main(void)
         TEST(a_backup_that_cannot_be_written_says_so, flavour),                                    \
         TEST(what_is_restored_is_what_was_backed_up, flavour),                                     \
         TEST(half_a_backup_is_refused_before_anything_is_written, flavour)
-    const struct CMUnitTest tests[] = {TESTS(&sqlite), TESTS(&etcd)};
+    const struct CMUnitTest tests[] = {TESTS(sqlite), TESTS(etcd)};
     if (etcd_process_create(&process) < 0)
         fail_msg("etcd does not start: see %s/log, and that etcd-server is installed",
                  process.directory);
