@@ -122,6 +122,12 @@ static void ask(struct long_poll *poll)
     }
 }
 
+void long_poll_hurry(struct long_poll *poll)
+{
+    if (poll->call == NULL && uv_is_active((uv_handle_t *)&poll->wait))
+        uv_timer_start(&poll->wait, on_wait, 0, 0);
+}
+
 void long_poll_move(struct long_poll *poll, const char *url)
 {
     free(poll->url);

@@ -33,5 +33,7 @@ struct long_poll *long_poll_create(const struct long_poll_options *options);
 void long_poll_destroy(struct long_poll *poll);
 /* Starts, or asks for the whole again at once. */
 void long_poll_restart(struct long_poll *poll);
+/* Ends a pause between two tries: somebody answers again. */
+void long_poll_hurry(struct long_poll *poll);
 /* Asks there from now on, for what is newer than before; what is under way is not waited for. */
 void long_poll_move(struct long_poll *poll, const char *url);

@@ -364,6 +364,14 @@ static void take_answer(struct scheduler_link *link, const struct http_client_re
     link->sent = (struct api_status){0};
 }
 
+static void hear_again(struct scheduler_link *link)
+{
+    log_info("statuses reach the scheduler again");
+    link->is_silent = false;
+    for (int i = 0; i < SCHEDULER_DOCUMENTS; i++)
+        long_poll_hurry(link->documents[i].poll);
+}
+
 static void on_status_answer(const struct http_client_response *response, void *data)
 {
     struct scheduler_link *link = data;
@@ -371,8 +379,7 @@ static void on_status_answer(const struct http_client_response *response, void *
     struct error error = ERROR_INIT;
     if (http_response_check(response, &error) == 0) {
         if (link->is_silent)
-            log_info("statuses reach the scheduler again");
-        link->is_silent = false;
+            hear_again(link);
         link->moves = 0;
         take_answer(link, response);
         status_within(link, link->is_changed ? 0 : link->joined.heartbeat_ms);

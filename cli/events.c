@@ -172,7 +172,8 @@ int events_fetch(struct cli *cli, const char *namespace_name, const char *servic
 static bool may_resume(const struct error *error)
 {
     return error->code == ERROR_NONE || error->code == ERROR_UNAVAILABLE ||
-           error->code == ERROR_TIMEOUT || error->code == ERROR_COMPACTED;
+           error->code == ERROR_TIMEOUT || error->code == ERROR_NO_LEADER ||
+           error->code == ERROR_COMPACTED;
 }
 
 /* The scheduler ends a stream that is read too slowly, and ends itself now and then: reading goes
