@@ -123,6 +123,13 @@ expect down_again_is_fine 0 'Nothing was running' shoal down --state "$cluster"
 expect down_of_no_cluster 1 'no-such-folder' shoal down --state "$work/no-such-folder"
 check up_brings_the_services_back cluster_up_again
 check services_are_back wait_for 60 ready_count_is 3
+
+# --- the only node drains: nothing else can take what it runs ---
+expect what_is_left_stops_at_the_deadline 0 "$node: drained, it stays cordoned" \
+    shoal node drain "$node" --deadline 1s --timeout 60s
+expect status_says_why_it_waits 0 'no_capacity' shoal status hello
+expect uncordon 0 "$node: eligible" shoal node uncordon "$node"
+check what_waited_is_placed wait_for 60 ready_count_is 3
 check remove shoal rm hello
 check down_for_good shoal down --state "$cluster"
 
