@@ -10,6 +10,8 @@
 #define ROOM_NEEDED          12
 #define CAUSE_DRAIN_DEADLINE "drain_deadline"
 #define CAUSE_SILENT         "silent"
+/* Above every priority: what somebody gave up is replaced even while rescheduling is frozen. */
+#define GIVEN_UP_FIRST 1000
 
 static void look_again(struct controller_pass *pass, uint64_t at_ms)
 {
@@ -62,8 +64,10 @@ static void suspect(struct controller_pass *pass, struct model_node *node)
 static uint32_t priority_of(const struct model_instance *instance)
 {
     const struct model_service *service = instance->service;
-    return service != NULL && service->document != NULL ? service->document->spec.priority
-                                                        : API_PRIORITY;
+    uint32_t priority = service != NULL && service->document != NULL
+                            ? service->document->spec.priority
+                            : API_PRIORITY;
+    return instance->node->given_up ? priority + GIVEN_UP_FIRST : priority;
 }
 
 /* Its instances stand in line to be replaced. */
@@ -241,6 +245,8 @@ static void release_instances(struct controller_pass *pass)
         struct model_instance *instance = model_instance(model, id);
         uint64_t next_ms;
         bool wanted = is_to_be_replaced(instance);
+        if (wanted && model->frozen && !instance->node->given_up)
+            return;
         if (wanted && !rescheduling_may_go(&model->rescheduling, rate, pass->now_ms, &next_ms)) {
             look_again(pass, next_ms);
             return;

@@ -104,6 +104,10 @@ void routes_metrics(struct http_request *request, void *data)
           leadership_leader(core->leadership) != NULL);
     gauge(&text, "shoal_nodes", "Nodes that have joined.", core->model.nodes.count);
     gauge(&text, "shoal_nodes_silent", "Nodes whose lease has passed.", silent);
+    gauge(&text, "shoal_rescheduling_frozen", "Whether most nodes are silent: nothing is replaced.",
+          core->model.frozen);
+    gauge(&text, "shoal_rescheduling_waiting", "Instances of lost nodes in line to be replaced.",
+          core->model.rescheduling.count);
     gauge(&text, "shoal_keys", "Trusted keys.", core->model.keys.count);
     count_services(&text, &core->model);
     count_runs(&text, &core->model);

@@ -186,6 +186,32 @@ static void lost_instances_are_replaced_at_the_rate_that_is_set(void **state)
     assert_int_equal(running_on(fixture, "a"), 1);
 }
 
+static void a_freeze_stops_the_line_too(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->options.reschedule_rate = 1;
+    join(fixture, "a");
+    deploy(fixture, "A", 4);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    for (const char *at = "bcd"; *at != '\0'; at++)
+        join(fixture, (char[]){*at, '\0'});
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    lose_others(fixture, "bcd");
+    size_t replaced = 4 - running_on(fixture, "a");
+    assert_true(replaced < 4);
+    pass_time(fixture, 10000, "b");
+    assert_true(fixture->core.model.frozen);
+    replaced = 4 - running_on(fixture, "a");
+    for (int i = 0; i < 5; i++)
+        pass_time(fixture, 2000, "b");
+    assert_int_equal(4 - running_on(fixture, "a"), replaced);
+    pass_time(fixture, 1, "cd");
+    assert_false(fixture->core.model.frozen);
+    for (int i = 0; i < 5; i++)
+        pass_time(fixture, 2000, "bcd");
+    assert_int_equal(running_on(fixture, "a"), 0);
+}
+
 /* Else each start told of them anew, and they made the next loss look like a split. */
 static void what_was_lost_before_a_start_is_lost_when_its_new_lease_ends(void **state)
 {
@@ -215,6 +241,7 @@ int main(void)
         TEST(a_freeze_can_be_ended_by_giving_the_silent_ones_up),
         TEST(cordoned_nodes_count_for_no_split),
         TEST(lost_instances_are_replaced_at_the_rate_that_is_set),
+        TEST(a_freeze_stops_the_line_too),
         TEST(what_was_lost_before_a_start_is_lost_when_its_new_lease_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
