@@ -243,7 +243,7 @@ static bool stays(struct capacity_search *search, const struct model_instance *i
 {
     const struct document_instance *document = instance->document;
     bool leaves = instance->node == NULL || instance->node->document->eligibility == NODE_DRAINING;
-    return document->wish == WISH_RUN && !leaves &&
+    return document->wish == WISH_RUN && !leaves && !instance->is_moving &&
            !instance_state_is_over(instance->observed.state) &&
            (search->restart == 0 || document->rollout == search->restart) &&
            is_of_template(search, document->revision);
@@ -491,6 +491,43 @@ int capacity_search_place(struct capacity_search *search, struct document_instan
     search->kept.node = NULL; /* wherever it went: it waits no more */
     placement_search_count(&search->places, &best.node->place);
     return 0;
+}
+
+/* --- better places --- */
+
+/* Of staying: what the place costs without the instance itself. */
+static int64_t points_of_staying(struct capacity_search *search, struct model_node *node)
+{
+    const struct placement_request *request = &search->request;
+    struct placement_verdict verdict;
+    int64_t itself = request->spread == PLACEMENT_SPREAD_LABEL
+                         ? PLACEMENT_POINTS_INSTANCE + PLACEMENT_POINTS_NEIGHBOUR
+                         : PLACEMENT_POINTS_INSTANCE;
+    if (placement_check_kind(&node->place.node, request, &verdict) != PLACEMENT_FITS)
+        return 0;
+    return placement_search_points(&search->places, &node->place, &verdict) - itself;
+}
+
+struct model_instance *capacity_search_misplaced(struct capacity_search *search,
+                                                 struct model_instance *const *instances,
+                                                 size_t count)
+{
+    int64_t most = PLACEMENT_POINTS_INSTANCE / 4 * 3;
+    struct model_instance *misplaced = NULL;
+    struct choice best = find_place(search);
+    if (best.node == NULL || search->request.spread == PLACEMENT_SPREAD_NONE)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct model_node *node = instances[i]->node;
+        if (node == NULL || !stays(search, instances[i]))
+            continue;
+        int64_t gain = points_of_staying(search, node) - best.points;
+        if (gain >= most) {
+            most = gain + 1;
+            misplaced = instances[i];
+        }
+    }
+    return misplaced;
 }
 
 /* --- notes --- */

@@ -37,6 +37,11 @@ int capacity_search_place(struct capacity_search *search, struct document_instan
 /* Counts one that was placed by an earlier search of the same decision. */
 void capacity_search_count(struct capacity_search *search,
                            const struct document_instance *instance);
+/* The instance that would win most by a move, at least three quarters of what one instance more on
+ * a node costs; NULL: all are well where they are. */
+struct model_instance *capacity_search_misplaced(struct capacity_search *search,
+                                                 struct model_instance *const *instances,
+                                                 size_t count);
 /* What is asked; lives as long as the search. */
 const struct placement_request *capacity_search_request(const struct capacity_search *search);
 /* Whether others are making room for it already. */

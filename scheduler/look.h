@@ -53,3 +53,7 @@ bool look_record_ends(struct look *look);
 /* What may not run any more is not drained: it is stopped at once, whatever the rollout's bounds.
  * True when there was something to stop: the rest is decided after that is written. */
 bool look_stop_revoked(struct look *look);
+
+/* rebalance.c: after a look with nothing to do, one instance may begin to move to a better place.
+ */
+void look_rebalance(struct look *look, const struct reconcile_result *result);

@@ -48,7 +48,8 @@ static enum instance_wish wish_of_replaced(const struct model_instance *owner)
 static void drain(struct look *look, const struct reconcile_action *action)
 {
     struct model_instance *owner = look->owners[action->instance];
-    const char *why = why_ended(look, &look->values[action->instance]);
+    const char *why = owner->is_moving ? "moved to a better place"
+                                       : why_ended(look, &look->values[action->instance]);
     /* What no data plane sends anything need not be waited for. */
     bool excluded = publication_is_excluded(look->pass->core->publication, owner);
     enum instance_wish wish = excluded ? WISH_STOP : WISH_DRAIN;

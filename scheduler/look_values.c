@@ -86,7 +86,8 @@ static void add_value(struct look *look, struct model_instance *instance)
         .replaceable = is_of_good(look, instance),
         .drained = is_drained(look, instance),
         /* One that is over is not there any more. */
-        .leaving = node != NULL && node->document->eligibility == NODE_DRAINING &&
+        .leaving = node != NULL &&
+                   (node->document->eligibility == NODE_DRAINING || instance->is_moving) &&
                    !instance_state_is_over(instance->observed.state),
     };
     look->owners[look->count++] = instance;

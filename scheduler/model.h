@@ -45,6 +45,7 @@ struct model_instance {
     /* Of its node's assignment, when it last changed there; 0: that is not published yet. */
     uint64_t assigned_revision;
     struct usage_share share; /* of its node */
+    bool is_moving;           /* there is a better place: it is replaced there first */
 };
 
 struct model_service {
@@ -78,6 +79,7 @@ struct model_service {
     char *no_capacity;              /* why an instance finds no room; NULL: all did */
     struct api_obstacles obstacles; /* the same, node by node */
     struct usage_kept kept;         /* room that others make for it */
+    uint64_t moved_ms;              /* when one of it last began to move to a better place */
 };
 
 TAILQ_HEAD(model_node_list, model_node);

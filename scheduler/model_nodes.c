@@ -98,7 +98,8 @@ void model_mark_waiting(struct model *model)
 {
     for (size_t i = 0; i < model->services.count; i++) {
         struct model_service *service = model->services.items[i];
-        if (service->no_capacity != NULL)
+        bool moves = service->document != NULL && service->document->spec.placement.rebalance;
+        if (service->no_capacity != NULL || moves)
             model_touch_service(service);
     }
 }

@@ -70,6 +70,8 @@ static bool decide(struct look *look, bool frozen)
     }
     if (complete && !look_advance_rollout(look, &result.counts))
         complete = look_carry_out(look, &result);
+    if (complete && change_has_room(look->pass->change, ROOM_OF_ACTION))
+        look_rebalance(look, &result);
     if (complete && look->document->deleting)
         complete = remove_service(look);
     reconcile_result_release(&result);
