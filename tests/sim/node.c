@@ -305,6 +305,8 @@ static void join(void *data)
     join.machine_count = 1;
     text_copy(join.machines[0].arch, sizeof join.machines[0].arch, "amd64");
     text_copy(join.machines[0].accel, sizeof join.machines[0].accel, "tcg");
+    if (node->has_volumes)
+        json_strings_add(&join.features, "volumes");
     json_map_set(&join.labels, "zone", node->name[4] % 2 == 0 ? "even" : "odd");
     node->join_call = wire_join(node, &join, on_join_answer, node);
 }
@@ -467,6 +469,7 @@ struct node *node_create(struct world *world, size_t index)
     node->world = world;
     snprintf(node->name, sizeof node->name, "node%zu", index);
     node->memory = draw_between(&world->draw, 6, 24) * (UINT64_C(64) << 20);
+    node->has_volumes = draw_chance(&world->draw, 700);
     LIST_INIT(&node->guests);
     LIST_INIT(&node->connections);
     node->assignment =

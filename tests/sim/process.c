@@ -155,6 +155,7 @@ static void on_handed_in(const struct store_transaction *transaction, void *data
 static void kill_now(void *data)
 {
     struct process *process = data;
+    process->killing = NULL;
     process_kill(process->world, process->which, RESTART_MS);
 }
 

@@ -37,6 +37,7 @@ struct request {
     struct api_service_spec spec;
     struct document_revision *revision;
     uint32_t number;
+    bool has_volume;
     struct api_change_answer answer;
 };
 
@@ -74,12 +75,21 @@ static void make_spec(struct request *request, struct draw *draw)
                   "\"auto_rollback\": %s",
                   surge, unavailable, (unsigned)draw_below(draw, 4),
                   (unsigned)draw_between(draw, 10, 30), draw_chance(draw, 850) ? "true" : "false");
-    if (draw_chance(draw, 300))
+    if (!request->has_volume && draw_chance(draw, 300))
         buffer_printf(&text, ", \"canary\": %u, \"auto_promote\": %s, \"canary_time\": \"%us\"",
                       (unsigned)draw_between(draw, 1, 3), draw_chance(draw, 400) ? "true" : "false",
                       (unsigned)draw_below(draw, 5));
-    buffer_printf(&text, "}, \"placement\": {\"spread\": \"%s\"}, \"history\": %u}",
-                  draw_chance(draw, 700) ? "node" : "none", (unsigned)draw_between(draw, 2, 5));
+    buffer_printf(&text, "}, \"history\": %u, \"placement\": {\"spread\": \"%s\"",
+                  (unsigned)draw_between(draw, 2, 5), draw_chance(draw, 700) ? "node" : "none");
+    if (draw_chance(draw, 200))
+        buffer_printf(&text, ", \"constraints\": [\"label.zone %s even\"]",
+                      draw_chance(draw, 500) ? "==" : "!=");
+    if (draw_chance(draw, 150))
+        buffer_printf(&text, ", \"max_per_node\": %u", (unsigned)draw_between(draw, 1, 3));
+    buffer_append_text(&text, "}");
+    if (request->has_volume)
+        buffer_append_text(&text, ", \"volumes\": [{\"name\": \"data\", \"size\": \"64Mi\"}]");
+    buffer_append_text(&text, "}");
     AUTO_JSON struct json_object *object = NULL;
     struct error error = ERROR_INIT;
     if (json_parse(buffer_text(&text), text.length, &object, &error) < 0 ||
@@ -113,6 +123,12 @@ static void make_revision(struct request *request, struct draw *draw)
                                                  (uint32_t)draw_between(draw, 1, 2)};
     template->boot_timeout_ms = draw_between(draw, 5, 10) * 1000;
     template->stop = (struct api_stop){draw_below(draw, 4) * 2000, 1000};
+    if (request->has_volume) {
+        template->volumes = xcalloc(1, sizeof *template->volumes);
+        template->volume_count = 1;
+        text_copy(template->volumes[0].name, sizeof template->volumes[0].name, "data");
+        template->volumes[0].size = 64 * MIB;
+    }
     template->ports = xcalloc(1, sizeof *template->ports);
     template->port_count = 1;
     text_copy(template->ports[0].name, sizeof template->ports[0].name, "http");
@@ -238,6 +254,8 @@ void users_act(struct world *world, enum user_action action, unsigned service, u
     request->index = service;
     snprintf(request->service, sizeof request->service, "s%u", service);
     if (action == USER_DEPLOY) {
+        /* One service has volumes, most of the time. */
+        request->has_volume = service == 0 && draw_chance(&draw, 800);
         make_spec(request, &draw);
         make_revision(request, &draw);
     } else if (action == USER_SCALE) {

@@ -1,4 +1,4 @@
-#include "tests/sim/watch.h"
+#include "tests/sim/watch_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,7 +6,6 @@
 #include <sys/queue.h>
 
 #include "lib/xalloc.h"
-#include "scheduler/capacity.h"
 #include "tests/sim/node.h"
 #include "tests/sim/process.h"
 #include "tests/sim/store.h"
@@ -105,18 +104,8 @@ static const struct document_instance *current(const struct watch *watch, const 
     return pending != NULL ? pending : instance->document;
 }
 
-/* An instance as the scheduler sees it now. */
-struct sight {
-    const struct document_instance *document;
-    const struct model_instance *instance; /* NULL: it is being made */
-    bool silent;
-};
-
-typedef void sight_callback(const struct sight *sight, void *data);
-
-/* Every instance that has not ended. */
-static void each_instance(const struct watch *watch, const struct core *core,
-                          sight_callback *callback, void *data)
+void watch_each_instance(const struct watch *watch, const struct core *core,
+                         sight_callback *callback, void *data)
 {
     const struct sorted *all = &core->model.instances;
     for (size_t i = 0; i < all->count; i++) {
@@ -165,7 +154,7 @@ static struct tally tally_of(const struct watch *watch, const struct core *core,
                              const struct document_instance *of)
 {
     struct tally tally = {.of = of};
-    each_instance(watch, core, add_to_tally, &tally);
+    watch_each_instance(watch, core, add_to_tally, &tally);
     return tally;
 }
 
@@ -196,7 +185,7 @@ static void check_start(struct world *world, const struct model_service *service
     const struct document_service *document = service->document;
     const struct document_rollout *rollout = model_rollout(service);
     bool judges = rollout != NULL && !rollout_phase_is_over(rollout->phase) && !rollout->promoted;
-    uint32_t surge = document->spec.rollout.max_surge;
+    uint32_t surge = model_is_stop_first(service) ? 0 : document->spec.rollout.max_surge;
     if (judges && document->spec.rollout.canary > surge)
         surge = document->spec.rollout.canary;
     int64_t most = (int64_t)document->replicas + surge;
@@ -214,14 +203,16 @@ static void check_end(struct world *world, const struct model_service *service,
                       const struct tally *after)
 {
     const struct document_service *document = service->document;
-    int64_t least = (int64_t)document->replicas - document->spec.rollout.max_unavailable;
+    int64_t unavailable = model_is_stop_first(service) ? 1 : document->spec.rollout.max_unavailable;
+    int64_t least = (int64_t)document->replicas - unavailable;
     if (after->ready < before->ready && after->ready < least && !document->deleting &&
         !is_revoked(service, ended->revision))
-        world_fail(world,
-                   "promise 1: ending %s of %s leaves %lld ready: %u replicas with %u unavailable "
-                   "are promised",
-                   ended->id, service->name, (long long)after->ready, document->replicas,
-                   document->spec.rollout.max_unavailable);
+        world_fail(
+            world,
+            "promise 1: ending %s of %s leaves %lld ready: %u replicas with %lld unavailable "
+            "are promised",
+            ended->id, service->name, (long long)after->ready, document->replicas,
+            (long long)unavailable);
 }
 
 /* --- what should run is not ended --- */
@@ -240,7 +231,7 @@ static void look_for_rival(const struct sight *sight, void *data)
                                     strcmp(sight->document->id, rival->ended->id) != 0);
 }
 
-static bool has_template_of(const struct model_service *service, uint32_t revision, uint32_t other)
+bool watch_same_template(const struct model_service *service, uint32_t revision, uint32_t other)
 {
     const struct document_revision *left = model_revision(service, revision);
     const struct document_revision *right = model_revision(service, other);
@@ -257,11 +248,11 @@ static void check_reason(struct world *world, const struct core *core,
     bool restarts = rollout != NULL && strcmp(rollout->kind, "restart") == 0 &&
                     rollout->phase == ROLLOUT_PROGRESSING && ended->rollout != rollout->number;
     struct rival rival = {.ended = ended};
-    each_instance(world->watch, core, look_for_rival, &rival);
+    watch_each_instance(world->watch, core, look_for_rival, &rival);
     if (instance->observed.state == INSTANCE_READY && instance->node != NULL &&
         !instance->node->silent && !service->document->deleting &&
         ended->slot < service->document->replicas && !restarts &&
-        has_template_of(service, ended->revision, model_target(service)) &&
+        watch_same_template(service, ended->revision, model_target(service)) &&
         !is_revoked(service, ended->revision) && !rival.found)
         world_fail(world, "%s of %s is ended (%s), which is what should run", ended->id,
                    service->name, ended->why != NULL ? ended->why : "");
@@ -305,60 +296,6 @@ static void check_drained(struct world *world, const struct core *core,
     }
 }
 
-/* --- room and addresses --- */
-
-struct room {
-    struct world *world;
-    const struct core *core;
-    const struct document_instance *placed;
-    uint64_t memory;
-};
-
-static void add_to_room(const struct sight *sight, void *data)
-{
-    struct room *room = data;
-    const struct document_instance *document = sight->document;
-    if (strcmp(document->node, room->placed->node) != 0)
-        return;
-    const struct model_service *service =
-        model_service(&room->core->model, document->namespace_name, document->service);
-    const struct document_revision *revision =
-        service != NULL ? model_revision(service, document->revision) : NULL;
-    room->memory += NODE_OVERHEAD;
-    room->memory += revision != NULL ? revision->template.resources.memory : 0;
-    if (document != room->placed && strcmp(document->id, room->placed->id) != 0 &&
-        strcmp(document->address, room->placed->address) == 0)
-        world_fail(room->world, "address %s is promised to %s and to %s", document->address,
-                   document->id, room->placed->id);
-}
-
-static void check_place(struct world *world, const struct core *core,
-                        const struct document_instance *placed)
-{
-    struct room room = {world, core, placed, 0};
-    const struct model_node *node = model_node(&core->model, placed->node);
-    if (node == NULL || node->silent || !node->reported) {
-        world_fail(world, "%s is placed on %s, which is not there", placed->id, placed->node);
-        return;
-    }
-    if (node->document->eligibility != NODE_ELIGIBLE)
-        world_fail(world, "%s is placed on %s, which is %s", placed->id, placed->node,
-                   node_eligibility_names[node->document->eligibility]);
-    each_instance(world->watch, core, add_to_room, &room);
-    if (room.memory > node->document->memory)
-        world_fail(world, "node %s has %llu bytes and %llu are promised", node->name,
-                   (unsigned long long)node->document->memory, (unsigned long long)room.memory);
-    for (size_t i = 0; i < core->model.instances.count; i++) {
-        const struct model_instance *other = core->model.instances.items[i];
-        const struct document_instance *document = other->document;
-        if (document->ended_ms != 0 && strcmp(document->address, placed->address) == 0 &&
-            core_wall(core) < document->ended_ms + ADDRESS_HOLD_MS && world->steady_clock)
-            world_fail(world, "address %s is given to %s %llu ms after %s", placed->address,
-                       placed->id, (unsigned long long)(core_wall(core) - document->ended_ms),
-                       document->id);
-    }
-}
-
 /* --- a transaction --- */
 
 static void check_new(struct world *world, const struct core *core,
@@ -368,7 +305,7 @@ static void check_new(struct world *world, const struct core *core,
     if (was_issued(world->watch, made->id))
         world_fail(world, "id %s is handed out again", made->id);
     check_start(world, service, made, before);
-    check_place(world, core, made);
+    watch_place(world, core, service, made);
 }
 
 static void check_changed(struct world *world, const struct core *core,
@@ -536,8 +473,10 @@ void watch_told_to_stop(struct world *world, const struct guest *guest)
     const struct watch *watch = world->watch;
     uint64_t number = number_of(guest->id);
     world_trace(world, "%s: is told to stop %s", guest->node->name, guest->id);
+    char key[32];
+    snprintf(key, sizeof key, "instances/%s", guest->id);
     if (watch->restored && number >> 32 <= watch->lost_term &&
-        (number & UINT32_MAX) > watch->lost_instances)
+        (number & UINT32_MAX) > watch->lost_instances && disk_find(world->disk, key) == NULL)
         world_fail(world, "an old backup stops %s, which was made after it", guest->id);
 }
 

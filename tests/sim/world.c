@@ -81,7 +81,7 @@ struct world_event *world_after(struct world *world, uint64_t wait_ms, world_cal
     *event = (struct world_event){world->now_ms + wait_ms, world->order++, run, drop, data};
     if (world->event_count == world->event_room) {
         world->event_room = world->event_room > 0 ? world->event_room * 2 : 64;
-        world->events = xreallocarray(world->events, world->event_room, sizeof(struct event *));
+        world->events = xreallocarray(world->events, world->event_room, sizeof *world->events);
     }
     size_t at = world->event_count++;
     world->events[at] = event;
