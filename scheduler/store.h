@@ -58,7 +58,8 @@ struct store_document {
     uint64_t revision;
 };
 
-/* `error` NULL: done, at `revision`. Else nothing was written. ERROR_CONFLICT: a comparison did not
+/* `error` NULL: done, at `revision`. ERROR_UNKNOWN: the lease was lost meanwhile, and whether it
+ * was done is not known: read anew. Else nothing was written. ERROR_CONFLICT: a comparison did not
  * hold, or the store does not lead (not yet, or no longer); ERROR_TOO_LARGE: over a limit;
  * ERROR_STORAGE_FULL, ERROR_IO, ERROR_UNAVAILABLE, ERROR_TIMEOUT: worth trying again. */
 typedef void store_commit_callback(const struct error *error, uint64_t revision, void *data);

@@ -6,7 +6,7 @@
  * transaction compares who holds `leader` and where `commit` stands: so a deposed leader writes
  * nothing, and a transaction whose answer was lost is known to be done, or never to be done any
  * more, by moving the marker away. A commit of which neither can be learned before the lease is
- * lost ends with ERROR_UNAVAILABLE, after the lead callback said false: whoever goes on must read
+ * lost ends with ERROR_UNKNOWN, after the lead callback said false: whoever goes on must read
  * the store anew. */
 #pragma once
 

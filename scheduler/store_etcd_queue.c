@@ -172,7 +172,7 @@ static void finish_without_lease(struct store_etcd *store, const struct etcd_req
 {
     struct error error;
     if (request->unclear)
-        error_set(&error, ERROR_UNAVAILABLE,
+        error_set(&error, ERROR_UNKNOWN,
                   "this scheduler lost its lead while the change was being written: whether it was "
                   "is not known here; ask the one that leads now");
     else
