@@ -44,6 +44,7 @@ manifest 1 1 >"$work/hello.yaml"
 check a_service_is_deployed shoal deploy --timeout 90s -f "$work/hello.yaml"
 check it_answers wait_for 10 curl -fsS -m 2 "http://127.0.0.1:$publish_port/"
 before=$(instances_in ready)
+expect consoles_are_read_through_a_standby 0 '.' env SHOAL_ADDRESS="$(at $((1 - leader)))" shoal logs "$before"
 
 # Through the standby, which is the leader later on: none is missed, none comes twice.
 SHOAL_ADDRESS=$(at $((1 - leader))) shoal events -f -o json >"$work/followed" 2>>"$work/follow.log" &

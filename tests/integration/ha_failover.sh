@@ -19,6 +19,7 @@ end_registries() {
 before_end() {
     local pid
     for pid in $background; do kill "$pid" 2>/dev/null; done
+    kill -CONT "$etcd_pid" 2>/dev/null
     end_schedulers
     end_registries
     no_sanitizer_report "$work"/scheduler*.log || fail no_sanitizer_complains "see above"
@@ -129,10 +130,22 @@ check another_one_leads_at_once find_leader "$ended"
 start_scheduler "$ended"
 check it_comes_back wait_for 40 ready_at "$ended" 8
 
+# --- etcd itself hangs ---
+nobody_leads() { ! find_leader none; }
+kill -STOP "$etcd_pid"
+check without_etcd_nobody_leads wait_for 30 nobody_leads
+for n in 0 1 2; do check "what_was_written_is_read_on_$n" ready_at "$n" 8; done
+expect a_change_is_refused_with_the_remedy 0 'no_leader.*again.*503' curl -sS -m 20 -w '%{http_code}' -X PUT \
+    "$(at 0)/v1/namespaces/default/services/hello/scale" -d '{"replicas": 9}'
+kill -CONT "$etcd_pid"
+scaled writes_go_on_with_etcd 9
+check somebody_leads_again wait_for 20 find_leader
+for n in 0 1 2; do check "all_is_ready_on_$n" wait_for 40 ready_at "$n" 9; done
+
 # --- what is left of all that ---
 check nothing_was_stopped [ ! -s "$work/stopped" ]
 check what_ran_at_first_runs [ -z "$(comm -23 "$work/ran_at_first" <(ids_at "$leader"))" ]
-check no_more_ran_than_were_wanted [ "$(wc -l <"$work/ran")" = 8 ]
+check no_more_ran_than_were_wanted [ "$(wc -l <"$work/ran")" = 9 ]
 for n in 0 1 2; do
     check "they_agree_$n" [ "$(ids_at "$n")" = "$(cat "$work/ran")" ]
 done

@@ -15,7 +15,8 @@ start_etcd() {
     etcd --name a --data-dir "$work/etcd" --listen-client-urls "http://127.0.0.1:$etcd_port" \
         --advertise-client-urls "http://127.0.0.1:$etcd_port" --listen-peer-urls "$peer" \
         --initial-advertise-peer-urls "$peer" --initial-cluster "a=$peer" >"$work/etcd.log" 2>&1 &
-    started_pids="$started_pids $!"
+    etcd_pid=$!
+    started_pids="$started_pids $etcd_pid"
 }
 
 # start_scheduler NUMBER [OPTION...]: on its own port, with its own way to etcd.
