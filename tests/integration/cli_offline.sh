@@ -55,7 +55,7 @@ expect unknown_key_has_its_place 1 '^shoal: bad.yaml:6:1: unknown key "replicsa"
 sed 's/replicas: 3/replicas: many/' good.yaml >bad.yaml
 expect wrong_type_has_its_place 1 '^shoal: bad.yaml:3:11: expected a whole number, found "many"' \
     shoal validate -f bad.yaml
-printf 'volumes: []\n' | cat good.yaml - >bad.yaml
+printf 'secrets: []\n' | cat good.yaml - >bad.yaml
 expect key_not_built_yet_has_its_place 1 '^shoal: bad.yaml:6:10: .*not supported yet' \
     shoal validate -f bad.yaml
 { cat good.yaml; echo ---; sed 's/hello/other/; s/port: 8080/port: 0/' good.yaml; } >bad.yaml

@@ -72,6 +72,7 @@ static void vm_gone(struct guest *guest)
     world_cancel(&guest->booting);
     world_cancel(&guest->ending);
     world_cancel(&guest->dying);
+    world_cancel(&guest->finishing);
     world_cancel(&guest->health);
 }
 
@@ -94,6 +95,17 @@ static void on_dying(void *data)
     guest_crash(guest);
 }
 
+/* A job's guest has done its work and powers off. */
+static void on_finished(void *data)
+{
+    struct guest *guest = data;
+    guest->finishing = NULL;
+    world_trace(world_of(guest), "%s: guest %s has done its work", guest->node->name, guest->id);
+    vm_gone(guest);
+    if (guest->node->agent_runs)
+        act(guest, instance_ended(&guest->machine, HOST_END_GUEST_EXIT, ""));
+}
+
 static void on_booted(void *data)
 {
     struct guest *guest = data;
@@ -113,6 +125,8 @@ static void boot(struct guest *guest)
         later(guest, &guest->dying, 300, 3000, on_dying);
     else if (flaps(guest))
         later(guest, &guest->dying, 2000, 60000, on_dying);
+    if (guest->machine.assigned.restart.policy == API_RESTART_NEVER)
+        later(guest, &guest->finishing, 200, 4000, on_finished);
 }
 
 static void on_ended(void *data)
@@ -224,6 +238,7 @@ void guest_destroy(struct guest *guest)
 {
     cancel_all(guest);
     world_cancel(&guest->dying);
+    world_cancel(&guest->finishing);
     if (guest->record == NULL)
         instance_finish(&guest->machine);
     free(guest->record);

@@ -34,7 +34,7 @@ struct guest {
     char digest[DIGEST_TEXT_MAX];
     bool vm; /* the microVM is there */
     uint64_t booted_ms;
-    struct world_event *tick, *preparing, *booting, *ending, *dying, *health;
+    struct world_event *tick, *preparing, *booting, *ending, *dying, *finishing, *health;
     uint8_t prepared; /* steps */
     bool ready;       /* as the check sees it */
 };

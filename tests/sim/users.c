@@ -8,6 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/job_changes.h"
 #include "scheduler/node_changes.h"
 #include "scheduler/service_changes.h"
 #include "tests/sim/guest.h"
@@ -53,6 +54,42 @@ void users_destroy(struct users *users)
 
 /* --- what is deployed --- */
 
+static bool is_job(const struct request *request)
+{
+    return request->index >= USERS_SERVICES - USERS_JOBS;
+}
+
+static void take_spec(struct request *request, struct buffer *text)
+{
+    AUTO_JSON struct json_object *object = NULL;
+    struct error error = ERROR_INIT;
+    if (json_parse(buffer_text(text), text->length, &object, &error) < 0 ||
+        api_service_spec_decode(object, &request->spec, &error) < 0)
+        world_fail(request->world, "a spec of the simulation is wrong: %s in %s", error.message,
+                   buffer_text(text));
+}
+
+static void make_job(struct request *request, struct draw *draw)
+{
+    static const char *const concurrencies[] = {"forbid", "allow", "replace"};
+    AUTO_BUFFER struct buffer text = {0};
+    buffer_printf(&text,
+                  "{\"service\": \"%s\", \"image\": \"i\", \"type\": \"job\", \"completions\": %u, "
+                  "\"parallelism\": %u, \"retries\": %u, \"concurrency\": \"%s\"",
+                  request->service, (unsigned)draw_between(draw, 1, 5),
+                  (unsigned)draw_between(draw, 1, 3), (unsigned)draw_below(draw, 4),
+                  concurrencies[draw_below(draw, 3)]);
+    if (draw_chance(draw, 300))
+        buffer_printf(&text, ", \"deadline\": \"%us\"", (unsigned)draw_between(draw, 5, 40));
+    if (draw_chance(draw, 300))
+        buffer_append_text(&text, ", \"schedule\": \"* * * * *\"");
+    buffer_printf(&text,
+                  ", \"reschedule\": {\"backoff\": \"500ms\", \"max_backoff\": \"4s\"}, "
+                  "\"history\": %u}",
+                  (unsigned)draw_between(draw, 2, 5));
+    take_spec(request, &text);
+}
+
 static void make_spec(struct request *request, struct draw *draw)
 {
     AUTO_BUFFER struct buffer text = {0};
@@ -90,12 +127,7 @@ static void make_spec(struct request *request, struct draw *draw)
     if (request->has_volume)
         buffer_append_text(&text, ", \"volumes\": [{\"name\": \"data\", \"size\": \"64Mi\"}]");
     buffer_append_text(&text, "}");
-    AUTO_JSON struct json_object *object = NULL;
-    struct error error = ERROR_INIT;
-    if (json_parse(buffer_text(&text), text.length, &object, &error) < 0 ||
-        api_service_spec_decode(object, &request->spec, &error) < 0)
-        world_fail(request->world, "a spec of the simulation is wrong: %s in %s", error.message,
-                   buffer_text(&text));
+    take_spec(request, &text);
 }
 
 /* A digest of the template's JSON that is good enough to tell templates apart. */
@@ -164,6 +196,11 @@ static int decide(struct change *change, void *data, struct error *error)
     if (process_is_gone(request->process))
         return error_set(error, ERROR_UNAVAILABLE, "the scheduler is gone");
     struct service_apply apply = {&request->spec, request->revision};
+    if (is_job(request) && request->action == USER_SCALE)
+        return job_changes_run(core, change, "default", request->service, &request->answer, error);
+    if (is_job(request) && request->action == USER_RESTART)
+        return job_changes_stop(core, change, "default", request->service, 0, &request->answer,
+                                error);
     switch (request->action) {
     case USER_DEPLOY:
         return service_changes_apply(core, change, &apply, &request->answer, error);
@@ -256,7 +293,10 @@ void users_act(struct world *world, enum user_action action, unsigned service, u
     if (action == USER_DEPLOY) {
         /* One service has volumes, most of the time. */
         request->has_volume = service == 0 && draw_chance(&draw, 800);
-        make_spec(request, &draw);
+        if (is_job(request))
+            make_job(request, &draw);
+        else
+            make_spec(request, &draw);
         make_revision(request, &draw);
     } else if (action == USER_SCALE) {
         request->number = (uint32_t)draw_below(&draw, 8);

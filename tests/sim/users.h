@@ -4,7 +4,9 @@
 #include "scheduler/core.h"
 #include "tests/sim/world.h"
 
-#define USERS_SERVICES 4
+#define USERS_SERVICES 5
+/* So many of them, the last, are jobs: they are not scaled but run, not restarted but stopped. */
+#define USERS_JOBS 1
 
 enum user_action {
     USER_DEPLOY,

@@ -298,12 +298,17 @@ static void check_drained(struct world *world, const struct core *core,
 
 /* --- a transaction --- */
 
+static void check_issued(struct world *world, const struct document_instance *made)
+{
+    if (was_issued(world->watch, made->id))
+        world_fail(world, "id %s is handed out again", made->id);
+}
+
 static void check_new(struct world *world, const struct core *core,
                       const struct model_service *service, const struct document_instance *made,
                       const struct tally *before)
 {
-    if (was_issued(world->watch, made->id))
-        world_fail(world, "id %s is handed out again", made->id);
+    check_issued(world, made);
     check_start(world, service, made, before);
     watch_place(world, core, service, made);
 }
@@ -350,6 +355,14 @@ static void take_instance(struct world *world, const struct core *core, struct p
                 document->why != NULL ? document->why : "");
     if (service == NULL || service->document == NULL)
         return;
+    if (model_is_job(service)) {
+        if (last == NULL) {
+            check_issued(world, document);
+            watch_place(world, core, service, document);
+        }
+        watch_job_instance(world, core, service, last, document);
+        return;
+    }
     if (last != NULL &&
         (last->service_uid != document->service_uid || last->slot != document->slot ||
          last->created_ms != document->created_ms || strcmp(last->node, document->node) != 0))
@@ -372,6 +385,8 @@ void watch_handed_in(struct world *world, const struct core *core,
     for (size_t i = 0; i < transaction->write_count; i++) {
         const struct store_write *write = &transaction->writes[i];
         struct error error = ERROR_INIT;
+        if (strncmp(write->key, "runs/", 5) == 0 && write->value != NULL)
+            watch_run(world, core, write->value);
         if (strncmp(write->key, "instances/", 10) != 0 || write->value == NULL)
             continue;
         struct document_instance *document = document_create(DOCUMENT_INSTANCE);

@@ -87,6 +87,8 @@ static bool service_rests(const struct rest *rest, const struct model_service *s
     const struct document_rollout *rollout = model_rollout(service);
     if (service->document == NULL || service->document->deleting)
         return not_yet(rest, "%s is being removed", service->name);
+    if (model_is_job(service))
+        return watch_job_rests(service, rest->why, rest->size);
     if (!instances_rest(rest, service))
         return false;
     const struct document_revision *target = model_revision(service, model_target(service));
