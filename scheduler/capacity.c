@@ -438,6 +438,12 @@ static struct choice find_place(struct capacity_search *search)
     const struct model *model = search->capacity->model;
     const struct json_strings *names = names_asked(request);
     struct choice best = {0};
+    if (request->volume_node != NULL) {
+        struct model_node *node = model_node(model, request->volume_node);
+        if (node != NULL)
+            consider(search, node, &best);
+        return best;
+    }
     for (size_t i = 0; names != NULL && i < names->count; i++) {
         struct model_node *node = model_node(model, names->items[i]);
         if (node != NULL)
@@ -479,6 +485,8 @@ static struct choice look_at_all(struct capacity_search *search)
 int capacity_search_place(struct capacity_search *search, struct document_instance *instance,
                           struct error *error)
 {
+    search->request.volume_node =
+        search->request.has_volumes ? model_volume_node(search->service, instance->slot) : NULL;
     struct choice best = find_place(search);
     if (best.node == NULL) {
         best = look_at_all(search);

@@ -132,6 +132,18 @@ static const struct json_field run_fields[] = {
 };
 #undef DOCUMENT
 
+#define DOCUMENT document_volume
+static const struct json_field volume_fields[] = {
+    TEXT(namespace_name, "namespace"),
+    TEXT(service, "service"),
+    NUMBER(number, "slot"),
+    NUMBER(service_uid, "service_uid"),
+    TEXT(node, "node"),
+    NUMBER(created_ms, "created_ms"),
+    JSON_FIELD_END,
+};
+#undef DOCUMENT
+
 #define DOCUMENT document_instance
 static const struct json_field instance_fields[] = {
     TEXT(id, "id"),
@@ -207,6 +219,7 @@ static const struct json_record service_record = {sizeof(struct document_service
 static const struct json_record revision_record = {sizeof(struct document_revision),
                                                    revision_fields};
 static const struct json_record rollout_record = {sizeof(struct document_rollout), rollout_fields};
+static const struct json_record volume_record = {sizeof(struct document_volume), volume_fields};
 static const struct json_record run_record = {sizeof(struct document_run), run_fields};
 static const struct json_record instance_record = {sizeof(struct document_instance),
                                                    instance_fields};
@@ -229,6 +242,7 @@ static const struct {
     [DOCUMENT_REVISION] = {"revisions/", &revision_record},
     [DOCUMENT_ROLLOUT] = {"rollouts/", &rollout_record},
     [DOCUMENT_RUN] = {"runs/", &run_record},
+    [DOCUMENT_VOLUME] = {"volumes/", &volume_record},
     [DOCUMENT_INSTANCE] = {"instances/", &instance_record},
     [DOCUMENT_OBSERVED] = {"observed/", &observed_record},
     [DOCUMENT_EVENT] = {"events/", &api_event_record},
@@ -277,6 +291,7 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
     const struct document_revision *revision = document;
     const struct document_rollout *rollout = document;
     const struct document_run *run = document;
+    const struct document_volume *volume = document;
     switch (kind) {
     case DOCUMENT_SERVICE:
         snprintf(ret_key, size, "%s%s/%s", prefix, service->namespace_name, service->service);
@@ -291,6 +306,10 @@ void document_key(enum document_kind kind, const void *document, char *ret_key, 
         break;
     case DOCUMENT_RUN:
         key_of_numbered(prefix, run->namespace_name, run->service, run->number, ret_key, size);
+        break;
+    case DOCUMENT_VOLUME:
+        key_of_numbered(prefix, volume->namespace_name, volume->service, volume->number, ret_key,
+                        size);
         break;
     case DOCUMENT_INSTANCE:
         key_of_named(prefix, ((const struct document_instance *)document)->id, ret_key, size);
@@ -360,6 +379,7 @@ static bool parse_key(enum document_kind kind, const char *rest, void *document)
     struct document_revision *revision = document;
     struct document_rollout *rollout = document;
     struct document_run *run = document;
+    struct document_volume *volume = document;
     struct document_instance *instance = document;
     struct document_observed *observed = document;
     struct document_node *node = document;
@@ -377,6 +397,8 @@ static bool parse_key(enum document_kind kind, const char *rest, void *document)
         return parse_service_key(rest, rollout->namespace_name, rollout->service, &rollout->number);
     case DOCUMENT_RUN:
         return parse_service_key(rest, run->namespace_name, run->service, &run->number);
+    case DOCUMENT_VOLUME:
+        return parse_service_key(rest, volume->namespace_name, volume->service, &volume->number);
     case DOCUMENT_INSTANCE:
         return text_copy(instance->id, sizeof instance->id, rest);
     case DOCUMENT_OBSERVED:

@@ -5,6 +5,7 @@
  *   services/NS/NAME                      settings, replicas, what is current
  *   revisions/NS/NAME/00000007            a template, never changed, and how its image was judged
  *   rollouts/NS/NAME/00000012
+ *   volumes/NS/NAME/00000003              which node has the volumes of a slot
  *   runs/NS/NAME/00000003                 of a job
  *   instances/0001000003f2                what is wanted of it
  *   observed/0001000003f2                 what its node last said of it
@@ -32,6 +33,7 @@ enum document_kind {
     DOCUMENT_REVISION,
     DOCUMENT_ROLLOUT,
     DOCUMENT_RUN,
+    DOCUMENT_VOLUME,
     DOCUMENT_INSTANCE,
     DOCUMENT_OBSERVED,
     DOCUMENT_EVENT,
@@ -136,6 +138,16 @@ struct document_run {
     uint64_t ended_ms; /* 0: it runs */
     /* Not stored: when it began by this process's clock; 0: not known yet. */
     uint64_t begun_ms;
+};
+
+/* Where the volumes of a slot are: its instances go nowhere else. */
+struct document_volume {
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t number; /* the slot */
+    uint64_t service_uid;
+    char node[NAME_MAX_TEXT];
+    uint64_t created_ms;
 };
 
 struct document_instance {

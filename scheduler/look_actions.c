@@ -121,12 +121,28 @@ static struct capacity_search *search_for(struct look *look,
     return look->search;
 }
 
+/* From its first instance on a slot's volumes are on one node. */
+static void pin_volumes(struct look *look, const struct document_instance *instance)
+{
+    if (model_volume_node(look->service, instance->slot) != NULL)
+        return;
+    struct document_volume *volume = document_create(DOCUMENT_VOLUME);
+    text_copy(volume->namespace_name, NAME_MAX_TEXT, instance->namespace_name);
+    text_copy(volume->service, NAME_MAX_TEXT, instance->service);
+    text_copy(volume->node, NAME_MAX_TEXT, instance->node);
+    volume->number = instance->slot;
+    volume->service_uid = instance->service_uid;
+    volume->created_ms = look->pass->wall_ms;
+    change_put(look->pass->change, DOCUMENT_VOLUME, volume);
+}
+
 static void start(struct look *look, const struct reconcile_action *action,
                   const struct document_revision *revision)
 {
     struct controller_pass *pass = look->pass;
     struct error error = ERROR_INIT;
     struct document_instance *instance = document_create(DOCUMENT_INSTANCE);
+    instance->slot = action->slot;
     if (capacity_search_place(search_for(look, revision), instance, &error) < 0) {
         note_no_room(look, &error);
         preemption_make_room(pass, look->service, look->search);
@@ -137,12 +153,13 @@ static void start(struct look *look, const struct reconcile_action *action,
     instance->service_uid = look->document->uid;
     text_copy(instance->namespace_name, NAME_MAX_TEXT, look->document->namespace_name);
     text_copy(instance->service, NAME_MAX_TEXT, look->document->service);
-    instance->slot = action->slot;
     instance->revision = revision->number;
     instance->rollout = look->rollout->number;
     instance->attempt = action->attempt;
     instance->created_ms = pass->wall_ms;
     change_put(pass->change, DOCUMENT_INSTANCE, instance);
+    if (revision->template.volume_count > 0)
+        pin_volumes(look, instance);
     look->planned[look->planned_count++] = instance;
     const char *replaced = "";
     if (action->instance != RECONCILE_NONE) {
@@ -172,7 +189,9 @@ static void carry_out_one(struct look *look, const struct reconcile_action *acti
     switch (action->kind) {
     case RECONCILE_CREATE:
         revision = revision_to_start(look, action);
-        if (revision != NULL && !look_is_revoked(revision) && !look->no_room)
+        /* What is pinned to one node says nothing of the other slots. */
+        if (revision != NULL && !look_is_revoked(revision) &&
+            (!look->no_room || revision->template.volume_count > 0))
             start(look, action, revision);
         break;
     case RECONCILE_DRAIN:

@@ -180,6 +180,7 @@ static void free_service(struct model_service *service)
     sorted_finish(&service->instances);
     free_documents(DOCUMENT_REVISION, (void **)service->revisions, service->revision_count);
     free_documents(DOCUMENT_ROLLOUT, (void **)service->rollouts, service->rollout_count);
+    free_documents(DOCUMENT_VOLUME, (void **)service->volumes, service->volume_count);
     free_documents(DOCUMENT_RUN, (void **)service->runs, service->run_count);
     document_free(DOCUMENT_SERVICE, service->document);
     free(service->no_capacity);
@@ -270,6 +271,8 @@ static void apply_service(struct model *model, struct document_service *document
 
 static uint32_t number_of(enum document_kind kind, const void *document)
 {
+    if (kind == DOCUMENT_VOLUME)
+        return ((const struct document_volume *)document)->number;
     if (kind == DOCUMENT_RUN)
         return ((const struct document_run *)document)->number;
     return kind == DOCUMENT_REVISION ? ((const struct document_revision *)document)->number
@@ -357,6 +360,25 @@ static void apply_run(struct model *model, struct document_run *document, bool r
     service->runs = (struct document_run **)list;
     service->retire_ms = 0;
     model_touch_service(service);
+}
+
+static void apply_volume(struct model *model, struct document_volume *document, bool removed)
+{
+    struct model_service *service =
+        want_service(model, document->namespace_name, document->service);
+    void **list = (void **)service->volumes;
+    apply_numbered(DOCUMENT_VOLUME, &list, &service->volume_count, document, removed);
+    service->volumes = (struct document_volume **)list;
+}
+
+const char *model_volume_node(const struct model_service *service, uint32_t slot)
+{
+    for (size_t i = 0; i < service->volume_count; i++) {
+        const struct document_volume *volume = service->volumes[i];
+        if (volume->number == slot && model_node(service->model, volume->node) != NULL)
+            return volume->node;
+    }
+    return NULL;
 }
 
 size_t model_address_place(const char *address)
@@ -549,6 +571,9 @@ void model_apply(struct model *model, enum document_kind kind, void *document, b
         return;
     case DOCUMENT_ROLLOUT:
         apply_rollout(model, document, removed);
+        return;
+    case DOCUMENT_VOLUME:
+        apply_volume(model, document, removed);
         return;
     case DOCUMENT_RUN:
         apply_run(model, document, removed);

@@ -56,7 +56,9 @@ struct model_service {
     size_t revision_count;
     struct document_rollout **rollouts;
     size_t rollout_count;
-    struct document_run **runs; /* of a job */
+    struct document_run **runs;       /* of a job */
+    struct document_volume **volumes; /* in order of their slots */
+    size_t volume_count;
     size_t run_count;
     struct sorted instances; /* ended ones included, until their records go */
     /* What the controller remembers between its looks. */
@@ -232,6 +234,8 @@ struct api_policy *model_policies(const struct model *model, size_t *ret_count);
 const struct document_revision *model_revision(const struct model_service *service,
                                                uint32_t number);
 /* NULL when there is none of that number. */
+/* The node that has the volumes of the slot; NULL: none has, or it is gone for good. */
+const char *model_volume_node(const struct model_service *service, uint32_t slot);
 struct document_run *model_run(const struct model_service *service, uint32_t number);
 bool model_is_job(const struct model_service *service);
 /* The newest, running or over; NULL before the first. */

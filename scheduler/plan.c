@@ -128,6 +128,7 @@ static void create(struct planner *planner, const struct reconcile_action *actio
 {
     struct document_instance instance = {0};
     struct error error = ERROR_INIT;
+    instance.slot = action->slot;
     if (planner->no_room || planner->target == NULL)
         return;
     if (capacity_search_place(planner->search, &instance, &error) < 0) {

@@ -25,6 +25,12 @@ static bool remove_service(struct look *look)
             return false;
         change_remove(change, DOCUMENT_ROLLOUT, service->rollouts[i]);
     }
+    for (size_t i = 0; i < service->volume_count; i++) {
+        change_may_split(change);
+        if (!change_has_room(change, ROOM_OF_ACTION))
+            return false;
+        change_remove(change, DOCUMENT_VOLUME, service->volumes[i]);
+    }
     for (size_t i = 0; i < service->revision_count; i++) {
         change_may_split(change);
         if (!change_has_room(change, ROOM_OF_ACTION))

@@ -20,6 +20,7 @@ static const char *const keys[DOCUMENT_KINDS] = {
     [DOCUMENT_REVISION] = "revisions/default/hello/00000007",
     [DOCUMENT_ROLLOUT] = "rollouts/default/hello/00000012",
     [DOCUMENT_RUN] = "runs/default/nightly/00000003",
+    [DOCUMENT_VOLUME] = "volumes/default/hello/00000003",
     [DOCUMENT_INSTANCE] = "instances/0001000003f2",
     [DOCUMENT_OBSERVED] = "observed/0001000003f2",
     [DOCUMENT_EVENT] = "events/00000001000004d2",
