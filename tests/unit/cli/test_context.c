@@ -111,6 +111,23 @@ static void writing_a_context_keeps_the_others(void **state)
     assert_int_equal(status.st_mode & 0777, 0600);
 }
 
+static void several_schedulers_stand_wherever_one_may(void **state)
+{
+    (void)state;
+    struct settings settings;
+    char text[ADDRESSES_TEXT_MAX];
+    assert_int_equal(context_write("ha", "http://a:1,http://b:2", "http://r:5", NULL), 0);
+    assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
+    addresses_format(&settings.schedulers, text);
+    assert_string_equal(text, "http://a:1,http://b:2");
+    setenv("SHOAL_ADDRESS", "c:3,d:4,e:5", 1);
+    assert_int_equal(load(NULL, NULL, &settings, NULL), 0);
+    assert_int_equal(settings.schedulers.count, 3);
+    unsetenv("SHOAL_ADDRESS");
+    assert_int_equal(load("--address", "f:6,g:7", &settings, NULL), 0);
+    assert_string_equal(addresses_current(&settings.schedulers), "http://f:6");
+}
+
 static void what_is_no_address_or_namespace_is_refused(void **state)
 {
     (void)state;
@@ -134,6 +151,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(context_environment_and_option_go_before_one_another,
                                         make_home, remove_home),
         cmocka_unit_test_setup_teardown(writing_a_context_keeps_the_others, make_home, remove_home),
+        cmocka_unit_test_setup_teardown(several_schedulers_stand_wherever_one_may, make_home,
+                                        remove_home),
         cmocka_unit_test_setup_teardown(what_is_no_address_or_namespace_is_refused, make_home,
                                         remove_home),
     };
