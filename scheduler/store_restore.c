@@ -8,6 +8,9 @@
 #include "scheduler/store_copy.h"
 #include "scheduler/store_open.h"
 
+/* Transactions on their way: what waits for the disk together is written together. */
+#define WAITING_MAX 32
+
 struct restoring {
     uv_loop_t loop;
     struct store_copy_reader *reader;
@@ -17,9 +20,9 @@ struct restoring {
     size_t bytes;
     uint64_t documents;
     bool leads;
-    bool done;
+    unsigned waiting; /* transactions handed in and not answered */
     bool failed;
-    struct error error;
+    struct error error; /* the first one */
 };
 
 static void on_lead(bool leading, void *data)
@@ -31,23 +34,30 @@ static void on_committed(const struct error *error, uint64_t revision, void *dat
 {
     struct restoring *restoring = data;
     (void)revision;
-    restoring->done = true;
-    restoring->failed = error != NULL;
-    if (error != NULL)
-        restoring->error = *error;
+    restoring->waiting--;
+    if (error == NULL || restoring->failed)
+        return;
+    restoring->failed = true;
+    restoring->error = *error;
+}
+
+/* Until no more than `most` transactions are on their way; -1: one of them failed. */
+static int wait_for_writes(struct restoring *restoring, unsigned most, struct error *error)
+{
+    while (restoring->waiting > most)
+        uv_run(&restoring->loop, UV_RUN_ONCE);
+    return restoring->failed ? error_copy(error, &restoring->error) : 0;
 }
 
 /* What was gathered, in one transaction. */
 static int write_gathered(struct restoring *restoring, struct error *error)
 {
-    struct store_transaction transaction = {.writes = restoring->writes,
-                                            .write_count = restoring->count};
+    struct store_transaction transaction = {
+        .writes = restoring->writes, .write_count = restoring->count, .chained = true};
     if (restoring->count == 0)
         return 0;
-    restoring->done = false;
+    restoring->waiting++;
     store_commit(restoring->store, &transaction, on_committed, restoring);
-    while (!restoring->done)
-        uv_run(&restoring->loop, UV_RUN_ONCE);
     for (size_t i = 0; i < restoring->count; i++) {
         free((char *)restoring->writes[i].key);
         free((char *)restoring->writes[i].value);
@@ -55,7 +65,7 @@ static int write_gathered(struct restoring *restoring, struct error *error)
     restoring->documents += restoring->count;
     restoring->count = 0;
     restoring->bytes = 0;
-    return restoring->failed ? error_copy(error, &restoring->error) : 0;
+    return wait_for_writes(restoring, WAITING_MAX, error);
 }
 
 static int gather(struct restoring *restoring, const char *key, const char *document,
@@ -82,7 +92,9 @@ static int write_documents(struct restoring *restoring, struct error *error)
         if (gather(restoring, key, document, error) < 0)
             return -1;
     }
-    return found < 0 ? -1 : write_gathered(restoring, error);
+    if (found < 0 || write_gathered(restoring, error) < 0)
+        return -1;
+    return wait_for_writes(restoring, 0, error);
 }
 
 /* The whole file is read before anything is written: half a backup is none. */
