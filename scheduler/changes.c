@@ -58,7 +58,12 @@ static void apply(struct commit *commit, uint64_t revision)
         struct change_write *write = &commit->writes[i];
         if (write->kind == DOCUMENT_COUNTERS)
             changes->counters_at = revision;
-        model_apply(changes->options.model, write->kind, write->document, write->removed, now_ms);
+        /* What was observed is in the model since it was told; this may be older. */
+        if (write->kind == DOCUMENT_OBSERVED && !write->removed)
+            document_free(write->kind, write->document);
+        else
+            model_apply(changes->options.model, write->kind, write->document, write->removed,
+                        now_ms);
     }
     changes->applied = true;
     changes->revision = revision;

@@ -19,11 +19,26 @@ void model_init(struct model *model)
 
 /* --- finding --- */
 
+/* By hand: it is done for every instance that is loaded. What is too long is nobody's name. */
+static void name_service(const char *namespace_name, const char *service,
+                         char ret_name[OBJECT_NAME_MAX])
+{
+    size_t first = strnlen(namespace_name, NAME_MAX_TEXT);
+    size_t second = strnlen(service, NAME_MAX_TEXT);
+    ret_name[0] = '\0';
+    if (first == NAME_MAX_TEXT || second == NAME_MAX_TEXT)
+        return;
+    memcpy(ret_name, namespace_name, first);
+    ret_name[first] = '/';
+    memcpy(ret_name + first + 1, service, second);
+    ret_name[first + 1 + second] = '\0';
+}
+
 struct model_service *model_service(const struct model *model, const char *namespace_name,
                                     const char *service)
 {
     char name[OBJECT_NAME_MAX];
-    snprintf(name, sizeof name, "%s/%s", namespace_name, service);
+    name_service(namespace_name, service, name);
     return sorted_find(&model->services, name);
 }
 
@@ -393,9 +408,11 @@ size_t model_address_place(const char *address)
 static void join_instance(struct model *model, struct model_instance *instance)
 {
     const struct document_instance *document = instance->document;
+    char name[OBJECT_NAME_MAX];
+    name_service(document->namespace_name, document->service, name);
     struct model_service *service =
-        model_service(model, document->namespace_name, document->service);
-    if (instance->service == NULL && service != NULL &&
+        instance->service == NULL ? sorted_find_near(&model->services, name) : NULL;
+    if (service != NULL &&
         (service->document == NULL || service->document->uid == document->service_uid)) {
         instance->service = service;
         sorted_insert(&service->instances, instance);
@@ -494,7 +511,7 @@ static void apply_instance(struct model *model, struct document_instance *docume
 static void apply_observed(struct model *model, struct document_observed *document, bool removed,
                            uint64_t now_ms)
 {
-    struct model_instance *instance = model_instance(model, document->id);
+    struct model_instance *instance = sorted_find_near(&model->instances, document->id);
     if (instance != NULL && !removed && !instance->reported) {
         json_record_release(document_record(DOCUMENT_OBSERVED), &instance->observed);
         instance->observed = *document;

@@ -26,12 +26,24 @@ static size_t lower_bound(const struct sorted *sorted, const char *name)
     return low;
 }
 
+static bool is_at(const struct sorted *sorted, size_t at, const char *name)
+{
+    return at < sorted->count && strcmp(name_of(sorted->items[at]), name) == 0;
+}
+
 void *sorted_find(const struct sorted *sorted, const char *name)
 {
     size_t at = lower_bound(sorted, name);
-    if (at == sorted->count || strcmp(name_of(sorted->items[at]), name) != 0)
-        return NULL;
-    return sorted->items[at];
+    return is_at(sorted, at, name) ? sorted->items[at] : NULL;
+}
+
+void *sorted_find_near(struct sorted *sorted, const char *name)
+{
+    size_t at = sorted->near;
+    if (!is_at(sorted, at, name) && !is_at(sorted, ++at, name))
+        at = lower_bound(sorted, name);
+    sorted->near = at;
+    return is_at(sorted, at, name) ? sorted->items[at] : NULL;
 }
 
 void sorted_insert(struct sorted *sorted, void *item)

@@ -9,9 +9,12 @@ struct sorted {
     void **items;
     size_t count;
     size_t capacity;
+    size_t near; /* where sorted_find_near found the last one */
 };
 
 void *sorted_find(const struct sorted *sorted, const char *name);
+/* The same, quick when it is the one found before or the next one. */
+void *sorted_find_near(struct sorted *sorted, const char *name);
 /* The name must not be in the list yet. */
 void sorted_insert(struct sorted *sorted, void *item);
 void sorted_remove(struct sorted *sorted, const void *item);

@@ -79,9 +79,10 @@ static bool is_taken(const struct leases *leases, uint32_t number)
 static void collect_leases(const struct model *model, const struct change *change, const char *node,
                            struct leases *leases)
 {
+    const struct model_node *own = model_node(model, node);
     for (size_t i = 0; i < model->nodes.count; i++) {
         const struct model_node *other = model->nodes.items[i];
-        if (strcmp(other->name, node) != 0)
+        if (other != own)
             take(leases, other->subnet);
     }
     for (size_t i = 0; i < model->removed_nodes.count; i++) {

@@ -19,7 +19,7 @@ export TMPDIR
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/../integration/lib.sh"
 load=$BUILD/bench/scheduler_load
-lease_ms=10000 replace_after_ms=1000
+lease_ms=20000 replace_after_ms=1000
 # nodes:services:replicas
 fleets='100:10:1000 1000:100:1000 10000:1000:1000'
 [ "${QUICK:-0}" != 1 ] || fleets='20:4:50'

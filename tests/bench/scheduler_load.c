@@ -15,7 +15,6 @@
  *
  * Prints one line a figure: name and value. Ends with 1 and a message when anything goes wrong. */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,8 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "tests/bench/load_connection.h"
+#include "tests/bench/load_process.h"
 
 #define STATUS_CONNECTIONS 64
 #define DEPLOY_CONNECTIONS 8
@@ -38,23 +39,6 @@
 #define NODE_MEMORY        ((uint64_t)256 << 30)
 #define NODE_VCPUS         4096
 
-struct load;
-struct connection;
-typedef void on_answer(struct connection *connection, int status, const char *body, size_t length);
-
-/* One connection, one request at a time. */
-struct connection {
-    uv_tcp_t tcp;
-    uv_connect_t connect;
-    uv_write_t write;
-    struct load *load;
-    struct node *node; /* who asked, where it matters */
-    struct buffer in, out;
-    on_answer *on_answer;
-    uint64_t sent_us;
-    bool is_open, is_busy;
-};
-
 struct instance {
     char id[INSTANCE_ID_MAX];
     bool told; /* that it is ready */
@@ -62,6 +46,7 @@ struct instance {
 
 struct node {
     char name[32];
+    struct load *load;
     struct connection poll;
     uint64_t after; /* revision of the assignment it has */
     uint64_t trust;
@@ -78,7 +63,7 @@ struct node {
 struct load {
     uv_loop_t loop;
     uv_timer_t slice, reader;
-    struct sockaddr_in address;
+    struct load_target target;
     const char *image;
     long pid;
     struct node *nodes;
@@ -102,118 +87,21 @@ struct load {
     char some_instance[INSTANCE_ID_MAX];
 };
 
-__attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *format, ...)
+static struct load *load_of(const struct connection *connection)
 {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("scheduler_load: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(1);
+    return connection->owner;
 }
 
-static uint64_t now_us(void)
+/* Who asked by it last. */
+static struct node *node_of(const struct connection *connection)
 {
-    return uv_hrtime() / 1000;
+    return connection->asker;
 }
 
 static void say(const char *name, double value)
 {
     printf("%s %.3f\n", name, value);
     fflush(stdout);
-}
-
-/* --- connections --- */
-
-static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
-{
-    static char bytes[1 << 18]; /* one thread, and used up before the next call */
-    (void)handle;
-    (void)suggested;
-    *ret_buffer = uv_buf_init(bytes, sizeof bytes);
-}
-
-/* Takes the answer out of `in` when all of it is there. */
-static void take_answer(struct connection *connection)
-{
-    struct buffer *in = &connection->in;
-    const char *text = buffer_text(in);
-    const char *end = strstr(text, "\r\n\r\n");
-    if (end == NULL)
-        return;
-    size_t head = (size_t)(end - text) + 4, length = 0;
-    const char *field = strcasestr(text, "\r\nContent-Length:");
-    if (field != NULL && field < end)
-        length = strtoul(field + strlen("\r\nContent-Length:"), NULL, 10);
-    if (in->length < head + length)
-        return;
-    struct buffer answer = *in;
-    *in = (struct buffer){0};
-    int status = atoi(answer.data + strlen("HTTP/1.1 "));
-    answer.data[head + length] = '\0';
-    connection->is_busy = false;
-    connection->on_answer(connection, status, answer.data + head, length);
-    buffer_finish(&answer);
-}
-
-static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
-{
-    struct connection *connection = stream->data;
-    if (length < 0 && !connection->is_busy) { /* it was idle for long */
-        uv_read_stop(stream);
-        return;
-    }
-    if (length < 0 && connection->node != NULL && connection->node->silent)
-        return;
-    if (length < 0)
-        fail("the scheduler closed a connection: %s", uv_strerror((int)length));
-    buffer_append(&connection->in, buffer->base, (size_t)length);
-    take_answer(connection);
-}
-
-static void on_written(uv_write_t *write, int status)
-{
-    (void)write;
-    if (status < 0)
-        fail("send: %s", uv_strerror(status));
-}
-
-static void flush_out(struct connection *connection)
-{
-    uv_buf_t bytes = uv_buf_init(connection->out.data, (unsigned)connection->out.length);
-    uv_write(&connection->write, (uv_stream_t *)&connection->tcp, &bytes, 1, on_written);
-}
-
-static void on_connected(uv_connect_t *request, int status)
-{
-    struct connection *connection = request->data;
-    if (status < 0)
-        fail("connect: %s", uv_strerror(status));
-    uv_tcp_nodelay(&connection->tcp, 1);
-    uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read);
-    flush_out(connection);
-}
-
-static void send_request(struct connection *connection, on_answer *answer, const char *method,
-                         const char *path, const char *body)
-{
-    buffer_clear(&connection->out);
-    buffer_printf(&connection->out,
-                  "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %zu\r\n\r\n%s", method,
-                  path, strlen(body), body);
-    connection->on_answer = answer;
-    connection->is_busy = true;
-    connection->sent_us = now_us();
-    if (connection->is_open) {
-        flush_out(connection);
-        return;
-    }
-    connection->is_open = true;
-    uv_tcp_init(&connection->load->loop, &connection->tcp);
-    connection->tcp.data = connection->connect.data = connection;
-    uv_tcp_connect(&connection->connect, &connection->tcp,
-                   (const struct sockaddr *)&connection->load->address, on_connected);
 }
 
 /* --- assignments --- */
@@ -279,7 +167,7 @@ static void poll_assignment(struct node *node);
 static void on_assignment(struct connection *connection, int status, const char *body,
                           size_t length)
 {
-    struct node *node = connection->node;
+    struct node *node = node_of(connection);
     struct assignment assignment = {0};
     struct error error = ERROR_INIT;
     if (status == 204) {
@@ -287,15 +175,15 @@ static void on_assignment(struct connection *connection, int status, const char 
         return;
     }
     if (status != 200)
-        fail("assignment of %s: status %d: %.300s", node->name, status, body);
+        load_fail("assignment of %s: status %d: %.300s", node->name, status, body);
     if (json_parse_record(&assignment_record, body, length, JSON_LENIENT, &assignment, &error) < 0)
-        fail("assignment of %s: %s", node->name, error.message);
+        load_fail("assignment of %s: %s", node->name, error.message);
     node->after = assignment.revision;
     node->trust = assignment.trust_revision;
     for (size_t i = 0; i < assignment.count; i++) {
         const struct assigned *assigned = &assignment.instances[i];
         if (assigned->wanted == API_WANTED_RUN && find_instance(node, assigned->id) == NULL)
-            add_instance(connection->load, node, assigned->id);
+            add_instance(load_of(connection), node, assigned->id);
     }
     json_record_release(&assignment_record, &assignment);
     want_status(node);
@@ -310,7 +198,7 @@ static void poll_assignment(struct node *node)
     else
         snprintf(path, sizeof path, "/v1/nodes/%s/assignment?after=%" PRIu64, node->name,
                  node->after);
-    send_request(&node->poll, on_assignment, "GET", path, "");
+    connection_ask(&node->poll, on_assignment, "GET", path, "");
 }
 
 /* --- statuses --- */
@@ -319,7 +207,7 @@ static void send_statuses(struct load *load);
 
 static void want_status(struct node *node)
 {
-    struct load *load = node->poll.load;
+    struct load *load = node->load;
     if (node->queued || node->in_flight || node->silent)
         return;
     node->queued = true;
@@ -330,22 +218,23 @@ static void want_status(struct node *node)
 static void tell_again(struct instance *instance, struct node *node)
 {
     node->untold += instance->told;
+    node->load->ready -= instance->told;
     instance->told = false;
 }
 
 static void on_status(struct connection *connection, int status, const char *body, size_t length)
 {
-    struct load *load = connection->load;
+    struct load *load = load_of(connection);
     (void)length;
     if (status != 200)
-        fail("status of %s: %d: %.300s", connection->node->name, status, body);
+        load_fail("status of %s: %d: %.300s", node_of(connection)->name, status, body);
     struct api_status_answer answer = {0};
     json_parse_record(&api_status_answer_record, body, length, JSON_LENIENT, &answer, NULL);
     if (answer.heartbeat_ms != 0)
         load->heartbeat_ms = answer.heartbeat_ms;
     load->heartbeats++;
-    connection->node->heard_us = now_us();
-    struct node *node = connection->node;
+    node_of(connection)->heard_us = load_now_us();
+    struct node *node = node_of(connection);
     node->in_flight = false;
     node->base = strstr(body, "\"whole\"") == NULL ? node->sequence : 0;
     for (size_t i = 0; i < node->count && node->base == 0; i++)
@@ -376,7 +265,7 @@ static void write_instances(struct load *load, struct node *node, struct buffer 
 
 static void send_status(struct connection *connection, struct node *node)
 {
-    struct load *load = connection->load;
+    struct load *load = load_of(connection);
     AUTO_BUFFER struct buffer text = {0};
     char path[64];
     buffer_printf(&text,
@@ -389,10 +278,10 @@ static void send_status(struct connection *connection, struct node *node)
     write_instances(load, node, &text);
     buffer_append_text(&text, "]}");
     snprintf(path, sizeof path, "/v1/nodes/%s/status", node->name);
-    connection->node = node;
+    connection->asker = node;
     node->in_flight = true;
     node->sent_ms = uv_now(&load->loop);
-    send_request(connection, on_status, "POST", path, buffer_text(&text));
+    connection_ask(connection, on_status, "POST", path, buffer_text(&text));
 }
 
 static void send_statuses(struct load *load)
@@ -428,32 +317,32 @@ static void join_next(struct connection *connection);
 
 static void on_joined(struct connection *connection, int status, const char *body, size_t length)
 {
-    struct load *load = connection->load;
+    struct load *load = load_of(connection);
     struct api_join_answer answer = {0};
     struct error error = ERROR_INIT;
     if (status != 200)
-        fail("join of %s: status %d: %.300s", connection->node->name, status, body);
+        load_fail("join of %s: status %d: %.300s", node_of(connection)->name, status, body);
     if (json_parse_record(&api_join_answer_record, body, length, JSON_LENIENT, &answer, &error) < 0)
-        fail("join: %s", error.message);
+        load_fail("join: %s", error.message);
     text_copy(load->cluster, sizeof load->cluster, answer.cluster);
     load->term = answer.term;
     load->heartbeat_ms = answer.heartbeat_ms;
     load->joined++;
-    connection->node->joined = true;
-    want_status(connection->node);
-    poll_assignment(connection->node);
+    node_of(connection)->joined = true;
+    want_status(node_of(connection));
+    poll_assignment(node_of(connection));
     join_next(connection);
 }
 
 static void join_next(struct connection *connection)
 {
-    struct load *load = connection->load;
+    struct load *load = load_of(connection);
     char path[64], body[640];
-    connection->node = NULL;
+    connection->asker = NULL;
     if (load->next_join == load->node_count)
         return;
     struct node *node = &load->nodes[load->next_join++];
-    connection->node = node;
+    connection->asker = node;
     snprintf(path, sizeof path, "/v1/nodes/%s/join", node->name);
     snprintf(body, sizeof body,
              "{\"node\":\"%s\",\"epoch\":\"" EPOCH "\",\"address\":\"127.0.0.1:1\",\"machines\":"
@@ -461,7 +350,7 @@ static void join_next(struct connection *connection)
              "\"accel\":\"tcg\",\"families\":[]}],\"memory\":%" PRIu64
              ",\"vcpus\":%d,\"overhead\":16777216,\"labels\":{\"zone\":\"z%zu\"}}",
              node->name, NODE_MEMORY, NODE_VCPUS, load->next_join % 3);
-    send_request(connection, on_joined, "POST", path, body);
+    connection_ask(connection, on_joined, "POST", path, body);
 }
 
 /* --- deploying --- */
@@ -472,8 +361,8 @@ static void on_deployed(struct connection *connection, int status, const char *b
 {
     (void)length;
     if (status != 200)
-        fail("deploy: status %d: %.300s", status, body);
-    connection->load->deployed++;
+        load_fail("deploy: status %d: %.300s", status, body);
+    load_of(connection)->deployed++;
     deploy_next(connection);
 }
 
@@ -486,13 +375,13 @@ static void deploy(struct connection *connection, size_t number, size_t replicas
              "\"resources\":{\"memory\":\"16Mi\",\"vcpus\":1},\"args\":[\"--greeting\",\"ahoy\"],"
              "\"env\":{\"LOG\":\"info\"},\"rollout\":{\"min_healthy_time\":\"1s\","
              "\"progress_deadline\":\"10m\"}}",
-             number, connection->load->image, replicas);
-    send_request(connection, on_deployed, "PUT", path, body);
+             number, load_of(connection)->image, replicas);
+    connection_ask(connection, on_deployed, "PUT", path, body);
 }
 
 static void deploy_next(struct connection *connection)
 {
-    struct load *load = connection->load;
+    struct load *load = load_of(connection);
     if (load->next_service < load->services)
         deploy(connection, load->next_service++, load->replicas);
 }
@@ -511,11 +400,11 @@ static void note_read(struct load *load, uint64_t us)
 static void on_read_answer(struct connection *connection, int status, const char *body,
                            size_t length)
 {
-    struct load *load = connection->load;
+    struct load *load = load_of(connection);
     (void)length;
     if (status != 200 && status != 404)
-        fail("read: status %d: %.300s", status, body);
-    uint64_t took = now_us() - connection->sent_us;
+        load_fail("read: status %d: %.300s", status, body);
+    uint64_t took = load_now_us() - connection->sent_us;
     note_read(load, took);
     for (; took > READ_EVERY_MS * 1000; note_read(load, took)) /* what it held up */
         took -= READ_EVERY_MS * 1000;
@@ -544,7 +433,7 @@ static void on_reader(uv_timer_t *timer)
         snprintf(path, sizeof path, "/healthz");
         break;
     }
-    send_request(&load->read, on_read_answer, "GET", path, "");
+    connection_ask(&load->read, on_read_answer, "GET", path, "");
 }
 
 static int compare_times(const void *left, const void *right)
@@ -556,7 +445,7 @@ static int compare_times(const void *left, const void *right)
 static void say_reads(struct load *load)
 {
     if (load->read_count == 0)
-        fail("nothing was read");
+        load_fail("nothing was read");
     qsort(load->read_us, load->read_count, sizeof *load->read_us, compare_times);
     say("reads", (double)load->read_count);
     say("read_p50_ms", load->read_us[load->read_count / 2] / 1e3);
@@ -568,12 +457,13 @@ static void say_reads(struct load *load)
 
 static void run_until(struct load *load, bool (*is_done)(const struct load *load), const char *what)
 {
-    uint64_t deadline = now_us() + (uint64_t)PATIENCE_MS * 1000;
+    uint64_t deadline = load_now_us() + (uint64_t)PATIENCE_MS * 1000;
     while (!is_done(load)) {
         uv_run(&load->loop, UV_RUN_ONCE);
-        if (now_us() > deadline)
-            fail("%s: not in %d s: %zu of %zu nodes joined, %zu placed, %zu ready", what,
-                 PATIENCE_MS / 1000, load->joined, load->node_count, load->placed, load->ready);
+        if (load_now_us() > deadline)
+            load_fail("%s: not in %d s: %zu of %zu nodes joined, %zu placed, %zu ready", what,
+                      PATIENCE_MS / 1000, load->joined, load->node_count, load->placed,
+                      load->ready);
     }
 }
 
@@ -597,87 +487,59 @@ static bool all_ready(const struct load *load)
     return all_placed(load) && load->ready == load->placed && load->queue_count == 0;
 }
 
-static double memory_kib(const struct load *load)
-{
-    char path[64], line[256];
-    double kib = 0;
-    snprintf(path, sizeof path, "/proc/%ld/status", load->pid);
-    AUTO_FCLOSE FILE *file = fopen(path, "re");
-    if (file == NULL)
-        fail("no process %ld", load->pid);
-    while (fgets(line, sizeof line, file) != NULL)
-        sscanf(line, "VmRSS: %lf", &kib);
-    return kib;
-}
-
-static double processor_seconds(const struct load *load)
-{
-    char path[64], text[1024] = "";
-    unsigned long user = 0, system = 0;
-    snprintf(path, sizeof path, "/proc/%ld/stat", load->pid);
-    AUTO_FCLOSE FILE *file = fopen(path, "re");
-    if (file == NULL || fgets(text, sizeof text, file) == NULL)
-        fail("no process %ld", load->pid);
-    const char *behind_name = strrchr(text, ')');
-    if (behind_name == NULL ||
-        sscanf(behind_name + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-               &system) != 2)
-        fail("%s is not understood", path);
-    return (double)(user + system) / 100;
-}
-
 static void join_all(struct load *load)
 {
-    uint64_t begin = now_us();
+    uint64_t begin = load_now_us();
     for (size_t i = 0; i < JOIN_CONNECTIONS; i++)
         join_next(&load->joins[i]);
     run_until(load, all_joined, "joining");
-    say("join_seconds", (double)(now_us() - begin) / 1e6);
+    say("join_seconds", (double)(load_now_us() - begin) / 1e6);
 }
 
 static void place_all(struct load *load)
 {
-    double before = memory_kib(load), processor = processor_seconds(load);
-    uint64_t begin = now_us();
+    double before = load_memory_kib(load->pid), processor = load_processor_seconds(load->pid);
+    uint64_t begin = load_now_us();
     uv_timer_start(&load->reader, on_reader, 0, READ_EVERY_MS);
     for (size_t i = 0; i < DEPLOY_CONNECTIONS; i++)
         deploy_next(&load->deploys[i]);
     run_until(load, all_deployed, "deploying");
-    say("deploy_seconds", (double)(now_us() - begin) / 1e6);
+    say("deploy_seconds", (double)(load_now_us() - begin) / 1e6);
     run_until(load, all_placed, "placing");
-    double seconds = (double)(now_us() - begin) / 1e6;
+    double seconds = (double)(load_now_us() - begin) / 1e6;
     say("place_seconds", seconds);
     say("placements_per_second", (double)load->placed / seconds);
     run_until(load, all_ready, "reporting");
-    say("ready_seconds", (double)(now_us() - begin) / 1e6);
-    say("scheduler_processor_seconds", processor_seconds(load) - processor);
+    say("ready_seconds", (double)(load_now_us() - begin) / 1e6);
+    say("scheduler_processor_seconds", load_processor_seconds(load->pid) - processor);
     uv_timer_stop(&load->reader);
     say_reads(load);
-    say("bytes_per_instance", (memory_kib(load) - before) * 1024 / (double)load->placed);
+    say("bytes_per_instance", (load_memory_kib(load->pid) - before) * 1024 / (double)load->placed);
 }
 
 static void deploy_one_more(struct load *load)
 {
-    uint64_t begin = now_us();
+    uint64_t begin = load_now_us();
     deploy(&load->deploys[0], load->services, 10);
     size_t wanted = load->placed + 10;
-    while (load->placed < wanted && now_us() - begin < (uint64_t)PATIENCE_MS * 1000)
+    while (load->placed < wanted && load_now_us() - begin < (uint64_t)PATIENCE_MS * 1000)
         uv_run(&load->loop, UV_RUN_ONCE);
-    say("one_more_ms", (double)(now_us() - begin) / 1e3);
+    say("one_more_ms", (double)(load_now_us() - begin) / 1e3);
     if (load->placed < wanted)
-        fail("the service more was not placed");
+        load_fail("the service more was not placed");
 }
 
 static void flood(struct load *load)
 {
     load->floods = true;
     load->heartbeats = 0;
-    uint64_t begin = now_us();
+    uint64_t begin = load_now_us();
     for (size_t i = 0; i < load->node_count; i++)
         want_status(&load->nodes[i]);
-    while (now_us() - begin < (uint64_t)HEARTBEATS_MS * 1000)
+    while (load_now_us() - begin < (uint64_t)HEARTBEATS_MS * 1000)
         uv_run(&load->loop, UV_RUN_ONCE);
-    say("heartbeats_per_second", (double)load->heartbeats / ((double)(now_us() - begin) / 1e6));
+    say("heartbeats_per_second",
+        (double)load->heartbeats / ((double)(load_now_us() - begin) / 1e6));
     load->floods = false;
 }
 
@@ -686,13 +548,14 @@ static void lose_a_node(struct load *load, uint64_t patience_ms)
     struct node *node = &load->nodes[load->node_count / 2];
     size_t wanted = load->placed + node->count, lost = node->count;
     node->silent = true;
+    node->poll.may_end = true;
     uint64_t begin = node->heard_us;
-    while (load->placed < wanted && now_us() - begin < (uint64_t)PATIENCE_MS * 1000)
+    while (load->placed < wanted && load_now_us() - begin < (uint64_t)PATIENCE_MS * 1000)
         uv_run(&load->loop, UV_RUN_ONCE);
-    double took = (double)(now_us() - begin) / 1e3;
+    double took = (double)(load_now_us() - begin) / 1e3;
     if (load->placed < wanted)
-        fail("only %zu of %zu instances of a lost node were placed elsewhere",
-             load->placed + lost - wanted, lost);
+        load_fail("only %zu of %zu instances of a lost node were placed elsewhere",
+                  load->placed + lost - wanted, lost);
     say("lost_instances", (double)lost);
     say("reschedule_ms", took - (double)patience_ms);
 }
@@ -706,27 +569,29 @@ static void load_init(struct load *load, char **arguments)
     load->replicas = strtoul(arguments[6], NULL, 10);
     load->heartbeat_ms = 1000;
     if (load->node_count == 0 || load->services == 0)
-        fail("at least one node and one service are needed");
+        load_fail("at least one node and one service are needed");
     uv_loop_init(&load->loop);
-    uv_ip4_addr("127.0.0.1", atoi(arguments[1]), &load->address);
+    uv_ip4_addr("127.0.0.1", atoi(arguments[1]), &load->target.address);
     uv_timer_init(&load->loop, &load->slice);
     uv_timer_init(&load->loop, &load->reader);
     load->slice.data = load->reader.data = load;
     load->nodes = xcalloc(load->node_count, sizeof *load->nodes);
     load->queue = xcalloc(load->node_count, sizeof(struct node *));
-    load->read.load = load;
+    load->target.loop = &load->loop;
+    load->read = (struct connection){.target = &load->target, .owner = load};
     for (size_t i = 0; i < load->node_count; i++) {
         struct node *node = &load->nodes[i];
         snprintf(node->name, sizeof node->name, "n%05zu", i);
-        node->poll.load = load;
-        node->poll.node = node;
+        node->load = load;
+        node->poll = load->read;
+        node->poll.asker = node;
     }
     for (size_t i = 0; i < STATUS_CONNECTIONS; i++)
-        load->statuses[i].load = load;
+        load->statuses[i] = load->read;
     for (size_t i = 0; i < DEPLOY_CONNECTIONS; i++)
-        load->deploys[i].load = load;
+        load->deploys[i] = load->read;
     for (size_t i = 0; i < JOIN_CONNECTIONS; i++)
-        load->joins[i].load = load;
+        load->joins[i] = load->read;
 }
 
 int main(int count, char **arguments)
