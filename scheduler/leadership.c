@@ -108,11 +108,24 @@ static void renew_leases(struct core *core)
         ((struct model_node *)core->model.nodes.items[i])->heard_ms = core_now(core);
 }
 
+/* Where there may be several, people ask which one decided what. */
+static void tell_who_leads(const struct leadership *leadership)
+{
+    const struct core *core = leadership->core;
+    struct change change = {0};
+    if (core->options->store == NULL || strncmp(core->options->store, "etcd:", 5) != 0)
+        return;
+    changes_event(core->changes, &change, "cluster", "", "scheduler", NULL, "leads", NULL,
+                  "the scheduler at %s decides from now on", leadership->address);
+    changes_write(core->changes, &change);
+}
+
 static void begin_to_lead(struct leadership *leadership)
 {
     struct core *core = leadership->core;
     core->revision_base = core->model.counters.starts << 32;
     changes_set_sequence(core->changes, core->revision_base);
+    tell_who_leads(leadership);
     renew_leases(core);
     core->publication = publication_create(core);
     core->controller = controller_create(core);

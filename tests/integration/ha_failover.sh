@@ -151,5 +151,6 @@ for n in 0 1 2; do
 done
 curl -fsS "$(at "$leader")/v1/events?after=0" >"$work/events"
 check no_event_has_anothers_number [ -z "$(jq .sequence "$work/events" | sort | uniq -d)" ]
+check each_change_of_leader_is_told [ "$(jq -c 'select(.what == "leads")' "$work/events" | wc -l)" -ge 6 ]
 check no_node_was_given_up [ -z "$(jq -r 'select(.what == "suspect" or .what == "lost") | .message' "$work/events")" ]
 expect the_cli_tells_who_leads 0 "$(at "$leader").*leads" shoal version
