@@ -17,6 +17,7 @@ static const struct {
                 "are replaced by new ones"},
     {"health", "a job's instance is judged by its end, not by checks: `deadline` ends a run that "
                "hangs"},
+    {"volumes", "a job has no volumes: they belong to the slots of a service"},
     {"boot_timeout", "a job's instance need not become ready: `deadline` ends a run that hangs"},
 };
 
@@ -56,6 +57,9 @@ static int check_job(struct json_object *object, const struct api_service_spec *
     if (json_object_object_get_ex(object, "reschedule", &reschedule) && has(reschedule, "attempts"))
         return refuse(error, "reschedule/attempts",
                       "a job counts its attempts over a whole run: `retries` says how many");
+    if (spec->placement.rebalance)
+        return refuse(error, "placement/rebalance",
+                      "a job's instance is not moved: it would begin its work anew");
     for (size_t i = 0; i < spec->port_count; i++) {
         char key[48];
         snprintf(key, sizeof key, "ports/%zu/publish", i);
