@@ -96,6 +96,8 @@ static void make_spec(struct request *request, struct draw *draw)
     unsigned surge = (unsigned)draw_below(draw, 3);
     unsigned unavailable = (unsigned)draw_between(draw, surge == 0, 2);
     buffer_printf(&text, "{\"service\": \"%s\", \"image\": \"i\"", request->service);
+    if (draw_chance(draw, 300))
+        buffer_printf(&text, ", \"priority\": %u", (unsigned)draw_below(draw, 101));
     if (draw_chance(draw, 700))
         buffer_printf(&text, ", \"replicas\": %u", (unsigned)draw_below(draw, 7));
     if (draw_chance(draw, 800))

@@ -296,6 +296,22 @@ static void check_drained(struct world *world, const struct core *core,
     }
 }
 
+/* --- room for something more important, the one exception to promise 1 --- */
+
+static void check_preempted(struct world *world, const struct core *core,
+                            const struct model_service *victim,
+                            const struct document_instance *ended)
+{
+    for (size_t i = 0; i < core->model.services.count; i++) {
+        const struct model_service *service = core->model.services.items[i];
+        if (service->document != NULL &&
+            service->document->spec.priority > victim->document->spec.priority)
+            return;
+    }
+    world_fail(world, "%s of %s makes room, and nothing is more important", ended->id,
+               victim->name);
+}
+
 /* --- a transaction --- */
 
 static void check_issued(struct world *world, const struct document_instance *made)
@@ -327,8 +343,12 @@ static void check_changed(struct world *world, const struct core *core,
         world_fail(world, "%s of %s is ended and nobody says why", to->id, service->name);
     if (is_past_leave(core, instance))
         return;
-    check_end(world, service, to, before, &after);
-    if (from == WISH_RUN && !leaves(instance))
+    bool preempted = to->cause != NULL && strcmp(to->cause, "preempted") == 0;
+    if (from == WISH_RUN && preempted)
+        check_preempted(world, core, service, to);
+    if (!preempted)
+        check_end(world, service, to, before, &after);
+    if (from == WISH_RUN && !preempted && !leaves(instance))
         check_reason(world, core, service, instance, to);
     if (to->wish == WISH_STOP)
         check_drained(world, core, service, instance);
