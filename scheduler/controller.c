@@ -85,7 +85,8 @@ static void look_at_services(struct controller *controller, struct controller_pa
             model_touch_service(service);
         }
         /* Requests are answered in between. */
-        controller->again = !complete || core_now(pass->core) >= pass->now_ms + PASS_MS;
+        controller->again =
+            !complete || pass->ends || core_now(pass->core) >= pass->now_ms + PASS_MS;
     }
     uint64_t next = model_wake_services(model, pass->now_ms);
     if (next < pass->next_ms)

@@ -25,8 +25,8 @@ struct controller_pass {
     uint64_t now_ms;
     uint64_t wall_ms;
     uint64_t next_ms; /* when to look again at the latest */
-    /* The nodes' half ends instances: services are looked at when that is written, or they would
-     * count on them. */
+    /* Instances of other services than the one that is looked at are ended: services are looked at
+     * when that is written, or they would count on them. */
     bool ends;
 };
 

@@ -6,6 +6,7 @@
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
+#include "scheduler/publication.h"
 
 #define CAUSE_PREEMPTED "preempted"
 /* Nodes on which room could be made that are compared: the rest is not looked at. */
@@ -193,7 +194,9 @@ static uint64_t end_victim(struct controller_pass *pass, const struct model_serv
     buffer_printf(names, "%s%s of %s (priority %u)", names->length > 0 ? ", " : "", victim->name,
                   victim->service->name, priority_of(victim->service));
     if (copy->wish == WISH_RUN) {
-        copy->wish = victim->in_endpoints ? WISH_DRAIN : WISH_STOP;
+        pass->ends = true;
+        copy->wish =
+            publication_is_excluded(pass->core->publication, victim) ? WISH_STOP : WISH_DRAIN;
         free(copy->why);
         copy->why =
             xasprintf("it makes room for %s, whose priority is %u: that of %s is %u", service->name,

@@ -115,6 +115,30 @@ static void the_higher_one_takes_the_room_of_one_lower_and_gets_it(void **state)
     assert_null(named(fixture, "high")->kept.node);
 }
 
+static int decide_to_scale_low(struct change *change, void *data, struct error *error)
+{
+    struct fixture *fixture = data;
+    return service_changes_scale(&fixture->core, change, "default", "low", 3, &fixture->answer,
+                                 error);
+}
+
+/* Both are looked at in one pass: what is scaled down is not ended as if the victim still served.
+ */
+static void a_victim_is_counted_on_no_more(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy_as(fixture, "low", 20, 4);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    deploy_prepare(fixture, "high", "A", 1);
+    fixture->spec.priority = 80;
+    fixture->spec.ports[0].publish = 0;
+    changes_decide(fixture->core.changes, decide_deploy, NULL, fixture);
+    changes_decide(fixture->core.changes, decide_to_scale_low, NULL, fixture);
+    settle(fixture);
+    assert_int_equal(wishes(named(fixture, "low"), WISH_RUN), 3);
+}
+
 static void nobody_makes_room_for_the_same_priority_or_a_lower_one(void **state)
 {
     struct fixture *fixture = *state;
@@ -135,6 +159,7 @@ int main(void)
         cmocka_unit_test(what_leaves_anyhow_is_waited_for_first),
         cmocka_unit_test_setup_teardown(the_higher_one_takes_the_room_of_one_lower_and_gets_it,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_victim_is_counted_on_no_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_makes_room_for_the_same_priority_or_a_lower_one,
                                         set_up, tear_down),
     };
