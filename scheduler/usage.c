@@ -55,16 +55,22 @@ void usage_forget_node(struct model_node *node)
     placement_index_remove(&node->place);
 }
 
+static struct usage_share share_of(const struct model_instance *instance)
+{
+    const struct document_revision *revision =
+        instance->service != NULL ? model_revision(instance->service, instance->document->revision)
+                                  : NULL;
+    struct usage_share share = {.is_taken = true};
+    share.memory = revision != NULL ? revision->template.resources.memory : 0;
+    share.vcpus = revision != NULL ? revision->template.resources.vcpus : 0;
+    return share;
+}
+
 static void take(struct model_instance *instance)
 {
     struct usage *used = &instance->node->used;
     struct usage_share *share = &instance->share;
-    const struct document_revision *revision =
-        instance->service != NULL ? model_revision(instance->service, instance->document->revision)
-                                  : NULL;
-    share->is_taken = true;
-    share->memory = revision != NULL ? revision->template.resources.memory : 0;
-    share->vcpus = revision != NULL ? revision->template.resources.vcpus : 0;
+    *share = share_of(instance);
     used->memory += share->memory;
     used->vcpus += share->vcpus;
     used->instances++;
@@ -85,12 +91,16 @@ static void give_back(struct model_instance *instance)
 void usage_follow(struct model_instance *instance)
 {
     bool takes = instance->node != NULL && !model_instance_has_ended(instance);
-    if (takes == instance->share.is_taken)
+    bool took = instance->share.is_taken;
+    struct usage_share share = share_of(instance);
+    /* Read while others write, it may come before its revision, and then once more. */
+    if (takes == took && (!takes || (share.memory == instance->share.memory &&
+                                     share.vcpus == instance->share.vcpus)))
         return;
+    if (took)
+        give_back(instance);
     if (takes)
         take(instance);
-    else
-        give_back(instance);
     usage_touch(instance->node, false);
 }
 

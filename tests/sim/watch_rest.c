@@ -34,11 +34,12 @@ static bool of_target(const struct model_service *service, const struct model_in
 static bool is_needed(const struct model_service *service, const struct model_instance *instance)
 {
     int64_t ready = 0;
+    int64_t unavailable =
+        model_is_stop_first(service) ? 1 : service->document->spec.rollout.max_unavailable;
     for (size_t i = 0; i < service->instances.count; i++)
         ready += model_instance_is_ready(service->instances.items[i]);
     return model_instance_is_ready(instance) &&
-           ready <= (int64_t)service->document->replicas -
-                        (int64_t)service->document->spec.rollout.max_unavailable;
+           ready <= (int64_t)service->document->replicas - unavailable;
 }
 
 /* A slot of a service whose rollout is over: held by one that is ready, or given up. */

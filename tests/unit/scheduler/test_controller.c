@@ -68,6 +68,33 @@ static void what_is_known_to_have_ended_is_stopped_whatever_was_last_seen_of_it(
     assert_int_equal(model_instance_state(known), INSTANCE_STOPPED);
 }
 
+/* As a store is read while somebody writes: the instance is seen first, and then again behind what
+ * was written before it. */
+static void what_is_read_before_its_revision_takes_its_room_all_the_same(void **state)
+{
+    struct fixture *fixture = *state;
+    struct model *model = &fixture->core.model;
+    join(fixture, "a");
+    deploy(fixture, "A", 1);
+    const struct model_instance *first = model_instance(model, "000100000001");
+    struct document_service *other = document_copy(DOCUMENT_SERVICE, service(fixture)->document);
+    struct document_revision *revision =
+        document_copy(DOCUMENT_REVISION, model_revision(service(fixture), 1));
+    struct document_instance *instance = document_copy(DOCUMENT_INSTANCE, first->document);
+    strcpy(other->service, "t");
+    strcpy(revision->service, "t");
+    strcpy(instance->service, "t");
+    strcpy(instance->id, "000100000007");
+    strcpy(instance->address, "10.64.0.77");
+    other->uid = instance->service_uid = 7;
+    uint64_t before = model_node(model, "a")->used.memory;
+    model_apply(model, DOCUMENT_INSTANCE, document_copy(DOCUMENT_INSTANCE, instance), false, 0);
+    model_apply(model, DOCUMENT_SERVICE, other, false, 0);
+    model_apply(model, DOCUMENT_REVISION, revision, false, 0);
+    model_apply(model, DOCUMENT_INSTANCE, instance, false, 0);
+    assert_int_equal(model_node(model, "a")->used.memory, before + 32 * MIB);
+}
+
 static void an_upgrade_drains_before_it_stops(void **state)
 {
     struct fixture *fixture = *state;
@@ -346,6 +373,7 @@ int main(void)
         TEST(without_a_node_it_waits_for_room_and_goes_on_by_itself),
         TEST(addresses_that_are_held_are_handed_out_when_their_time_is_over),
         TEST(what_is_known_to_have_ended_is_stopped_whatever_was_last_seen_of_it),
+        TEST(what_is_read_before_its_revision_takes_its_room_all_the_same),
         TEST(an_upgrade_drains_before_it_stops),
         TEST(what_left_the_endpoints_stops_when_data_planes_know),
         TEST(beside_what_was_revoked_there_are_no_canaries),
