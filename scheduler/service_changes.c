@@ -9,16 +9,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "scheduler/job_changes.h"
-
-/* A service under change: what is stored, and the copy that will be. */
-struct subject {
-    struct core *core;
-    struct change *change;
-    const struct model_service *service; /* NULL: a new one */
-    struct document_service *document;
-    struct api_change_answer *answer;
-    bool is_job;
-};
+#include "scheduler/service_subject.h"
 
 static struct model_service *find(const struct core *core, const char *namespace_name,
                                   const char *name, struct error *error)
@@ -31,9 +22,9 @@ static struct model_service *find(const struct core *core, const char *namespace
     return NULL;
 }
 
-static int begin(struct core *core, struct change *change, const char *namespace_name,
-                 const char *name, struct api_change_answer *answer, struct subject *ret_subject,
-                 struct error *error)
+int subject_begin(struct core *core, struct change *change, const char *namespace_name,
+                  const char *name, struct api_change_answer *answer, struct subject *ret_subject,
+                  struct error *error)
 {
     struct model_service *service = find(core, namespace_name, name, error);
     if (service == NULL)
@@ -53,7 +44,7 @@ static struct document_service *edit(struct subject *subject)
     return subject->document;
 }
 
-static void fill_answer(struct subject *subject, bool changed, uint32_t revision, uint32_t rollout)
+void subject_answer(struct subject *subject, bool changed, uint32_t revision, uint32_t rollout)
 {
     const struct document_service *document =
         subject->document != NULL ? subject->document : subject->service->document;
@@ -64,8 +55,7 @@ static void fill_answer(struct subject *subject, bool changed, uint32_t revision
     subject->answer->replicas = document->replicas;
 }
 
-__attribute__((format(printf, 2, 3))) static void say(struct subject *subject, const char *format,
-                                                      ...)
+void subject_say(struct subject *subject, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -73,7 +63,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct subject *subject, c
     va_end(arguments);
 }
 
-static void tell(struct subject *subject, const char *kind, const char *what)
+void subject_tell(struct subject *subject, const char *kind, const char *what)
 {
     const struct document_service *document =
         subject->document != NULL ? subject->document : subject->service->document;
@@ -313,13 +303,15 @@ static void take_job(struct subject *subject, const struct api_service_spec *spe
     if (rollout == 0)
         return;
     if (spec->job.schedule[0] != '\0')
-        say(subject, "revision %u (%s), runs at %s", revision, spec->image, spec->job.schedule);
+        subject_say(subject, "revision %u (%s), runs at %s", revision, spec->image,
+                    spec->job.schedule);
     else if (job_begin_run(subject->core, subject->change, subject->service, edit(subject),
                            revision, "deploy", 0, &subject->answer->run, &error) == 0)
-        say(subject, "run %u of revision %u (%s)", subject->answer->run, revision, spec->image);
+        subject_say(subject, "run %u of revision %u (%s)", subject->answer->run, revision,
+                    spec->image);
     else
-        say(subject, "revision %u (%s) is for the next run: %.300s", revision, spec->image,
-            error.message);
+        subject_say(subject, "revision %u (%s) is for the next run: %.300s", revision, spec->image,
+                    error.message);
 }
 
 int service_changes_apply(struct core *core, struct change *change,
@@ -343,22 +335,26 @@ int service_changes_apply(struct core *core, struct change *change,
     bool settings = take_spec(&subject, spec);
     bool scaled = take_replicas(&subject, spec);
     uint32_t rollout = take_template(&subject, apply->revision, &revision);
-    fill_answer(&subject, rollout != 0 || scaled || settings, revision, rollout);
+    subject_answer(&subject, rollout != 0 || scaled || settings, revision, rollout);
     if (rollout != 0)
-        say(&subject, "rollout %u to revision %u (%s)%s", rollout, revision, spec->image,
+        subject_say(
+            &subject, "rollout %u to revision %u (%s)%s", rollout, revision, spec->image,
             apply->revision->template.volume_count > 0
                 ? "; stop-first: it has volumes, so each slot's instance ends before the next one "
                   "starts, one slot after the other"
                 : "");
     else if (scaled)
-        say(&subject, "%u replicas", ret_answer->replicas);
+        subject_say(&subject, "%u replicas", ret_answer->replicas);
     else
-        say(&subject, "%s", settings ? "settings applied in place" : "nothing to change");
+        subject_say(&subject, "%s", settings ? "settings applied in place" : "nothing to change");
     if (subject.is_job)
         take_job(&subject, spec, rollout, revision);
     warn(&subject, apply->revision, news);
     if (ret_answer->changed)
-        tell(&subject, "service", rollout != 0 ? "deployed" : scaled ? "scaled" : "changed");
+        subject_tell(&subject, "service",
+                     rollout != 0 ? "deployed"
+                     : scaled     ? "scaled"
+                                  : "changed");
     return 0;
 }
 
@@ -381,7 +377,7 @@ int service_changes_scale(struct core *core, struct change *change, const char *
                           struct api_change_answer *ret_answer, struct error *error)
 {
     struct subject subject;
-    if (begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0)
+    if (subject_begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0)
         return -1;
     if (subject.is_job)
         return error_set(error, ERROR_CONFLICT,
@@ -394,10 +390,10 @@ int service_changes_scale(struct core *core, struct change *change, const char *
         return -1;
     if (replicas != before)
         edit(&subject)->replicas = replicas;
-    fill_answer(&subject, replicas != before, model_target(subject.service), 0);
-    say(&subject, "from %u to %u replicas", before, replicas);
+    subject_answer(&subject, replicas != before, model_target(subject.service), 0);
+    subject_say(&subject, "from %u to %u replicas", before, replicas);
     if (replicas != before)
-        tell(&subject, "service", "scaled");
+        subject_tell(&subject, "service", "scaled");
     return 0;
 }
 
@@ -451,19 +447,19 @@ int service_changes_rollback(struct core *core, struct change *change, const cha
 {
     struct subject subject;
     uint32_t chosen;
-    if (begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0 ||
+    if (subject_begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0 ||
         choose_revision(subject.service, to, &chosen, error) < 0)
         return -1;
     const struct document_rollout *last = model_rollout(subject.service);
     if (chosen == model_target(subject.service) && last != NULL && last->phase != ROLLOUT_FAILED) {
-        fill_answer(&subject, false, chosen, 0);
-        say(&subject, "revision %u is what the service has already", chosen);
+        subject_answer(&subject, false, chosen, 0);
+        subject_say(&subject, "revision %u is what the service has already", chosen);
         return 0;
     }
     uint32_t rollout = begin_rollout(&subject, subject.service->document->good, chosen, "rollback");
-    fill_answer(&subject, true, chosen, rollout);
-    say(&subject, "rollout %u back to revision %u", rollout, chosen);
-    tell(&subject, "rollout", "rollback");
+    subject_answer(&subject, true, chosen, rollout);
+    subject_say(&subject, "rollout %u back to revision %u", rollout, chosen);
+    subject_tell(&subject, "rollout", "rollback");
     return 0;
 }
 
@@ -472,7 +468,7 @@ int service_changes_restart(struct core *core, struct change *change, const char
                             struct error *error)
 {
     struct subject subject;
-    if (begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0)
+    if (subject_begin(core, change, namespace_name, service, ret_answer, &subject, error) < 0)
         return -1;
     if (subject.is_job)
         return error_set(error, ERROR_CONFLICT, "%s is a job: begin a run of it (`shoal run %s`)",
@@ -482,145 +478,9 @@ int service_changes_restart(struct core *core, struct change *change, const char
         return -1;
     /* A revision that has not worked yet still has what it returns to. */
     uint32_t rollout = begin_rollout(&subject, subject.service->document->good, target, "restart");
-    fill_answer(&subject, true, target, rollout);
-    say(&subject, "rollout %u replaces every instance of revision %u", rollout, target);
-    tell(&subject, "rollout", "restart");
-    return 0;
-}
-
-/* --- steering the rollout that runs --- */
-
-/* What became of a rollout that somebody steered. */
-static void steer(struct subject *subject, enum rollout_phase phase, bool promotes,
-                  const char *what)
-{
-    const struct document_rollout *last = model_rollout(subject->service);
-    struct document_rollout *rollout = change_edit(subject->change, DOCUMENT_ROLLOUT, last);
-    rollout->phase = phase;
-    rollout->promoted = rollout->promoted || promotes;
-    text_copy(rollout->reason, sizeof rollout->reason, subject->answer->message);
-    if (rollout_phase_is_over(phase))
-        rollout->ended_ms = core_wall(subject->core);
-    log_info("rollout moves", "service", subject->service->name, "from",
-             rollout_phase_names[last->phase], "to", rollout_phase_names[phase], "cause",
-             rollout->reason);
-    tell(subject, "rollout", what);
-}
-
-/* Begins a change of the rollout that runs; refused when none does. */
-static int begin_steering(struct core *core, struct change *change, const char *namespace_name,
-                          const char *service, const char *verb, struct api_change_answer *answer,
-                          struct subject *ret_subject, struct error *error)
-{
-    if (begin(core, change, namespace_name, service, answer, ret_subject, error) < 0)
-        return -1;
-    const struct document_rollout *last = model_rollout(ret_subject->service);
-    if (last == NULL || rollout_phase_is_over(last->phase))
-        return error_set(error, ERROR_CONFLICT,
-                         "no rollout of service %s is running: there is nothing to %s", service,
-                         verb);
-    fill_answer(ret_subject, true, last->to, last->number);
-    return 0;
-}
-
-int service_changes_pause(struct core *core, struct change *change, const char *namespace_name,
-                          const char *service, struct api_change_answer *ret_answer,
-                          struct error *error)
-{
-    struct subject subject;
-    if (begin_steering(core, change, namespace_name, service, "pause", ret_answer, &subject,
-                       error) < 0)
-        return -1;
-    const struct document_rollout *last = model_rollout(subject.service);
-    ret_answer->changed = last->phase != ROLLOUT_PAUSED;
-    if (ret_answer->changed && !rollout_phase_may_move(last->phase, ROLLOUT_PAUSED))
-        return error_set(error, ERROR_CONFLICT,
-                         "rollout %u of service %s is going back to revision %u: that cannot be "
-                         "paused",
-                         last->number, service, last->from);
-    say(&subject,
-        "rollout %u to revision %u is paused: `resume`, `abort` or another deploy ends that",
-        last->number, last->to);
-    if (ret_answer->changed)
-        steer(&subject, ROLLOUT_PAUSED, false, "paused");
-    return 0;
-}
-
-int service_changes_resume(struct core *core, struct change *change, const char *namespace_name,
-                           const char *service, struct api_change_answer *ret_answer,
-                           struct error *error)
-{
-    struct subject subject;
-    if (begin_steering(core, change, namespace_name, service, "resume", ret_answer, &subject,
-                       error) < 0)
-        return -1;
-    const struct document_rollout *last = model_rollout(subject.service);
-    ret_answer->changed = last->phase == ROLLOUT_PAUSED;
-    say(&subject, "rollout %u to revision %u %s", last->number, last->to,
-        ret_answer->changed ? "goes on" : "is not paused");
-    if (ret_answer->changed)
-        steer(&subject, ROLLOUT_PROGRESSING, false, "resumed");
-    return 0;
-}
-
-int service_changes_promote(struct core *core, struct change *change, const char *namespace_name,
-                            const char *service, struct api_change_answer *ret_answer,
-                            struct error *error)
-{
-    struct subject subject;
-    if (begin_steering(core, change, namespace_name, service, "promote", ret_answer, &subject,
-                       error) < 0)
-        return -1;
-    const struct document_rollout *last = model_rollout(subject.service);
-    if (last->phase == ROLLOUT_PAUSED)
-        return error_set(error, ERROR_CONFLICT,
-                         "rollout %u of service %s is paused: resume it first", last->number,
-                         service);
-    if (last->phase == ROLLOUT_PROGRESSING && !last->promoted)
-        return error_set(error, ERROR_CONFLICT,
-                         "the canaries of rollout %u of service %s are not healthy yet: wait for "
-                         "them, or abort it",
-                         last->number, service);
-    ret_answer->changed = last->phase == ROLLOUT_AWAITING_PROMOTION;
-    if (!ret_answer->changed) {
-        say(&subject, "rollout %u has no canaries that wait for it", last->number);
-        return 0;
-    }
-    say(&subject, "rollout %u to revision %u was promoted", last->number, last->to);
-    steer(&subject, ROLLOUT_PROGRESSING, true, "promoted");
-    return 0;
-}
-
-/* Where an aborted rollout goes: back, where there is something to go back to. */
-static enum rollout_phase say_aborted(struct subject *subject)
-{
-    const struct document_rollout *last = model_rollout(subject->service);
-    bool back = last->from != 0 && last->from != last->to;
-    if (back)
-        say(subject, "aborted; back to revision %u", last->from);
-    else if (last->from == 0)
-        say(subject, "aborted; a first deploy has nothing to return to, its instances are kept");
-    else
-        say(subject, "aborted; the rest is not restarted");
-    return back ? ROLLOUT_ROLLING_BACK : ROLLOUT_FAILED;
-}
-
-int service_changes_abort(struct core *core, struct change *change, const char *namespace_name,
-                          const char *service, struct api_change_answer *ret_answer,
-                          struct error *error)
-{
-    struct subject subject;
-    if (begin_steering(core, change, namespace_name, service, "abort", ret_answer, &subject,
-                       error) < 0)
-        return -1;
-    const struct document_rollout *last = model_rollout(subject.service);
-    ret_answer->changed = last->phase != ROLLOUT_ROLLING_BACK;
-    if (!ret_answer->changed) {
-        say(&subject, "rollout %u is going back to revision %u already", last->number, last->from);
-        return 0;
-    }
-    enum rollout_phase phase = say_aborted(&subject);
-    steer(&subject, phase, false, "aborted");
+    subject_answer(&subject, true, target, rollout);
+    subject_say(&subject, "rollout %u replaces every instance of revision %u", rollout, target);
+    subject_tell(&subject, "rollout", "restart");
     return 0;
 }
 
@@ -637,9 +497,9 @@ int service_changes_remove(struct core *core, struct change *change, const char 
         edit(&subject)->deleting = true;
         supersede(&subject, 0);
     }
-    fill_answer(&subject, !already, model_target(found), 0);
-    say(&subject, "its instances are drained and stopped, then it is gone");
+    subject_answer(&subject, !already, model_target(found), 0);
+    subject_say(&subject, "its instances are drained and stopped, then it is gone");
     if (!already)
-        tell(&subject, "service", "removing");
+        subject_tell(&subject, "service", "removing");
     return 0;
 }

@@ -82,6 +82,20 @@ check rollback_never_rescales wait_for 30 ready_count_is 5
 check history_names_revision_1 test "$(current_revision)" = 1
 expect rollback_to_unknown_revision 1 'revision' shoal rollback hello --to 99
 
+manifest 2 5 >"$work/canary.yaml"
+sed -i '/^replicas:/d; s/progress_deadline: 60s/&, canary: 1, canary_weight: 20/' "$work/canary.yaml"
+new_of_fifty() { for _ in $(seq 50); do answers; done | grep -c 'hello 2\.0'; }
+expect canary_waits_to_be_promoted 0 'canaries of revision 2|1 of 1 canaries' shoal deploy -f "$work/canary.yaml"
+check rollout_awaits_promotion test "$(phase_of_last)" = awaiting_promotion
+of_fifty=$(new_of_fifty)
+check canary_gets_its_part_of_the_requests test "$of_fifty" -ge 7 -a "$of_fifty" -le 13
+expect pause_holds_the_rollout 0 'paused' shoal pause hello
+expect promote_while_paused_is_refused 1 'resume it first' shoal promote hello
+expect resume_waits_for_promotion_again 0 'shoal promote hello' shoal resume hello
+expect abort_goes_back 0 'back at revision 1' shoal abort hello
+check abort_took_the_canary_away test "$(new_of_fifty)" -eq 0
+expect nothing_to_promote_when_none_runs 1 'nothing to promote' shoal promote hello
+
 before=$(instances_in ready | sort)
 check scale_down shoal scale hello=2
 check two_are_ready wait_for 30 ready_count_is 2
