@@ -80,6 +80,7 @@ int inspect_run(struct cli *cli, struct error *error);
 int history_run(struct cli *cli, struct error *error);
 int scale_run(struct cli *cli, struct error *error);
 int restart_run(struct cli *cli, struct error *error);
+int diff_run(struct cli *cli, struct error *error);
 int pause_run(struct cli *cli, struct error *error);
 int resume_run(struct cli *cli, struct error *error);
 int promote_run(struct cli *cli, struct error *error);

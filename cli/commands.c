@@ -157,6 +157,16 @@ static const struct option validate_options[] = {
     END,
 };
 
+static const struct option diff_options[] = {
+    {"file", 'f', OPTION_FILE, true, .value = "FILE", .help = "the manifest; - is standard input"},
+    END,
+};
+
+static const struct option history_options[] = {
+    {"diff", 0, OPTION_FLAG, .help = "what changed from each revision to the next"},
+    END,
+};
+
 static const struct option deploy_options[] = {
     {"file", 'f', OPTION_FILE, true, .value = "FILE", .help = "the manifest; - is standard input"},
     {"plan", 0, OPTION_FLAG,
@@ -352,6 +362,11 @@ const struct command commands[] = {
     {"service", "validate", "validate", "check a manifest, change nothing", "",
      .options = validate_options, .run = validate_run,
      .examples = "  shoal validate -f service.yaml"},
+    {"service", "diff", "diff", "what a manifest would change, key by key", "",
+     .options = diff_options, .run = diff_run,
+     .details = "Asks the scheduler, which resolves the image and fills in its defaults; changes "
+                "nothing. Where\ninstances would go is told by `shoal deploy --plan`.",
+     .examples = "  shoal diff -f service.yaml"},
     {"service", "deploy", "deploy", "apply a manifest and wait until it is healthy", "",
      .options = deploy_options, .run = deploy_run,
      .details =
@@ -392,7 +407,9 @@ const struct command commands[] = {
      .options = change_options, .run = abort_run,
      .details = "Also when it is paused or its canaries wait. Exit 0 once the service is back.",
      .examples = "  shoal abort hello"},
-    {"service", "history", "history", "rollouts and revisions", "SERVICE", .run = history_run},
+    {"service", "history", "history", "rollouts and revisions", "SERVICE",
+     .options = history_options, .run = history_run,
+     .examples = "  shoal history hello\n  shoal history hello --diff"},
     {"service", "rollback", "rollback", "return to an earlier revision", "SERVICE",
      .options = rollback_options, .run = rollback_run,
      .examples = "  shoal rollback hello\n  shoal rollback hello --to 3"},

@@ -1,4 +1,4 @@
-/* validate and deploy. */
+/* validate, diff and deploy. */
 #include <stdio.h>
 #include <string.h>
 
@@ -170,14 +170,18 @@ static int fetch_plans(struct cli *cli, const struct manifest *manifest, struct 
     return 0;
 }
 
-static int plan_all(struct cli *cli, const struct manifest *manifest, struct error *error)
+/* How the plans are told. */
+typedef int plan_teller(struct cli *cli, struct json_object *plans, struct error *error);
+
+static int plan_all(struct cli *cli, const struct manifest *manifest, plan_teller *tell,
+                    struct error *error)
 {
     struct json_object *plans = json_object_new_array();
     if (fetch_plans(cli, manifest, plans, error) < 0) {
         json_object_put(plans);
         return -1;
     }
-    return plan_print(cli, plans, error);
+    return tell(cli, plans, error);
 }
 
 int deploy_run(struct cli *cli, struct error *error)
@@ -186,7 +190,7 @@ int deploy_run(struct cli *cli, struct error *error)
     if (load_manifest(cli, &manifest, error) < 0)
         return -1;
     if (invocation_has(cli->invocation, "plan")) {
-        int planned = plan_all(cli, manifest, error);
+        int planned = plan_all(cli, manifest, plan_print, error);
         manifest_destroy(manifest);
         return planned;
     }
@@ -197,6 +201,16 @@ int deploy_run(struct cli *cli, struct error *error)
         result = wait_all(changes, count, error);
         print_changes(cli, changes, count);
     }
+    manifest_destroy(manifest);
+    return result;
+}
+
+int diff_run(struct cli *cli, struct error *error)
+{
+    struct manifest *manifest;
+    if (load_manifest(cli, &manifest, error) < 0)
+        return -1;
+    int result = plan_all(cli, manifest, plan_print_differences, error);
     manifest_destroy(manifest);
     return result;
 }

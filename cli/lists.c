@@ -5,6 +5,7 @@
 #include "cli/format.h"
 #include "cli/jobs.h"
 #include "cli/lists.h"
+#include "cli/plan.h"
 #include "cli/scheduler.h"
 #include "cli/table.h"
 #include "lib/cleanup.h"
@@ -206,12 +207,36 @@ static void print_rollouts(const struct cli *cli, const struct view_list *rollou
     lists_print_table(cli, table);
 }
 
+/* "env.LOG, image": what became different. */
+static void cell_changes(struct table *table, const struct api_revision_view *view)
+{
+    struct buffer AUTO_BUFFER text = {0};
+    for (size_t i = 0; i < view->change_count; i++) {
+        buffer_append_text(&text, i > 0 ? ", " : "");
+        plan_append_path(&text, &view->changes[i]);
+    }
+    table_cell(table, "%s", buffer_text(&text));
+}
+
+static void print_differences(const struct view_list *revisions)
+{
+    const struct api_revision_view *views = revisions->items;
+    for (size_t i = 0; i < revisions->count; i++) {
+        if (views[i].before == 0)
+            printf("revision %u: the oldest that is kept\n", views[i].number);
+        else
+            printf("revision %u, from revision %u:\n", views[i].number, views[i].before);
+        for (size_t j = 0; j < views[i].change_count; j++)
+            plan_print_change(&views[i].changes[j]);
+    }
+}
+
 static void print_revisions(const struct cli *cli, const struct view_list *revisions)
 {
     static const struct table_column columns[] = {
         {"REVISION", .right = true}, {"CURRENT", .right = false}, {"IMAGE", .right = false},
         {"DIGEST", .right = false},  {"TEMPLATE", .wide = true},  {"SIGNED BY", .right = false},
-        {"AGE", .right = true},      {NULL, false, false},
+        {"AGE", .right = true},      {"CHANGED", .right = false}, {NULL, false, false},
     };
     struct table *table = table_create(columns);
     const struct api_revision_view *views = revisions->items;
@@ -227,6 +252,7 @@ static void print_revisions(const struct cli *cli, const struct view_list *revis
         table_cell(table, "%s", template_digest);
         table_cell(table, "%s", views[i].signed_by);
         cell_age(table, views[i].age_ms);
+        cell_changes(table, &views[i]);
     }
     lists_print_table(cli, table);
 }
@@ -269,8 +295,11 @@ int history_run(struct cli *cli, struct error *error)
     }
     if (is_job)
         jobs_print_runs(cli, &runs);
-    else
-        print_rollouts(cli, &rollouts);
+    else if (invocation_has(cli->invocation, "diff")) {
+        print_differences(&revisions);
+        return 0;
+    }
+    print_rollouts(cli, &rollouts);
     putchar('\n');
     print_revisions(cli, &revisions);
     return 0;

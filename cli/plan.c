@@ -56,14 +56,18 @@ static void print_head(const struct api_plan *plan)
     putchar('\n');
 }
 
-/* "/resources/memory" as resources.memory. */
-static void print_change(const struct api_plan_change *change)
+void plan_append_path(struct buffer *text, const struct api_plan_change *change)
+{
+    for (const char *at = change->path[0] == '/' ? change->path + 1 : change->path; *at != '\0';
+         at++)
+        buffer_append(text, *at == '/' ? "." : at, 1);
+}
+
+void plan_print_change(const struct api_plan_change *change)
 {
     struct buffer AUTO_BUFFER text = {0};
     buffer_append_text(&text, "  ");
-    for (const char *at = change->path[0] == '/' ? change->path + 1 : change->path; *at != '\0';
-         at++)
-        buffer_append(&text, *at == '/' ? "." : at, 1);
+    plan_append_path(&text, change);
     buffer_printf(&text, ": %.200s -> %.200s", change->before != NULL ? change->before : "(none)",
                   change->after != NULL ? change->after : "(none)");
     print_safe(buffer_text(&text));
@@ -91,7 +95,7 @@ static void print_plan(const struct cli *cli, const struct api_plan *plan)
 {
     print_head(plan);
     for (size_t i = 0; i < plan->change_count && i < CHANGES_MAX && !plan->is_new; i++)
-        print_change(&plan->changes[i]);
+        plan_print_change(&plan->changes[i]);
     if (plan->change_count > CHANGES_MAX && !plan->is_new)
         printf("  and %zu more: -o json tells them all\n", plan->change_count - CHANGES_MAX);
     if (plan->instance_count > 0)
@@ -134,4 +138,61 @@ int plan_print(struct cli *cli, struct json_object *plans, struct error *error)
                          "%u instance%s would find no node; nothing was changed", waiting,
                          waiting == 1 ? "" : "s");
     return result;
+}
+
+/* --- differences --- */
+
+static struct json_object *difference_document(const struct api_plan *plan)
+{
+    struct json_object *document = json_object_new_object(), *changes = json_object_new_array();
+    json_object_object_add(document, "namespace", json_object_new_string(plan->namespace_name));
+    json_object_object_add(document, "service", json_object_new_string(plan->service));
+    json_object_object_add(document, "new", json_object_new_boolean(plan->is_new));
+    json_object_object_add(document, "rolls", json_object_new_boolean(plan->rolls));
+    for (size_t i = 0; i < plan->change_count; i++)
+        json_object_array_add(changes, json_encode(&api_plan_change_record, &plan->changes[i]));
+    json_object_object_add(document, "changes", changes);
+    return document;
+}
+
+static void print_difference(const struct api_plan *plan)
+{
+    bool scaled = !plan->is_new && plan->replicas != plan->replicas_before;
+    const char *what = plan->is_new                              ? "a new service"
+                       : plan->rolls                             ? "a new rollout"
+                       : plan->change_count > 0 || plan->changed ? "applies in place"
+                                                                 : "no difference";
+    printf("%s/%s: %s\n", plan->namespace_name, plan->service, what);
+    for (size_t i = 0; i < plan->change_count && !plan->is_new; i++)
+        plan_print_change(&plan->changes[i]);
+    if (scaled && plan->change_count == 0)
+        printf("  replicas: %u -> %u\n", plan->replicas_before, plan->replicas);
+}
+
+int plan_print_differences(struct cli *cli, struct json_object *plans, struct error *error)
+{
+    struct json_object *differences = json_object_new_array();
+    int result = 0;
+    for (size_t i = 0; i < json_object_array_length(plans) && result == 0; i++) {
+        struct api_plan plan = {0};
+        if (json_decode(&api_plan_record, json_object_array_get_idx(plans, i), JSON_LENIENT, &plan,
+                        error) < 0) {
+            result = error_wrap(error, "the scheduler's plan");
+            break;
+        }
+        if (cli_wants_document(cli))
+            json_object_array_add(differences, difference_document(&plan));
+        else
+            print_difference(&plan);
+        json_record_release(&api_plan_record, &plan);
+    }
+    json_object_put(plans);
+    if (result < 0 || !cli_wants_document(cli)) {
+        json_object_put(differences);
+        return result;
+    }
+    struct json_object *document = json_object_new_object();
+    json_object_object_add(document, "services", differences);
+    cli_print_document(cli, document);
+    return 0;
 }

@@ -154,8 +154,17 @@ struct json_object *views_services(const struct core *core, const char *namespac
     return list_of("services", list);
 }
 
+/* What a revision is, for comparing: its template, and the image as the user wrote it. */
+static struct json_object *comparable(const struct document_revision *revision)
+{
+    struct json_object *object = json_encode(&document_template_record, &revision->template);
+    json_object_object_add(object, "image", json_object_new_string(revision->image));
+    return object;
+}
+
 struct json_object *views_revisions(const struct core *core, const struct model_service *service)
 {
+    struct json_object *before = NULL;
     struct json_object *list = json_object_new_array();
     for (size_t i = 0; i < service->revision_count; i++) {
         const struct document_revision *revision = service->revisions[i];
@@ -167,8 +176,20 @@ struct json_object *views_revisions(const struct core *core, const struct model_
         fill_warning(revision, view.warning);
         view.current = revision->number == model_target(service);
         view.age_ms = age(core_wall(core), revision->created_ms);
+        struct json_object *now = comparable(revision);
+        struct api_plan differences = {0};
+        if (before != NULL) {
+            view.before = service->revisions[i - 1]->number;
+            api_plan_compare(&differences, before, now);
+        }
+        view.changes = differences.changes;
+        view.change_count = differences.change_count;
         json_object_array_add(list, json_encode(&api_revision_view_record, &view));
+        json_record_release(&api_plan_record, &differences);
+        json_object_put(before);
+        before = now;
     }
+    json_object_put(before);
     return list_of("revisions", list);
 }
 

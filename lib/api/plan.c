@@ -31,7 +31,7 @@ static const struct json_field change_fields[] = {
     JSON_FIELD(struct api_plan_change, after, "after", JSON_TEXT, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,
 };
-static const struct json_record change_record = {sizeof(struct api_plan_change), change_fields};
+const struct json_record api_plan_change_record = {sizeof(struct api_plan_change), change_fields};
 
 static const struct json_field instance_fields[] = {
     JSON_FIELD(struct api_plan_instance, slot, "slot", JSON_UINT),
@@ -55,7 +55,7 @@ static const struct json_field plan_fields[] = {
     JSON_FIELD(struct api_plan, replicas_before, "replicas_before", JSON_UINT),
     JSON_FIELD(struct api_plan, replicas, "replicas", JSON_UINT),
     JSON_FIELD(struct api_plan, message, "message", JSON_TEXT),
-    JSON_FIELD_LIST(struct api_plan, changes, change_count, "changes", &change_record),
+    JSON_FIELD_LIST(struct api_plan, changes, change_count, "changes", &api_plan_change_record),
     JSON_FIELD_LIST(struct api_plan, instances, instance_count, "instances", &instance_record),
     JSON_FIELD(struct api_plan, kept, "kept", JSON_UINT),
     JSON_FIELD(struct api_plan, waiting, "waiting", JSON_UINT),

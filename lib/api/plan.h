@@ -62,6 +62,7 @@ struct api_plan {
     bool is_cut; /* it is a long way: the rest was not looked at */
 };
 
+extern const struct json_record api_plan_change_record;
 extern const struct json_record api_plan_record;
 extern const struct json_record api_obstacle_record;
 extern const struct json_record api_obstacles_record; /* {"obstacles": [...]} */

@@ -84,6 +84,9 @@ static const struct json_field revision_fields[] = {
     FIELD(warning, "warning", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     FIELD(current, "current", JSON_BOOL, .flags = 0),
     FIELD(age_ms, "age_ms", JSON_UINT, .flags = 0),
+    FIELD(before, "before", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_LIST(struct api_revision_view, changes, change_count, "changes",
+                    &api_plan_change_record, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,
 };
 const struct json_record api_revision_view_record = {sizeof(struct api_revision_view),

@@ -65,7 +65,7 @@ struct api_service_view {
     char schedule[CRON_TEXT_MAX];
     uint64_t next_run_ms; /* wall clock; 0: none is scheduled */
     bool has_run;
-    struct api_run_view run;  /* the newest */
+    struct api_run_view run; /* the newest */
     /* GET of one service: why instances find no place, and the spec that applies. */
     struct api_obstacles obstacles;
     struct json_object *spec;
@@ -80,6 +80,9 @@ struct api_revision_view {
     char warning[REASON_MAX]; /* as a service's */
     bool current;
     uint64_t age_ms;
+    uint32_t before;                 /* the revision before it that is still kept; 0: none */
+    struct api_plan_change *changes; /* of the template, from that one */
+    size_t change_count;
 };
 
 struct api_instance_view {

@@ -96,6 +96,12 @@ expect abort_goes_back 0 'back at revision 1' shoal abort hello
 check abort_took_the_canary_away test "$(new_of_fifty)" -eq 0
 expect nothing_to_promote_when_none_runs 1 'nothing to promote' shoal promote hello
 
+expect history_tells_what_changed 0 '^  image: "hello:1.0" -> "hello:2.0"' shoal history hello --diff
+check history_has_changes_for_programs jq -e '.revisions[] | select(.number == 2) | .before == 1 and
+    any(.changes[]; .path == "/image_digest")' <<<"$(shoal history hello -o json)"
+expect diff_tells_what_a_manifest_changes 0 'image: "hello:1.0" -> "hello:2.0"' shoal diff -f "$work/canary.yaml"
+check diff_changed_nothing test "$(current_revision)" = 1
+
 before=$(instances_in ready | sort)
 check scale_down shoal scale hello=2
 check two_are_ready wait_for 30 ready_count_is 2

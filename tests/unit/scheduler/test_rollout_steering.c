@@ -1,5 +1,6 @@
 /* Rollouts that people hold, judge and end, from the change to what the nodes are to run: the
  * controller over a real store. */
+#include "scheduler/views.h"
 #include "tests/unit/scheduler/controller_fixture.h"
 
 typedef int steering(struct core *core, struct change *change, const char *namespace_name,
@@ -263,6 +264,33 @@ static void with_volumes_one_slot_after_the_other_is_upgraded_and_deploy_says_so
     assert_int_equal(running_of(fixture, 1), 2);
 }
 
+static void a_revision_tells_what_changed_from_the_one_before(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_healthy(fixture, 1);
+    fixture->settings = ", \"volumes\": [{\"name\": \"data\", \"size\": 1048576}]";
+    deploy(fixture, "B", 1);
+    AUTO_JSON struct json_object *document = views_revisions(&fixture->core, service(fixture));
+    struct json_object *list = json_object_object_get(document, "revisions");
+    struct api_revision_view first = {0}, second = {0};
+    assert_int_equal(json_object_array_length(list), 2);
+    assert_int_equal(json_decode(&api_revision_view_record, json_object_array_get_idx(list, 0),
+                                 JSON_STRICT, &first, NULL),
+                     0);
+    assert_int_equal(json_decode(&api_revision_view_record, json_object_array_get_idx(list, 1),
+                                 JSON_STRICT, &second, NULL),
+                     0);
+    assert_int_equal(first.before, 0);
+    assert_int_equal(first.change_count, 0);
+    assert_int_equal(second.before, 1);
+    assert_int_equal(second.change_count, 1);
+    assert_string_equal(second.changes[0].path, "/volumes");
+    assert_null(second.changes[0].before);
+    assert_non_null(strstr(second.changes[0].after, "data"));
+    json_record_release(&api_revision_view_record, &first);
+    json_record_release(&api_revision_view_record, &second);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -277,6 +305,7 @@ int main(void)
         TEST(a_failing_canary_is_taken_back_without_canaries),
         TEST(what_waits_is_scaled_superseded_and_aborted),
         TEST(with_volumes_one_slot_after_the_other_is_upgraded_and_deploy_says_so),
+        TEST(a_revision_tells_what_changed_from_the_one_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
