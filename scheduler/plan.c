@@ -7,6 +7,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/capacity.h"
+#include "scheduler/views.h"
 
 /* Instances looked at in all rounds together: a long rollout is cut there, some 50 ms on the loop.
  */
@@ -300,25 +301,51 @@ static void tell_instances(struct planner *planner)
     }
 }
 
+/* A spec without what templates say. */
+static struct json_object *settings_of(const struct document_service *document)
+{
+    static const char *const keys[] = {"image", "arch",         "args",      "env",
+                                       "stop",  "boot_timeout", "resources", "volumes"};
+    struct json_object *settings = json_encode(&api_service_spec_record, &document->spec);
+    for (size_t i = 0; i < ARRAY_LENGTH(keys); i++)
+        json_object_object_del(settings, keys[i]);
+    return settings;
+}
+
+/* Told with the settings already. */
+static void drop_ports(struct json_object *before, struct json_object *after)
+{
+    json_object_object_del(before, "ports");
+    json_object_object_del(after, "ports");
+}
+
+/* Against what is used now, which after a rollback is not what was applied last. */
+static void tell_template_changes(struct planner *planner, const struct document_revision *now)
+{
+    AUTO_JSON struct json_object *before = views_comparable_revision(now);
+    AUTO_JSON struct json_object *after = views_comparable_revision(planner->target);
+    const char *image = planner->service.document->spec.image;
+    json_object_object_add(after, "image", json_object_new_string(image));
+    for (size_t i = 0; i < planner->plan->change_count; i++) {
+        if (strcmp(planner->plan->changes[i].path, "/ports") == 0)
+            drop_ports(before, after);
+    }
+    api_plan_compare(planner->plan, before, after);
+}
+
 static void tell_changes(struct planner *planner, const struct model_service *known)
 {
-    AUTO_JSON struct json_object *before = NULL, *after = NULL;
     const struct document_revision *now =
         known != NULL ? model_revision(known, model_target(known)) : NULL;
-    after = json_encode(&api_service_spec_record, &planner->service.document->spec);
-    before = known != NULL ? json_encode(&api_service_spec_record, &known->document->spec)
-                           : json_object_new_object();
+    bool both = now != NULL && planner->target != NULL;
+    AUTO_JSON struct json_object *before =
+        both ? settings_of(known->document) : json_object_new_object();
+    AUTO_JSON struct json_object *after =
+        both ? settings_of(planner->service.document)
+             : json_encode(&api_service_spec_record, &planner->service.document->spec);
     api_plan_compare(planner->plan, before, after);
-    if (now != NULL && planner->target != NULL &&
-        strcmp(now->template.image_digest, planner->target->template.image_digest) != 0) {
-        AUTO_JSON struct json_object *old = json_object_new_object();
-        AUTO_JSON struct json_object *new = json_object_new_object();
-        json_object_object_add(old, "image_digest",
-                               json_object_new_string(now->template.image_digest));
-        json_object_object_add(new, "image_digest",
-                               json_object_new_string(planner->target->template.image_digest));
-        api_plan_compare(planner->plan, old, new);
-    }
+    if (both)
+        tell_template_changes(planner, now);
 }
 
 int plan_make(struct core *core, const struct service_apply *apply, struct api_plan *ret_plan,

@@ -154,8 +154,7 @@ struct json_object *views_services(const struct core *core, const char *namespac
     return list_of("services", list);
 }
 
-/* What a revision is, for comparing: its template, and the image as the user wrote it. */
-static struct json_object *comparable(const struct document_revision *revision)
+struct json_object *views_comparable_revision(const struct document_revision *revision)
 {
     struct json_object *object = json_encode(&document_template_record, &revision->template);
     json_object_object_add(object, "image", json_object_new_string(revision->image));
@@ -176,7 +175,7 @@ struct json_object *views_revisions(const struct core *core, const struct model_
         fill_warning(revision, view.warning);
         view.current = revision->number == model_target(service);
         view.age_ms = age(core_wall(core), revision->created_ms);
-        struct json_object *now = comparable(revision);
+        struct json_object *now = views_comparable_revision(revision);
         struct api_plan differences = {0};
         if (before != NULL) {
             view.before = service->revisions[i - 1]->number;

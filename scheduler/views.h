@@ -7,6 +7,8 @@
 struct json_object *views_service(const struct core *core, const struct model_service *service,
                                   bool with_spec);
 struct json_object *views_services(const struct core *core, const char *namespace_name);
+/* What a revision is, for comparing: its template, and the image as the user wrote it. */
+struct json_object *views_comparable_revision(const struct document_revision *revision);
 struct json_object *views_revisions(const struct core *core, const struct model_service *service);
 struct json_object *views_rollouts(const struct core *core, const struct model_service *service);
 /* `namespace_name` and `service` may be NULL: any. Slots that wait for room are shown too, as

@@ -261,6 +261,7 @@ static inline void deploy_prepare(struct fixture *fixture, const char *name, con
     struct document_revision *revision = document_create(DOCUMENT_REVISION);
     strcpy(revision->namespace_name, "default");
     text_copy(revision->service, sizeof revision->service, name);
+    text_copy(revision->image, sizeof revision->image, fixture->spec.image);
     text_copy(revision->template_digest, sizeof revision->template_digest, digest);
     revision->template.resources = (struct api_resources){32 * MIB, 1};
     revision->template.stop = fixture->spec.stop;
