@@ -62,6 +62,7 @@ check its_guest_ends wait_for 60 nothing_runs
 
 # --- a schedule ---
 job 'schedule: "30 4 * * mon-fri"' 'args: ["--forever"]'
+expect a_plan_tells_of_the_schedule 0 'schedule' shoal deploy --plan -f "$work/job.yaml"
 expect a_schedule_is_applied_in_place 0 'settings applied' shoal deploy -f "$work/job.yaml"
 expect the_next_time_is_told 0 '30 4 \* \* mon-fri \(UTC\), next at ' shoal status batch
 job 'schedule: "61 4 * * *"'
