@@ -55,7 +55,8 @@ struct core {
     LIST_HEAD(, deployment) deployments; /* under way */
     LIST_HEAD(, revocation) revocations;
     LIST_HEAD(, verdict_inquiry) inquiries;
-    LIST_HEAD(, forwarded) forwarded; /* to the leader */
+    LIST_HEAD(, forwarded) forwarded;         /* to the leader */
+    LIST_HEAD(, forwarded) forwarded_answers; /* of it, that are held back for a moment */
     /* Revisions of the agents' documents begin with the number of this start, so that they ascend
      * within a term without being written. */
     uint64_t revision_base;

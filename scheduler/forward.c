@@ -33,7 +33,6 @@ struct forwarded {
     bool begun; /* the stream to whoever asked */
     char leader[ADDRESS_TEXT_MAX];
     /* The answer, while the model is not yet where it was given. */
-    bool held;
     uint64_t held_ms;
     uint64_t revision;
     int status;
@@ -133,7 +132,8 @@ static bool hold(struct forwarded *forwarded, const struct http_client_response 
     if (text == NULL || !text_parse_u64(text, UINT64_MAX, &revision) ||
         revision <= leadership_seen(forwarded->core->leadership))
         return false;
-    forwarded->held = true;
+    LIST_REMOVE(forwarded, link);
+    LIST_INSERT_HEAD(&forwarded->core->forwarded_answers, forwarded, link);
     forwarded->held_ms = core_now(forwarded->core);
     forwarded->revision = revision;
     forwarded->status = response->status;
@@ -172,9 +172,9 @@ void forward_release(struct core *core)
 {
     struct forwarded *forwarded, *next;
     uint64_t now = core_now(core), seen = leadership_seen(core->leadership);
-    for (forwarded = LIST_FIRST(&core->forwarded); forwarded != NULL; forwarded = next) {
+    for (forwarded = LIST_FIRST(&core->forwarded_answers); forwarded != NULL; forwarded = next) {
         next = LIST_NEXT(forwarded, link);
-        if (forwarded->held && (forwarded->revision <= seen || now - forwarded->held_ms >= HELD_MS))
+        if (forwarded->revision <= seen || now - forwarded->held_ms >= HELD_MS)
             release(forwarded);
     }
 }
@@ -252,12 +252,10 @@ static void forward(struct http_request *request, struct core *core, const char 
 void forward_cancel_all(struct core *core)
 {
     struct forwarded *forwarded, *next;
+    while (!LIST_EMPTY(&core->forwarded_answers))
+        release(LIST_FIRST(&core->forwarded_answers));
     for (forwarded = LIST_FIRST(&core->forwarded); forwarded != NULL; forwarded = next) {
         next = LIST_NEXT(forwarded, link);
-        if (forwarded->held) {
-            release(forwarded);
-            continue;
-        }
         http_client_cancel(forwarded->call);
         if (forwarded->begun)
             http_request_stream_end(forwarded->request);

@@ -135,6 +135,7 @@ static void create_parts(struct scheduler *scheduler, const struct registry_logi
     LIST_INIT(&core->revocations);
     LIST_INIT(&core->inquiries);
     LIST_INIT(&core->forwarded);
+    LIST_INIT(&core->forwarded_answers);
     core->http = http_client_create(core->loop);
     core->registry =
         oci_client_create(&(struct oci_client_options){.http = core->http,
