@@ -4,6 +4,10 @@
 . "$(dirname "$0")/lib.sh"
 
 sha() { printf 'sha256:%s' "$(sha256sum <"$1" | cut -d' ' -f1)"; }
+plan_fits() {
+    shoal deploy --plan -f "$work/v1.yaml" -o json |
+        jq -e '.plans[0] | .changed and .waiting == 0 and (.instances | length) > 0'
+}
 nothing_deployed() { [ "$(shoal ps -o json | jq '.instances | length')" -eq 0 ]; }
 # The bytes of an image's manifest or index in the registry.
 fetch_manifest() {
@@ -75,8 +79,10 @@ expect unknown_key_has_a_position 1 "unknown.yaml:[0-9]+:[0-9]+: .*replicsa" sho
 expect unknown_key_lists_what_is_allowed 1 'replicas' shoal deploy -f "$work/unknown.yaml"
 sed 's/^replicas: .*/replicas: many/' "$work/v1.yaml" >"$work/value.yaml"
 expect bad_value_has_a_position 1 'value.yaml:3:11: ' shoal validate -f "$work/value.yaml"
-printf 'volumes: [{name: data, size: 64Mi}]\n' | cat "$work/v1.yaml" - >"$work/volumes.yaml"
-expect key_not_built_yet_is_refused 1 'volumes.yaml:[0-9]+:[0-9]+: .*not supported yet' shoal deploy -f "$work/volumes.yaml"
+printf 'egress: true\n' | cat "$work/v1.yaml" - >"$work/egress.yaml"
+expect key_not_built_yet_is_refused 1 'egress.yaml:[0-9]+:[0-9]+: .*not supported yet' shoal deploy -f "$work/egress.yaml"
+printf 'placement: {constraints: ["zone == a"]}\n' | cat "$work/v1.yaml" - >"$work/zone.yaml"
+expect bad_constraint_has_a_position 1 'zone.yaml:[0-9]+:[0-9]+: .*at character 1: .*label.KEY' shoal deploy -f "$work/zone.yaml"
 sed 's/port: 8080, publish/port: 8081, publish/' "$work/v1.yaml" >"$work/private.yaml"
 expect private_port_cannot_be_published 1 'private' shoal deploy -f "$work/private.yaml"
 sed 's/hello:1.0/hello:9.9/' "$work/v1.yaml" >"$work/absent.yaml"
@@ -85,7 +91,11 @@ check nothing_was_deployed_by_those nothing_deployed
 
 # No node fits: what was asked, what each node has free, exit 4; goes on once room appears.
 sed 's/memory: 16Mi/memory: 900Gi/' "$work/v1.yaml" >"$work/huge.yaml"
+expect plan_tells_that_no_node_fits 4 '1 node: memory: .* free of 921664Mi asked' shoal deploy --plan -f "$work/huge.yaml"
+check planning_deployed_nothing nothing_deployed
 expect no_node_fits_exits_4 4 "900Gi" shoal deploy -f "$work/huge.yaml"
 expect no_node_fits_names_the_node 4 "$node" shoal deploy -f "$work/huge.yaml"
+expect status_groups_nodes_by_reason 0 '1 node: memory: .* free of 921664Mi asked' shoal status hello
+check plan_is_a_document plan_fits
 check room_appears_with_a_smaller_spec shoal deploy -f "$work/v1.yaml"
 check the_smaller_one_runs wait_for 30 ready_count_is 1
