@@ -8,6 +8,18 @@
 
 static void write_record(struct buffer *text, const struct json_record *record, const char *base);
 
+/* Most of it is a few bytes for which there is room. */
+static inline void put(struct buffer *text, const char *bytes, size_t length)
+{
+    if (text->capacity - text->length <= length) {
+        buffer_append(text, bytes, length);
+        return;
+    }
+    memcpy(text->data + text->length, bytes, length);
+    text->length += length;
+    text->data[text->length] = '\0';
+}
+
 static void write_uint(struct buffer *text, uint64_t value)
 {
     char digits[24];
@@ -19,7 +31,7 @@ static void write_uint(struct buffer *text, uint64_t value)
     while ((rest /= 10) != 0);
     if (number < 0)
         digits[--at] = '-';
-    buffer_append(text, &digits[at], sizeof digits - at);
+    put(text, &digits[at], sizeof digits - at);
 }
 
 static void write_escaped(struct buffer *text, unsigned char byte)
@@ -29,27 +41,27 @@ static void write_escaped(struct buffer *text, unsigned char byte)
     const char *found = memchr(plain, byte, sizeof plain - 1);
     if (found != NULL) {
         const char pair[2] = {'\\', letters[found - plain]};
-        buffer_append(text, pair, sizeof pair);
+        put(text, pair, sizeof pair);
         return;
     }
     const char code[6] = {'\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15]};
-    buffer_append(text, code, sizeof code);
+    put(text, code, sizeof code);
 }
 
 static void write_string(struct buffer *text, const char *value)
 {
     const char *run = value, *at = value;
-    buffer_append(text, "\"", 1);
+    put(text, "\"", 1);
     for (; *at != '\0'; at++) {
         unsigned char byte = (unsigned char)*at;
         if (byte >= 0x20 && byte != '"' && byte != '\\')
             continue;
-        buffer_append(text, run, (size_t)(at - run));
+        put(text, run, (size_t)(at - run));
         write_escaped(text, byte);
         run = at + 1;
     }
-    buffer_append(text, run, (size_t)(at - run));
-    buffer_append(text, "\"", 1);
+    put(text, run, (size_t)(at - run));
+    put(text, "\"", 1);
 }
 
 /* A member of fixed size may have been cut in the middle of a character: one such message would
@@ -72,37 +84,37 @@ static void write_list(struct buffer *text, const struct json_field *field, cons
 {
     const char *items = *(char *const *)(const void *)(base + field->offset);
     size_t count = *(const size_t *)(const void *)(base + field->count_offset);
-    buffer_append(text, "[", 1);
+    put(text, "[", 1);
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
-            buffer_append(text, ",", 1);
+            put(text, ",", 1);
         write_record(text, field->record, items + i * field->record->size);
     }
-    buffer_append(text, "]", 1);
+    put(text, "]", 1);
 }
 
 static void write_strings(struct buffer *text, const struct json_strings *strings)
 {
-    buffer_append(text, "[", 1);
+    put(text, "[", 1);
     for (size_t i = 0; i < strings->count; i++) {
         if (i > 0)
-            buffer_append(text, ",", 1);
+            put(text, ",", 1);
         write_string(text, strings->items[i]);
     }
-    buffer_append(text, "]", 1);
+    put(text, "]", 1);
 }
 
 static void write_map(struct buffer *text, const struct json_map *map)
 {
-    buffer_append(text, "{", 1);
+    put(text, "{", 1);
     for (size_t i = 0; i < map->count; i++) {
         if (i > 0)
-            buffer_append(text, ",", 1);
+            put(text, ",", 1);
         write_string(text, map->items[i].key);
-        buffer_append(text, ":", 1);
+        put(text, ":", 1);
         write_string(text, map->items[i].value);
     }
-    buffer_append(text, "}", 1);
+    put(text, "}", 1);
 }
 
 static void write_quantity(struct buffer *text, const struct json_field *field, uint64_t value)
@@ -166,17 +178,17 @@ static void write_field(struct buffer *text, const struct json_field *field, con
 static void write_record(struct buffer *text, const struct json_record *record, const char *base)
 {
     bool first = true;
-    buffer_append(text, "{", 1);
+    put(text, "{", 1);
     for (const struct json_field *field = record->fields; field->key != NULL; field++) {
         if (json_field_is_absent(field, base))
             continue;
-        buffer_append(text, first ? "\"" : ",\"", first ? 1 : 2);
-        buffer_append_text(text, field->key); /* ours: nothing to escape */
-        buffer_append(text, "\":", 2);
+        put(text, first ? "\"" : ",\"", first ? 1 : 2);
+        put(text, field->key, strlen(field->key)); /* ours: nothing to escape */
+        put(text, "\":", 2);
         write_field(text, field, base);
         first = false;
     }
-    buffer_append(text, "}", 1);
+    put(text, "}", 1);
 }
 
 void json_record_append(struct buffer *text, const struct json_record *record, const void *value)

@@ -29,7 +29,7 @@
 #include "tests/bench/load_process.h"
 
 #define STATUS_CONNECTIONS 64
-#define DEPLOY_CONNECTIONS 8
+#define DEPLOY_CONNECTIONS 32
 #define JOIN_CONNECTIONS   64
 #define READ_EVERY_MS      5
 #define SLICE_MS           10
