@@ -9,11 +9,26 @@
 #include "scheduler/routes.h"
 #include "scheduler/views.h"
 
+static void respond_text(struct http_request *request, char *text)
+{
+    http_request_respond_shared(request, 200, "application/json", text, strlen(text), free, text);
+}
+
 void routes_list_instances(struct http_request *request, void *data)
 {
-    http_request_respond_json(request, 200,
-                              views_instances(data, http_request_query(request, "namespace"),
-                                              http_request_query(request, "service")));
+    const char *limit = http_request_query(request, "limit");
+    uint64_t most = 0;
+    if (limit != NULL && (!text_parse_u64(limit, UINT32_MAX, &most) || most == 0)) {
+        struct error error;
+        error_set(&error, ERROR_INVALID, "limit is how many instances to list: a number above 0");
+        http_request_respond_error(request, &error);
+        return;
+    }
+    struct views_page asked = {.namespace_name = http_request_query(request, "namespace"),
+                               .service = http_request_query(request, "service"),
+                               .after = http_request_query(request, "after"),
+                               .limit = most};
+    respond_text(request, views_instances(data, &asked));
 }
 
 void routes_get_instance(struct http_request *request, void *data)
@@ -22,7 +37,7 @@ void routes_get_instance(struct http_request *request, void *data)
     const char *id = http_request_parameter(request, "instance");
     const struct model_instance *instance = model_instance(&core->model, id);
     if (instance != NULL) {
-        http_request_respond_json(request, 200, views_instance(core, instance));
+        respond_text(request, views_instance(core, instance));
         return;
     }
     struct error error;

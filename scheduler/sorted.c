@@ -37,6 +37,12 @@ void *sorted_find(const struct sorted *sorted, const char *name)
     return is_at(sorted, at, name) ? sorted->items[at] : NULL;
 }
 
+size_t sorted_behind(const struct sorted *sorted, const char *name)
+{
+    size_t at = lower_bound(sorted, name);
+    return is_at(sorted, at, name) ? at + 1 : at;
+}
+
 void *sorted_find_near(struct sorted *sorted, const char *name)
 {
     size_t at = sorted->near;

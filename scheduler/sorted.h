@@ -15,6 +15,8 @@ struct sorted {
 void *sorted_find(const struct sorted *sorted, const char *name);
 /* The same, quick when it is the one found before or the next one. */
 void *sorted_find_near(struct sorted *sorted, const char *name);
+/* The place of the first element behind `name`. */
+size_t sorted_behind(const struct sorted *sorted, const char *name);
 /* The name must not be in the list yet. */
 void sorted_insert(struct sorted *sorted, void *item);
 void sorted_remove(struct sorted *sorted, const void *item);

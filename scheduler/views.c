@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/buffer.h"
+#include "lib/cleanup.h"
 #include "lib/text.h"
+#include "lib/xalloc.h"
 #include "scheduler/capacity.h"
 #include "scheduler/leadership.h"
 #include "scheduler/views_jobs.h"
@@ -208,7 +211,8 @@ static bool is_lost_elsewhere(const struct core *core, const struct model_node *
            leadership_phase(core->leadership) != LEADERSHIP_LEADING;
 }
 
-struct json_object *views_instance(const struct core *core, const struct model_instance *instance)
+static void append_instance(const struct core *core, const struct model_instance *instance,
+                            struct buffer *text)
 {
     const struct document_instance *document = instance->document;
     const struct document_observed *observed = &instance->observed;
@@ -241,59 +245,97 @@ struct json_object *views_instance(const struct core *core, const struct model_i
         view.uptime_ms = observed->uptime_ms + age(core_now(core), instance->received_ms);
     view.boot_ms = observed->boot_ms;
     text_copy(view.accel, sizeof view.accel, observed->accel);
-    return json_encode(&api_instance_view_record, &view);
+    json_record_append(text, &api_instance_view_record, &view);
 }
 
-static bool slot_is_held(const struct model_service *service, uint32_t slot)
+char *views_instance(const struct core *core, const struct model_instance *instance)
 {
-    for (size_t i = 0; i < service->instances.count; i++) {
-        const struct model_instance *instance = service->instances.items[i];
-        if (instance->document->slot == slot && instance->document->wish == WISH_RUN)
-            return true;
+    struct buffer text = {0};
+    append_instance(core, instance, &text);
+    return buffer_take(&text);
+}
+
+/* A list in the making. */
+struct page {
+    const struct core *core;
+    const struct views_page *asked;
+    struct buffer text;
+    size_t count;
+};
+
+static bool is_full(const struct page *page)
+{
+    return page->asked->limit != 0 && page->count == page->asked->limit;
+}
+
+static void begin_item(struct page *page)
+{
+    if (page->count++ > 0)
+        buffer_append(&page->text, ",", 1);
+}
+
+static bool is_asked(const struct page *page, const char *namespace_name, const char *service)
+{
+    const struct views_page *asked = page->asked;
+    return (asked->namespace_name == NULL || strcmp(namespace_name, asked->namespace_name) == 0) &&
+           (asked->service == NULL || strcmp(service, asked->service) == 0);
+}
+
+static void add_instances(struct page *page, const struct sorted *instances)
+{
+    size_t at = page->asked->after != NULL ? sorted_behind(instances, page->asked->after) : 0;
+    for (; at < instances->count && !is_full(page); at++) {
+        const struct model_instance *instance = instances->items[at];
+        if (!is_asked(page, instance->document->namespace_name, instance->document->service))
+            continue;
+        begin_item(page);
+        append_instance(page->core, instance, &page->text);
     }
-    return false;
 }
 
 /* Slots that wait for room have no instance yet, and so no id: they are shown as pending. */
-static void add_waiting(const struct model_service *service, struct json_object *list)
+static void add_waiting(struct page *page, const struct model_service *service)
 {
-    if (service->no_capacity == NULL || service->document == NULL)
-        return;
-    for (uint32_t slot = 0; slot < service->document->replicas; slot++) {
+    const struct document_service *document = service->document;
+    AUTO_FREE bool *held = xcalloc(document->replicas + 1, sizeof *held);
+    for (size_t i = 0; i < service->instances.count; i++) {
+        const struct model_instance *instance = service->instances.items[i];
+        if (instance->document->slot < document->replicas && instance->document->wish == WISH_RUN)
+            held[instance->document->slot] = true;
+    }
+    for (uint32_t slot = 0; slot < document->replicas; slot++) {
         struct api_instance_view view = {
             .slot = slot, .revision = model_target(service), .state = INSTANCE_PENDING};
-        if (slot_is_held(service, slot))
+        if (held[slot])
             continue;
-        text_copy(view.namespace_name, sizeof view.namespace_name,
-                  service->document->namespace_name);
-        text_copy(view.service, sizeof view.service, service->document->service);
+        text_copy(view.namespace_name, sizeof view.namespace_name, document->namespace_name);
+        text_copy(view.service, sizeof view.service, document->service);
         strcpy(view.cause, "no_capacity");
         snprintf(view.message, sizeof view.message, "%.*s", (int)sizeof view.message - 1,
                  service->no_capacity);
-        json_object_array_add(list, json_encode(&api_instance_view_record, &view));
+        begin_item(page);
+        json_record_append(&page->text, &api_instance_view_record, &view);
     }
 }
 
-struct json_object *views_instances(const struct core *core, const char *namespace_name,
-                                    const char *service)
+char *views_instances(const struct core *core, const struct views_page *asked)
 {
-    struct json_object *list = json_object_new_array();
-    for (size_t i = 0; i < core->model.instances.count; i++) {
-        const struct model_instance *instance = core->model.instances.items[i];
-        const struct document_instance *document = instance->document;
-        if ((namespace_name == NULL || strcmp(document->namespace_name, namespace_name) == 0) &&
-            (service == NULL || strcmp(document->service, service) == 0))
-            json_object_array_add(list, views_instance(core, instance));
+    struct page page = {.core = core, .asked = asked};
+    const struct model *model = &core->model;
+    const struct model_service *only =
+        asked->namespace_name != NULL && asked->service != NULL
+            ? model_service(model, asked->namespace_name, asked->service)
+            : NULL;
+    buffer_append_text(&page.text, "{\"instances\":[");
+    add_instances(&page, only != NULL ? &only->instances : &model->instances);
+    for (size_t i = 0; i < model->services.count && !is_full(&page); i++) {
+        const struct model_service *service = model->services.items[i];
+        if (service->document != NULL && service->no_capacity != NULL &&
+            is_asked(&page, service->document->namespace_name, service->document->service))
+            add_waiting(&page, service);
     }
-    for (size_t i = 0; i < core->model.services.count; i++) {
-        const struct model_service *waiting = core->model.services.items[i];
-        if (waiting->document != NULL &&
-            (namespace_name == NULL ||
-             strcmp(waiting->document->namespace_name, namespace_name) == 0) &&
-            (service == NULL || strcmp(waiting->document->service, service) == 0))
-            add_waiting(waiting, list);
-    }
-    return list_of("instances", list);
+    buffer_append_text(&page.text, "]}");
+    return buffer_take(&page.text);
 }
 
 /* --- nodes and keys --- */
