@@ -61,22 +61,43 @@ struct api_policy *model_policies(const struct model *model, size_t *ret_count)
     return list;
 }
 
+static uint32_t number_of(enum document_kind kind, const void *document)
+{
+    if (kind == DOCUMENT_VOLUME)
+        return ((const struct document_volume *)document)->number;
+    if (kind == DOCUMENT_RUN)
+        return ((const struct document_run *)document)->number;
+    return kind == DOCUMENT_REVISION ? ((const struct document_revision *)document)->number
+                                     : ((const struct document_rollout *)document)->number;
+}
+
+/* Where one of that number is in a list in order of number, or would be. */
+static size_t place_of(enum document_kind kind, void *const *list, size_t count, uint32_t number)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (number_of(kind, list[middle]) < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 const struct document_revision *model_revision(const struct model_service *service, uint32_t number)
 {
-    for (size_t i = service->revision_count; i-- > 0;) {
-        if (service->revisions[i]->number == number)
-            return service->revisions[i];
-    }
-    return NULL;
+    size_t place = place_of(DOCUMENT_REVISION, (void *const *)service->revisions,
+                            service->revision_count, number);
+    bool found = place < service->revision_count && service->revisions[place]->number == number;
+    return found ? service->revisions[place] : NULL;
 }
 
 struct document_run *model_run(const struct model_service *service, uint32_t number)
 {
-    for (size_t i = service->run_count; i-- > 0;) {
-        if (service->runs[i]->number == number)
-            return service->runs[i];
-    }
-    return NULL;
+    size_t place = place_of(DOCUMENT_RUN, (void *const *)service->runs, service->run_count, number);
+    bool found = place < service->run_count && service->runs[place]->number == number;
+    return found ? service->runs[place] : NULL;
 }
 
 bool model_is_job(const struct model_service *service)
@@ -284,24 +305,12 @@ static void apply_service(struct model *model, struct document_service *document
         touch_running(service->instances.items[i]);
 }
 
-static uint32_t number_of(enum document_kind kind, const void *document)
-{
-    if (kind == DOCUMENT_VOLUME)
-        return ((const struct document_volume *)document)->number;
-    if (kind == DOCUMENT_RUN)
-        return ((const struct document_run *)document)->number;
-    return kind == DOCUMENT_REVISION ? ((const struct document_revision *)document)->number
-                                     : ((const struct document_rollout *)document)->number;
-}
-
 /* Puts, replaces or removes in a list in order of number. */
 static void apply_numbered(enum document_kind kind, void ***list, size_t *count, void *document,
                            bool removed)
 {
-    size_t at = 0;
     uint32_t number = number_of(kind, document);
-    while (at < *count && number_of(kind, (*list)[at]) < number)
-        at++;
+    size_t at = place_of(kind, *list, *count, number);
     bool found = at < *count && number_of(kind, (*list)[at]) == number;
     if (found)
         document_free(kind, (*list)[at]);
