@@ -510,8 +510,10 @@ void watch_told_to_stop(struct world *world, const struct guest *guest)
     world_trace(world, "%s: is told to stop %s", guest->node->name, guest->id);
     char key[32];
     snprintf(key, sizeof key, "instances/%s", guest->id);
-    if (watch->restored && number >> 32 <= watch->lost_term &&
-        (number & UINT32_MAX) > watch->lost_instances && disk_find(world->disk, key) == NULL)
+    /* What the lost history itself decided may come late. */
+    if (watch->restored && guest->node->assignment.applied.term > watch->lost_term &&
+        number >> 32 <= watch->lost_term && (number & UINT32_MAX) > watch->lost_instances &&
+        disk_find(world->disk, key) == NULL)
         world_fail(world, "an old backup stops %s, which was made after it", guest->id);
 }
 

@@ -52,7 +52,8 @@ static bool slot_rests(const struct rest *rest, const struct model_service *serv
         if (instance->document->slot != slot || instance->document->wish != WISH_RUN ||
             model_instance_has_ended(instance))
             continue;
-        holders += of_target(service, instance) || !is_needed(service, instance);
+        /* A second one, or an old one, goes once there are others to serve. */
+        holders += !is_needed(service, instance) || (of_target(service, instance) && ready == 0);
         given_up = given_up || instance->document->given_up;
         ready += model_instance_is_ready(instance) && of_target(service, instance);
     }
