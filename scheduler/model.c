@@ -153,6 +153,9 @@ bool model_instance_has_ended(const struct model_instance *instance)
 
 bool model_instance_is_lost(const struct model_instance *instance)
 {
+    /* It ended before: that it failed is what counts. */
+    if (instance_state_is_over(instance->observed.state))
+        return false;
     if (instance->node == NULL)
         return true;
     return instance->node->lost && (instance->released || instance->document->wish != WISH_RUN);
@@ -428,6 +431,8 @@ static void join_instance(struct model *model, struct model_instance *instance)
     }
     if (instance->node == NULL && (instance->node = model_node(model, document->node)) != NULL)
         sorted_insert(&instance->node->instances, instance);
+    if (instance->node == NULL && document->ended_ms == 0)
+        model->has_homeless = true;
 }
 
 static void remove_instance(struct model *model, struct model_instance *instance)

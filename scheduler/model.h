@@ -170,6 +170,8 @@ struct model {
     struct sorted services, nodes, keys, policies, instances;
     struct sorted draining_nodes; /* those of `nodes` that drain */
     struct sorted removed_nodes;
+    uint64_t removed_revision; /* the highest of an assignment of theirs */
+    bool has_homeless;         /* instances of theirs may not have been replaced yet */
     /* Each node is on one of these, unless it is lost. */
     struct model_node_list heard;    /* ready, the one whose lease ends first in front */
     struct model_node_list suspects; /* the one that is silent longest in front */
@@ -252,7 +254,8 @@ uint32_t model_canaries(const struct model_service *service);
  * starts. */
 bool model_is_stop_first(const struct model_service *service);
 bool model_instance_has_ended(const struct model_instance *instance);
-/* Of a node that is gone or lost; those that are to run one after the other, as their turn comes.
+/* Not over, and of a node that is gone or lost; those that are to run one after the other, as their
+ * turn comes.
  */
 bool model_instance_is_lost(const struct model_instance *instance);
 /* Over, or of a node that was removed: nobody will report its end. */

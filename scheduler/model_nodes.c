@@ -136,6 +136,21 @@ void model_free_node(struct model_node *node)
     free(node);
 }
 
+/* A node that was removed comes again before all that it ran was replaced: the rest is there. */
+static void take_home(struct model *model, struct model_node *node)
+{
+    for (size_t i = 0; model->has_homeless && i < model->instances.count; i++) {
+        struct model_instance *instance = model->instances.items[i];
+        if (instance->node != NULL || model_instance_has_ended(instance) ||
+            strcmp(instance->document->node, node->name) != 0)
+            continue;
+        instance->node = node;
+        sorted_insert(&node->instances, instance);
+        usage_follow(instance);
+        model_touch_assignment(instance);
+    }
+}
+
 static struct model_node *add_node(struct model *model, const char *name, uint64_t now_ms)
 {
     struct model_node *node = xcalloc(1, sizeof *node);
@@ -150,6 +165,7 @@ static struct model_node *add_node(struct model *model, const char *name, uint64
     /* What its guests were given before it was removed may still be theirs. */
     for (size_t i = 0; model_removed_node(model, name) != NULL && i < SUBNET_ADDRESSES; i++)
         node->freed_ms[i] = now_ms;
+    take_home(model, node);
     return node;
 }
 
@@ -164,6 +180,7 @@ static void remove_node(struct model *model, struct model_node *node)
         struct model_instance *instance = node->instances.items[i];
         usage_release(instance);
         instance->node = NULL;
+        model->has_homeless = true;
     }
     if (state != NODE_LOST)
         TAILQ_REMOVE(state == NODE_READY ? &model->heard : &model->suspects, node, lease_link);
@@ -173,6 +190,8 @@ static void remove_node(struct model *model, struct model_node *node)
     sorted_remove(&model->nodes, node);
     model->node_states_changed = true;
     model->endpoints_dirty = true;
+    if (node->assignment_revision > model->removed_revision)
+        model->removed_revision = node->assignment_revision;
     model_free_node(node);
 }
 

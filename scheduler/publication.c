@@ -166,6 +166,9 @@ static bool number_changes(struct model_node *node, uint64_t revision)
 static void refresh_assignment(struct publication *publication, struct model_node *node)
 {
     uint64_t base = publication->core->revision_base;
+    /* A node that was removed and came again has not forgotten what it applied. */
+    if (base < node->model->removed_revision)
+        base = node->model->removed_revision;
     uint64_t next = (node->assignment_revision > base ? node->assignment_revision : base) + 1;
     bool changed = number_changes(node, next);
     if (node->is_touched)

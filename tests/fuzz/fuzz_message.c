@@ -13,6 +13,8 @@ static const struct {
     {"join", &api_join_record},
     {"join_answer", &api_join_answer_record},
     {"status", &api_status_record},
+    {"status_answer", &api_status_answer_record},
+    {"node_request", &api_node_request_record},
     {"assignment", &api_assignment_record},
     {"endpoints", &api_endpoints_record},
     {"trust", &api_trust_record},

@@ -112,8 +112,9 @@ static void play_user(struct world *world, struct draw *draw)
 
 static void play_user_node(struct world *world, struct draw *draw)
 {
-    static const enum user_node_action actions[] = {USER_CORDON, USER_UNCORDON, USER_UNCORDON,
-                                                    USER_DRAIN,  USER_DRAIN,    USER_GIVE_UP};
+    static const enum user_node_action actions[] = {USER_CORDON,     USER_UNCORDON, USER_UNCORDON,
+                                                    USER_DRAIN,      USER_DRAIN,    USER_GIVE_UP,
+                                                    USER_REMOVE_NODE};
     enum user_node_action action = actions[draw_below(draw, sizeof actions / sizeof *actions)];
     const struct node *node = world->nodes[draw_below(draw, world->node_count)];
     users_act_on_node(world, action, node->name, draw_next(draw));

@@ -12,6 +12,7 @@
 #include "scheduler/node_changes.h"
 #include "scheduler/service_changes.h"
 #include "tests/sim/guest.h"
+#include "tests/sim/node.h"
 #include "tests/sim/process.h"
 #include "tests/sim/store.h"
 
@@ -317,6 +318,7 @@ struct node_request {
     enum user_node_action action;
     char node[NAME_MAX_TEXT];
     uint64_t deadline_ms;
+    bool forces;
 };
 
 static int decide_node(struct change *change, void *data, struct error *error)
@@ -328,6 +330,8 @@ static int decide_node(struct change *change, void *data, struct error *error)
         return error_set(error, ERROR_UNAVAILABLE, "the scheduler is gone");
     if (request->action == USER_GIVE_UP)
         return node_changes_give_up(core, request->node, error);
+    if (request->action == USER_REMOVE_NODE)
+        return node_changes_remove(core, change, request->node, request->forces, error);
     struct api_node_request asked = {.reason = "because", .deadline_ms = request->deadline_ms};
     return node_changes_set_eligibility(core, change, request->node, wanted[request->action],
                                         &asked, error);
@@ -344,7 +348,7 @@ static void on_node_decided(const struct error *error, void *data)
 void users_act_on_node(struct world *world, enum user_node_action action, const char *node,
                        uint64_t what)
 {
-    static const char *const names[] = {"cordon", "uncordon", "drain", "give up"};
+    static const char *const names[] = {"cordon", "uncordon", "drain", "give up", "remove"};
     struct process *process = process_leader(world);
     struct draw draw = {what};
     if (process == NULL)
@@ -352,11 +356,19 @@ void users_act_on_node(struct world *world, enum user_node_action action, const 
     struct node_request *request = xcalloc(1, sizeof *request);
     *request = (struct node_request){.world = world, .process = process, .action = action};
     text_copy(request->node, sizeof request->node, node);
+    request->forces = draw_chance(&draw, 500);
     if (action == USER_DRAIN && draw_chance(&draw, 500))
         request->deadline_ms = draw_between(&draw, 1, 30) * 1000;
     world_trace(world, "user: %s %s, %llu ms", names[action], node,
                 (unsigned long long)request->deadline_ms);
     changes_decide(process_core(process)->changes, decide_node, on_node_decided, request);
+}
+
+/* It was removed, and this start of its agent may not join again. */
+static bool is_shut_out(const struct core *core, const struct node *node)
+{
+    const struct model_removed_node *removed = model_removed_node(&core->model, node->name);
+    return removed != NULL && strcmp(removed->document->epoch, node->epoch) == 0;
 }
 
 void users_help(struct world *world)
@@ -376,6 +388,13 @@ void users_help(struct world *world)
         const struct model_node *node = core->model.nodes.items[i];
         if (node->document != NULL && node->document->eligibility != NODE_ELIGIBLE)
             users_act_on_node(world, USER_UNCORDON, node->name, 0);
+    }
+    for (size_t i = 0; core != NULL && i < world->node_count; i++) {
+        if (!is_shut_out(core, world->nodes[i]))
+            continue;
+        world_trace(world, "user: starts the agent of %s anew", world->nodes[i]->name);
+        node_kill_agent(world->nodes[i]);
+        node_start_agent(world->nodes[i]);
     }
 }
 

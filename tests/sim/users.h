@@ -29,7 +29,14 @@ void users_destroy(struct users *users);
 /* `what` chooses what an action leaves open: which image, how many replicas. Nothing while the
  * scheduler does not answer. */
 void users_act(struct world *world, enum user_action action, unsigned service, uint64_t what);
-enum user_node_action { USER_CORDON, USER_UNCORDON, USER_DRAIN, USER_GIVE_UP, USER_NODE_ACTIONS };
+enum user_node_action {
+    USER_CORDON,
+    USER_UNCORDON,
+    USER_DRAIN,
+    USER_GIVE_UP,
+    USER_REMOVE_NODE,
+    USER_NODE_ACTIONS
+};
 void users_act_on_node(struct world *world, enum user_node_action action, const char *node,
                        uint64_t what);
 /* Rollouts that wait for somebody are resumed and promoted, and nodes are uncordoned. */

@@ -36,6 +36,7 @@ struct fixture {
     int assignment_status; /* 0: 200 or 204 */
     int status_status;     /* of a posted status; 0: 200 */
     bool wants_whole;      /* answers that the base is not known */
+    bool is_denied;        /* a join is */
     bool is_leaderless;    /* the standby says that nobody leads; else it hangs */
     /* What was seen. */
     int asked_standby;
@@ -57,7 +58,10 @@ static void handle_join(struct http_request *request, void *data)
 {
     struct fixture *fixture = data;
     fixture->joins++;
-    respond(request, 200, fixture->join);
+    if (fixture->is_denied)
+        respond(request, 403, "{\"error\": {\"code\": \"denied\", \"message\": \"removed\"}}");
+    else
+        respond(request, 200, fixture->join);
 }
 
 static void handle_status(struct http_request *request, void *data)
@@ -255,6 +259,21 @@ static void what_the_scheduler_knows_is_not_said_again_until_it_asks(void **stat
     assert_int_equal(fixture->whole_statuses, 2);
 }
 
+static void the_agent_of_a_node_that_was_removed_asks_once(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->is_denied = true;
+    start(fixture, NULL);
+    run_until(fixture, &fixture->joins, 1);
+    uint64_t until = uv_hrtime() / 1000000 + 500;
+    while (uv_hrtime() / 1000000 < until) {
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    assert_int_equal(fixture->joins, 1);
+    assert_false(scheduler_link_is_joined(fixture->link));
+}
+
 static void an_older_scheduler_is_told_everything(void **state)
 {
     struct fixture *fixture = *state;
@@ -445,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_joins_and_sends_statuses_in_ascending_order),
         TEST(what_the_scheduler_knows_is_not_said_again_until_it_asks),
+        TEST(the_agent_of_a_node_that_was_removed_asks_once),
         TEST(an_older_scheduler_is_told_everything),
         TEST(an_assignment_is_handed_on_and_its_revision_reported),
         TEST(endpoints_of_an_earlier_term_are_not_confirmed_in_a_new_one),

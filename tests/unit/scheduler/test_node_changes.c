@@ -250,6 +250,38 @@ static void what_a_removed_node_ran_is_replaced_and_its_record_ends(void **state
     assert_int_equal(servers(fixture, API_SERVER_READY), 1);
 }
 
+/* Else what it still runs and what is placed there anew had the same addresses. */
+static void what_was_not_replaced_yet_is_there_again_when_the_node_comes_back(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_int_equal(remove_node(fixture, "a", true), ERROR_NONE);
+    assert_non_null(service(fixture)->no_capacity);
+    join(fixture, "a");
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_int_equal(running_on(fixture, "a"), 1);
+    const struct model_instance *instance = model_instance(&fixture->core.model, "000100000001");
+    assert_int_equal(instance->document->wish, WISH_RUN);
+    assert_int_equal(model_instance_state(instance), INSTANCE_READY);
+    assert_null(model_instance(&fixture->core.model, "000100000002"));
+}
+
+/* Else a rollout that waits for it stood still for ever: for what is lost no deadline runs. */
+static void what_had_failed_on_a_removed_node_has_failed(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_FAILED, 0, 1);
+    const struct model_instance *failed = model_instance(&fixture->core.model, "000100000001");
+    assert_int_equal(remove_node(fixture, "a", true), ERROR_NONE);
+    assert_null(failed->node);
+    assert_false(model_instance_is_lost(failed));
+    assert_true(model_instance_is_gone(failed));
+}
+
 struct joined {
     enum error_code code;
     char subnet[24];
@@ -278,10 +310,14 @@ static void the_agent_of_a_removed_node_stays_away_until_it_is_started_anew(void
 {
     struct fixture *fixture = *state;
     assert_int_equal(join_by(fixture, "a", "1").code, ERROR_NONE);
+    uint64_t applied = model_node(&fixture->core.model, "a")->assignment_revision;
+    assert_true(applied > 0);
     assert_int_equal(remove_node(fixture, "a", true), ERROR_NONE);
     assert_int_equal(join_by(fixture, "a", "1").code, ERROR_DENIED);
     assert_int_equal(join_by(fixture, "a", "2").code, ERROR_NONE);
     assert_null(model_removed_node(&fixture->core.model, "a"));
+    /* It goes on from what the agent has applied, which refuses anything older. */
+    assert_true(model_node(&fixture->core.model, "a")->assignment_revision > applied);
     /* What its guests were given may still be theirs. */
     assert_true(model_node(&fixture->core.model, "a")->freed_ms[7] > 0);
 }
@@ -345,6 +381,8 @@ int main(void)
         TEST(a_node_that_nobody_knows_cannot_be_drained),
         TEST(a_node_that_reports_is_removed_when_it_is_drained_or_by_force),
         TEST(what_a_removed_node_ran_is_replaced_and_its_record_ends),
+        TEST(what_was_not_replaced_yet_is_there_again_when_the_node_comes_back),
+        TEST(what_had_failed_on_a_removed_node_has_failed),
         TEST(the_agent_of_a_removed_node_stays_away_until_it_is_started_anew),
         TEST(the_subnet_of_a_removed_node_is_given_back_after_its_time),
         TEST(a_node_with_less_than_it_promised_keeps_what_it_runs_and_gets_nothing_new),
