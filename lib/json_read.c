@@ -59,7 +59,12 @@ static bool take_string(struct reader *reader, const char **ret_start, size_t *r
         return false;
     const char *at = reader->at;
     bool escaped = false;
-    while (at < reader->end && *at != '"') {
+    for (;;) {
+        /* Most of it is ASCII that means itself. */
+        while (at < reader->end && (unsigned char)*at - 0x20u < 0x60 && *at != '"' && *at != '\\')
+            at++;
+        if (at == reader->end || *at == '"')
+            break;
         unsigned char byte = (unsigned char)*at;
         size_t length = 1;
         if (byte == '\\') {
@@ -226,7 +231,7 @@ static bool read_enum(struct reader *reader, const struct json_field *field, cha
     if (!take_string(reader, &start, &length, &escaped) || escaped)
         return false;
     for (int i = 0; field->names[i] != NULL; i++) {
-        if (strlen(field->names[i]) == length && memcmp(field->names[i], start, length) == 0) {
+        if (strncmp(field->names[i], start, length) == 0 && field->names[i][length] == '\0') {
             memcpy(member, &i, sizeof i);
             return true;
         }

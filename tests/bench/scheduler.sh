@@ -41,6 +41,9 @@ start_daemon() {
     started_pids="$started_pids $pid"
 }
 
+# Whether the full state is served.
+reads_an_instance() { curl -sf -o /dev/null "http://127.0.0.1:$1/v1/instances/000100000001"; }
+
 answers() { curl -sf -o /dev/null "http://127.0.0.1:$1/healthz"; }
 
 start_registry_daemon() {
@@ -79,7 +82,7 @@ measure_fleet() {
     wait "$scheduler_pid" 2>/dev/null || true
     begin=$(now_ms)
     start_scheduler "$state"
-    curl -sf -o /dev/null "http://127.0.0.1:$scheduler_port/v1/instances/$(printf '0001%08x' 1)"
+    wait_for 120 reads_an_instance "$scheduler_port"
     echo "cold_start_ms $(($(now_ms) - begin))" >>"$work/$nodes.figures"
     kill -9 "$scheduler_pid"
     wait "$scheduler_pid" 2>/dev/null || true
