@@ -69,8 +69,9 @@ static void print_job(const struct api_service_view *job)
     if (!job->has_run)
         return;
     jobs_describe_run(run, counts, sizeof counts);
+    bool tells = run->reason[0] != '\0' && run->phase != RUN_SUCCEEDED;
     say("Run", "%u (%s, revision %u): %s, %s%s%s", run->number, run->kind, run->revision,
-        run_phase_names[run->phase], counts, run->reason[0] != '\0' ? ": " : "", run->reason);
+        run_phase_names[run->phase], counts, tells ? ": " : "", tells ? run->reason : "");
 }
 
 static void print_service(const struct api_service_view *service)

@@ -454,7 +454,8 @@ static void remove_instance(struct model *model, struct model_instance *instance
 static void settle_ended(struct model_instance *instance)
 {
     if (model_instance_has_ended(instance) && !instance_state_is_over(instance->observed.state))
-        instance->observed.state = INSTANCE_STOPPED;
+        instance->observed.state =
+            instance->document->outcome == JOB_OUTCOME_FAILED ? INSTANCE_FAILED : INSTANCE_STOPPED;
 }
 
 /* Whether a node is told the same of both. */

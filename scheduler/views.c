@@ -239,6 +239,11 @@ static void append_instance(const struct core *core, const struct model_instance
         text_copy(view.message, sizeof view.message, document_text(document->why));
     if (view.cause[0] == '\0')
         text_copy(view.cause, sizeof view.cause, document_text(document->cause));
+    /* How it ended is written with that it has; what its node said of it may be lost in a crash. */
+    if (view.cause[0] == '\0' && document->outcome == JOB_OUTCOME_SUCCEEDED)
+        text_copy(view.cause, sizeof view.cause, INSTANCE_CAUSE_COMPLETED);
+    else if (view.cause[0] == '\0')
+        text_copy(view.cause, sizeof view.cause, job_outcome_names[document->outcome]);
     view.restarts = observed->restarts;
     view.age_ms = age(core_wall(core), document->created_ms);
     if (observed->uptime_ms != 0 && !instance_state_is_over(view.state))

@@ -39,6 +39,12 @@ expect services_are_listed_without_jobs 0 '^NAMESPACE' shoal service list
 check no_service_is_listed test "$(shoal service list | wc -l)" = 1
 expect a_job_is_not_scaled 1 'is a job' shoal scale batch=3
 
+# Killed before it may have written what the node said last.
+check scheduler_is_killed kill -KILL "$(daemon_pid scheduler)"
+check scheduler_comes_back cluster_up_again
+check how_they_ended_is_known_after_it \
+    test "$(instances 'select(.run == 1 and .cause == "completed")')" = 3
+
 # --- a run that fails ---
 job 'completions: 2' 'retries: 1' 'args: ["--fail-slot", "1"]'
 expect a_run_fails_when_its_retries_are_used_up 3 \
