@@ -169,7 +169,9 @@ static void append_instances(struct buffer *text, const struct model_node *node,
     buffer_append_text(text, ",\"instances\":[");
     for (size_t i = 0; i < node->instances.count; i++) {
         const struct model_instance *instance = node->instances.items[i];
-        if (model_instance_has_ended(instance) || instance->assigned_revision <= after)
+        /* The whole has what is not published yet, too: what it lacks is stopped. */
+        if (model_instance_has_ended(instance) ||
+            (after > 0 && instance->assigned_revision <= after))
             continue;
         struct api_assigned_instance assigned = {0};
         fill_instance(instance, &assigned);

@@ -1,5 +1,7 @@
 #include "tests/unit/scheduler/controller_fixture.h"
 
+#define FLEET 100 /* nodes from which on they are told at a pace */
+
 static struct api_assignment read_assignment(struct fixture *fixture, const char *name,
                                              uint64_t after)
 {
@@ -89,6 +91,32 @@ static void who_has_what_was_before_the_removals_that_are_remembered_is_told_the
     release(&delta);
 }
 
+/* In a large fleet news wait for their turn: what is told before that lacks none of what runs. */
+static void the_whole_has_what_is_not_published_yet(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 2);
+    struct api_assignment first = read_assignment(fixture, "a", 0);
+    struct model *model = &fixture->core.model;
+    size_t before = model->nodes.count;
+    void **nodes = model->nodes.items;
+    void *fleet[FLEET];
+    for (size_t i = 0; i < FLEET; i++)
+        fleet[i] = nodes[0];
+    model->nodes.items = fleet;
+    model->nodes.count = FLEET;
+    for (size_t i = 0; i < model->instances.count; i++)
+        model_touch_assignment(model->instances.items[i]);
+    struct api_assignment whole = read_assignment(fixture, "a", fixture->core.revision_base - 5);
+    model->nodes.items = nodes;
+    model->nodes.count = before;
+    assert_true(whole.full);
+    assert_int_equal(whole.instance_count, 2);
+    release(&first);
+    release(&whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +128,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             who_has_what_was_before_the_removals_that_are_remembered_is_told_the_whole, set_up,
             tear_down),
+        cmocka_unit_test_setup_teardown(the_whole_has_what_is_not_published_yet, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
