@@ -28,6 +28,7 @@ struct promise {
 
 struct users {
     struct promise promises[USERS_SERVICES];
+    unsigned waiting[USERS_SERVICES]; /* for an answer: it may be done before that, or not */
 };
 
 struct request {
@@ -269,6 +270,7 @@ static void on_decided(const struct error *error, void *data)
     struct request *request = data;
     world_trace(request->world, "user: %s: %s", request->service,
                 error != NULL ? error->message : request->answer.message);
+    request->world->users->waiting[request->index]--;
     /* What a leader that is gone was asked for, may be done or not. */
     if (process_is_gone(request->process))
         request->world->users->promises[request->index].known = false;
@@ -307,6 +309,7 @@ void users_act(struct world *world, enum user_action action, unsigned service, u
         request->number = (uint32_t)draw_below(&draw, 4);
     }
     world_trace(world, "user: %s %s %u", names[action], request->service, request->number);
+    world->users->waiting[service]++;
     changes_decide(process_core(process)->changes, decide, on_decided, request);
 }
 
@@ -400,7 +403,8 @@ void users_help(struct world *world)
 
 void users_restored(struct world *world)
 {
-    *world->users = (struct users){0};
+    for (unsigned i = 0; i < USERS_SERVICES; i++)
+        world->users->promises[i].known = false;
 }
 
 void users_check(struct world *world, const struct core *core)
@@ -411,7 +415,7 @@ void users_check(struct world *world, const struct core *core)
         snprintf(name, sizeof name, "s%u", i);
         const struct model_service *service = model_service(&core->model, "default", name);
         const struct document_service *document = service != NULL ? service->document : NULL;
-        if (!promise->known)
+        if (!promise->known || world->users->waiting[i] > 0)
             continue;
         if (promise->removed) {
             if (document != NULL && document->uid == promise->uid && !document->deleting)
