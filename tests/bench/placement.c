@@ -57,7 +57,7 @@ static uint64_t now_ns(void)
 }
 
 /* One decision that places so many; nanoseconds of processor for each. */
-static double place(struct model *model, const struct model_service *service, unsigned count)
+static double place(struct model *model, struct model_service *service, unsigned count)
 {
     struct capacity capacity;
     struct document_instance instance = {0};
@@ -75,7 +75,7 @@ static double place(struct model *model, const struct model_service *service, un
     return (double)(now_ns() - start) / count;
 }
 
-static double best_of(struct model *model, const struct model_service *service, unsigned count)
+static double best_of(struct model *model, struct model_service *service, unsigned count)
 {
     double best = place(model, service, count);
     for (int i = 0; i < 20; i++) {
