@@ -503,6 +503,8 @@ static void apply_instance(struct model *model, struct document_instance *docume
     }
     bool is_new = instance == NULL;
     if (is_new)
+        model->placed_ms = now_ms;
+    if (is_new)
         instance = add_instance(model, document);
     else
         replace_document(model, instance, document);

@@ -186,6 +186,7 @@ struct model {
     struct model_service **waiting; /* a heap by next_ms */
     size_t waiting_count, waiting_capacity;
     TAILQ_HEAD(, model_node) touched_nodes;
+    uint64_t placed_ms; /* when an instance was last new */
     struct placement_index places;
     LIST_HEAD(, model_node) changed_places; /* whose entry in the index is not what they are */
     size_t draining;                        /* instances, by their wish */

@@ -13,6 +13,7 @@
 /* From so many nodes on, assignments are told at a pace. */
 #define PACED_FROM      100
 #define ANSWERS_A_MS    2
+#define FILLED_MS       250 /* without a new instance */
 #define ANSWERS_AT_ONCE 50
 #define PAUSE_LEAST_MS  5
 
@@ -244,9 +245,16 @@ static void answer_node(struct publication *publication, struct model_node *node
 
 /* While a fleet is filled every node has news all the time. Each is told in its turn, of all that
  * came meanwhile: in all it is some thousands of answers a second, however many nodes there are. */
-static uint64_t pause_of(const struct model *model)
+static bool is_paced(const struct model *model)
 {
-    return model->nodes.count < PACED_FROM ? 0 : model->nodes.count / ANSWERS_A_MS;
+    return model->nodes.count >= PACED_FROM;
+}
+
+/* Between two answers to a node, while the fleet is being filled. */
+static uint64_t pause_of(const struct model *model, uint64_t now_ms)
+{
+    bool is_filled = now_ms >= model->placed_ms + FILLED_MS;
+    return is_filled || !is_paced(model) ? 0 : model->nodes.count / ANSWERS_A_MS;
 }
 
 static void wake_in(struct publication *publication, uint64_t wait_ms)
@@ -258,10 +266,11 @@ static void wake_in(struct publication *publication, uint64_t wait_ms)
 static void update_assignments(struct publication *publication)
 {
     struct model *model = &publication->core->model;
-    uint64_t now = core_now(publication->core), pause = pause_of(model), wait = UINT64_MAX;
+    uint64_t now = core_now(publication->core), wait = UINT64_MAX;
+    uint64_t pause = pause_of(model, now);
     struct model_node *next;
     unsigned answered = 0;
-    if (pause > 0 && now < publication->walked_ms + PAUSE_LEAST_MS) {
+    if (is_paced(model) && now < publication->walked_ms + PAUSE_LEAST_MS) {
         wake_in(publication, PAUSE_LEAST_MS);
         return;
     }
@@ -270,10 +279,11 @@ static void update_assignments(struct publication *publication)
         next = TAILQ_NEXT(node, touched);
         if (pause > 0 && node->told_ms != 0 && now < node->told_ms + pause) {
             uint64_t left = node->told_ms + pause - now;
+            left = left < FILLED_MS ? left : FILLED_MS;
             wait = left < wait ? left : wait;
             continue;
         }
-        if (pause > 0 && ++answered > ANSWERS_AT_ONCE) {
+        if (is_paced(model) && ++answered > ANSWERS_AT_ONCE) {
             wait = 0;
             break;
         }
@@ -306,7 +316,7 @@ struct publication_wait *publication_poll(struct publication *publication, struc
     if (core->model.trust_dirty || core->model.endpoints_dirty)
         publication_update(publication);
     if (node->assignment_revision == 0 || !poll->has_after ||
-        (node->is_touched && pause_of(&core->model) == 0))
+        (node->is_touched && !is_paced(&core->model)))
         refresh_assignment(publication, node);
     uint64_t current = revision_of(publication, node, poll->kind);
     if ((poll->has_after && poll->after > current) ||
