@@ -33,7 +33,7 @@
 #define JOIN_CONNECTIONS   64
 #define READ_EVERY_MS      5
 #define SLICE_MS           10
-#define PATIENCE_MS        240000
+#define PATIENCE_MS        600000
 #define HEARTBEATS_MS      3000
 #define EPOCH              "00000000000000aa"
 #define NODE_MEMORY        ((uint64_t)256 << 30)
