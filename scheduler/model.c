@@ -52,15 +52,6 @@ struct model_node *model_node(const struct model *model, const char *name)
     return sorted_find(&model->nodes, name);
 }
 
-struct api_policy *model_policies(const struct model *model, size_t *ret_count)
-{
-    struct api_policy *list = xcalloc(model->policies.count + 1, sizeof *list);
-    for (size_t i = 0; i < model->policies.count; i++)
-        list[i] = *((const struct model_policy *)model->policies.items[i])->document;
-    *ret_count = model->policies.count;
-    return list;
-}
-
 static uint32_t number_of(enum document_kind kind, const void *document)
 {
     if (kind == DOCUMENT_VOLUME)
@@ -235,18 +226,6 @@ static void free_instance(struct model_instance *instance)
     free(instance);
 }
 
-static void free_key(struct model_key *key)
-{
-    document_free(DOCUMENT_KEY, key->document);
-    free(key);
-}
-
-static void free_policy(struct model_policy *policy)
-{
-    document_free(DOCUMENT_POLICY, policy->document);
-    free(policy);
-}
-
 void model_finish(struct model *model)
 {
     for (size_t i = 0; i < model->services.count; i++)
@@ -255,10 +234,7 @@ void model_finish(struct model *model)
         model_free_node(model->nodes.items[i]);
     for (size_t i = 0; i < model->instances.count; i++)
         free_instance(model->instances.items[i]);
-    for (size_t i = 0; i < model->keys.count; i++)
-        free_key(model->keys.items[i]);
-    for (size_t i = 0; i < model->policies.count; i++)
-        free_policy(model->policies.items[i]);
+    model_free_trust(model);
     free(model->waiting);
     placement_index_finish(&model->places);
     sorted_finish(&model->services);
@@ -267,8 +243,6 @@ void model_finish(struct model *model)
     model_free_removed_nodes(model);
     rescheduling_finish(&model->rescheduling);
     sorted_finish(&model->instances);
-    sorted_finish(&model->keys);
-    sorted_finish(&model->policies);
 }
 
 /* --- applying, one function a kind --- */
@@ -542,54 +516,6 @@ static void apply_observed(struct model *model, struct document_observed *docume
     document_free(DOCUMENT_OBSERVED, document);
 }
 
-static void apply_key(struct model *model, struct api_key *document, bool removed)
-{
-    struct model_key *key = sorted_find(&model->keys, document->name);
-    model->trust_dirty = true;
-    if (removed) {
-        if (key != NULL) {
-            sorted_remove(&model->keys, key);
-            free_key(key);
-        }
-        document_free(DOCUMENT_KEY, document);
-        return;
-    }
-    if (key == NULL) {
-        key = xcalloc(1, sizeof *key);
-        key->name = document->name;
-        key->document = document;
-        sorted_insert(&model->keys, key);
-        return;
-    }
-    key->name = document->name;
-    document_free(DOCUMENT_KEY, key->document);
-    key->document = document;
-}
-
-static void apply_policy(struct model *model, struct api_policy *document, bool removed)
-{
-    struct model_policy *policy = sorted_find(&model->policies, document->name);
-    model->trust_dirty = true;
-    if (removed) {
-        if (policy != NULL) {
-            sorted_remove(&model->policies, policy);
-            free_policy(policy);
-        }
-        document_free(DOCUMENT_POLICY, document);
-        return;
-    }
-    if (policy == NULL) {
-        policy = xcalloc(1, sizeof *policy);
-        policy->name = document->name;
-        policy->document = document;
-        sorted_insert(&model->policies, policy);
-        return;
-    }
-    policy->name = document->name;
-    document_free(DOCUMENT_POLICY, policy->document);
-    policy->document = document;
-}
-
 void model_apply(struct model *model, enum document_kind kind, void *document, bool removed,
                  uint64_t now_ms)
 {
@@ -625,10 +551,10 @@ void model_apply(struct model *model, enum document_kind kind, void *document, b
         model_apply_removed_node(model, document, removed, now_ms);
         return;
     case DOCUMENT_KEY:
-        apply_key(model, document, removed);
+        model_apply_key(model, document, removed);
         return;
     case DOCUMENT_POLICY:
-        apply_policy(model, document, removed);
+        model_apply_policy(model, document, removed);
         return;
     case DOCUMENT_EVENT:
         if (!removed && model->on_event != NULL)

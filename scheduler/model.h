@@ -293,3 +293,8 @@ void model_apply_removed_node(struct model *model, struct document_removed_node 
                               bool removed, uint64_t now_ms);
 void model_free_node(struct model_node *node);
 void model_free_removed_nodes(struct model *model);
+
+/* --- model_trust.c, for model.c --- */
+void model_apply_key(struct model *model, struct api_key *document, bool removed);
+void model_apply_policy(struct model *model, struct api_policy *document, bool removed);
+void model_free_trust(struct model *model);
