@@ -83,8 +83,9 @@ static void look_for_neighbours(const struct sight *sight, void *data)
     if (document->service_uid != found->placed->service_uid || is_over(sight) ||
         strcmp(document->id, found->placed->id) == 0)
         return;
-    bool lost = sight->instance != NULL && model_instance_is_lost(sight->instance);
-    if (document->slot == found->placed->slot && revision != NULL && !lost &&
+    /* With a node that somebody removed its volumes are gone. */
+    bool removed = sight->instance != NULL && sight->instance->node == NULL;
+    if (document->slot == found->placed->slot && revision != NULL && !removed &&
         revision->template.volume_count > 0)
         found->holds = document->id;
     const struct document_rollout *rollout = model_rollout(found->service);
@@ -94,6 +95,24 @@ static void look_for_neighbours(const struct sight *sight, void *data)
     found->on_node +=
         !goes && document->wish == WISH_RUN && strcmp(document->node, found->placed->node) == 0 &&
         watch_same_template(found->service, document->revision, found->placed->revision);
+}
+
+/* Where the slot's volumes are: with the last instance that had them. */
+static void check_volumes(struct world *world, const struct model_service *service,
+                          const struct document_instance *placed)
+{
+    const struct document_instance *last = NULL;
+    for (size_t i = 0; i < service->instances.count; i++) {
+        const struct model_instance *instance = service->instances.items[i];
+        const struct document_revision *revision =
+            model_revision(service, instance->document->revision);
+        if (instance->document->slot == placed->slot && instance->node != NULL &&
+            revision != NULL && revision->template.volume_count > 0)
+            last = instance->document;
+    }
+    if (last != NULL && strcmp(last->node, placed->node) != 0)
+        world_fail(world, "%s of %s is placed on %s, its volumes are on %s", placed->id,
+                   service->name, placed->node, last->node);
 }
 
 /* What users asked for, as the scenario asks for it (users.c). */
@@ -118,6 +137,8 @@ static void check_wishes(struct world *world, const struct core *core,
     if (asked->max_per_node > 0 && found.on_node >= asked->max_per_node)
         world_fail(world, "%s is placed on %s, where %u of %s are and at most %u may be",
                    placed->id, placed->node, found.on_node, service->name, asked->max_per_node);
+    if (revision->template.volume_count > 0)
+        check_volumes(world, service, placed);
     if (revision->template.volume_count > 0 && found.holds != NULL)
         world_fail(world, "%s starts in slot %u of %s, whose volumes %s has", placed->id,
                    placed->slot, service->name, found.holds);
