@@ -23,6 +23,7 @@ struct reader {
     struct event_log *log;
     struct http_request *request; /* NULL: gone, while a page is on its way */
     uint64_t sent;                /* sequence of the last event that was looked at */
+    uint64_t published;           /* the log's latest when the page was asked for */
     bool follow;
     bool live;
     bool paging; /* a page is on its way */
@@ -165,6 +166,12 @@ static void stall(struct reader *reader)
         uv_timer_start(&reader->log->stall, on_stall, STALL_MS, 0);
 }
 
+/* What comes next for a slow reader was dropped meanwhile: when it comes back it is told. */
+static bool has_gap(const struct reader *reader)
+{
+    return reader->sent != 0 && reader->sent < reader->log->core->model.counters.events_compacted;
+}
+
 static void on_page(const struct error *error, const struct store_document *documents, size_t count,
                     bool more, uint64_t revision, void *data)
 {
@@ -175,6 +182,10 @@ static void on_page(const struct error *error, const struct store_document *docu
         reader_free(reader);
         return;
     }
+    if (has_gap(reader)) {
+        end_reader(reader);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         if (send_document(reader, &documents[i]) < 0) {
             stall(reader);
@@ -183,7 +194,7 @@ static void on_page(const struct error *error, const struct store_document *docu
     }
     /* An event may have been published after the store read this page and before it came: whoever
      * goes live has seen all that were published. */
-    bool behind = reader->follow && count > 0 && reader->log->latest > reader->sent;
+    bool behind = reader->follow && reader->log->latest > reader->published;
     if (error == NULL && ((more && count > 0) || behind))
         read_page(reader);
     else if (error == NULL && reader->follow)
@@ -202,6 +213,7 @@ static void read_page(struct reader *reader)
     char after[64];
     event_key(reader->sent, after, sizeof after);
     reader->paging = true;
+    reader->published = reader->log->latest;
     store_list(reader->log->core->store, document_prefix(DOCUMENT_EVENT), after, PAGE, on_page,
                reader);
 }
@@ -319,6 +331,7 @@ static void on_oldest(const struct error *error, const struct store_document *do
     struct change *change = &log->pruned;
     uint64_t now = core_wall(log->core);
     const struct scheduler_options *options = log->core->options;
+    change_finish(change); /* what was not decided any more, when the lead was lost */
     for (size_t i = 0; i < count && error == NULL; i++) {
         struct api_event event = {0};
         if (json_parse_record(&api_event_record, documents[i].value, strlen(documents[i].value),
