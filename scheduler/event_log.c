@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/leadership.h"
 
 #define PAGE          500
 #define PRUNED_A_TIME (STORE_WRITES_MAX - 10)
@@ -250,7 +251,14 @@ static int check_kept(const struct core *core, uint64_t after, struct error *err
                          "events up to %" PRIu64
                          " are not kept any more: read again without `after`",
                          counters->events_compacted);
-    if (after > (counters->starts << 32 | UINT32_MAX))
+    bool is_unknown = after > (counters->starts << 32 | UINT32_MAX);
+    /* One that stands by may not have heard yet of who leads now. */
+    if (is_unknown && leadership_phase(core->leadership) != LEADERSHIP_LEADING)
+        return error_set(error, ERROR_NO_LEADER,
+                         "event %" PRIu64 " is not known to this scheduler, which does not lead: "
+                         "ask another one, or again in a few seconds",
+                         after);
+    if (is_unknown)
         return error_set(error, ERROR_COMPACTED,
                          "event %" PRIu64 " is not of this history: read again without `after`",
                          after);

@@ -151,6 +151,14 @@ for n in 0 1 2; do
 done
 curl -fsS "$(at "$leader")/v1/events?after=0" >"$work/events"
 check no_event_has_anothers_number [ -z "$(jq .sequence "$work/events" | sort | uniq -d)" ]
+# A standby may not know yet what a new leader has told.
+far=$((1 << 62))
+for n in 0 1 2; do
+    [ "$n" = "$leader" ] && continue
+    expect "who_stands_by_calls_no_history_another_$n" 0 'no_leader.*503' \
+        curl -sS -w '%{http_code}' "$(at "$n")/v1/events?after=$far"
+done
+expect the_leader_does 0 'compacted.*410' curl -sS -w '%{http_code}' "$(at "$leader")/v1/events?after=$far"
 check each_change_of_leader_is_told [ "$(jq -c 'select(.what == "leads")' "$work/events" | wc -l)" -ge 6 ]
 check no_node_was_given_up [ -z "$(jq -r 'select(.what == "suspect" or .what == "lost") | .message' "$work/events")" ]
 expect the_cli_tells_who_leads 0 "$(at "$leader").*leads" shoal version
