@@ -22,7 +22,7 @@ struct arguments {
 static int read_arguments(int argc, char **argv, struct arguments *ret_arguments)
 {
     struct arguments arguments = {.seeds = 1000, .first = (uint64_t)time(NULL) * 1000000};
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--seeds") == 0) {
             arguments.seeds = strtoull(value, NULL, 10);
@@ -39,7 +39,6 @@ static int read_arguments(int argc, char **argv, struct arguments *ret_arguments
                     argv[0]);
             return -1;
         }
-        i++;
     }
     *ret_arguments = arguments;
     return 0;
