@@ -65,6 +65,7 @@ static void apply(struct commit *commit, uint64_t revision)
             model_apply(changes->options.model, write->kind, write->document, write->removed,
                         now_ms);
     }
+    model_settle(changes->options.model);
     changes->applied = true;
     changes->revision = revision;
 }

@@ -296,6 +296,7 @@ static void on_changes(const struct error *error, const struct store_document *c
     }
     for (size_t i = 0; i < count && failure.code == ERROR_NONE; i++)
         apply_change(leadership, &changes[i], &failure);
+    model_settle(&leadership->core->model);
     if (failure.code == ERROR_NONE) {
         leadership->seen = revision;
         leadership->options.on_seen(leadership->options.data);

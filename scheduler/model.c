@@ -7,6 +7,9 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
+/* Taking one out of so many moves the rest: those of one change go together. */
+#define GONE_TOGETHER_FROM 10000
+
 void model_init(struct model *model)
 {
     *model = (struct model){.has_strays = true, .endpoints_dirty = true, .trust_dirty = true};
@@ -42,9 +45,14 @@ struct model_service *model_service(const struct model *model, const char *names
     return sorted_find(&model->services, name);
 }
 
+static struct model_instance *unless_gone(struct model_instance *instance)
+{
+    return instance != NULL && !instance->is_gone ? instance : NULL;
+}
+
 struct model_instance *model_instance(const struct model *model, const char *id)
 {
-    return sorted_find(&model->instances, id);
+    return unless_gone(sorted_find(&model->instances, id));
 }
 
 struct model_node *model_node(const struct model *model, const char *name)
@@ -228,6 +236,7 @@ static void free_instance(struct model_instance *instance)
 
 void model_finish(struct model *model)
 {
+    model_settle(model);
     for (size_t i = 0; i < model->services.count; i++)
         free_service(model->services.items[i]);
     for (size_t i = 0; i < model->nodes.count; i++)
@@ -415,12 +424,27 @@ static void remove_instance(struct model *model, struct model_instance *instance
     if (instance->node != NULL && !model_instance_has_ended(instance))
         model_note_removed(instance->node, instance->name);
     usage_release(instance);
-    sorted_remove(&model->instances, instance);
     if (instance->service != NULL)
         sorted_remove(&instance->service->instances, instance);
     if (instance->node != NULL)
         sorted_remove(&instance->node->instances, instance);
-    free_instance(instance);
+    instance->service = NULL;
+    instance->node = NULL;
+    instance->is_gone = true;
+    model->gone = xreallocarray(model->gone, model->gone_count + 1, sizeof *model->gone);
+    model->gone[model->gone_count++] = instance;
+    if (model->instances.count < GONE_TOGETHER_FROM)
+        model_settle(model);
+}
+
+void model_settle(struct model *model)
+{
+    sorted_remove_all(&model->instances, (void *const *)model->gone, model->gone_count);
+    for (size_t i = 0; i < model->gone_count; i++)
+        free_instance(model->gone[i]);
+    free(model->gone);
+    model->gone = NULL;
+    model->gone_count = 0;
 }
 
 /* That an instance has ended is written at once, what was seen of it later: after a crash in
@@ -457,6 +481,8 @@ static void replace_document(struct model *model, struct model_instance *instanc
 
 static struct model_instance *add_instance(struct model *model, struct document_instance *document)
 {
+    if (model->gone_count > 0)
+        model_settle(model);
     struct model_instance *instance = xcalloc(1, sizeof *instance);
     instance->name = document->id;
     instance->document = document;
@@ -502,7 +528,8 @@ static void apply_instance(struct model *model, struct document_instance *docume
 static void apply_observed(struct model *model, struct document_observed *document, bool removed,
                            uint64_t now_ms)
 {
-    struct model_instance *instance = sorted_find_near(&model->instances, document->id);
+    struct model_instance *instance =
+        unless_gone(sorted_find_near(&model->instances, document->id));
     if (instance != NULL && !removed && !instance->reported) {
         json_record_release(document_record(DOCUMENT_OBSERVED), &instance->observed);
         instance->observed = *document;

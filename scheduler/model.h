@@ -29,6 +29,7 @@ struct model_instance {
     struct model_node *node;           /* NULL when it left */
     bool reported;                     /* by its node, to this process */
     bool observed_unsaved;
+    bool is_gone;            /* its record is removed, and model_settle frees it */
     bool is_there;           /* on its node, by the last status */
     uint64_t received_ms;    /* when the last report came */
     uint64_t ready_since_ms; /* while observed.state is ready */
@@ -186,7 +187,9 @@ struct model {
     struct model_service **waiting; /* a heap by next_ms */
     size_t waiting_count, waiting_capacity;
     TAILQ_HEAD(, model_node) touched_nodes;
-    uint64_t placed_ms; /* when an instance was last new */
+    uint64_t placed_ms;           /* when an instance was last new */
+    struct model_instance **gone; /* removed, and still in `instances` */
+    size_t gone_count;
     struct placement_index places;
     LIST_HEAD(, model_node) changed_places; /* whose entry in the index is not what they are */
     size_t draining;                        /* instances, by their wish */
@@ -226,6 +229,9 @@ void model_note_removed(struct model_node *node, const char *id);
 /* Takes `document`. `now_ms` is monotonic. With `removed` the document only says which one. */
 void model_apply(struct model *model, enum document_kind kind, void *document, bool removed,
                  uint64_t now_ms);
+/* After what was applied together: instances whose records were removed are really gone only then,
+ * when there are many. */
+void model_settle(struct model *model);
 
 struct model_service *model_service(const struct model *model, const char *namespace_name,
                                     const char *service);

@@ -75,6 +75,30 @@ void sorted_remove(struct sorted *sorted, const void *item)
             (sorted->count - at) * sizeof *sorted->items);
 }
 
+static int compare_places(const void *left, const void *right)
+{
+    size_t a = *(const size_t *)left, b = *(const size_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+void sorted_remove_all(struct sorted *sorted, void *const *items, size_t count)
+{
+    if (count == 0)
+        return;
+    size_t *places = xcalloc(count, sizeof *places);
+    for (size_t i = 0; i < count; i++)
+        places[i] = lower_bound(sorted, name_of(items[i]));
+    qsort(places, count, sizeof *places, compare_places);
+    size_t kept = places[0];
+    for (size_t i = 0; i < count; i++) {
+        size_t first = places[i] + 1, end = i + 1 < count ? places[i + 1] : sorted->count;
+        memmove(&sorted->items[kept], &sorted->items[first], (end - first) * sizeof *sorted->items);
+        kept += end - first;
+    }
+    sorted->count = kept;
+    free(places);
+}
+
 void sorted_finish(struct sorted *sorted)
 {
     free(sorted->items);

@@ -20,4 +20,6 @@ size_t sorted_behind(const struct sorted *sorted, const char *name);
 /* The name must not be in the list yet. */
 void sorted_insert(struct sorted *sorted, void *item);
 void sorted_remove(struct sorted *sorted, const void *item);
+/* Removes many, all of which are in the list, in one walk over it. */
+void sorted_remove_all(struct sorted *sorted, void *const *items, size_t count);
 void sorted_finish(struct sorted *sorted); /* the elements stay */

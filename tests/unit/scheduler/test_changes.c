@@ -160,6 +160,36 @@ static void who_no_longer_leads_decides_nothing_and_says_so_to_those_who_wait(vo
     assert_int_equal(fourth, ERROR_NONE);
 }
 
+static void of_many_instances_those_that_go_together_are_gone_and_the_rest_stays_in_order(
+    void **state)
+{
+    (void)state;
+    struct model model;
+    const unsigned count = 12000;
+    model_init(&model);
+    for (unsigned i = 1; i <= count; i++) {
+        struct document_instance *instance = document_create(DOCUMENT_INSTANCE);
+        snprintf(instance->id, sizeof instance->id, "0001%08x", i);
+        model_apply(&model, DOCUMENT_INSTANCE, instance, false, 1);
+    }
+    for (unsigned i = count; i >= 3; i -= 3) {
+        struct document_instance *instance = document_create(DOCUMENT_INSTANCE);
+        snprintf(instance->id, sizeof instance->id, "0001%08x", i);
+        model_apply(&model, DOCUMENT_INSTANCE, instance, true, 1);
+        assert_null(model_instance(&model, "000100002ee0")); /* the last, at once */
+    }
+    model_settle(&model);
+    assert_int_equal(model.instances.count, count - count / 3);
+    for (unsigned i = 1; i <= count; i++) {
+        char id[INSTANCE_ID_MAX];
+        snprintf(id, sizeof id, "0001%08x", i);
+        struct model_instance *instance = model_instance(&model, id);
+        assert_int_equal(instance != NULL, i % 3 != 0);
+        assert_true(instance == NULL || strcmp(instance->name, id) == 0);
+    }
+    model_finish(&model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +201,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_first_piece_that_fails_is_the_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             who_no_longer_leads_decides_nothing_and_says_so_to_those_who_wait, set_up, tear_down),
+        cmocka_unit_test(
+            of_many_instances_those_that_go_together_are_gone_and_the_rest_stays_in_order),
         cmocka_unit_test(a_later_write_of_a_key_replaces_the_earlier_one_in_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
