@@ -84,13 +84,20 @@ static struct reconcile_action *act(struct pass *pass, enum reconcile_kind kind,
     return action;
 }
 
+/* Canaries stand beside what carries the service. */
+static bool has_canaries(const struct reconcile_input *input)
+{
+    return input->mode == RECONCILE_CANARY ||
+           (input->mode == RECONCILE_PAUSED && input->canary > 0);
+}
+
 /* What an instance adds to the ready ones that may be counted on. Canaries get a part of the
  * traffic only, and stand for nobody. */
 static bool counts_as_available(const struct pass *pass, size_t index)
 {
     const struct reconcile_instance *instance = &pass->input->instances[index];
     enum role role = pass->roles[index];
-    if (pass->input->mode == RECONCILE_CANARY)
+    if (has_canaries(pass->input))
         return role == ROLE_GOOD    ? healthy(pass, instance)
                : role == ROLE_OTHER ? reconcile_is_ready(instance)
                                     : false;
@@ -133,7 +140,10 @@ static bool is_trying(const struct pass *pass, size_t index)
     if (instance->wish != WISH_RUN || (role != ROLE_WANTED && !good) || instance->lost ||
         instance->slot >= slots || healthy(pass, instance))
         return false;
-    return !is_over(instance) || pass->input->now_ms < replacement_due_ms(pass->input, instance);
+    /* How one on a silent node does is not known: it may be us who are cut off. */
+    if (!is_over(instance))
+        return !instance->silent;
+    return pass->input->now_ms < replacement_due_ms(pass->input, instance);
 }
 
 static void count_one(struct pass *pass, size_t index)
@@ -144,7 +154,7 @@ static void count_one(struct pass *pass, size_t index)
     bool live = !is_over(instance) && !instance->silent;
     bool running = instance->wish == WISH_RUN;
     bool wanted = pass->roles[index] == ROLE_WANTED;
-    enum role carries = input->mode == RECONCILE_CANARY ? ROLE_GOOD : ROLE_WANTED;
+    enum role carries = has_canaries(input) ? ROLE_GOOD : ROLE_WANTED;
     bool carries_well = instance->slot < input->replicas && healthy(pass, instance);
     counts->ready += reconcile_is_ready(instance);
     counts->not_stopped += live;
@@ -215,8 +225,7 @@ static int64_t surge(const struct reconcile_input *input)
 {
     if (input->stop_first)
         return 0;
-    bool beside = input->mode == RECONCILE_CANARY || input->mode == RECONCILE_PAUSED;
-    return beside && input->canary > input->max_surge ? input->canary : input->max_surge;
+    return (int64_t)input->max_surge + (has_canaries(input) ? input->canary : 0);
 }
 
 static void start(struct pass *pass, uint32_t slot, struct slot_need need, bool of_good)

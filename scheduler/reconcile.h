@@ -3,8 +3,8 @@
  *
  * The bounds (promise 1): no action takes the ready count below replicas - max_unavailable, and
  * none starts an instance while those not yet stopped (draining included, unknown excluded) are
- * replicas + max_surge or more; while canaries are judged max_surge counts as at least their
- * number. They hold after every single action of a list, in its order.
+ * replicas + max_surge or more; while canaries are judged their number comes on top. They
+ * hold after every single action of a list, in its order.
  *
  * One look costs O(instances + replicas). */
 #pragma once
@@ -95,7 +95,7 @@ struct reconcile_counts {
     uint32_t not_stopped;        /* draining included, unknown excluded */
     uint64_t all_ready_since_ms; /* since when the youngest of the healthy ones has been ready */
     /* Something that matches is booting, being checked or waiting to be tried again: the progress
-     * deadline runs. Without it only room or draining is waited for. */
+     * deadline runs. Without it only room, draining or silent nodes are waited for. */
     bool trying;
 };
 

@@ -186,8 +186,8 @@ static void check_start(struct world *world, const struct model_service *service
     const struct document_rollout *rollout = model_rollout(service);
     bool judges = rollout != NULL && !rollout_phase_is_over(rollout->phase) && !rollout->promoted;
     uint32_t surge = model_is_stop_first(service) ? 0 : document->spec.rollout.max_surge;
-    if (judges && document->spec.rollout.canary > surge)
-        surge = document->spec.rollout.canary;
+    if (judges && !model_is_stop_first(service))
+        surge += document->spec.rollout.canary;
     int64_t most = (int64_t)document->replicas + surge;
     if (before->not_stopped >= most)
         world_fail(

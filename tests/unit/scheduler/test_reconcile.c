@@ -234,6 +234,8 @@ static void a_silent_one_is_replaced_only_once_it_is_lost(void **state)
     reconcile_decide(&in, &waiting);
     assert_int_equal(waiting.action_count, 0);
     assert_int_equal(waiting.counts.ready, 0);
+    /* Nobody knows how it does: that is no trouble of the rollout's. */
+    assert_false(waiting.counts.trying);
 
     AUTO_RESULT lost = {0};
     away.lost = true;
@@ -415,6 +417,26 @@ static void a_canary_stands_for_nobody(void **state)
     assert_int_equal(count_of(&result, RECONCILE_DRAIN), 0);
 }
 
+/* Canaries take none of max_surge: who waits for `promote` waits for long. */
+static void beside_canaries_a_node_that_drains_is_left_all_the_same(void **state)
+{
+    (void)state;
+    struct reconcile_instance four[] = {at(ready_good, 0), at(ready_good, 1), at(ready_good, 2),
+                                        at(healthy_new, 0)};
+    struct reconcile_input in = input(RECONCILE_CANARY, 3, four, 4);
+    in.canary = 1;
+    four[1].leaving = true;
+    for (int i = 0; i < 2; i++) {
+        AUTO_RESULT result = {0};
+        in.mode = i == 0 ? RECONCILE_CANARY : RECONCILE_PAUSED;
+        reconcile_decide(&in, &result);
+        assert_int_equal(result.action_count, 1);
+        assert_int_equal(result.actions[0].kind, RECONCILE_CREATE);
+        assert_int_equal(result.actions[0].slot, 1);
+        assert_true(result.actions[0].of_good);
+    }
+}
+
 static void a_paused_rollout_starts_and_ends_nothing(void **state)
 {
     (void)state;
@@ -525,6 +547,7 @@ int main(void)
         cmocka_unit_test(healthy_canaries_end_nobody_until_they_are_promoted),
         cmocka_unit_test(beside_canaries_each_slot_gets_the_revision_that_worked),
         cmocka_unit_test(a_canary_stands_for_nobody),
+        cmocka_unit_test(beside_canaries_a_node_that_drains_is_left_all_the_same),
         cmocka_unit_test(a_paused_rollout_starts_and_ends_nothing),
         cmocka_unit_test(a_paused_rollout_replaces_what_fails_by_its_like),
         cmocka_unit_test(a_paused_rollout_is_scaled_with_the_revision_that_worked),

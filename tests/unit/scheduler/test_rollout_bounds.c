@@ -181,7 +181,7 @@ static uint32_t pick_live_node(struct fleet *fleet)
 static int64_t most(const struct fleet *fleet)
 {
     bool beside = mode(fleet) == RECONCILE_CANARY || mode(fleet) == RECONCILE_PAUSED;
-    uint32_t more = beside && canaries(fleet) > fleet->surge ? canaries(fleet) : fleet->surge;
+    uint32_t more = fleet->surge + (beside ? canaries(fleet) : 0);
     return (int64_t)fleet->replicas + (fleet->stop_first ? 0 : more);
 }
 
