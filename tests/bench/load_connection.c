@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/xalloc.h"
+
 uint64_t load_now_us(void)
 {
     return uv_hrtime() / 1000;
@@ -70,15 +72,29 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
 
 static void on_written(uv_write_t *write, int status)
 {
-    (void)write;
+    free(write->data);
+    free(write);
     if (status < 0)
         load_fail("send: %s", uv_strerror(status));
 }
 
+/* Nearly always at once. Else with memory of its own: an answer may come, and the next request be
+ * made, before libuv says that this one was written. */
 static void flush_out(struct connection *connection)
 {
+    uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
     uv_buf_t bytes = uv_buf_init(connection->out.data, (unsigned)connection->out.length);
-    uv_write(&connection->write, (uv_stream_t *)&connection->tcp, &bytes, 1, on_written);
+    int written = uv_try_write(stream, &bytes, 1);
+    if (written < 0 && written != UV_EAGAIN)
+        load_fail("send: %s", uv_strerror(written));
+    size_t done = written > 0 ? (size_t)written : 0;
+    if (done == connection->out.length)
+        return;
+    uv_write_t *write = xcalloc(1, sizeof *write);
+    size_t rest = connection->out.length - done;
+    write->data = xmemdup(connection->out.data + done, rest);
+    bytes = uv_buf_init(write->data, (unsigned)rest);
+    uv_write(write, stream, &bytes, 1, on_written);
 }
 
 static void on_connected(uv_connect_t *request, int status)

@@ -30,7 +30,6 @@ struct connection {
     /* Its own. */
     uv_tcp_t tcp;
     uv_connect_t connect;
-    uv_write_t write;
     struct buffer in, out;
     connection_answer *on_answer;
     uint64_t sent_us; /* when it asked */
