@@ -195,7 +195,7 @@ struct oci_client *oci_client_create(const struct oci_client_options *options)
     return client;
 }
 
-void oci_client_destroy(struct oci_client *client)
+void oci_client_cancel_all(struct oci_client *client)
 {
     if (client == NULL)
         return;
@@ -209,6 +209,13 @@ void oci_client_destroy(struct oci_client *client)
         detach(operation);
         finish(operation);
     }
+}
+
+void oci_client_destroy(struct oci_client *client)
+{
+    if (client == NULL)
+        return;
+    oci_client_cancel_all(client);
     oci_auth_finish(client);
     free(client->url);
     free(client);

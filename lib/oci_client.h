@@ -1,8 +1,8 @@
 /* Client of an OCI registry (distribution spec 1.1), on the loop: what CLI, scheduler and agent
  * share. It checks every digest it is given against the bytes it received.
  *
- * Loop thread only. Every call ends in exactly one callback, later, unless cancelled by destroying
- * the client. Temporary failures (no connection, 5xx, 429) are retried with back-off up to
+ * Loop thread only. Every call ends in exactly one callback, later, unless it is cancelled with
+ * all the others. Temporary failures (no connection, 5xx, 429) are retried with back-off up to
  * `attempts` times; a pull resumes by Range where it broke off. A registry that asks who is there
  * (401) is answered once a call: by a token from where its challenge says, or by name and
  * password. */
@@ -41,11 +41,13 @@ typedef void oci_callback(const struct oci_result *result, void *data);
 typedef void oci_progress(uint64_t done, uint64_t total, void *data);
 
 struct oci_client *oci_client_create(const struct oci_client_options *options);
-/* Cancels what runs; callbacks do not come any more. Before its http client is destroyed. */
+/* Cancels what runs: callbacks do not come any more. NULL is fine. */
+void oci_client_cancel_all(struct oci_client *client);
+/* Cancels all, too. Before its http client is destroyed. */
 void oci_client_destroy(struct oci_client *client);
 
-/* For who keeps something of their own across several calls: `on_destroy` runs when the client is
- * destroyed, unless the hook was removed before. */
+/* For who keeps something of their own across several calls: `on_destroy` runs when all calls are
+ * cancelled, unless the hook was removed before. */
 struct oci_client_hook {
     void (*on_destroy)(struct oci_client_hook *hook);
     LIST_ENTRY(oci_client_hook) link;

@@ -7,6 +7,7 @@
 #include "lib/addresses.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/oci_client.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/controller.h"
@@ -184,6 +185,8 @@ static void on_applied(void *data)
 static void drop_what_leads(struct leadership *leadership)
 {
     struct core *core = leadership->core;
+    /* Whoever waits for the registry is gone behind this. */
+    oci_client_cancel_all(core->registry);
     deployment_cancel_all(core);
     revocation_cancel_all(core);
     verdicts_cancel_all(core);

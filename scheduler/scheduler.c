@@ -247,6 +247,7 @@ static void on_idle(void *data)
     struct scheduler *scheduler = data;
     struct core *core = &scheduler->core;
     oci_client_destroy(core->registry);
+    core->registry = NULL;
     if (core->leadership != NULL)
         leadership_close(core->leadership);
     http_client_destroy(core->http);

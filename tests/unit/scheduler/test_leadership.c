@@ -1,0 +1,217 @@
+/* A scheduler whose store takes the lease away from it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/http_client.h"
+#include "lib/http_server.h"
+#include "lib/oci_client.h"
+#include "lib/xalloc.h"
+#include "scheduler/leadership.h"
+#include "scheduler/store_interface.h"
+#include "scheduler/store_sqlite.h"
+
+#define PATIENCE_MS 20000
+
+struct fixture {
+    struct core core;
+    struct scheduler_options options;
+    uv_loop_t loop;
+    uv_timer_t ticks;
+    char directory[64];
+    const struct store_implementation *sqlite;
+    struct store_implementation implementation; /* the same, which knows who asked for the lease */
+    store_lead_callback *on_lead;
+    void *on_lead_data;
+    unsigned lost;
+    struct http_server *registry;
+    bool is_asked, is_let_go, is_answered; /* the registry, and by it */
+};
+
+static void keep_lead(struct store *store, const char *document, store_lead_callback *callback,
+                      void *data)
+{
+    struct fixture *fixture = (void *)((char *)(uintptr_t)store->implementation -
+                                       offsetof(struct fixture, implementation));
+    fixture->on_lead = callback;
+    fixture->on_lead_data = data;
+    fixture->sqlite->lead(store, document, callback, data);
+}
+
+static void take_lease_away(struct fixture *fixture)
+{
+    store_tell_leading(fixture->core.store, false, fixture->on_lead, fixture->on_lead_data);
+}
+
+static void on_lost(void *data)
+{
+    ((struct fixture *)data)->lost++;
+}
+
+static void ignore(void *data)
+{
+    (void)data;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+static void run_until(struct fixture *fixture, const bool *done)
+{
+    uint64_t end = uv_hrtime() + PATIENCE_MS * UINT64_C(1000000);
+    while (!*done && uv_hrtime() < end)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_true(*done);
+}
+
+static void run_until_it_leads(struct fixture *fixture)
+{
+    uint64_t end = uv_hrtime() + PATIENCE_MS * UINT64_C(1000000);
+    while (leadership_phase(fixture->core.leadership) != LEADERSHIP_LEADING && uv_hrtime() < end)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_int_equal(leadership_phase(fixture->core.leadership), LEADERSHIP_LEADING);
+}
+
+static void on_let_go(struct http_request *request, void *data)
+{
+    (void)request;
+    ((struct fixture *)data)->is_let_go = true;
+}
+
+static void keep_waiting(struct http_request *request, void *data)
+{
+    http_request_on_abandoned(request, on_let_go, data);
+    ((struct fixture *)data)->is_asked = true;
+}
+
+static void open_registry(struct fixture *fixture)
+{
+    static const struct http_route routes[] = {
+        {.method = "GET", .pattern = "/{rest...}", .handler = keep_waiting}};
+    struct http_server_options options = {.mode = HTTP_SERVER_LOOP,
+                                          .loop = &fixture->loop,
+                                          .address = "127.0.0.1",
+                                          .routes = routes,
+                                          .route_count = 1,
+                                          .data = fixture};
+    assert_int_equal(http_server_create(&options, &fixture->registry, NULL), 0);
+    AUTO_FREE char *url = xasprintf("http://127.0.0.1:%u", http_server_port(fixture->registry));
+    struct oci_client_options client = {.http = fixture->core.http, .url = url, .attempts = 1};
+    fixture->core.registry = oci_client_create(&client);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = xcalloc(1, sizeof *fixture);
+    struct core *core = &fixture->core;
+    strcpy(fixture->directory, "/tmp/shoal-leadership.XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    uv_loop_init(&fixture->loop);
+    uv_timer_init(&fixture->loop, &fixture->ticks);
+    uv_timer_start(&fixture->ticks, on_tick, 10, 10);
+    fixture->options.lease_ms = 10000;
+    fixture->options.network = "10.64.0.0/10";
+    core->options = &fixture->options;
+    core->loop = &fixture->loop;
+    core->clock = clock_system();
+    core->wakeups = wakeup_source_loop(&fixture->loop);
+    core->http = http_client_create(&fixture->loop);
+    model_init(&core->model);
+    struct store_sqlite_options store = {fixture->directory, false};
+    assert_int_equal(store_sqlite_open(&fixture->loop, &store, &core->store, NULL), 0);
+    fixture->sqlite = core->store->implementation;
+    fixture->implementation = *fixture->sqlite;
+    fixture->implementation.lead = keep_lead;
+    core->store->implementation = &fixture->implementation;
+    open_registry(fixture);
+    struct leadership_options options = {
+        .on_lost = on_lost, .on_leader = ignore, .on_seen = ignore, .data = fixture};
+    core->leadership = leadership_create(core, &options);
+    leadership_campaign(core->leadership, "http://127.0.0.1:1");
+    run_until_it_leads(fixture);
+    *state = fixture;
+    return 0;
+}
+
+static void end(void *data)
+{
+    struct fixture *fixture = data;
+    struct core *core = &fixture->core;
+    oci_client_destroy(core->registry);
+    core->registry = NULL;
+    leadership_close(core->leadership);
+    http_client_destroy(core->http);
+    http_server_destroy(fixture->registry, NULL, NULL);
+    store_destroy(core->store);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    uv_close((uv_handle_t *)&fixture->ticks, NULL);
+    leadership_stop(fixture->core.leadership);
+    changes_when_idle(fixture->core.changes, end, fixture);
+    uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&fixture->loop), 0);
+    leadership_destroy(fixture->core.leadership);
+    model_finish(&fixture->core.model);
+    file_remove_tree(fixture->directory, NULL);
+    free(fixture);
+    return 0;
+}
+
+static void who_leads_again_has_counted_another_start(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t base = fixture->core.revision_base;
+    assert_int_equal(base, UINT64_C(1) << 32);
+    take_lease_away(fixture);
+    assert_int_equal(fixture->lost, 1);
+    assert_int_not_equal(leadership_phase(fixture->core.leadership), LEADERSHIP_LEADING);
+    assert_null(fixture->core.controller);
+    assert_null(fixture->core.publication);
+    run_until_it_leads(fixture);
+    assert_int_equal(fixture->core.revision_base, UINT64_C(2) << 32);
+    assert_int_equal(fixture->core.model.counters.starts, 2);
+}
+
+static void note_answer(const struct oci_result *result, void *data)
+{
+    (void)result;
+    ((struct fixture *)data)->is_answered = true;
+}
+
+static void who_steps_down_hears_nothing_of_the_registry_any_more(void **state)
+{
+    struct fixture *fixture = *state;
+    oci_client_get_manifest(fixture->core.registry, "hello", "1.0", note_answer, fixture);
+    run_until(fixture, &fixture->is_asked);
+    take_lease_away(fixture);
+    run_until(fixture, &fixture->is_let_go);
+    run_until_it_leads(fixture);
+    assert_false(fixture->is_answered);
+    /* It is asked again as before. */
+    fixture->is_asked = false;
+    oci_client_get_manifest(fixture->core.registry, "hello", "1.0", note_answer, fixture);
+    run_until(fixture, &fixture->is_asked);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_leads_again_has_counted_another_start, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_steps_down_hears_nothing_of_the_registry_any_more,
+                                        set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
