@@ -83,14 +83,29 @@ static void on_seen(void *data)
     forward_release(&scheduler->core);
 }
 
+/* Where several may share a store, each has to be reached by the others. */
+static int check_advertised(const struct scheduler_options *options, struct error *error)
+{
+    bool is_shared = options->store != NULL && strncmp(options->store, "etcd:", 5) == 0;
+    bool is_any = strcmp(options->address, "0.0.0.0") == 0 || strcmp(options->address, "::") == 0;
+    if (!is_shared || !is_any || options->advertise[0] != '\0')
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "other schedulers cannot reach this one at %s: say by --advertise "
+                     "http://HOST:%u where they do",
+                     options->address, options->port);
+}
+
 /* Where the others reach this one. */
 static void campaign(struct scheduler *scheduler)
 {
     const struct scheduler_options *options = &scheduler->options;
     uint16_t port = scheduler->server != NULL ? scheduler_port(scheduler) : options->port;
-    AUTO_FREE char *address = options->advertise[0] != '\0'
-                                  ? xstrdup(options->advertise)
-                                  : xasprintf("http://%s:%u", options->address, port);
+    bool is_ipv6 = strchr(options->address, ':') != NULL;
+    AUTO_FREE char *address =
+        options->advertise[0] != '\0'
+            ? xstrdup(options->advertise)
+            : xasprintf(is_ipv6 ? "http://[%s]:%u" : "http://%s:%u", options->address, port);
     leadership_campaign(scheduler->core.leadership, address);
 }
 
@@ -209,7 +224,7 @@ int scheduler_create(uv_loop_t *loop, const struct scheduler_options *options,
 {
     struct registry_login login = {0};
     if (subnets_check_network(options->network, error) < 0 ||
-        read_login(options, &login, error) < 0)
+        check_advertised(options, error) < 0 || read_login(options, &login, error) < 0)
         return -1;
     struct scheduler *scheduler = xcalloc(1, sizeof *scheduler);
     scheduler->options = *options;

@@ -36,6 +36,8 @@ replicas() { shoal inspect service hello | jq -e ".replicas == $1"; }
 cluster_id() { curl -fsS "$SHOAL_ADDRESS/version" | jq -r .cluster; }
 term() { curl -fsS "$SHOAL_ADDRESS/version" | jq -r .term; }
 
+expect an_address_that_others_cannot_reach_is_refused 1 '--advertise http://HOST:7000' \
+    shoal-scheduler --address 0.0.0.0 --state "$work/scheduler" --registry "$url" --store "etcd:$etcd"
 check starts start_scheduler "etcd:http://127.0.0.1:1,$etcd"
 cluster_before=$(cluster_id)
 check an_image_is_there build_and_push 1
