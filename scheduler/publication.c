@@ -14,8 +14,8 @@
 #define PACED_FROM      100
 #define ANSWERS_A_MS    2
 #define FILLED_MS       250 /* without a new instance */
-#define ANSWERS_AT_ONCE 50
-#define PAUSE_LEAST_MS  5
+#define ANSWERS_AT_ONCE 100
+#define PAUSE_LEAST_MS  20
 
 struct document {
     uint64_t revision;
