@@ -32,6 +32,7 @@ struct planner {
     } * subjects; /* one for each value */
     size_t count, room;
     bool no_room; /* in this round */
+    bool is_stop_first;
     struct api_plan *plan;
 };
 
@@ -69,6 +70,9 @@ static void copy_service(struct planner *planner, const struct model_service *kn
             (struct document_revision *)planner->target;
     if (planner->target == NULL)
         planner->target = model_revision(&planner->service, revision);
+    planner->is_stop_first =
+        (known != NULL && model_is_stop_first(known)) ||
+        (planner->target != NULL && planner->target->template.volume_count > 0);
 }
 
 static struct reconcile_instance *add_value(struct planner *planner, uint32_t slot,
@@ -125,17 +129,27 @@ static void give_back(struct planner *planner, size_t index)
         capacity_give_back(&planner->capacity, subject->now);
 }
 
+/* The first reason of a round is the one told. */
+static void note_no_room(struct planner *planner, const struct error *error)
+{
+    if (planner->no_room)
+        return;
+    planner->no_room = true;
+    planner->plan->no_capacity = xstrdup(error->message);
+    capacity_search_obstacles(planner->search, &planner->plan->obstacles);
+}
+
 static void create(struct planner *planner, const struct reconcile_action *action)
 {
     struct document_instance instance = {0};
     struct error error = ERROR_INIT;
     instance.slot = action->slot;
-    if (planner->no_room || planner->target == NULL)
+    /* What is pinned to one node says nothing of the other slots. */
+    if (planner->target == NULL ||
+        (planner->no_room && planner->target->template.volume_count == 0))
         return;
     if (capacity_search_place(planner->search, &instance, &error) < 0) {
-        planner->no_room = true;
-        planner->plan->no_capacity = xstrdup(error.message);
-        capacity_search_obstacles(planner->search, &planner->plan->obstacles);
+        note_no_room(planner, &error);
         return;
     }
     add_value(planner, action->slot, NULL);
@@ -214,6 +228,7 @@ static void play(struct planner *planner)
         .replicas = planner->service.document->replicas,
         .max_surge = spec->rollout.max_surge,
         .max_unavailable = spec->rollout.max_unavailable,
+        .stop_first = planner->is_stop_first,
         .reschedule = spec->reschedule,
         .restart = API_RESTART_ALWAYS,
         .now_ms = NOW_MS,

@@ -236,6 +236,23 @@ static inline void join(struct fixture *fixture, const char *name)
     report(fixture, name, INSTANCE_READY, 0, 0);
 }
 
+static inline int decide_features(struct change *change, void *data, struct error *error)
+{
+    const struct model_node *known = data;
+    (void)error;
+    struct document_node *node = change_edit(change, DOCUMENT_NODE, known->document);
+    json_strings_add(&node->features, "volumes");
+    return 0;
+}
+
+/* From now on the node's agent attaches volumes. */
+static inline void attach_volumes(struct fixture *fixture, const char *name)
+{
+    changes_decide(fixture->core.changes, decide_features, NULL,
+                   model_node(&fixture->core.model, name));
+    settle(fixture);
+}
+
 static inline int decide_deploy(struct change *change, void *data, struct error *error)
 {
     struct fixture *fixture = data;

@@ -113,6 +113,23 @@ static void a_rollout_in_a_full_cluster_is_played_to_its_end(void **state)
     release(&plan);
 }
 
+/* Whatever max_surge says: a slot's volumes are in one instance at a time. */
+static void with_volumes_a_rollout_is_played_stop_first(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = ", \"volumes\": [{\"name\": \"data\", \"size\": \"64Mi\"}],"
+                        " \"rollout\": {\"max_surge\": 0}";
+    join(fixture, "a");
+    attach_volumes(fixture, "a");
+    deploy(fixture, "A", 4);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_int_equal(running_on(fixture, "a"), 4);
+    struct api_plan plan = plan_of(fixture, "B", 4);
+    assert_int_equal(count_of(&plan, API_PLAN_REPLACE, "a"), 4); /* all of its vcpus */
+    assert_int_equal(plan.waiting, 0);
+    release(&plan);
+}
+
 /* `shoal status` gets the same, of the real thing. */
 static void a_service_that_waits_knows_why_node_by_node(void **state)
 {
@@ -143,6 +160,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_finds_no_node_is_told_with_what_is_in_the_way, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_rollout_in_a_full_cluster_is_played_to_its_end, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(with_volumes_a_rollout_is_played_stop_first, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_service_that_waits_knows_why_node_by_node, set_up,
                                         tear_down),

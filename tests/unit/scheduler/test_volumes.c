@@ -1,21 +1,10 @@
 /* The instances of a slot with volumes go to the node that has them, and to no other. */
 #include "tests/unit/scheduler/controller_fixture.h"
 
-static int decide_features(struct change *change, void *data, struct error *error)
-{
-    const struct model_node *known = data;
-    (void)error;
-    struct document_node *node = change_edit(change, DOCUMENT_NODE, known->document);
-    json_strings_add(&node->features, "volumes");
-    return 0;
-}
-
 static void join_with_volumes(struct fixture *fixture, const char *name)
 {
     join(fixture, name);
-    changes_decide(fixture->core.changes, decide_features, NULL,
-                   model_node(&fixture->core.model, name));
-    settle(fixture);
+    attach_volumes(fixture, name);
 }
 
 static const char volumes[] = ", \"volumes\": [{\"name\": \"data\", \"size\": \"64Mi\"}]";
