@@ -383,12 +383,14 @@ static void apply_volume(struct model *model, struct document_volume *document, 
 
 const char *model_volume_node(const struct model_service *service, uint32_t slot)
 {
-    for (size_t i = 0; i < service->volume_count; i++) {
-        const struct document_volume *volume = service->volumes[i];
-        if (volume->number == slot && model_node(service->model, volume->node) != NULL)
-            return volume->node;
-    }
-    return NULL;
+    size_t place =
+        place_of(DOCUMENT_VOLUME, (void *const *)service->volumes, service->volume_count, slot);
+    const struct document_volume *volume =
+        place < service->volume_count ? service->volumes[place] : NULL;
+    if (volume == NULL || volume->number != slot ||
+        model_node(service->model, volume->node) == NULL)
+        return NULL;
+    return volume->node;
 }
 
 size_t model_address_place(const char *address)

@@ -242,9 +242,9 @@ struct api_policy *model_policies(const struct model *model, size_t *ret_count);
 /* NULL when there is none of that number. */
 const struct document_revision *model_revision(const struct model_service *service,
                                                uint32_t number);
-/* NULL when there is none of that number. */
 /* The node that has the volumes of the slot; NULL: none has, or it is gone for good. */
 const char *model_volume_node(const struct model_service *service, uint32_t slot);
+/* NULL when there is none of that number. */
 struct document_run *model_run(const struct model_service *service, uint32_t number);
 bool model_is_job(const struct model_service *service);
 /* The newest, running or over; NULL before the first. */
@@ -280,8 +280,10 @@ void model_move_node(struct model *model, struct model_node *node, enum node_sta
                      uint64_t now_ms);
 /* It was heard of: its lease is renewed, and if it was silent it is ready again. */
 void model_hear_node(struct model *model, struct model_node *node, uint64_t now_ms);
-/* A suspect that is to be lost before all others. */
+/* A suspect is to be lost before all others; what a lost one ran goes first. */
 void model_give_up_node(struct model *model, struct model_node *node);
+/* Its instances stand in line to be replaced. */
+void model_queue_instances(struct model_node *node);
 /* Services of the instances there: something about the node changed. */
 void model_mark_services_of(struct model_node *node);
 /* Services with instances that drain: more may be confirmed. */

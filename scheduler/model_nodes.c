@@ -6,6 +6,9 @@
 #include "scheduler/model.h"
 #include "scheduler/subnets.h"
 
+/* Above every priority: what somebody gave up is replaced even while rescheduling is frozen. */
+#define GIVEN_UP_FIRST 1000
+
 /* --- states --- */
 
 enum node_state model_node_state(const struct model_node *node)
@@ -66,14 +69,38 @@ void model_hear_node(struct model *model, struct model_node *node, uint64_t now_
     TAILQ_INSERT_TAIL(&model->returned, node, returned_link);
 }
 
+static uint32_t priority_of(const struct model_instance *instance)
+{
+    const struct model_service *service = instance->service;
+    uint32_t priority = service != NULL && service->document != NULL
+                            ? service->document->spec.priority
+                            : API_PRIORITY;
+    return instance->node->given_up ? priority + GIVEN_UP_FIRST : priority;
+}
+
+void model_queue_instances(struct model_node *node)
+{
+    for (size_t i = 0; i < node->instances.count; i++) {
+        const struct model_instance *instance = node->instances.items[i];
+        if (!model_instance_has_ended(instance) && !instance->released &&
+            instance->document->wish == WISH_RUN)
+            rescheduling_add(&node->model->rescheduling, instance->name, priority_of(instance));
+    }
+}
+
 void model_give_up_node(struct model *model, struct model_node *node)
 {
-    if (model_node_state(node) != NODE_SUSPECT || node->given_up)
+    enum node_state state = model_node_state(node);
+    if (state == NODE_READY || node->given_up)
         return;
     node->given_up = true;
-    TAILQ_REMOVE(&model->suspects, node, lease_link);
-    TAILQ_INSERT_HEAD(&model->suspects, node, lease_link);
     model->node_states_changed = true;
+    if (state == NODE_SUSPECT) {
+        TAILQ_REMOVE(&model->suspects, node, lease_link);
+        TAILQ_INSERT_HEAD(&model->suspects, node, lease_link);
+    } else {
+        model_queue_instances(node); /* in front of where they stand */
+    }
 }
 
 void model_mark_services_of(struct model_node *node)

@@ -10,8 +10,6 @@
 #define ROOM_NEEDED          12
 #define CAUSE_DRAIN_DEADLINE "drain_deadline"
 #define CAUSE_SILENT         "silent"
-/* Above every priority: what somebody gave up is replaced even while rescheduling is frozen. */
-#define GIVEN_UP_FIRST 1000
 
 static void look_again(struct controller_pass *pass, uint64_t at_ms)
 {
@@ -61,26 +59,6 @@ static void suspect(struct controller_pass *pass, struct model_node *node)
     move_node(pass, node, NODE_SUSPECT);
 }
 
-static uint32_t priority_of(const struct model_instance *instance)
-{
-    const struct model_service *service = instance->service;
-    uint32_t priority = service != NULL && service->document != NULL
-                            ? service->document->spec.priority
-                            : API_PRIORITY;
-    return instance->node->given_up ? priority + GIVEN_UP_FIRST : priority;
-}
-
-/* Its instances stand in line to be replaced. */
-static void queue_instances(struct controller_pass *pass, const struct model_node *node)
-{
-    for (size_t i = 0; i < node->instances.count; i++) {
-        const struct model_instance *instance = node->instances.items[i];
-        if (!model_instance_has_ended(instance) && instance->document->wish == WISH_RUN)
-            rescheduling_add(&pass->core->model.rescheduling, instance->name,
-                             priority_of(instance));
-    }
-}
-
 static void lose(struct controller_pass *pass, struct model_node *node)
 {
     char silence[TEXT_DURATION_MAX];
@@ -94,7 +72,7 @@ static void lose(struct controller_pass *pass, struct model_node *node)
                       node->given_up ? ", and somebody gave it up" : "");
     }
     move_node(pass, node, NODE_LOST);
-    queue_instances(pass, node);
+    model_queue_instances(node);
 }
 
 /* Nodes that were silent and report again. */

@@ -212,6 +212,32 @@ static void a_freeze_stops_the_line_too(void **state)
     assert_int_equal(running_on(fixture, "a"), 0);
 }
 
+/* It is lost, and in line, when the freeze comes: what somebody says of it counts all the same. */
+static void one_that_is_lost_already_can_be_given_up_in_a_freeze(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->options.reschedule_rate = 1;
+    join(fixture, "a");
+    deploy(fixture, "A", 4);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    for (const char *at = "bcd"; *at != '\0'; at++)
+        join(fixture, (char[]){*at, '\0'});
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    lose_others(fixture, "bcd");
+    fixture->now_ms += 9000;
+    report(fixture, "b", INSTANCE_READY, 3000, 0);
+    wake_at(fixture, 1000);
+    assert_true(fixture->core.model.frozen);
+    assert_int_equal(state_of(fixture, "a"), NODE_LOST);
+    assert_true(running_on(fixture, "a") > 0);
+    assert_int_equal(node_changes_give_up(&fixture->core, "a", NULL), 0);
+    settle(fixture);
+    for (int i = 0; i < 4; i++)
+        pass_time(fixture, 2000, "b");
+    assert_true(fixture->core.model.frozen);
+    assert_int_equal(running_on(fixture, "a"), 0);
+}
+
 /* Else each start told of them anew, and they made the next loss look like a split. */
 static void what_was_lost_before_a_start_is_lost_when_its_new_lease_ends(void **state)
 {
@@ -242,6 +268,7 @@ int main(void)
         TEST(cordoned_nodes_count_for_no_split),
         TEST(lost_instances_are_replaced_at_the_rate_that_is_set),
         TEST(a_freeze_stops_the_line_too),
+        TEST(one_that_is_lost_already_can_be_given_up_in_a_freeze),
         TEST(what_was_lost_before_a_start_is_lost_when_its_new_lease_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
