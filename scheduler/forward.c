@@ -321,3 +321,14 @@ const struct error *forward_end_of_leading(const struct http_request *request, v
         return NULL;
     return reads(request) ? &undone : &unknown;
 }
+
+const struct error *forward_end_of_all(const struct http_request *request, void *core)
+{
+    static const struct error undone = {
+        ERROR_NO_LEADER, "this scheduler is ending: ask another one, or again in a few seconds",
+        ""};
+    static const struct error unknown = {
+        ERROR_UNKNOWN, "this scheduler is ending: what was asked may have been done or not", ""};
+    (void)core;
+    return reads(request) ? &undone : &unknown;
+}

@@ -22,3 +22,5 @@ void forward_release(struct core *core);
 void forward_cancel_all(struct core *core);
 /* What to answer to a request for the leader when this scheduler ceases to be it; NULL: nothing. */
 const struct error *forward_end_of_leading(const struct http_request *request, void *core);
+/* The same when this scheduler ends: what is decided by now is still written. */
+const struct error *forward_end_of_all(const struct http_request *request, void *core);

@@ -288,10 +288,12 @@ void scheduler_stop(struct scheduler *scheduler)
     if (scheduler->core.leadership != NULL)
         leadership_stop(scheduler->core.leadership);
     uv_close((uv_handle_t *)&scheduler->tick, NULL);
-    if (scheduler->server != NULL)
-        http_server_destroy(scheduler->server, on_server_closed, scheduler);
-    else
+    if (scheduler->server == NULL) {
         on_server_closed(scheduler);
+        return;
+    }
+    http_server_abandon(scheduler->server, forward_end_of_all, &scheduler->core);
+    http_server_destroy(scheduler->server, on_server_closed, scheduler);
 }
 
 void scheduler_destroy(struct scheduler *scheduler)
