@@ -275,9 +275,10 @@ static void dispatch(struct http_request *request, void *data)
     const char *leader = leadership_other(leadership);
     bool sent_on = http_request_header(request, FORWARDED_HEADER) != NULL;
     bool leads = leadership_phase(leadership) == LEADERSHIP_LEADING;
-    bool here = leadership_can_read(leadership) &&
-                (route->tag == ROUTE_ANYWHERE ||
-                 (route->tag == ROUTE_LEADER_FIRST && (leader == NULL || sent_on)));
+    bool here = route->tag == ROUTE_ITSELF ||
+                (leadership_can_read(leadership) &&
+                 (route->tag == ROUTE_ANYWHERE ||
+                  (route->tag == ROUTE_LEADER_FIRST && (leader == NULL || sent_on))));
     if (leads || here)
         route->handler(request, core);
     else if (leader == NULL || sent_on)

@@ -165,8 +165,8 @@ const struct http_route scheduler_routes[] = {
      .tag = ROUTE_ANYWHERE,
      .handler = routes_back_up_store,
      .deadline_ms = LONG_MS},
-    {.method = "GET", .pattern = "/healthz", .tag = ROUTE_ANYWHERE, .handler = routes_healthz},
-    {.method = "GET", .pattern = "/version", .tag = ROUTE_ANYWHERE, .handler = routes_version},
+    {.method = "GET", .pattern = "/healthz", .tag = ROUTE_ITSELF, .handler = routes_healthz},
+    {.method = "GET", .pattern = "/version", .tag = ROUTE_ITSELF, .handler = routes_version},
     {.method = "GET", .pattern = "/metrics", .tag = ROUTE_ANYWHERE, .handler = routes_metrics},
 };
 const size_t scheduler_route_count = ARRAY_LENGTH(scheduler_routes);

@@ -9,6 +9,7 @@
 enum route_place {
     ROUTE_LEADER,   /* a standby sends it on to whoever leads (forward.h) */
     ROUTE_ANYWHERE, /* from what the store holds */
+    ROUTE_ITSELF,   /* about this scheduler, also while it reads the store */
     /* The leader knows more (why something waits, which nodes are silent): it is asked, and where
      * it does not answer soon what the store holds is told. */
     ROUTE_LEADER_FIRST,

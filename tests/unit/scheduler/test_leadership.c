@@ -14,6 +14,7 @@
 #include "lib/http_server.h"
 #include "lib/oci_client.h"
 #include "lib/xalloc.h"
+#include "scheduler/forward.h"
 #include "scheduler/leadership.h"
 #include "scheduler/store_interface.h"
 #include "scheduler/store_sqlite.h"
@@ -31,15 +32,30 @@ struct fixture {
     store_lead_callback *on_lead;
     void *on_lead_data;
     unsigned lost;
+    bool is_slow; /* the store: what is listed behind the first page does not come */
+    unsigned lists;
     struct http_server *registry;
     bool is_asked, is_let_go, is_answered; /* the registry, and by it */
 };
 
+static struct fixture *fixture_of(const struct store *store)
+{
+    return (void *)((char *)(uintptr_t)store->implementation -
+                    offsetof(struct fixture, implementation));
+}
+
+static void list_slowly(struct store *store, const char *prefix, const char *after, size_t limit,
+                        store_list_callback *callback, void *data)
+{
+    struct fixture *fixture = fixture_of(store);
+    if (!fixture->is_slow || fixture->lists++ == 0)
+        fixture->sqlite->list(store, prefix, after, limit, callback, data);
+}
+
 static void keep_lead(struct store *store, const char *document, store_lead_callback *callback,
                       void *data)
 {
-    struct fixture *fixture = (void *)((char *)(uintptr_t)store->implementation -
-                                       offsetof(struct fixture, implementation));
+    struct fixture *fixture = fixture_of(store);
     fixture->on_lead = callback;
     fixture->on_lead_data = data;
     fixture->sqlite->lead(store, document, callback, data);
@@ -131,6 +147,7 @@ static int set_up(void **state)
     fixture->sqlite = core->store->implementation;
     fixture->implementation = *fixture->sqlite;
     fixture->implementation.lead = keep_lead;
+    fixture->implementation.list = list_slowly;
     core->store->implementation = &fixture->implementation;
     open_registry(fixture);
     struct leadership_options options = {
@@ -205,6 +222,37 @@ static void who_steps_down_hears_nothing_of_the_registry_any_more(void **state)
     run_until(fixture, &fixture->is_asked);
 }
 
+static void keep_version(const struct http_client_response *response, void *data)
+{
+    ((struct fixture *)data)->is_answered = true;
+    assert_int_equal(response->status, 200);
+    assert_non_null(strstr(response->body, "\"phase\":\"loading\""));
+}
+
+static void who_reads_the_store_tells_so_itself(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t count;
+    AUTO_FREE struct http_route *routes = forward_routes(&count);
+    struct http_server_options options = {.mode = HTTP_SERVER_LOOP,
+                                          .loop = &fixture->loop,
+                                          .address = "127.0.0.1",
+                                          .routes = routes,
+                                          .route_count = count,
+                                          .data = &fixture->core};
+    struct http_server *server;
+    assert_int_equal(http_server_create(&options, &server, NULL), 0);
+    AUTO_FREE char *url = xasprintf("http://127.0.0.1:%u/version", http_server_port(server));
+    fixture->is_slow = true;
+    take_lease_away(fixture);
+    while (leadership_can_read(fixture->core.leadership))
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    struct http_client_request request = {.url = url};
+    assert_non_null(http_client_start(fixture->core.http, &request, keep_version, fixture, NULL));
+    run_until(fixture, &fixture->is_answered);
+    http_server_destroy(server, NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +260,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_steps_down_hears_nothing_of_the_registry_any_more,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_reads_the_store_tells_so_itself, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
