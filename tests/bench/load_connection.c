@@ -60,6 +60,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
     struct connection *connection = stream->data;
     if (length < 0 && !connection->is_busy) { /* it was idle for long */
         uv_read_stop(stream);
+        connection->is_over = true;
         return;
     }
     if (length < 0 && connection->may_end)
@@ -110,6 +111,8 @@ static void on_connected(uv_connect_t *request, int status)
 void connection_ask(struct connection *connection, connection_answer *answer, const char *method,
                     const char *path, const char *body)
 {
+    if (connection->is_over)
+        load_fail("a connection was closed while it was idle");
     buffer_clear(&connection->out);
     buffer_printf(&connection->out,
                   "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %zu\r\n\r\n%s", method,

@@ -33,7 +33,7 @@ struct connection {
     struct buffer in, out;
     connection_answer *on_answer;
     uint64_t sent_us; /* when it asked */
-    bool is_open, is_busy;
+    bool is_open, is_busy, is_over;
 };
 
 /* Opens the connection when it is not yet. It must not be busy. */

@@ -77,7 +77,8 @@ struct load {
     struct connection deploys[DEPLOY_CONNECTIONS];
     struct connection joins[JOIN_CONNECTIONS];
     struct connection read;
-    bool floods; /* every node has something to say at any time */
+    struct connection late; /* for what comes long after the deploys: idle ones are closed */
+    bool floods;            /* every node has something to say at any time */
     uint64_t heartbeats;
     size_t services, replicas, next_service, deployed;
     size_t placed, ready;
@@ -520,7 +521,7 @@ static void place_all(struct load *load)
 static void deploy_one_more(struct load *load)
 {
     uint64_t begin = load_now_us();
-    deploy(&load->deploys[0], load->services, 10);
+    deploy(&load->late, load->services, 10);
     size_t wanted = load->placed + 10;
     while (load->placed < wanted && load_now_us() - begin < (uint64_t)PATIENCE_MS * 1000)
         uv_run(&load->loop, UV_RUN_ONCE);
@@ -579,6 +580,7 @@ static void load_init(struct load *load, char **arguments)
     load->queue = xcalloc(load->node_count, sizeof(struct node *));
     load->target.loop = &load->loop;
     load->read = (struct connection){.target = &load->target, .owner = load};
+    load->late = load->read;
     for (size_t i = 0; i < load->node_count; i++) {
         struct node *node = &load->nodes[i];
         snprintf(node->name, sizeof node->name, "n%05zu", i);
