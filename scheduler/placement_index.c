@@ -27,6 +27,7 @@ struct placement_class {
     size_t *vacant;
     size_t vacant_count;
     size_t count; /* of nodes */
+    size_t value; /* of the label that the running search spreads over: place in its counts */
 };
 
 /* --- classes --- */
@@ -87,6 +88,25 @@ static struct placement_class *want_class(struct placement_index *index, char *k
     return class;
 }
 
+static void free_class(struct placement_class *class)
+{
+    free(class->key);
+    free(class->tree);
+    free(class->leaves);
+    free(class->vacant);
+    free(class);
+}
+
+/* It has no nodes any more: labels may change without end. */
+static void drop_class(struct placement_index *index, struct placement_class *class)
+{
+    size_t at = class_at(index, class->key);
+    index->class_count--;
+    memmove(&index->classes[at], &index->classes[at + 1],
+            (index->class_count - at) * sizeof(struct placement_class *));
+    free_class(class);
+}
+
 void placement_index_finish(struct placement_index *index)
 {
     for (size_t i = 0; i < index->class_count; i++) {
@@ -95,11 +115,7 @@ void placement_index_finish(struct placement_index *index)
             if (class->leaves[j] != NULL)
                 class->leaves[j]->class = NULL;
         }
-        free(class->key);
-        free(class->tree);
-        free(class->leaves);
-        free(class->vacant);
-        free(class);
+        free_class(class);
     }
     free(index->classes);
     *index = (struct placement_index){0};
@@ -169,7 +185,7 @@ static void grow(struct placement_class *class)
     class->size = size;
 }
 
-void placement_index_remove(struct placement_entry *entry)
+void placement_index_remove(struct placement_index *index, struct placement_entry *entry)
 {
     struct placement_class *class = entry->class;
     if (class == NULL)
@@ -177,8 +193,9 @@ void placement_index_remove(struct placement_entry *entry)
     set_leaf(class, entry->leaf, nothing);
     class->leaves[entry->leaf] = NULL;
     class->vacant[class->vacant_count++] = entry->leaf;
-    class->count--;
     entry->class = NULL;
+    if (--class->count == 0)
+        drop_class(index, class);
 }
 
 void placement_index_refresh(struct placement_entry *entry)
@@ -191,7 +208,7 @@ void placement_index_put(struct placement_index *index, struct placement_entry *
 {
     struct placement_class *class = want_class(index, class_key(&entry->node));
     if (entry->class != class) {
-        placement_index_remove(entry);
+        placement_index_remove(index, entry);
         if (class->vacant_count == 0 && class->used == class->size)
             grow(class);
         entry->leaf =
@@ -222,9 +239,46 @@ static void add_choice(struct placement_search *search, struct placement_class *
     if (one == NULL || placement_check_kind(&one->node, request, &choice.verdict) != PLACEMENT_FITS)
         return;
     choice.points = placement_points_kind(&one->node, request, &choice.verdict);
-    if (request->spread == PLACEMENT_SPREAD_LABEL && one->node.labels != NULL)
-        choice.label = json_map_get(one->node.labels, request->spread_label);
     search->choices[search->choice_count++] = choice;
+}
+
+/* A class, and what its nodes have as the label's value; NULL: nothing. */
+struct labelled {
+    const char *value;
+    struct placement_class *class;
+};
+
+static int compare_labelled(const void *left, const void *right)
+{
+    const char *a = ((const struct labelled *)left)->value;
+    const char *b = ((const struct labelled *)right)->value;
+    if (a == NULL || b == NULL)
+        return (a != NULL) - (b != NULL);
+    return strcmp(a, b);
+}
+
+/* Every value of the label gets a count, and every class its place: there may be as many values
+ * as nodes, and nobody looks for them any more. */
+static void number_values(struct placement_search *search, struct placement_index *index)
+{
+    AUTO_FREE struct labelled *list = xcalloc(index->class_count + 1, sizeof *list);
+    size_t count = 0;
+    for (size_t i = 0; i < index->class_count; i++) {
+        struct placement_class *class = index->classes[i];
+        const struct placement_entry *one = class->count > 0 ? any_of(class) : NULL;
+        if (one == NULL)
+            continue;
+        const struct json_map *labels = one->node.labels;
+        list[count++] = (struct labelled){
+            labels != NULL ? json_map_get(labels, search->request->spread_label) : NULL, class};
+    }
+    qsort(list, count, sizeof *list, compare_labelled);
+    search->counts.items = xcalloc(count + 1, sizeof *search->counts.items);
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || compare_labelled(&list[i - 1], &list[i]) != 0)
+            search->counts.items[search->counts.count++].value = list[i].value;
+        list[i].class->value = search->counts.count - 1;
+    }
 }
 
 void placement_search_begin(struct placement_search *search, struct placement_index *index,
@@ -234,6 +288,8 @@ void placement_search_begin(struct placement_search *search, struct placement_in
     search->choices = xcalloc(index->class_count + 1, sizeof *search->choices);
     for (size_t i = 0; i < index->class_count; i++)
         add_choice(search, index->classes[i]);
+    if (request->spread == PLACEMENT_SPREAD_LABEL)
+        number_values(search, index);
 }
 
 static void touch(struct placement_search *search, struct placement_entry *entry)
@@ -258,13 +314,9 @@ static void adjust(struct placement_search *search, struct placement_entry *entr
 
 void placement_search_count(struct placement_search *search, struct placement_entry *entry)
 {
-    const struct placement_request *request = search->request;
     entry->node.of_service++;
-    if (request->spread == PLACEMENT_SPREAD_LABEL)
-        placement_counts_add(&search->counts,
-                             entry->node.labels != NULL
-                                 ? json_map_get(entry->node.labels, request->spread_label)
-                                 : NULL);
+    if (search->request->spread == PLACEMENT_SPREAD_LABEL)
+        search->counts.items[entry->class->value].count++;
     adjust(search, entry);
 }
 
@@ -301,11 +353,12 @@ void placement_search_end(struct placement_search *search)
     *search = (struct placement_search){0};
 }
 
-static int64_t points_of_label(const struct placement_search *search, const char *label)
+static int64_t points_of_label(const struct placement_search *search,
+                               const struct placement_class *class)
 {
     if (search->request->spread != PLACEMENT_SPREAD_LABEL)
         return 0;
-    return (int64_t)placement_counts_get(&search->counts, label) * PLACEMENT_POINTS_INSTANCE;
+    return (int64_t)search->counts.items[class->value].count * PLACEMENT_POINTS_INSTANCE;
 }
 
 int64_t placement_search_points(const struct placement_search *search,
@@ -313,11 +366,8 @@ int64_t placement_search_points(const struct placement_search *search,
                                 const struct placement_verdict *verdict)
 {
     const struct placement_request *request = search->request;
-    const char *label = request->spread == PLACEMENT_SPREAD_LABEL && entry->node.labels != NULL
-                            ? json_map_get(entry->node.labels, request->spread_label)
-                            : NULL;
     return placement_points_kind(&entry->node, request, verdict) +
-           placement_points_load(&entry->node, request) + points_of_label(search, label);
+           placement_points_load(&entry->node, request) + points_of_label(search, entry->class);
 }
 
 /* The way down one class. */
@@ -380,7 +430,7 @@ struct placement_entry *placement_search_best(struct placement_search *search, s
     int64_t least = INT64_MAX;
     for (size_t i = 0; i < search->choice_count; i++) {
         const struct placement_choice *choice = &search->choices[i];
-        int64_t points = choice->points + points_of_label(search, choice->label);
+        int64_t points = choice->points + points_of_label(search, choice->class);
         if (choice->class->size == 0)
             continue;
         struct descent descent = {search, choice->class, best != NULL ? least - points : INT64_MAX,

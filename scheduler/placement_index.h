@@ -32,8 +32,8 @@ void placement_index_finish(struct placement_index *index);
 void placement_index_put(struct placement_index *index, struct placement_entry *entry);
 /* `entry->node` changed in anything else. */
 void placement_index_refresh(struct placement_entry *entry);
-/* Does nothing for one that is not in it. */
-void placement_index_remove(struct placement_entry *entry);
+/* Does nothing for one that is not in it. Not while something is searched. */
+void placement_index_remove(struct placement_index *index, struct placement_entry *entry);
 
 /* Places for one request, one after the other; one search at a time. */
 struct placement_search {
@@ -41,11 +41,10 @@ struct placement_search {
     struct placement_choice {
         struct placement_class *class;
         struct placement_verdict verdict;
-        int64_t points;    /* of what its nodes are */
-        const char *label; /* their value of the label that is spread over */
-    } * choices;           /* the classes that can */
+        int64_t points; /* of what its nodes are */
+    } * choices;        /* the classes that can */
     size_t choice_count;
-    struct placement_counts counts;
+    struct placement_counts counts;   /* with spread: label, of every value that there is */
     struct placement_entry **touched; /* adjusted or blocked: set back at the end */
     size_t touched_count, touched_capacity;
 };
@@ -53,7 +52,7 @@ struct placement_search {
 /* The request lives as long as the search. */
 void placement_search_begin(struct placement_search *search, struct placement_index *index,
                             const struct placement_request *request);
-/* The service has one more instance there. */
+/* The service has one more instance there, in the index. */
 void placement_search_count(struct placement_search *search, struct placement_entry *entry);
 /* Points off for it, or below 0 on top of it. */
 void placement_search_like(struct placement_search *search, struct placement_entry *entry,
@@ -61,7 +60,7 @@ void placement_search_like(struct placement_search *search, struct placement_ent
 /* The best place, and the platform that boots there; NULL when there is none. */
 struct placement_entry *placement_search_best(struct placement_search *search, size_t *ret_platform,
                                               int64_t *ret_points);
-/* What a place costs, for one that can take it. */
+/* What a place in the index costs, for one that can take it. */
 int64_t placement_search_points(const struct placement_search *search,
                                 const struct placement_entry *entry,
                                 const struct placement_verdict *verdict);

@@ -52,7 +52,7 @@ void usage_forget_node(struct model_node *node)
     }
     if (node->place_changed)
         LIST_REMOVE(node, changed_link);
-    placement_index_remove(&node->place);
+    placement_index_remove(&node->model->places, &node->place);
 }
 
 static struct usage_share share_of(const struct model_instance *instance)

@@ -82,7 +82,7 @@ static void disturb(struct cluster *cluster)
         size_t i = below(cluster, (uint32_t)cluster->count);
         struct placement_entry *entry = &cluster->entries[i];
         if (below(cluster, 3) == 0)
-            placement_index_remove(entry);
+            placement_index_remove(&cluster->index, entry);
         if (below(cluster, 2) == 0) {
             entry->node.memory_used = below(cluster, 256) * MIB;
             placement_index_refresh(entry);
@@ -195,9 +195,63 @@ static void finds_what_looking_at_all_finds(void **state)
     free(cluster);
 }
 
+/* Spread over a label whose value each node has for itself, placing costs no more than without. */
+static void a_label_may_have_as_many_values_as_there_are_nodes(void **state)
+{
+    (void)state;
+    enum { NODES = 2000, PLACES = 1500 };
+    struct placement_index index = {0};
+    struct placement_entry *entries = xcalloc(NODES, sizeof *entries);
+    struct json_map *labels = xcalloc(NODES, sizeof *labels);
+    struct placement_request request = {.memory = MIB,
+                                        .vcpus = 1,
+                                        .platforms = platforms,
+                                        .platform_count = 1,
+                                        .spread = PLACEMENT_SPREAD_LABEL,
+                                        .spread_label = "host"};
+    struct placement_search search;
+    size_t platform;
+    int64_t points;
+    for (size_t i = 0; i < NODES; i++) {
+        char host[16];
+        snprintf(host, sizeof host, "h%zu", i);
+        json_map_set(&labels[i], "host", host);
+        entries[i].node = (struct placement_node){.name = "n",
+                                                  .ready = true,
+                                                  .machines = machines,
+                                                  .machine_count = 1,
+                                                  .labels = &labels[i],
+                                                  .memory = 100 * MIB,
+                                                  .vcpus = 100};
+        placement_index_put(&index, &entries[i]);
+    }
+    placement_search_begin(&search, &index, &request);
+    assert_int_equal(search.counts.count, NODES);
+    for (size_t i = 0; i < PLACES; i++)
+        placement_search_count(&search, placement_search_best(&search, &platform, &points));
+    for (size_t i = 0; i < NODES; i++)
+        assert_true(entries[i].node.of_service <= 1);
+    placement_search_end(&search);
+    /* What no node is any more is not kept. */
+    for (size_t i = 0; i < NODES; i++) {
+        entries[i].node.labels = &labels[0];
+        placement_index_put(&index, &entries[i]);
+    }
+    assert_int_equal(index.class_count, 1);
+    for (size_t i = 0; i < NODES; i++) {
+        placement_index_remove(&index, &entries[i]);
+        json_map_release(&labels[i]);
+    }
+    assert_int_equal(index.class_count, 0);
+    placement_index_finish(&index);
+    free(entries);
+    free(labels);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_label_may_have_as_many_values_as_there_are_nodes),
         cmocka_unit_test(finds_what_looking_at_all_finds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
