@@ -22,7 +22,7 @@ struct long_poll {
     bool is_whole;          /* asks without `after` */
     uint64_t after;
     uint64_t backoff_ms;
-    bool is_silent; /* told the log that nobody answers */
+    bool is_silent; /* told the log that nobody answers, or only with errors */
 };
 
 static void ask(struct long_poll *poll);
@@ -69,21 +69,38 @@ static void take(struct long_poll *poll, const struct http_client_response *resp
     ask(poll);
 }
 
+static void note_answer(struct long_poll *poll)
+{
+    if (poll->is_silent)
+        log_info("the scheduler answers again", "url", poll->url);
+    poll->is_silent = false;
+}
+
+/* It may go on for hours. */
+static void note_trouble(struct long_poll *poll, const struct error *error)
+{
+    if (!poll->is_silent)
+        log_warn("the scheduler cannot be asked, trying again", "url", poll->url, "reason",
+                 error->message);
+    else
+        log_debug("the scheduler cannot be asked yet", "url", poll->url, "reason", error->message);
+    poll->is_silent = true;
+}
+
 static void on_response(const struct http_client_response *response, void *data)
 {
     struct long_poll *poll = data;
     poll->call = NULL;
-    if (!response->failed && poll->is_silent) {
-        poll->is_silent = false;
-        log_info("the scheduler answers again", "url", poll->url);
-    }
-    if (!response->failed && response->status == 204) {
+    struct error error = ERROR_INIT;
+    bool is_answer = http_response_check(response, &error) == 0;
+    if (is_answer || response->status == 410)
+        note_answer(poll);
+    if (is_answer && response->status == 204) {
         poll->backoff_ms = 0;
         ask(poll);
         return;
     }
-    struct error error = ERROR_INIT;
-    if (http_response_check(response, &error) == 0) {
+    if (is_answer) {
         take(poll, response);
         return;
     }
@@ -92,10 +109,7 @@ static void on_response(const struct http_client_response *response, void *data)
         pause_then_ask(poll);
         return;
     }
-    if (!poll->is_silent)
-        log_warn("the scheduler cannot be asked, trying again", "url", poll->url, "reason",
-                 error.message);
-    poll->is_silent = response->failed;
+    note_trouble(poll, &error);
     pause_then_ask(poll);
     if (http_response_is_absence(response))
         poll->options.on_failed(poll->options.data);
