@@ -18,7 +18,7 @@ static bool parse_network(const char *text, uint32_t *ret_base, unsigned *ret_bi
     struct in_addr parsed;
     uint64_t bits;
     if (slash == NULL || (size_t)(slash - text) >= sizeof address ||
-        !text_parse_u64(slash + 1, 32, &bits))
+        !text_parse_u64(slash + 1, 31, &bits))
         return false;
     memcpy(address, text, (size_t)(slash - text));
     address[slash - text] = '\0';

@@ -60,6 +60,7 @@ static void a_claim_counts_when_it_is_free_and_within(void **state)
     assert_string_equal(lease(&model, "10.64.0.0/10", "b", "10.64.7.0/24"), "10.64.0.0/24");
     assert_string_equal(lease(&model, "10.64.0.0/10", "b", "192.168.1.0/24"), "10.64.0.0/24");
     assert_string_equal(lease(&model, "10.64.0.0/10", "b", "10.64.9.0/16"), "10.64.0.0/24");
+    assert_string_equal(lease(&model, "10.64.0.0/10", "b", "10.64.9.0/32"), "10.64.0.0/24");
     model_finish(&model);
 }
 
@@ -76,7 +77,8 @@ static void a_full_network_says_so(void **state)
 static void what_is_no_network_is_refused(void **state)
 {
     (void)state;
-    const char *const bad[] = {"10.64.0.0", "10.64.0.0/33", "10.64.0.1/10", "x/10", "10.64.0.0/30"};
+    const char *const bad[] = {"10.64.0.0",    "10.64.0.0/33", "10.64.0.1/10", "x/10",
+                               "10.64.0.0/30", "10.64.0.0/32", "10.64.0.0/0"};
     for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
         assert_int_equal(subnets_check_network(bad[i], NULL), -1);
     assert_int_equal(subnets_check_network("10.64.0.0/10", NULL), 0);
