@@ -419,8 +419,6 @@ static int validate_volumes(const struct api_service_spec *spec, struct error *e
                                     device_of(&spec->volumes[i]));
         }
     }
-    if (spec->volume_count > 0 && spec->type == API_TYPE_JOB)
-        return error_set_at(error, ERROR_INVALID, "/volumes", "a job has no volumes");
     if (spec->volume_count > 0 && spec->rollout.canary > 0)
         return error_set_at(error, ERROR_INVALID, "/rollout/canary",
                             "a service with volumes has no canaries: a slot's volumes are in one "

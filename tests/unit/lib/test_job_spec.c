@@ -98,7 +98,7 @@ static void what_makes_no_sense_for_a_job_is_refused(void **state)
     assert_refused(JOB ",\"restart\":{}}", "/restart", "`retries` says how many");
     assert_refused(JOB ",\"health\":{}}", "/health", "judged by its end");
     assert_refused(JOB ",\"volumes\":[{\"name\":\"data\",\"size\":\"64Mi\"}]}", "/volumes",
-                   "a job has no volumes");
+                   "they belong to the slots of a service");
     assert_refused(JOB ",\"placement\":{\"rebalance\":true}}", "/placement/rebalance",
                    "is not moved");
     assert_refused(JOB ",\"boot_timeout\":\"5s\"}", "/boot_timeout", "`deadline` ends");
