@@ -349,10 +349,11 @@ static enum look look_at_drain(struct follow *follow, uint32_t number, struct er
         return LOOK_ERROR;
     enum look found = view.waiting[0] != '\0' ? LOOK_NO_ROOM : LOOK_WAIT;
     text_copy(follow->no_room, sizeof follow->no_room, view.waiting);
-    if (view.eligibility == NODE_CORDONED) {
+    if (view.eligibility == NODE_CORDONED && view.leaving == 0) {
         found = LOOK_DONE;
-    } else if (view.eligibility == NODE_ELIGIBLE) {
-        error_set(error, ERROR_FAILED, "%s: somebody called the drain off (uncordon)", view.name);
+    } else if (view.eligibility != NODE_DRAINING) {
+        error_set(error, ERROR_FAILED, "%s: somebody called the drain off (%s)", view.name,
+                  view.eligibility == NODE_CORDONED ? "cordon" : "uncordon");
         found = LOOK_ERROR;
     } else {
         char left[FORMAT_MAX] = "";

@@ -350,7 +350,6 @@ static void fill_drain(const struct core *core, const struct model_node *node,
                        struct api_node_view *view)
 {
     uint64_t deadline_ms = node->drain_since_ms + node->document->drain_deadline_ms;
-    view->leaving = model_node_leaving(node);
     if (node->document->drain_deadline_ms > 0 && deadline_ms > core_now(core))
         view->drain_left_ms = deadline_ms - core_now(core);
     for (size_t i = 0; i < node->instances.count && view->waiting[0] == '\0'; i++) {
@@ -377,6 +376,8 @@ struct json_object *views_node(const struct core *core, const struct model_node 
     view.state = is_lost_elsewhere(core, node) ? NODE_LOST : model_node_state(node);
     view.eligibility = document->eligibility;
     text_copy(view.reason, sizeof view.reason, document->eligibility_reason);
+    if (document->eligibility != NODE_ELIGIBLE)
+        view.leaving = model_node_leaving(node);
     if (document->eligibility == NODE_DRAINING)
         fill_drain(core, node, &view);
     text_copy(view.address, sizeof view.address, document->address);

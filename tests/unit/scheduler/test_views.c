@@ -40,6 +40,25 @@ static void without_a_limit_all_come_and_those_that_wait_for_room_behind_them(vo
     assert_string_equal(others, "{\"instances\":[]}");
 }
 
+/* Who waits for a drain sees that somebody only cordoned the node meanwhile. */
+static void a_node_that_is_cordoned_says_what_is_still_there(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    deploy(fixture, "A", 2);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    const struct model_node *known = model_node(&fixture->core.model, "a");
+    for (int i = 0; i < 2; i++) {
+        struct document_node *node = document_copy(DOCUMENT_NODE, known->document);
+        node->eligibility = i == 0 ? NODE_ELIGIBLE : NODE_CORDONED;
+        model_apply(&fixture->core.model, DOCUMENT_NODE, node, false, fixture->now_ms);
+        AUTO_JSON struct json_object *view = views_node(&fixture->core, known);
+        struct json_object *leaving = NULL;
+        json_object_object_get_ex(view, "leaving", &leaving);
+        assert_int_equal(json_object_get_int(leaving), 2 * i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -47,6 +66,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(
             without_a_limit_all_come_and_those_that_wait_for_room_behind_them, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_node_that_is_cordoned_says_what_is_still_there, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
