@@ -122,10 +122,14 @@ static int read_response(const struct http_client_response *response, const char
             error->code = ERROR_UNAVAILABLE;
         return -1;
     }
-    if (response->status < 200 || response->status > 299)
+    if (response->status < 200 || response->status > 299) {
         result = etcd_error_decode(response->status, response->body, response->body_length, error);
-    else
+    } else {
         result = etcd_answer_decode(response->body, response->body_length, ret_answer, error);
+        /* Whoever stands between may have spoilt it: what was asked may have been done. */
+        if (result < 0)
+            error->code = ERROR_UNAVAILABLE;
+    }
     return result < 0 ? error_wrap(error, "etcd at %s", endpoint) : 0;
 }
 

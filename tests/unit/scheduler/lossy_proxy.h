@@ -1,5 +1,6 @@
 /* Between a store and etcd: passes everything on, but transactions as the test says: some are lost
- * on the way there, of some the answer is, some arrive late. A thread for each connection. */
+ * on the way there, of some the answer is or becomes another one, some arrive late. A thread for
+ * each connection. */
 #pragma once
 
 #include <arpa/inet.h>
@@ -15,7 +16,13 @@
 #include "lib/buffer.h"
 #include "lib/xalloc.h"
 
-enum lossy_fate { FATE_PASS, FATE_LOSE_REQUEST, FATE_LOSE_ANSWER, FATE_DELAY };
+enum lossy_fate {
+    FATE_PASS,
+    FATE_LOSE_REQUEST,
+    FATE_LOSE_ANSWER,
+    FATE_SPOIL_ANSWER,
+    FATE_DELAY,
+};
 
 struct lossy_proxy {
     int listener;
@@ -82,6 +89,7 @@ static inline enum lossy_fate next_fate(struct lossy_proxy *proxy, const char *r
 /* False: the connection is over. */
 static inline bool pass_requests(struct lossy_connection *connection)
 {
+    static const char spoilt[] = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nWelcome!\n";
     size_t whole;
     char answer[4096];
     while ((whole = whole_request(&connection->request)) > 0) {
@@ -93,10 +101,12 @@ static inline bool pass_requests(struct lossy_connection *connection)
         if (!send_all(connection->server, connection->request.data, whole))
             return false;
         buffer_consume(&connection->request, whole);
-        if (fate == FATE_LOSE_ANSWER || fate == FATE_DELAY) {
-            (void)!recv(connection->server, answer, sizeof answer, 0);
-            return false;
-        }
+        if (fate == FATE_PASS)
+            continue;
+        (void)!recv(connection->server, answer, sizeof answer, 0);
+        if (fate == FATE_SPOIL_ANSWER)
+            send_all(connection->client, spoilt, sizeof spoilt - 1);
+        return false;
     }
     return true;
 }
