@@ -327,8 +327,21 @@ static void retire_dead(struct pass *pass)
     }
 }
 
+/* Somebody is in its slot to stay, ready or not; a canary stands for nobody but a canary. */
+static bool is_replaced(const struct pass *pass, const struct reconcile_instance *instance)
+{
+    for (size_t i = pass->first[instance->slot]; i != RECONCILE_NONE; i = pass->next[i]) {
+        const struct reconcile_instance *other = &pass->input->instances[i];
+        bool alike = other->matches == instance->matches || !has_canaries(pass->input);
+        if (alike && !is_excess(pass, i) && !is_over(other) && !other->lost)
+            return true;
+    }
+    return false;
+}
+
 /* An old instance that is not ready may yet come back: it goes when the new ones carry the load,
- * or when its place is what a new one waits for. For its room alone only one goes that is not of
+ * or when its place is what a new one waits for; from a node that drains, when another one is in
+ * its slot. For its room alone only one goes that is not of
  * the revision that worked last: what it makes room for might not fit either. */
 static void retire_unready(struct pass *pass)
 {
@@ -341,7 +354,8 @@ static void retire_unready(struct pass *pass)
         if (!is_excess(pass, i) || reconcile_is_ready(instance) || instance->silent)
             continue;
         bool beyond = instance->slot >= input->replicas;
-        bool carried = old + pass->carrying > input->replicas;
+        bool carried = old + pass->carrying > input->replicas ||
+                       (!beyond && instance->leaving && is_replaced(pass, instance));
         int64_t *waiting =
             pass->wanted > 0 || instance->replaceable ? &pass->wanted : &pass->roomless;
         if (!beyond && !carried && *waiting <= 0)

@@ -246,6 +246,24 @@ static void a_silent_one_is_replaced_only_once_it_is_lost(void **state)
     assert_false(lost.counts.trying);
 }
 
+/* Else a node with what never gets ready could not be drained. */
+static void one_that_leaves_and_is_not_ready_goes_once_its_slot_has_another(void **state)
+{
+    (void)state;
+    struct reconcile_instance two[] = {at(booting_new, 0), at(booting_new, 0)};
+    AUTO_RESULT alone = {0}, replaced = {0};
+    struct reconcile_input in = input(RECONCILE_STEADY, 1, two, 1);
+    two[0].leaving = true;
+    reconcile_decide(&in, &alone);
+    assert_int_equal(alone.action_count, 1);
+    assert_int_equal(alone.actions[0].kind, RECONCILE_CREATE);
+    in.instance_count = 2;
+    reconcile_decide(&in, &replaced);
+    assert_int_equal(replaced.action_count, 1);
+    assert_int_equal(replaced.actions[0].kind, RECONCILE_DRAIN);
+    assert_int_equal(replaced.actions[0].instance, 0);
+}
+
 static void a_failed_rollout_holds_what_is_there(void **state)
 {
     (void)state;
@@ -537,6 +555,7 @@ int main(void)
         cmocka_unit_test(after_its_attempts_it_is_given_up),
         cmocka_unit_test(a_guest_that_may_end_is_not_started_again),
         cmocka_unit_test(a_silent_one_is_replaced_only_once_it_is_lost),
+        cmocka_unit_test(one_that_leaves_and_is_not_ready_goes_once_its_slot_has_another),
         cmocka_unit_test(a_failed_rollout_holds_what_is_there),
         cmocka_unit_test(removing_a_service_ends_everything),
         cmocka_unit_test(of_two_that_match_in_one_slot_the_better_one_is_kept),
