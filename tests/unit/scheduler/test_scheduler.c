@@ -45,9 +45,15 @@ static void run_until(struct fixture *fixture, const bool *done)
     assert_true(*done);
 }
 
-static void keep_waiting(struct http_request *request, void *data)
+static void ignore(struct http_request *request, void *data)
 {
     (void)request;
+    (void)data;
+}
+
+static void keep_waiting(struct http_request *request, void *data)
+{
+    http_request_on_abandoned(request, ignore, data);
     ((struct fixture *)data)->is_registry_asked = true;
 }
 
