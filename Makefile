@@ -149,7 +149,7 @@ $(PLACEMENT_BENCH): $(call objects,tests/bench/placement.c $(SCHEDULER_SOURCES))
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
-$(SCHEDULER_LOAD): $(call objects,tests/bench/scheduler_load.c tests/bench/load_connection.c tests/bench/load_process.c) $(BUILD)/libshoal.a
+$(SCHEDULER_LOAD): $(call objects,tests/bench/scheduler_load.c tests/bench/load_connection.c tests/bench/load_process.c tests/bench/load_times.c) $(BUILD)/libshoal.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)

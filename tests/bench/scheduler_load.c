@@ -27,6 +27,7 @@
 #include "lib/xalloc.h"
 #include "tests/bench/load_connection.h"
 #include "tests/bench/load_process.h"
+#include "tests/bench/load_times.h"
 
 #define STATUS_CONNECTIONS 64
 #define DEPLOY_CONNECTIONS 32
@@ -82,8 +83,7 @@ struct load {
     uint64_t heartbeats;
     size_t services, replicas, next_service, deployed;
     size_t placed, ready;
-    uint32_t *read_us;
-    size_t read_count, read_capacity;
+    struct load_times reads;
     unsigned read_turn;
     char some_instance[INSTANCE_ID_MAX];
 };
@@ -389,15 +389,6 @@ static void deploy_next(struct connection *connection)
 
 /* --- reading --- */
 
-static void note_read(struct load *load, uint64_t us)
-{
-    if (load->read_count == load->read_capacity) {
-        load->read_capacity = load->read_capacity > 0 ? 2 * load->read_capacity : 4096;
-        load->read_us = xreallocarray(load->read_us, load->read_capacity, sizeof *load->read_us);
-    }
-    load->read_us[load->read_count++] = (uint32_t)us;
-}
-
 static void on_read_answer(struct connection *connection, int status, const char *body,
                            size_t length)
 {
@@ -406,8 +397,8 @@ static void on_read_answer(struct connection *connection, int status, const char
     if (status != 200 && status != 404)
         load_fail("read: status %d: %.300s", status, body);
     uint64_t took = load_now_us() - connection->sent_us;
-    note_read(load, took);
-    for (; took > READ_EVERY_MS * 1000; note_read(load, took)) /* what it held up */
+    load_times_note(&load->reads, took);
+    for (; took > READ_EVERY_MS * 1000; load_times_note(&load->reads, took)) /* what it held up */
         took -= READ_EVERY_MS * 1000;
 }
 
@@ -437,21 +428,12 @@ static void on_reader(uv_timer_t *timer)
     connection_ask(&load->read, on_read_answer, "GET", path, "");
 }
 
-static int compare_times(const void *left, const void *right)
-{
-    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-    return a < b ? -1 : a > b;
-}
-
 static void say_reads(struct load *load)
 {
-    if (load->read_count == 0)
-        load_fail("nothing was read");
-    qsort(load->read_us, load->read_count, sizeof *load->read_us, compare_times);
-    say("reads", (double)load->read_count);
-    say("read_p50_ms", load->read_us[load->read_count / 2] / 1e3);
-    say("read_p99_ms", load->read_us[load->read_count * 99 / 100] / 1e3);
-    say("read_max_ms", load->read_us[load->read_count - 1] / 1e3);
+    say("reads", (double)load->reads.count);
+    say("read_p50_ms", load_times_percentile(&load->reads, 50));
+    say("read_p99_ms", load_times_percentile(&load->reads, 99));
+    say("read_max_ms", load_times_percentile(&load->reads, 100));
 }
 
 /* --- the phases --- */
