@@ -59,6 +59,17 @@ void capacity_search_end(struct capacity_search *search);
 void capacity_clear_note(struct model_service *service);
 /* As if the instance had ended, until the end of this decision. */
 void capacity_give_back(struct capacity *capacity, const struct model_instance *instance);
+/* After how long who found no room looks again: every node is asked, in a large fleet less often.
+ */
+uint64_t capacity_retry_ms(const struct model *model);
 /* For views: what is promised on a node, overhead included. */
 void capacity_used(const struct model_node *node, uint64_t *ret_memory, uint32_t *ret_vcpus,
                    uint32_t *ret_instances);
+
+/* --- for capacity_search.c --- */
+
+/* The node as placement sees it now. */
+void capacity_refresh_place(struct model_node *node, uint64_t now_ms);
+/* One more instance goes there: an address, and what it asks for. */
+void capacity_take_room(struct capacity *capacity, struct model_node *node,
+                        const struct placement_request *request, char ret_address[ADDRESS_MAX]);

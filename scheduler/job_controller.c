@@ -12,7 +12,6 @@
 
 /* Writes that one action may take: an instance, a run, the service, the counters, two events. */
 #define ROOM_OF_ACTION 6
-#define ROOM_RETRY_MS  2000
 /* A clock may jump: schedules are looked at so often at least. */
 #define SCHEDULE_LOOK_MS 30000
 
@@ -133,7 +132,7 @@ static void note_no_room(struct job_look *look, const struct capacity_search *se
 {
     struct model_service *service = look->service;
     look->no_room = true;
-    wake_by(look, look->pass->now_ms + ROOM_RETRY_MS);
+    wake_by(look, look->pass->now_ms + capacity_retry_ms(&look->pass->core->model));
     if (service->no_capacity == NULL)
         changes_event(look->pass->core->changes, look->pass->change, "service",
                       look->document->namespace_name, look->document->service, NULL, "no_capacity",

@@ -11,7 +11,6 @@
 
 /* New instances of one decision that have an event each; more share one. */
 #define TOLD_ALONE_MAX 16
-#define ROOM_RETRY_MS  2000
 #define CAUSE_REVOKED  "trust_revoked"
 
 static void end_instance(struct look *look, struct model_instance *owner, enum instance_wish wish,
@@ -86,7 +85,7 @@ static void note_no_room(struct look *look, const struct error *error)
     struct model_service *service = look->service;
     look->no_room = true;
     /* An address that is held becomes free by time alone: nothing else would tell. */
-    look_again(look, look->pass->now_ms + ROOM_RETRY_MS);
+    look_again(look, look->pass->now_ms + capacity_retry_ms(&look->pass->core->model));
     if (service->no_capacity == NULL)
         changes_event(look->pass->core->changes, look->pass->change, "service",
                       look->document->namespace_name, look->document->service, NULL, "no_capacity",

@@ -150,9 +150,20 @@ static void a_service_that_waits_knows_why_node_by_node(void **state)
     assert_int_equal(waiting->obstacles.count, 0);
 }
 
+/* Many services may wait, and each asks every node. */
+static void in_a_large_fleet_room_is_looked_for_less_often(void **state)
+{
+    (void)state;
+    struct model model = {.nodes = {.count = 10}};
+    assert_int_equal(capacity_retry_ms(&model), 2005);
+    model.nodes.count = 10000;
+    assert_int_equal(capacity_retry_ms(&model), 7000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_a_large_fleet_room_is_looked_for_less_often),
         cmocka_unit_test_setup_teardown(a_rollout_is_told_slot_by_slot_and_nothing_of_it_happens,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(scaling_down_tells_what_stops_and_the_same_again_nothing,
