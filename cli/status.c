@@ -143,7 +143,10 @@ static void print_obstacles(const struct picture *picture)
         return;
     for (size_t i = 0; i < picture->instances.count; i++)
         waiting += strcmp(views[i].cause, "no_capacity") == 0;
-    printf("\n%zu instance%s no node:\n", waiting, waiting == 1 ? " finds" : "s find");
+    if (picture->service.type == API_TYPE_JOB) /* nobody knows yet how many it will take */
+        puts("\nIts run finds no node:");
+    else
+        printf("\n%zu instance%s no node:\n", waiting, waiting == 1 ? " finds" : "s find");
     plan_print_obstacles("  ", &picture->service.obstacles);
 }
 

@@ -68,7 +68,8 @@ static void fail(const struct rollout_input *input, const char *why,
                "%s; a first deploy has nothing to return to, its instances are kept to look at",
                why);
     else if (input->from == input->to)
-        decide(decision, ROLLOUT_FAILED, "%s; the rest was not restarted", why);
+        decide(decision, ROLLOUT_FAILED,
+               "%s; there is nothing else to return to, instances are kept", why);
     else if (!input->settings.auto_rollback)
         decide(decision, ROLLOUT_FAILED, "%s; auto_rollback is off, instances are kept", why);
     else

@@ -116,7 +116,7 @@ static enum rollout_phase say_aborted(struct subject *subject)
         subject_say(subject,
                     "aborted; a first deploy has nothing to return to, its instances are kept");
     else
-        subject_say(subject, "aborted; the rest is not restarted");
+        subject_say(subject, "aborted; there is nothing else to return to, instances are kept");
     return back ? ROLLOUT_ROLLING_BACK : ROLLOUT_FAILED;
 }
 

@@ -19,6 +19,7 @@ runs() { shoal job history batch -o json | jq -r "$1"; }
 phase_is() { [ "$(runs ".runs[$1].phase")" = "$2" ]; }
 instances() { shoal ps batch --all -o json | jq -r "[.instances[] | $1] | length"; }
 is_ready() { [ "$(instances 'select(.run == 4 and .state == "ready")')" = 1 ]; }
+finds_no_node() { shoal status batch | grep -A 1 'Its run finds no node' | grep -q 'node == nowhere'; }
 nothing_runs() { [ "$(instances 'select(.state != "stopped" and .state != "failed")')" = 0 ]; }
 
 check cluster_comes_up cluster_up
@@ -74,6 +75,11 @@ expect the_next_time_is_told 0 '30 4 \* \* mon-fri \(UTC\), next at ' shoal stat
 job 'schedule: "61 4 * * *"'
 expect a_schedule_that_makes_no_sense_is_refused 1 \
     'job.yaml:[0-9]+:[0-9]+: .*character 1: minute: found 61' shoal deploy -f "$work/job.yaml"
+
+# --- a run that has no place ---
+job 'placement: {constraints: ["node == nowhere"]}'
+expect a_run_without_a_place_begins 0 'goes on' shoal deploy --detach -f "$work/job.yaml"
+check status_tells_what_is_in_its_way wait_for 20 finds_no_node
 expect a_job_is_removed 0 'removed' shoal rm batch
 check nothing_of_it_is_left test "$(shoal job list -o json | jq '.jobs | length')" = 0
 check cluster_goes_down cluster_down

@@ -141,9 +141,13 @@ static void a_restart_that_fails_stops_there(void **state)
     (void)state;
     struct rollout_clock clock = {0};
     struct rollout_input input = progressing(1000);
+    struct rollout_decision decision;
     input.from = input.to;
     input.slot_failures = 3;
-    assert_int_equal(decide(&input, &clock), ROLLOUT_FAILED);
+    rollout_decide(&input, &clock, &decision);
+    assert_int_equal(decision.phase, ROLLOUT_FAILED);
+    /* So does a rollback to what worked last, out of a rollout: its reason fits both. */
+    assert_non_null(strstr(decision.reason, "nothing else to return to"));
 }
 
 static void going_back_ends_when_the_old_revision_is_whole_again(void **state)
