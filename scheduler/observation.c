@@ -202,7 +202,8 @@ static void note_orphan(struct look *look, struct json_strings *orphans,
                         const struct api_observed_instance *seen)
 {
     bool known = has_string(&look->node->orphans, seen->id);
-    if (instance_state_is_over(seen->state))
+    /* More than any node can run is no agent's word: the rest is told once these are gone. */
+    if (instance_state_is_over(seen->state) || orphans->count >= STATUS_ENTRIES_MAX)
         return;
     if (!counters_know(&look->core->model.counters, store_identity(look->core->store)->term,
                        seen->id)) {

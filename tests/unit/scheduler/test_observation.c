@@ -1,5 +1,6 @@
 /* Statuses as agents post them: whole ones, changes, repetitions, and what no agent should send. */
 #include "scheduler/agents.h"
+#include "scheduler/observation.h"
 #include "tests/unit/scheduler/controller_fixture.h"
 
 #define EPOCH "0123456789abcdef"
@@ -219,6 +220,24 @@ static void what_another_node_runs_is_not_changed_by_a_lie(void **state)
     assert_int_equal(model_node(&fixture->core.model, "b")->orphans.count, 1);
 }
 
+/* One change of 3000 after the other, and none of them is taken back. */
+static void an_agent_cannot_make_up_orphans_without_end(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->core.model.counters.instances = 100000;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct api_status status = status_of(fixture, "a", 3 + i);
+        status.base = 2 + i;
+        for (uint32_t j = 0; j < 3000; j++) {
+            char id[INSTANCE_ID_MAX];
+            snprintf(id, sizeof id, "0001%08x", 10000 + 3000 * i + j);
+            list(&status, id, INSTANCE_READY);
+        }
+        assert_int_equal(post(fixture, &status, NULL), ERROR_NONE);
+    }
+    assert_int_equal(model_node(&fixture->core.model, "a")->orphans.count, STATUS_ENTRIES_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_joined, tear_down)
 
 int main(void)
@@ -232,6 +251,7 @@ int main(void)
         TEST(what_no_agent_should_send_is_refused_and_changes_nothing),
         TEST(the_same_status_again_is_answered_and_not_taken_twice),
         TEST(what_another_node_runs_is_not_changed_by_a_lie),
+        TEST(an_agent_cannot_make_up_orphans_without_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
