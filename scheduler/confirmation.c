@@ -73,6 +73,9 @@ static void count_clear(struct model_node *node, int by)
 {
     for (size_t i = 0; i < node->draining_count; i++) {
         struct model_instance *instance = model_instance(node->model, node->draining[i].id);
+        /* Of one that is not there yet nothing is taken back later. */
+        if (instance == NULL && by > 0)
+            node->draining[i].connections = 1;
         if (instance == NULL || node->draining[i].connections > 0)
             continue;
         instance->clear_nodes += (uint32_t)by;

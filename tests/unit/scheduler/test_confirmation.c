@@ -76,8 +76,19 @@ static void say(struct model_node *node, uint32_t *seed)
     confirmation_take_draining(node, draining, count);
 }
 
+/* An id may be told of before there is such an instance, by an agent that makes it up. */
+static void add_another(struct model *model, unsigned number)
+{
+    char id[INSTANCE_ID_MAX];
+    snprintf(id, sizeof id, "%012u", number);
+    if (model_instance(model, id) == NULL)
+        add_instance(model, number);
+}
+
 static void step(struct model *model, uint32_t *seed)
 {
+    if (draw(seed, 1000) == 0)
+        add_another(model, draw(seed, INSTANCES));
     unsigned number = draw(seed, NODES);
     char name[8];
     snprintf(name, sizeof name, "n%u", number);
@@ -115,8 +126,6 @@ static void what_is_kept_is_what_counting_finds(void **state)
     uint32_t seed = 20261125;
     struct model model;
     model_init(&model);
-    for (unsigned i = 0; i < INSTANCES; i++)
-        add_instance(&model, i);
     for (unsigned i = 0; i < 20000; i++) {
         step(&model, &seed);
         check(&model);
