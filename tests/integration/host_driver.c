@@ -227,6 +227,7 @@ static void proxy_server(struct driver *driver, char **words)
     copy(message.proxy_server.id, sizeof message.proxy_server.id, words[1]);
     copy(message.proxy_server.address, sizeof message.proxy_server.address, words[2]);
     message.proxy_server.port = (uint32_t)strtoul(words[3], NULL, 10);
+    message.proxy_server.weight = 1;
     message.proxy_server.state =
         strcmp(words[4], "ready") == 0 ? API_SERVER_READY : API_SERVER_DRAIN;
     ask_and_print(driver, &message);
