@@ -15,7 +15,9 @@
 #define ANSWERS_A_MS    2
 #define FILLED_MS       250 /* without a new instance */
 #define ANSWERS_AT_ONCE 100
-#define PAUSE_LEAST_MS  20
+#define PAUSE_LEAST_MS  6
+/* How long nodes are told before requests are answered. */
+#define WALK_MS 5
 
 struct document {
     uint64_t revision;
@@ -274,7 +276,6 @@ static void update_assignments(struct publication *publication)
         wake_in(publication, PAUSE_LEAST_MS);
         return;
     }
-    publication->walked_ms = now;
     for (struct model_node *node = TAILQ_FIRST(&model->touched_nodes); node != NULL; node = next) {
         next = TAILQ_NEXT(node, touched);
         if (pause > 0 && node->told_ms != 0 && now < node->told_ms + pause) {
@@ -283,13 +284,16 @@ static void update_assignments(struct publication *publication)
             wait = left < wait ? left : wait;
             continue;
         }
-        if (is_paced(model) && ++answered > ANSWERS_AT_ONCE) {
+        if (is_paced(model) &&
+            (++answered > ANSWERS_AT_ONCE || core_now(publication->core) >= now + WALK_MS)) {
             wait = 0;
             break;
         }
         refresh_assignment(publication, node);
         answer_node(publication, node);
     }
+    /* From its end on: many commits that come back together would else make one walk of many. */
+    publication->walked_ms = core_now(publication->core);
     if (wait != UINT64_MAX)
         wake_in(publication, wait < PAUSE_LEAST_MS ? PAUSE_LEAST_MS : wait);
 }
