@@ -34,8 +34,10 @@ struct controller_pass {
 bool controller_look_at_nodes(struct controller_pass *pass);
 /* service_controller.c: one service; false when the change has no room left for all of it. */
 bool controller_reconcile_service(struct controller_pass *pass, struct model_service *service);
-/* The next instance's id, in the counters that this change writes. */
-void controller_new_id(struct controller_pass *pass, char ret_id[INSTANCE_ID_MAX]);
+/* Writes a new instance of the service under the next id, which the counters of this change have.
+ * Takes it: its place, slot, revision, rollout and attempt are set already. */
+void controller_put_instance(struct controller_pass *pass, const struct document_service *service,
+                             struct document_instance *instance);
 /* job_controller.c: one job, likewise. */
 bool controller_look_at_job(struct controller_pass *pass, struct model_service *service);
 /* retention.c: old records, revisions, rollouts. */

@@ -164,16 +164,11 @@ static void start(struct run_look *run, const struct job_action *action)
         document_free(DOCUMENT_INSTANCE, instance);
         return;
     }
-    controller_new_id(pass, instance->id);
-    instance->service_uid = look->document->uid;
-    text_copy(instance->namespace_name, NAME_MAX_TEXT, look->document->namespace_name);
-    text_copy(instance->service, NAME_MAX_TEXT, look->document->service);
     instance->slot = action->index;
     instance->revision = run->revision->number;
     instance->rollout = run->run->number;
     instance->attempt = action->attempt;
-    instance->created_ms = pass->wall_ms;
-    change_put(pass->change, DOCUMENT_INSTANCE, instance);
+    controller_put_instance(pass, look->document, instance);
     look->planned[look->planned_count++] = instance;
     changes_event(pass->core->changes, pass->change, "instance", instance->namespace_name,
                   instance->service, instance->id, "scheduled", NULL,

@@ -93,7 +93,7 @@ static void note_no_room(struct look *look, const struct error *error)
     capacity_search_note(look->search, service, error);
 }
 
-void controller_new_id(struct controller_pass *pass, char ret_id[INSTANCE_ID_MAX])
+static void new_id(struct controller_pass *pass, char ret_id[INSTANCE_ID_MAX])
 {
     struct document_counters *counters =
         change_edit(pass->change, DOCUMENT_COUNTERS, &pass->core->model.counters);
@@ -101,6 +101,17 @@ void controller_new_id(struct controller_pass *pass, char ret_id[INSTANCE_ID_MAX
     snprintf(ret_id, INSTANCE_ID_MAX, "%04x%08x",
              (unsigned)(uint16_t)store_identity(pass->core->store)->term,
              (uint32_t)counters->instances);
+}
+
+void controller_put_instance(struct controller_pass *pass, const struct document_service *service,
+                             struct document_instance *instance)
+{
+    new_id(pass, instance->id);
+    instance->service_uid = service->uid;
+    text_copy(instance->namespace_name, NAME_MAX_TEXT, service->namespace_name);
+    text_copy(instance->service, NAME_MAX_TEXT, service->service);
+    instance->created_ms = pass->wall_ms;
+    change_put(pass->change, DOCUMENT_INSTANCE, instance);
 }
 
 /* Where the next instance of the revision goes. */
@@ -148,15 +159,10 @@ static void start(struct look *look, const struct reconcile_action *action,
         document_free(DOCUMENT_INSTANCE, instance);
         return;
     }
-    controller_new_id(pass, instance->id);
-    instance->service_uid = look->document->uid;
-    text_copy(instance->namespace_name, NAME_MAX_TEXT, look->document->namespace_name);
-    text_copy(instance->service, NAME_MAX_TEXT, look->document->service);
     instance->revision = revision->number;
     instance->rollout = look->rollout->number;
     instance->attempt = action->attempt;
-    instance->created_ms = pass->wall_ms;
-    change_put(pass->change, DOCUMENT_INSTANCE, instance);
+    controller_put_instance(pass, look->document, instance);
     if (revision->template.volume_count > 0)
         pin_volumes(look, instance);
     look->planned[look->planned_count++] = instance;
