@@ -54,6 +54,10 @@ boot() { # ID LAST-OF-ADDRESS
     say boot "$1" "$bzimage" "$subnet.$2" "$memory" "console=ttyS0 quiet panic=-1"
 }
 
+answers() { # LAST-OF-ADDRESS: its server takes a connection a moment after it says that it listens
+    say get "$subnet.$1" 8080 / | grep -q '^ok HTTP/1'
+}
+
 listens() { grep -q 'the guest listens' "$log/consoles/$1.log"; }
 
 host_start
@@ -66,6 +70,8 @@ check first_boots boot $first 2
 check second_boots boot $second 3
 check first_listens wait_for 120 listens $first
 check second_listens wait_for 120 listens $second
+check first_answers wait_for 60 answers 2
+check second_answers wait_for 60 answers 3
 says first_has_its_address \
     "^ok HTTP/1.. 200 .*sh$first has $subnet.2/24 by $subnet.1, mtu 1500, dns $subnet.1" \
     get "$subnet.2" 8080 /
