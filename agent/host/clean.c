@@ -37,7 +37,7 @@ static int end_guests(struct hypervisor *hypervisor, struct error *error)
     }
     int result = 0;
     for (size_t i = 0; i < count && result == 0; i++) {
-        const char *id = found[i].metadata.id;
+        const char *id = found[i].identity.id;
         result = hypervisor_destroy(hypervisor, id, error);
         if (result == 0)
             result = hypervisor_await_gone(hypervisor, id, error);

@@ -65,12 +65,12 @@ static const struct machine machines[] = {
 #define PCI_SLOT_NETWORK    3
 #define PCI_SLOT_FIRST_DISK 4
 
-static const struct machine *machine_of(const struct domain_spec *spec)
+static const struct machine *machine_of(const struct microvm_spec *spec)
 {
     return &machines[spec->boot->machine];
 }
 
-static bool is_arm(const struct domain_spec *spec)
+static bool is_arm(const struct microvm_spec *spec)
 {
     return strcmp(spec->boot->architecture, "arm64") == 0;
 }
@@ -89,7 +89,7 @@ static int check_text(const char *text, const char *what, struct error *error)
     return 0;
 }
 
-static int check_texts(const struct domain_spec *spec, struct error *error)
+static int check_texts(const struct microvm_spec *spec, struct error *error)
 {
     const struct {
         const char *text, *what;
@@ -111,7 +111,7 @@ static int check_texts(const struct domain_spec *spec, struct error *error)
             return -1;
     }
     for (size_t i = 0; i < spec->disk_count; i++) {
-        const struct domain_disk *disk = &spec->disks[i];
+        const struct microvm_disk *disk = &spec->disks[i];
         if (check_text(disk->overlay_path, "overlay's path", error) < 0 ||
             check_text(disk->image_path, "disk's path", error) < 0 ||
             check_text(disk->image_format, "disk's format", error) < 0)
@@ -120,7 +120,7 @@ static int check_texts(const struct domain_spec *spec, struct error *error)
     return 0;
 }
 
-static int check_parts(const struct domain_spec *spec, struct error *error)
+static int check_parts(const struct microvm_spec *spec, struct error *error)
 {
     bool has_kernel = spec->kernel_path[0] != '\0';
     if (spec->boot->protocol == BOOT_DISK && (has_kernel || spec->disk_count == 0))
@@ -136,7 +136,7 @@ static int check_parts(const struct domain_spec *spec, struct error *error)
 
 /* ---- the parts of a domain ---- */
 
-static void append_identity(const struct domain_spec *spec, struct buffer *buffer)
+static void append_identity(const struct microvm_spec *spec, struct buffer *buffer)
 {
     char name[DOMAIN_NAME_MAX], uuid[DOMAIN_UUID_MAX];
     AUTO_BUFFER struct buffer metadata = {0};
@@ -153,7 +153,7 @@ static void append_identity(const struct domain_spec *spec, struct buffer *buffe
     append_element(buffer, "description", buffer_text(&metadata));
 }
 
-static void append_boot(const struct domain_spec *spec, struct buffer *buffer)
+static void append_boot(const struct microvm_spec *spec, struct buffer *buffer)
 {
     const struct machine *machine = machine_of(spec);
     buffer_printf(buffer, "<memory unit='b'>%" PRIu64 "</memory>\n<vcpu>%" PRIu32 "</vcpu>\n",
@@ -174,7 +174,7 @@ static void append_boot(const struct domain_spec *spec, struct buffer *buffer)
 /* The translation cache is QEMU's largest piece of memory beside the guest's: bounded, so that the
  * overhead each instance is counted with holds. libvirt leaves ACPI out where it is not named, and
  * gives virt none without a firmware: there the power button is a key in the device tree. */
-static void append_features(const struct domain_spec *spec, struct buffer *buffer)
+static void append_features(const struct microvm_spec *spec, struct buffer *buffer)
 {
     bool has_acpi = (spec->boot->flags & BOOT_ACPI) != 0 && !is_arm(spec);
     bool translates = !spec->kvm && !machine_of(spec)->is_xen;
@@ -185,7 +185,7 @@ static void append_features(const struct domain_spec *spec, struct buffer *buffe
                                "<on_reboot>destroy</on_reboot>\n<on_crash>destroy</on_crash>\n");
 }
 
-static void append_address(const struct domain_spec *spec, int slot, struct buffer *buffer)
+static void append_address(const struct microvm_spec *spec, int slot, struct buffer *buffer)
 {
     if (machine_of(spec)->has_pci)
         buffer_printf(buffer,
@@ -197,7 +197,7 @@ static void append_address(const struct domain_spec *spec, int slot, struct buff
 }
 
 /* The card's option ROM would only look for a network to boot from. */
-static void append_network(const struct domain_spec *spec, struct buffer *buffer)
+static void append_network(const struct microvm_spec *spec, struct buffer *buffer)
 {
     buffer_append_text(buffer, "<interface type='ethernet'><mac address='");
     xml_append(buffer, spec->mac);
@@ -211,9 +211,9 @@ static void append_network(const struct domain_spec *spec, struct buffer *buffer
 }
 
 /* An overlay lives as long as one boot: nothing is flushed for the time after a crash. */
-static void append_disk(const struct domain_spec *spec, size_t index, struct buffer *buffer)
+static void append_disk(const struct microvm_spec *spec, size_t index, struct buffer *buffer)
 {
-    const struct domain_disk *disk = &spec->disks[index];
+    const struct microvm_disk *disk = &spec->disks[index];
     bool is_xen = machine_of(spec)->is_xen;
     buffer_append_text(buffer, "<disk type='file' device='disk'>"
                                "<driver name='qemu' type='qcow2' cache='unsafe'/><source file='");
@@ -231,7 +231,7 @@ static void append_disk(const struct domain_spec *spec, size_t index, struct buf
     buffer_append_text(buffer, "</disk>\n");
 }
 
-static void append_serial(const struct domain_spec *spec, struct buffer *buffer)
+static void append_serial(const struct microvm_spec *spec, struct buffer *buffer)
 {
     buffer_append_text(buffer, "<serial type='unix'><source mode='bind' path='");
     xml_append(buffer, spec->console_path);
@@ -241,7 +241,7 @@ static void append_serial(const struct domain_spec *spec, struct buffer *buffer)
                                      "<model name='pl011'/></target></serial>\n");
 }
 
-static void append_devices(const struct domain_spec *spec, struct buffer *buffer)
+static void append_devices(const struct microvm_spec *spec, struct buffer *buffer)
 {
     buffer_printf(buffer,
                   "<devices>\n<emulator>%s</emulator>\n"
@@ -258,7 +258,7 @@ static void append_devices(const struct domain_spec *spec, struct buffer *buffer
 }
 
 /* Xen's toolstack attaches the interface to the guests' bridge; the console is Xen's own. */
-static void append_xen_devices(const struct domain_spec *spec, struct buffer *buffer)
+static void append_xen_devices(const struct microvm_spec *spec, struct buffer *buffer)
 {
     buffer_append_text(buffer, "<devices>\n<interface type='bridge'><mac address='");
     xml_append(buffer, spec->mac);
@@ -273,7 +273,7 @@ static void append_xen_devices(const struct domain_spec *spec, struct buffer *bu
 
 /* What libvirt has no words for: libvirt 9.0 knows a panic device of PCs only, and passes on what
  * QEMU says about any. A second -machine adds to the first. */
-static void append_command_line(const struct domain_spec *spec, struct buffer *buffer)
+static void append_command_line(const struct microvm_spec *spec, struct buffer *buffer)
 {
     unsigned flags = spec->boot->flags;
     bool is_lean = (flags & BOOT_LEAN) != 0, has_one = (flags & BOOT_ONE_IOAPIC) != 0;
@@ -293,7 +293,7 @@ static void append_command_line(const struct domain_spec *spec, struct buffer *b
     buffer_append_text(buffer, "</qemu:commandline>\n");
 }
 
-static void append_xen(const struct domain_spec *spec, struct buffer *buffer)
+static void append_xen(const struct microvm_spec *spec, struct buffer *buffer)
 {
     buffer_append_text(buffer, "<domain type='xen'>\n");
     append_identity(spec, buffer);
@@ -303,7 +303,7 @@ static void append_xen(const struct domain_spec *spec, struct buffer *buffer)
     buffer_append_text(buffer, "</domain>\n");
 }
 
-static void append_qemu(const struct domain_spec *spec, struct buffer *buffer)
+static void append_qemu(const struct microvm_spec *spec, struct buffer *buffer)
 {
     buffer_printf(buffer,
                   "<domain type='%s' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n",
@@ -320,7 +320,7 @@ static void append_qemu(const struct domain_spec *spec, struct buffer *buffer)
     buffer_append_text(buffer, "</domain>\n");
 }
 
-int domain_xml_render(const struct domain_spec *spec, struct buffer *buffer, struct error *error)
+int domain_xml_render(const struct microvm_spec *spec, struct buffer *buffer, struct error *error)
 {
     if (check_texts(spec, error) < 0 || check_parts(spec, error) < 0)
         return -1;
@@ -347,10 +347,10 @@ static bool read_word(const char **at, const char *key, char *ret_value, size_t 
     return true;
 }
 
-int domain_metadata_parse(const char *text, struct domain_metadata *ret_metadata)
+int domain_metadata_parse(const char *text, struct microvm_identity *ret_metadata)
 {
     static const char mark[] = "shoal ";
-    struct domain_metadata metadata = {.family = FAMILY_UNSAID};
+    struct microvm_identity metadata = {.family = FAMILY_UNSAID};
     if (strncmp(text, mark, sizeof mark - 1) != 0)
         return -1;
     const char *at = text + sizeof mark - 1;

@@ -85,7 +85,7 @@ static int place_file(struct guest_job *job, const char *digest, const char *kin
 
 /* Too large to copy: hashed where it lies, which only root can alter, and laid under an overlay. */
 static int place_disk(struct guest_job *job, size_t index, struct parts *parts,
-                      struct domain_disk *ret_disk)
+                      struct microvm_disk *ret_disk)
 {
     const struct guest *guest = job->guest;
     const struct guests_options *options = &guest->guests->options;
@@ -101,13 +101,13 @@ static int place_disk(struct guest_job *job, size_t index, struct parts *parts,
     if (overlays_make(options->overlays, guest->id, index, &base, guest_user_of(guest->id),
                       &parts->overlays[index], &job->error) < 0)
         return -1;
-    *ret_disk = (struct domain_disk){.overlay_path = parts->overlays[index],
+    *ret_disk = (struct microvm_disk){.overlay_path = parts->overlays[index],
                                      .image_path = base.path,
                                      .image_format = base.format};
     return 0;
 }
 
-static int place_parts(struct guest_job *job, struct parts *parts, struct domain_spec *spec)
+static int place_parts(struct guest_job *job, struct parts *parts, struct microvm_spec *spec)
 {
     const struct host_boot *boot = &job->boot;
     if (place_file(job, boot->kernel, "", &parts->kernel, &parts->loaded) < 0 ||
@@ -124,7 +124,7 @@ static int place_parts(struct guest_job *job, struct parts *parts, struct domain
 }
 
 static void fill_spec(const struct guest_job *job, const struct parts *parts,
-                      struct domain_spec *spec)
+                      struct microvm_spec *spec)
 {
     const struct guest *guest = job->guest;
     const struct guests_options *options = &guest->guests->options;
@@ -148,7 +148,7 @@ static void fill_spec(const struct guest_job *job, const struct parts *parts,
 static int create(struct guest_job *job, const char *console_path)
 {
     const struct guests_options *options = &job->guest->guests->options;
-    struct domain_spec spec = {.console_path = console_path};
+    struct microvm_spec spec = {.console_path = console_path};
     struct parts parts = {0};
     int result = place_parts(job, &parts, &spec);
     if (result == 0) {

@@ -511,18 +511,18 @@ static bool is_known(void *context, const char *id)
 
 static void adopt_one(struct guests *guests, const struct hypervisor_found *found)
 {
-    const struct domain_metadata *metadata = &found->metadata;
-    struct guest *guest = add(guests, metadata->id);
+    const struct microvm_identity *identity = &found->identity;
+    struct guest *guest = add(guests, identity->id);
     struct error error = ERROR_INIT;
     int descriptor;
     guest->state = GUEST_RUNNING;
     guest->pid = found->pid;
     guest->begun_before_ms = found->uptime_ms;
     guest->adopted_at = uv_now(guests->options.loop);
-    memcpy(guest->family, metadata->family, sizeof guest->family);
-    memcpy(guest->kernel, metadata->kernel, sizeof guest->kernel);
-    memcpy(guest->image, metadata->image, sizeof guest->image);
-    memcpy(guest->address, metadata->address, sizeof guest->address);
+    memcpy(guest->family, identity->family, sizeof guest->family);
+    memcpy(guest->kernel, identity->kernel, sizeof guest->kernel);
+    memcpy(guest->image, identity->image, sizeof guest->image);
+    memcpy(guest->address, identity->address, sizeof guest->address);
     AUTO_FREE char *path = guest_console_path(guest);
     if (console_connect(path, &descriptor, &error) == 0)
         attach_console(guest, descriptor);

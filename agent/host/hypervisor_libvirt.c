@@ -9,7 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/host/hypervisor.h"
+#include "agent/host/domain_xml.h"
+#include "agent/host/hypervisor_interface.h"
 #include "agent/host/libvirt_leftovers.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
@@ -123,7 +124,7 @@ static void limit_memory(struct libvirt *libvirt, virDomainPtr domain, uint64_t 
         log_warn("microVMs run without a memory limit", "error", virGetLastErrorMessage());
 }
 
-static int create(struct hypervisor *hypervisor, const struct domain_spec *spec, pid_t *ret_pid,
+static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec, pid_t *ret_pid,
                   struct error *error)
 {
     struct libvirt *libvirt = of(hypervisor);
@@ -198,12 +199,12 @@ static uint64_t uptime_of(pid_t pid)
 }
 
 /* Whether name, metadata, MAC and tap of a domain tell of one instance. */
-static bool read_metadata(virDomainPtr domain, struct domain_metadata *ret_metadata)
+static bool read_metadata(virDomainPtr domain, struct microvm_identity *ret_metadata)
 {
     char name[DOMAIN_NAME_MAX], mac[18], expected[64];
     AUTO_FREE char *text = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_DESCRIPTION, NULL, 0);
     AUTO_FREE char *xml = virDomainGetXMLDesc(domain, 0);
-    struct domain_metadata metadata;
+    struct microvm_identity metadata;
     if (text == NULL || xml == NULL || domain_metadata_parse(text, &metadata) < 0)
         return false;
     domain_name(metadata.id, name);
@@ -224,12 +225,12 @@ static bool adopt_one(struct libvirt *libvirt, virDomainPtr domain, struct hyper
     int state = VIR_DOMAIN_NOSTATE, reason = 0;
     if (virDomainIsActive(domain) != 1 || virDomainGetState(domain, &state, &reason, 0) < 0)
         return false;
-    if (state != VIR_DOMAIN_RUNNING || !read_metadata(domain, &found->metadata)) {
+    if (state != VIR_DOMAIN_RUNNING || !read_metadata(domain, &found->identity)) {
         log_warn("a microVM that cannot be adopted is ended", "domain", virDomainGetName(domain));
         virDomainDestroy(domain);
         return false;
     }
-    found->pid = read_pid(libvirt, found->metadata.id);
+    found->pid = read_pid(libvirt, found->identity.id);
     found->uptime_ms = uptime_of(found->pid);
     return true;
 }

@@ -18,10 +18,10 @@
 #define FIXTURES "tests/fixtures/domain"
 
 /* What an instance of the family is given when it boots that way. */
-static struct domain_spec spec_of(const struct family *family, const struct family_boot *boot)
+static struct microvm_spec spec_of(const struct family *family, const struct family_boot *boot)
 {
     bool boots_disk = boot->protocol == BOOT_DISK;
-    struct domain_spec domain = {
+    struct microvm_spec domain = {
         .id = "0001000003f2",
         .kernel = DIGEST,
         .image = DIGEST,
@@ -44,16 +44,16 @@ static struct domain_spec spec_of(const struct family *family, const struct fami
     if (boot->protocol == BOOT_LINUX)
         domain.initrd_path = "/run/shoal/1/b/0001000003f2.initrd";
     if (strcmp(family->name, "shoal") != 0) {
-        domain.disks[0] = (struct domain_disk){"/run/shoal/1/o/0001000003f2.0",
-                                               "/run/shoal/1/i/0123456789abcdef", "raw"};
-        domain.disks[1] = (struct domain_disk){"/run/shoal/1/o/0001000003f2.1",
-                                               "/run/shoal/1/i/fedcba9876543210", "qcow2"};
+        domain.disks[0] = (struct microvm_disk){"/run/shoal/1/o/0001000003f2.0",
+                                                "/run/shoal/1/i/0123456789abcdef", "raw"};
+        domain.disks[1] = (struct microvm_disk){"/run/shoal/1/o/0001000003f2.1",
+                                                "/run/shoal/1/i/fedcba9876543210", "qcow2"};
         domain.disk_count = 2;
     }
     return domain;
 }
 
-static struct domain_spec spec_for(const char *name, const char *protocol, const char *machine)
+static struct microvm_spec spec_for(const char *name, const char *protocol, const char *machine)
 {
     const struct family *family = family_find(name);
     assert_non_null(family);
@@ -62,19 +62,19 @@ static struct domain_spec spec_for(const char *name, const char *protocol, const
     return spec_of(family, boot);
 }
 
-static struct domain_spec spec(void)
+static struct microvm_spec spec(void)
 {
     return spec_for("shoal", "pvh", "microvm");
 }
 
-static void render(const struct domain_spec *domain, struct buffer *xml)
+static void render(const struct microvm_spec *domain, struct buffer *xml)
 {
     struct error error = ERROR_INIT;
     if (domain_xml_render(domain, xml, &error) < 0)
         fail_msg("%s", error.message);
 }
 
-static void assert_contains(const struct domain_spec *domain, const char *text)
+static void assert_contains(const struct microvm_spec *domain, const char *text)
 {
     AUTO_BUFFER struct buffer xml = {0};
     render(domain, &xml);
@@ -85,7 +85,7 @@ static void assert_contains(const struct domain_spec *domain, const char *text)
 /* UPDATE_FIXTURES=1 writes the files anew, to be looked at before they are kept. */
 static void assert_as_in_file(const struct family *family, const struct family_boot *boot)
 {
-    struct domain_spec domain = spec_of(family, boot);
+    struct microvm_spec domain = spec_of(family, boot);
     AUTO_BUFFER struct buffer xml = {0};
     AUTO_FREE char *path =
         xasprintf(FIXTURES "/%s-%s-%s-%s.xml", family->name, boot->architecture,
@@ -120,7 +120,7 @@ static void every_way_to_boot_is_as_in_its_file(void **state)
 static void what_was_asked_for_is_in_the_xml(void **state)
 {
     (void)state;
-    struct domain_spec domain = spec();
+    struct microvm_spec domain = spec();
     assert_contains(&domain, "<domain type='qemu'");
     assert_contains(&domain, "<memory unit='b'>33554432</memory>");
     assert_contains(&domain, "<vcpu>2</vcpu>");
@@ -135,7 +135,7 @@ static void what_was_asked_for_is_in_the_xml(void **state)
 static void disks_lie_on_images_whose_format_is_said(void **state)
 {
     (void)state;
-    struct domain_spec domain = spec_for("osv", "disk", "pc");
+    struct microvm_spec domain = spec_for("osv", "disk", "pc");
     assert_contains(&domain, "<source file='/run/shoal/1/o/0001000003f2.1'/>\n"
                              "<backingStore type='file'><format type='qcow2'/>"
                              "<source file='/run/shoal/1/i/fedcba9876543210'/>"
@@ -150,7 +150,7 @@ static void disks_lie_on_images_whose_format_is_said(void **state)
 static void nothing_in_a_value_becomes_markup(void **state)
 {
     (void)state;
-    struct domain_spec domain = spec_for("linux", "linux", "q35");
+    struct microvm_spec domain = spec_for("linux", "linux", "q35");
     domain.command_line = "</cmdline><x y=\"1\" z='2'/>&";
     domain.console_path = "/a'/><evil a='";
     domain.initrd_path = "/b</initrd>";
@@ -172,7 +172,7 @@ static void nothing_in_a_value_becomes_markup(void **state)
     assert_contains(&domain, " family=&lt;f&gt;</description>");
 }
 
-static void assert_refused(const struct domain_spec *domain, const char *why)
+static void assert_refused(const struct microvm_spec *domain, const char *why)
 {
     AUTO_BUFFER struct buffer xml = {0};
     struct error error = ERROR_INIT;
@@ -188,7 +188,7 @@ static void what_xml_cannot_carry_is_refused(void **state)
     static const char *const texts[] = {"a\nb", "a\rb",     "a\tb",         "\x01",        "\x7f",
                                         "\xff", "\xc0\x80", "\xed\xa0\x80", "\xef\xbf\xbf"};
     for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
-        struct domain_spec domain = spec_for("linux", "linux", "pc");
+        struct microvm_spec domain = spec_for("linux", "linux", "pc");
         domain.command_line = texts[i];
         assert_refused(&domain, "command line");
         domain = spec_for("linux", "linux", "pc");
@@ -233,7 +233,7 @@ static void what_xml_cannot_carry_is_refused(void **state)
 static void parts_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
-    struct domain_spec domain = spec_for("osv", "disk", "pc");
+    struct microvm_spec domain = spec_for("osv", "disk", "pc");
     domain.disk_count = 0;
     assert_refused(&domain, "first disk");
     domain = spec_for("osv", "disk", "pc");
@@ -251,7 +251,7 @@ static void parts_that_do_not_fit_are_refused(void **state)
 static void an_empty_command_line_is_left_out(void **state)
 {
     (void)state;
-    struct domain_spec domain = spec();
+    struct microvm_spec domain = spec();
     AUTO_BUFFER struct buffer xml = {0};
     domain.command_line = "";
     render(&domain, &xml);
@@ -261,7 +261,7 @@ static void an_empty_command_line_is_left_out(void **state)
 static void the_metadata_reads_back(void **state)
 {
     (void)state;
-    struct domain_metadata metadata;
+    struct microvm_identity metadata;
     assert_int_equal(domain_metadata_parse("shoal instance=0001000003f2 kernel=" DIGEST
                                            " image=" DIGEST " address=10.64.0.2",
                                            &metadata),
@@ -269,7 +269,7 @@ static void the_metadata_reads_back(void **state)
     assert_string_equal(metadata.id, "0001000003f2");
     assert_string_equal(metadata.kernel, DIGEST);
     assert_string_equal(metadata.address, "10.64.0.2");
-    struct domain_spec domain = spec();
+    struct microvm_spec domain = spec();
     assert_contains(&domain, "<description>shoal instance=0001000003f2 kernel=" DIGEST
                              " image=" DIGEST " address=10.64.0.2</description>");
     assert_string_equal(metadata.family, "shoal");
@@ -299,7 +299,7 @@ static void foreign_metadata_is_refused(void **state)
         " address=10.64.0.2 family=osv more=1",
         "shoal instance=0001000003f2 kernel= image=" DIGEST " address=10.64.0.2",
     };
-    struct domain_metadata metadata;
+    struct microvm_identity metadata;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         assert_int_equal(domain_metadata_parse(texts[i], &metadata), -1);
 }

@@ -1,0 +1,41 @@
+#include "agent/host/hypervisor.h"
+
+#include "agent/host/hypervisor_interface.h"
+
+int hypervisor_create(struct hypervisor *hypervisor, const struct microvm_spec *spec,
+                      pid_t *ret_pid, struct error *error)
+{
+    return hypervisor->operations->create(hypervisor, spec, ret_pid, error);
+}
+
+int hypervisor_resume(struct hypervisor *hypervisor, const char *id, struct error *error)
+{
+    return hypervisor->operations->resume(hypervisor, id, error);
+}
+
+int hypervisor_press_power(struct hypervisor *hypervisor, const char *id, struct error *error)
+{
+    return hypervisor->operations->press_power(hypervisor, id, error);
+}
+
+int hypervisor_destroy(struct hypervisor *hypervisor, const char *id, struct error *error)
+{
+    return hypervisor->operations->destroy(hypervisor, id, error);
+}
+
+int hypervisor_await_gone(struct hypervisor *hypervisor, const char *id, struct error *error)
+{
+    return hypervisor->operations->await_gone(hypervisor, id, error);
+}
+
+int hypervisor_adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_found,
+                     size_t *ret_count, struct error *error)
+{
+    return hypervisor->operations->adopt(hypervisor, ret_found, ret_count, error);
+}
+
+void hypervisor_close(struct hypervisor *hypervisor)
+{
+    if (hypervisor != NULL)
+        hypervisor->operations->close(hypervisor);
+}
