@@ -8,6 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/agent_calls.h"
 
 #define TAIL_DEFAULT 100
 #define TAIL_MAX     100000
@@ -131,16 +132,12 @@ static void add_source(struct log_stream *stream, const struct model_instance *i
     source->stream = stream;
     text_copy(source->id, sizeof source->id, instance->name);
     LIST_INSERT_HEAD(&stream->sources, source, link);
-    const char *const headers[] = {SHOAL_PROTOCOL_HEADER, NULL};
-    AUTO_FREE char *url = xasprintf(
-        "http://%s/v1/instances/%s/logs?tail=%llu%s", instance->node->document->address,
-        instance->name, (unsigned long long)stream->tail, stream->follow ? "&follow=1" : "");
-    struct http_client_request request = {.url = url,
-                                          .headers = headers,
-                                          .timeout_ms = stream->follow ? HTTP_NO_TIMEOUT : 0,
-                                          .on_body = on_body};
-    source->call =
-        http_client_start(stream->core->http, &request, on_source_end, source, &stream->error);
+    AUTO_FREE char *path =
+        xasprintf("/v1/instances/%s/logs?tail=%llu%s", instance->name,
+                  (unsigned long long)stream->tail, stream->follow ? "&follow=1" : "");
+    struct agent_call call = {.path = path, .stays = stream->follow, .on_body = on_body};
+    source->call = agent_calls_start(stream->core, instance->node, &call, on_source_end, source,
+                                     &stream->error);
     if (source->call == NULL)
         source_free(source);
 }
