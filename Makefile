@@ -94,6 +94,14 @@ $(BUILD)/libshoal.a: $(call objects,$(LIB_SOURCES) $(IMAGE_SOURCES))
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# The agent's parts, of which tests/unit/host takes those that tests/fake does not stand in for.
+$(BUILD)/libagent.a: $(call objects,$(AGENT_SOURCES))
+$(BUILD)/libfake.a: $(call objects,$(call sources,tests/fake))
+$(BUILD)/libagent.a $(BUILD)/libfake.a:
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
 $(BUILD)/bin/shoal-registry: $(call objects,registry/main.c $(REGISTRY_SOURCES)) $(BUILD)/libshoal.a
 $(BUILD)/bin/shoal-scheduler: $(call objects,scheduler/main.c $(SCHEDULER_SOURCES)) $(BUILD)/libshoal.a
 $(BUILD)/bin/shoal-agent: $(call objects,agent/main.c $(AGENT_SOURCES)) $(BUILD)/libshoal.a
@@ -110,10 +118,10 @@ unit_room = $(word 3,$(subst /, ,$(1)))
 room_objects = $(call objects,$(if $(filter registry,$(1)),$(REGISTRY_SOURCES))$(if $(filter scheduler,$(1)),$(SCHEDULER_SOURCES))$(if $(filter sim,$(1)),$(SIM_SOURCES) $(SCHEDULER_SOURCES))$(if $(filter agent,$(1)),$(AGENT_SOURCES))$(if $(filter cli,$(1)),$(CLI_SOURCES))$(if $(filter examples,$(1)),$(EXAMPLES_SOURCES)))
 UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_TESTS))
 define unit_rule
-$(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(1)): $(call objects,$(1)) $(call room_objects,$(call unit_room,$(1))) $(BUILD)/libshoal.a
+$(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(1)): $(call objects,$(1)) $(call room_objects,$(call unit_room,$(1))) $(if $(filter host,$(call unit_room,$(1))),$(addprefix $(BUILD)/,libfake.a libagent.a)) $(BUILD)/libshoal.a
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(LINK) -o $$@ $$^ $$(PKG_LIBS) $(if $(filter agent,$(call unit_room,$(1))),$$(HOST_LIBS)) $(if $(filter registry,$(call unit_room,$(1))),$$(REGISTRY_LIBS)) $(if $(filter sim,$(call unit_room,$(1))),$$(SIM_WRAPS)) -lcmocka
+	$$(Q)$$(LINK) -o $$@ $$^ $$(PKG_LIBS) $(if $(filter agent host,$(call unit_room,$(1))),$$(HOST_LIBS)) $(if $(filter registry,$(call unit_room,$(1))),$$(REGISTRY_LIBS)) $(if $(filter sim,$(call unit_room,$(1))),$$(SIM_WRAPS)) -lcmocka
 endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 unit: $(UNIT_PROGRAMS) ## build the unit tests

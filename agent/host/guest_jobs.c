@@ -213,6 +213,7 @@ void guest_job_boot(struct worker_job *worker_job)
     }
     if (job->result < 0) {
         network_tap_remove(options->network, guest->tap, guest->mac, guest->address, NULL);
+        unlink(console_path);
         overlays_remove(options->overlays, guest->id);
     }
 }
