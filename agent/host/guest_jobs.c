@@ -45,18 +45,16 @@ bool guest_process_lives(pid_t pid)
     return state != NULL && strncmp(state, ") Z", 3) != 0;
 }
 
-/* What a boot put where QEMU's user can read it. */
+/* What a boot reads and writes, as QEMU sees it. Images are shared by all that boot from them. */
 struct parts {
-    char *kernel, *initrd;        /* copies, gone once QEMU has loaded them; "": none */
-    char *images[HOST_DISKS_MAX]; /* shared, read-only */
+    char *kernel, *initrd; /* "": none */
+    char *images[HOST_DISKS_MAX];
     char *overlays[HOST_DISKS_MAX];
     uint64_t loaded; /* bytes of kernel and initrd */
 };
 
 static void release_parts(struct parts *parts)
 {
-    unlink(parts->kernel);
-    unlink(parts->initrd);
     free(parts->kernel);
     free(parts->initrd);
     for (size_t i = 0; i < HOST_DISKS_MAX; i++) {
@@ -65,25 +63,24 @@ static void release_parts(struct parts *parts)
     }
 }
 
-/* Hashed while it is copied. */
-static int place_file(struct guest_job *job, const char *digest, const char *kind, char **ret_path,
-                      uint64_t *loaded)
+/* Proven where it lies, which only root can alter. */
+static int place_file(struct guest_job *job, const char *digest, char **ret_path, uint64_t *loaded)
 {
-    const struct guest *guest = job->guest;
-    const struct guests_options *options = &guest->guests->options;
+    struct image_store *images = job->guest->guests->options.images;
+    AUTO_CLOSE int file = -1;
     uint64_t size;
     if (digest[0] == '\0') {
         *ret_path = xstrdup("");
         return 0;
     }
-    *ret_path = xasprintf("%s/b/%s%s", options->run_directory, guest->id, kind);
-    if (image_store_place(options->images, digest, *ret_path, &size, &job->error) < 0)
+    if (image_store_open(images, digest, &file, &size, &job->error) < 0)
         return -1;
+    *ret_path = image_store_shown(images, digest);
     *loaded += size;
     return 0;
 }
 
-/* Too large to copy: hashed where it lies, which only root can alter, and laid under an overlay. */
+/* Laid under an overlay, which takes what the guest writes. */
 static int place_disk(struct guest_job *job, size_t index, struct parts *parts,
                       struct microvm_disk *ret_disk)
 {
@@ -102,16 +99,16 @@ static int place_disk(struct guest_job *job, size_t index, struct parts *parts,
                       &parts->overlays[index], &job->error) < 0)
         return -1;
     *ret_disk = (struct microvm_disk){.overlay_path = parts->overlays[index],
-                                     .image_path = base.path,
-                                     .image_format = base.format};
+                                      .image_path = base.path,
+                                      .image_format = base.format};
     return 0;
 }
 
 static int place_parts(struct guest_job *job, struct parts *parts, struct microvm_spec *spec)
 {
     const struct host_boot *boot = &job->boot;
-    if (place_file(job, boot->kernel, "", &parts->kernel, &parts->loaded) < 0 ||
-        place_file(job, boot->initrd, ".initrd", &parts->initrd, &parts->loaded) < 0)
+    if (place_file(job, boot->kernel, &parts->kernel, &parts->loaded) < 0 ||
+        place_file(job, boot->initrd, &parts->initrd, &parts->loaded) < 0)
         return -1;
     for (size_t i = 0; i < boot->disk_count; i++) {
         if (place_disk(job, i, parts, &spec->disks[i]) < 0)

@@ -1,6 +1,5 @@
 #include "agent/host/host.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -235,30 +234,15 @@ static int check_passable(const char *path, struct error *error)
     }
 }
 
-static void empty_folder(const char *path)
-{
-    DIR *folder = opendir(path);
-    if (folder == NULL)
-        return;
-    struct dirent *entry;
-    while ((entry = readdir(folder)) != NULL) {
-        if (entry->d_name[0] != '.')
-            unlinkat(dirfd(folder), entry->d_name, 0);
-    }
-    closedir(folder);
-}
-
 static int make_folders(const struct host_options *options, struct error *error)
 {
-    static const char *const names[] = {"v", "b", "c", "i", "o"};
+    static const char *const names[] = {"v", "c", "i", "o"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
         if (file_make_directory(path, 0755, error) < 0)
             return -1;
     }
-    AUTO_FREE char *kernels = xasprintf("%s/b", options->run_directory);
     AUTO_FREE char *consoles = xasprintf("%s/consoles", options->log_directory);
-    empty_folder(kernels);
     if (strlen(options->run_directory) > HOST_RUN_DIRECTORY_MAX)
         return error_set(error, ERROR_INVALID, "the run folder's path %s is longer than %d bytes",
                          options->run_directory, HOST_RUN_DIRECTORY_MAX);

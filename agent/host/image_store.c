@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/stat.h>
 
 #include "lib/cleanup.h"
@@ -14,10 +16,24 @@
 
 #define COPY_CHUNK 65536
 
+/* That the bytes of a file were found to be its digest's. It holds for as long as the file is the
+ * same one and nobody wrote to it: only root can, and the kernel sets the time of the last change,
+ * which nobody sets back. */
+struct proof {
+    char digest[DIGEST_TEXT_MAX];
+    struct stat status;
+    bool is_being_made; /* a thread hashes the file; others wait for it */
+    LIST_ENTRY(proof) link;
+};
+
 struct image_store {
     char *staging;
     char *images;
     char *shown; /* the same folder, as QEMU sees it */
+    pthread_mutex_t lock;
+    pthread_cond_t proven; /* a proof was made, or could not be */
+    LIST_HEAD(, proof) proofs;
+    uint64_t hashed; /* bytes, for proofs */
 };
 
 /* QEMU's users pass through the folders and read the files; only root lists or writes. */
@@ -40,6 +56,9 @@ struct image_store *image_store_create(const char *state_directory, const char *
     store->staging = xasprintf("%s/staging", state_directory);
     store->images = xasprintf("%s/host/images", state_directory);
     store->shown = xstrdup(shown);
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_cond_init(&store->proven, NULL);
+    LIST_INIT(&store->proofs);
     if (make_folders(store, state_directory, error) < 0) {
         image_store_destroy(store);
         return NULL;
@@ -51,6 +70,13 @@ void image_store_destroy(struct image_store *store)
 {
     if (store == NULL)
         return;
+    while (!LIST_EMPTY(&store->proofs)) {
+        struct proof *proof = LIST_FIRST(&store->proofs);
+        LIST_REMOVE(proof, link);
+        free(proof);
+    }
+    pthread_cond_destroy(&store->proven);
+    pthread_mutex_destroy(&store->lock);
     free(store->staging);
     free(store->images);
     free(store->shown);
@@ -67,15 +93,13 @@ char *image_store_shown(const struct image_store *store, const char *digest)
     return xasprintf("%s/%s", store->shown, digest_hex(digest));
 }
 
-static int open_regular(int folder, const char *name, uint64_t *ret_size, struct error *error)
+static int open_regular(int folder, const char *name, struct stat *ret_status, struct error *error)
 {
     AUTO_CLOSE int file = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    struct stat status;
-    if (file < 0 || fstat(file, &status) < 0)
+    if (file < 0 || fstat(file, ret_status) < 0)
         return error_set_errno(error, errno, "open image file %s", name);
-    if (!S_ISREG(status.st_mode))
+    if (!S_ISREG(ret_status->st_mode))
         return error_set(error, ERROR_DENIED, "image file %s is not a regular file", name);
-    *ret_size = (uint64_t)status.st_size;
     return TAKE_DESCRIPTOR(file);
 }
 
@@ -114,28 +138,26 @@ static int copy_hashed(int from, int to, uint64_t size, char ret_digest[DIGEST_T
     return result;
 }
 
-static int fill(int from, int to, const char *digest, uint64_t size, bool is_durable,
-                struct error *error)
+static int fill(int from, int to, const char *digest, uint64_t size, struct error *error)
 {
     char found[DIGEST_TEXT_MAX];
     if (copy_hashed(from, to, size, found, error) < 0)
         return -1;
     if (strcmp(found, digest) != 0)
         return refuse_digest(error, digest, found);
-    if (fchown(to, 0, 0) < 0 || fchmod(to, 0444) < 0 || (is_durable && fsync(to) < 0))
+    if (fchown(to, 0, 0) < 0 || fchmod(to, 0444) < 0 || fsync(to) < 0)
         return error_set_errno(error, errno, "write image file %s", digest);
     return 0;
 }
 
-static int keep(int from, const char *path, const char *digest, uint64_t size, bool is_durable,
-                struct error *error)
+static int keep(int from, const char *path, const char *digest, uint64_t size, struct error *error)
 {
     AUTO_FREE char *temporary = xasprintf("%s.new", path);
     unlink(temporary);
     AUTO_CLOSE int to = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (to < 0)
         return error_set_errno(error, errno, "create %s", temporary);
-    if (fill(from, to, digest, size, is_durable, error) == 0) {
+    if (fill(from, to, digest, size, error) == 0) {
         if (rename(temporary, path) == 0)
             return 0;
         error_set_errno(error, errno, "rename to %s", path);
@@ -144,14 +166,123 @@ static int keep(int from, const char *path, const char *digest, uint64_t size, b
     return -1;
 }
 
-static bool is_here(struct image_store *store, const char *digest)
+/* ---- proofs ---- */
+
+static bool is_same_time(struct timespec one, struct timespec other)
+{
+    return one.tv_sec == other.tv_sec && one.tv_nsec == other.tv_nsec;
+}
+
+/* Whether it is the same file, with nothing written since. */
+static bool is_unchanged(const struct stat *one, const struct stat *other)
+{
+    return one->st_dev == other->st_dev && one->st_ino == other->st_ino &&
+           one->st_size == other->st_size && is_same_time(one->st_mtim, other->st_mtim) &&
+           is_same_time(one->st_ctim, other->st_ctim);
+}
+
+/* Hashes all of an open file that is not written to meanwhile. */
+static int prove(int file, const char *digest, const struct stat *status, struct error *error)
+{
+    char found[DIGEST_TEXT_MAX];
+    struct stat after;
+    if (status->st_uid != 0 || (status->st_mode & 0222) != 0)
+        return error_set(
+            error, ERROR_DENIED,
+            "image file %s can be written to by others than root: pull the image again", digest);
+    if (digest_of_descriptor(file, found, NULL, error) < 0)
+        return -1;
+    if (strcmp(found, digest) != 0)
+        return refuse_digest(error, digest, found);
+    if (fstat(file, &after) < 0 || !is_unchanged(status, &after))
+        return error_set(error, ERROR_IO, "image file %s was altered while it was read", digest);
+    return 0;
+}
+
+/* Under the lock. */
+static struct proof *find_proof(struct image_store *store, const char *digest)
+{
+    struct proof *proof;
+    LIST_FOREACH(proof, &store->proofs, link)
+    {
+        if (strcmp(proof->digest, digest) == 0)
+            return proof;
+    }
+    return NULL;
+}
+
+/* Whether there is a proof; waits while another thread makes it. If not, the caller has to make it
+ * and calls end_proof. */
+static bool begin_proof(struct image_store *store, const char *digest, const struct stat *status)
+{
+    struct proof *proof;
+    pthread_mutex_lock(&store->lock);
+    while ((proof = find_proof(store, digest)) != NULL && proof->is_being_made)
+        pthread_cond_wait(&store->proven, &store->lock);
+    bool is_proven = proof != NULL && is_unchanged(&proof->status, status);
+    if (!is_proven) {
+        if (proof == NULL) {
+            proof = xcalloc(1, sizeof *proof);
+            snprintf(proof->digest, sizeof proof->digest, "%s", digest);
+            LIST_INSERT_HEAD(&store->proofs, proof, link);
+        }
+        proof->status = *status;
+        proof->is_being_made = true;
+    }
+    pthread_mutex_unlock(&store->lock);
+    return is_proven;
+}
+
+static void end_proof(struct image_store *store, const char *digest, bool holds)
+{
+    pthread_mutex_lock(&store->lock);
+    struct proof *proof = find_proof(store, digest);
+    store->hashed += (uint64_t)proof->status.st_size;
+    proof->is_being_made = false;
+    if (!holds) {
+        LIST_REMOVE(proof, link);
+        free(proof);
+    }
+    pthread_cond_broadcast(&store->proven);
+    pthread_mutex_unlock(&store->lock);
+}
+
+int image_store_open(struct image_store *store, const char *digest, int *ret_descriptor,
+                     uint64_t *ret_size, struct error *error)
 {
     AUTO_FREE char *path = xasprintf("%s/%s", store->images, digest_hex(digest));
+    struct stat status;
+    AUTO_CLOSE int file = open_regular(AT_FDCWD, path, &status, error);
+    if (file < 0)
+        return -1;
+    if (!begin_proof(store, digest, &status)) {
+        int result = prove(file, digest, &status, error);
+        end_proof(store, digest, result == 0);
+        if (result < 0)
+            return -1;
+    }
+    if (lseek(file, 0, SEEK_SET) < 0)
+        return error_set_errno(error, errno, "read image file %s", digest);
+    *ret_descriptor = TAKE_DESCRIPTOR(file);
+    *ret_size = (uint64_t)status.st_size;
+    return 0;
+}
+
+uint64_t image_store_hashed(struct image_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    uint64_t hashed = store->hashed;
+    pthread_mutex_unlock(&store->lock);
+    return hashed;
+}
+
+/* ---- import ---- */
+
+static bool is_here(struct image_store *store, const char *digest)
+{
+    AUTO_CLOSE int file = -1;
     uint64_t size;
-    AUTO_CLOSE int file = open_regular(AT_FDCWD, path, &size, NULL);
-    char found[DIGEST_TEXT_MAX];
-    return file >= 0 && digest_of_descriptor(file, found, NULL, NULL) == 0 &&
-           strcmp(found, digest) == 0;
+    return image_store_open(store, digest, &file, &size, NULL) == 0;
 }
 
 int image_store_import(struct image_store *store, const char *digest, uint64_t size,
@@ -162,46 +293,16 @@ int image_store_import(struct image_store *store, const char *digest, uint64_t s
     AUTO_CLOSE int folder = open(store->staging, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (folder < 0)
         return error_set_errno(error, errno, "open %s", store->staging);
-    uint64_t found;
-    AUTO_CLOSE int from = open_regular(folder, digest_hex(digest), &found, error);
+    struct stat status;
+    AUTO_CLOSE int from = open_regular(folder, digest_hex(digest), &status, error);
     if (from < 0)
         return -1;
-    if (found != size)
+    if ((uint64_t)status.st_size != size)
         return error_set(error, ERROR_SIGNATURE,
-                         "image file %s: expected %llu bytes, the staged file has %llu", digest,
-                         (unsigned long long)size, (unsigned long long)found);
+                         "image file %s: expected %llu bytes, the staged file has %lld", digest,
+                         (unsigned long long)size, (long long)status.st_size);
     AUTO_FREE char *path = xasprintf("%s/%s", store->images, digest_hex(digest));
-    if (keep(from, path, digest, size, true, error) < 0)
+    if (keep(from, path, digest, size, error) < 0)
         return -1;
     return file_sync_directory(store->images, error);
-}
-
-int image_store_place(struct image_store *store, const char *digest, const char *target,
-                      uint64_t *ret_size, struct error *error)
-{
-    AUTO_FREE char *path = xasprintf("%s/%s", store->images, digest_hex(digest));
-    uint64_t size;
-    AUTO_CLOSE int from = open_regular(AT_FDCWD, path, &size, error);
-    if (from < 0 || keep(from, target, digest, size, false, error) < 0)
-        return -1;
-    *ret_size = size;
-    return 0;
-}
-
-int image_store_open(struct image_store *store, const char *digest, int *ret_descriptor,
-                     uint64_t *ret_size, struct error *error)
-{
-    AUTO_FREE char *path = xasprintf("%s/%s", store->images, digest_hex(digest));
-    char found[DIGEST_TEXT_MAX];
-    uint64_t size;
-    AUTO_CLOSE int file = open_regular(AT_FDCWD, path, &size, error);
-    if (file < 0 || digest_of_descriptor(file, found, NULL, error) < 0)
-        return -1;
-    if (strcmp(found, digest) != 0)
-        return refuse_digest(error, digest, found);
-    if (lseek(file, 0, SEEK_SET) < 0)
-        return error_set_errno(error, errno, "read image file %s", digest);
-    *ret_descriptor = TAKE_DESCRIPTOR(file);
-    *ret_size = size;
-    return 0;
 }

@@ -1,7 +1,10 @@
 /* Image files that may boot: root's, read-only, named by the digest of their bytes.
  *
  * The deciding half puts a file into its staging folder and asks for it by digest; it is copied
- * while it is hashed, so what lies here is what was hashed. Blocking; one thread imports. */
+ * while it is hashed, so what lies here is what was hashed. All instances of an image read one
+ * file. It is hashed again before the first boot from it after its import and after a start of this
+ * process, and whenever it is not the file, with the times of change, that was hashed last.
+ * Blocking; one thread imports, any thread opens. */
 #pragma once
 
 #include <stdint.h>
@@ -24,10 +27,11 @@ char *image_store_shown(const struct image_store *store, const char *digest);
  * already, and whole, is not asked for again. */
 int image_store_import(struct image_store *store, const char *digest, uint64_t size,
                        struct error *error);
-/* Copies an imported file to `target` (0444), hashing what it copies: the copy is what boots. */
-int image_store_place(struct image_store *store, const char *digest, const char *target,
-                      uint64_t *ret_size, struct error *error);
-/* Opens an imported file, from its start, after hashing all of it. ERROR_SIGNATURE when it is not
- * whole. The caller closes `ret_descriptor`. */
+/* Opens an imported file, from its start, once it is proven to be the digest's: by hashing all of
+ * it, unless that was done and the file has not changed since. Threads that want the same file wait
+ * for the one that hashes it. ERROR_SIGNATURE when it is not whole. The caller closes
+ * `ret_descriptor`. */
 int image_store_open(struct image_store *store, const char *digest, int *ret_descriptor,
                      uint64_t *ret_size, struct error *error);
+/* Bytes that were hashed so far to prove files. */
+uint64_t image_store_hashed(struct image_store *store);

@@ -7,6 +7,7 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,32 +86,108 @@ static void other_bytes_are_refused_and_named(void **state)
     image_store_destroy(store);
 }
 
+/* Opens it from its start, or says why not. */
+static int open_image(struct image_store *store, const char *digest, struct error *error)
+{
+    uint64_t size = 0;
+    int file = -1;
+    if (image_store_open(store, digest, &file, &size, error) < 0)
+        return -1;
+    assert_int_equal(lseek(file, 0, SEEK_CUR), 0);
+    assert_int_equal(size, 6);
+    close(file);
+    return 0;
+}
+
+static struct image_store *import_kernel(const char *folder, char ret_digest[DIGEST_TEXT_MAX])
+{
+    struct image_store *store = image_store_create(folder, "/shown", NULL);
+    assert_non_null(store);
+    digest_of_bytes("kernel", 6, ret_digest);
+    stage(folder, ret_digest, "kernel");
+    assert_int_equal(image_store_import(store, ret_digest, 6, NULL), 0);
+    return store;
+}
+
 static void what_was_altered_on_disk_does_not_boot(void **state)
 {
     char digest[DIGEST_TEXT_MAX];
     struct error error = ERROR_INIT;
-    uint64_t size = 0;
-    int file = -1;
     if (geteuid() != 0)
         skip();
-    struct image_store *store = image_store_create(*state, "/shown", NULL);
-    digest_of_bytes("kernel", 6, digest);
-    stage(*state, digest, "kernel");
-    assert_int_equal(image_store_import(store, digest, 6, NULL), 0);
+    struct image_store *store = import_kernel(*state, digest);
     AUTO_FREE char *path = xasprintf("%s/host/images/%s", (char *)*state, digest_hex(digest));
-    AUTO_FREE char *target = xasprintf("%s/target", (char *)*state);
-    assert_int_equal(image_store_place(store, digest, target, &size, NULL), 0);
-    assert_int_equal(size, 6);
-    assert_int_equal(unlink(target), 0);
-    assert_int_equal(image_store_open(store, digest, &file, &size, NULL), 0);
-    assert_int_equal(lseek(file, 0, SEEK_CUR), 0);
-    close(file);
+    assert_int_equal(open_image(store, digest, NULL), 0);
+    /* Another file in its place. */
     assert_int_equal(file_write(path, "kernal", 6, 0444, NULL), 0);
-    assert_int_equal(image_store_place(store, digest, target, &size, &error), -1);
+    assert_int_equal(open_image(store, digest, &error), -1);
     assert_int_equal(error.code, ERROR_SIGNATURE);
-    assert_int_equal(access(target, F_OK), -1);
-    assert_int_equal(image_store_open(store, digest, &file, &size, &error), -1);
+    /* The same file, with its time of modification set back. */
+    assert_int_equal(file_write(path, "kernel", 6, 0444, NULL), 0);
+    assert_int_equal(open_image(store, digest, NULL), 0);
+    struct stat before;
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(fstat(file, &before), 0);
+    usleep(20000); /* times of change are as fine as the kernel's tick */
+    assert_int_equal(pwrite(file, "a", 1, 4), 1);
+    const struct timespec times[2] = {before.st_atim, before.st_mtim};
+    assert_int_equal(futimens(file, times), 0);
+    close(file);
+    assert_int_equal(open_image(store, digest, &error), -1);
     assert_int_equal(error.code, ERROR_SIGNATURE);
+    /* What can be written to again is not what was proven. */
+    assert_int_equal(file_write(path, "kernel", 6, 0644, NULL), 0);
+    assert_int_equal(open_image(store, digest, &error), -1);
+    assert_int_equal(error.code, ERROR_DENIED);
+    image_store_destroy(store);
+}
+
+struct opener {
+    pthread_t thread;
+    struct image_store *store;
+    const char *digest;
+    int result;
+};
+
+static void *open_once(void *context)
+{
+    struct opener *opener = context;
+    uint64_t size;
+    AUTO_CLOSE int file = -1;
+    opener->result = image_store_open(opener->store, opener->digest, &file, &size, NULL);
+    return NULL;
+}
+
+static void fifty_boots_hash_an_image_once(void **state)
+{
+    enum { BOOTS = 50, SIZE = 1 << 20 };
+    char digest[DIGEST_TEXT_MAX];
+    struct opener openers[BOOTS];
+    if (geteuid() != 0)
+        skip();
+    AUTO_FREE char *bytes = xmalloc(SIZE);
+    memset(bytes, 'k', SIZE);
+    digest_of_bytes(bytes, SIZE, digest);
+    AUTO_FREE char *path = xasprintf("%s/staging/%s", (char *)*state, digest_hex(digest));
+    assert_int_equal(file_write(path, bytes, SIZE, 0600, NULL), 0);
+    struct image_store *store = image_store_create(*state, "/shown", NULL);
+    assert_int_equal(image_store_import(store, digest, SIZE, NULL), 0);
+    assert_int_equal(image_store_hashed(store), 0);
+    for (int i = 0; i < BOOTS; i++) {
+        openers[i] = (struct opener){.store = store, .digest = digest, .result = -1};
+        assert_int_equal(pthread_create(&openers[i].thread, NULL, open_once, &openers[i]), 0);
+    }
+    for (int i = 0; i < BOOTS; i++) {
+        pthread_join(openers[i].thread, NULL);
+        assert_int_equal(openers[i].result, 0);
+    }
+    assert_int_equal(image_store_import(store, digest, SIZE, NULL), 0);
+    assert_int_equal(image_store_hashed(store), SIZE);
+    image_store_destroy(store);
+    /* Nothing is believed across a start. */
+    store = image_store_create(*state, "/shown", NULL);
+    assert_int_equal(open_once(&(struct opener){.store = store, .digest = digest}) == NULL, 1);
+    assert_int_equal(image_store_hashed(store), SIZE);
     image_store_destroy(store);
 }
 
@@ -337,6 +414,7 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test_setup_teardown(what_was_altered_on_disk_does_not_boot, make_folder,
                                         remove_folder),
+        cmocka_unit_test_setup_teardown(fifty_boots_hash_an_image_once, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(an_image_is_shown_where_others_see_it, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(an_overlay_is_its_users_and_opens_nothing, make_folder,
