@@ -26,6 +26,7 @@ struct agent {
     char *chains_folder, *staging_folder, *consoles_folder;
     struct image_downloads *images;
     struct instance_table *instances;
+    struct figures *figures;
     struct data_plane *data_plane;
     struct scheduler_link *link;
     struct agent_http *server;
@@ -299,6 +300,7 @@ static int start_http(struct agent *agent, struct error *error)
         .console_folder = agent->consoles_folder,
         .node = agent->options->node,
         .instances = agent->instances,
+        .figures = agent->figures,
         .is_joined = is_joined,
         .data = agent,
     };
@@ -338,16 +340,24 @@ static void on_welcome(const struct host_answer *answer, int descriptor, void *d
 static void on_host_instance(const struct host_instance *instance, void *data)
 {
     struct agent *agent = data;
-    if (instance->state == HOST_INSTANCE_ENDED)
+    if (instance->state == HOST_INSTANCE_ENDED) {
+        figures_forget(agent->figures, instance->id);
         instance_table_ended(agent->instances, instance);
-    else if (!agent->is_welcome)
+    } else if (!agent->is_welcome) {
         instance_table_adopt(agent->instances, instance);
+    }
 }
 
 static void on_host_frontend(const struct host_frontend *frontend, void *data)
 {
     struct agent *agent = data;
     data_plane_frontend(agent->data_plane, frontend);
+}
+
+static void on_host_usage(const struct host_usage *usage, void *data)
+{
+    struct agent *agent = data;
+    figures_take(agent->figures, usage);
 }
 
 static void on_host_lost(void *data)
@@ -367,6 +377,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .channel = options->decider_channel,
         .on_instance = on_host_instance,
         .on_frontend = on_host_frontend,
+        .on_usage = on_host_usage,
         .on_lost = on_host_lost,
         .data = agent,
     };
@@ -454,6 +465,7 @@ int agent_run(const struct agent_options *options, struct trust *trust,
     struct error error = ERROR_INIT;
     init(agent, options, trust);
     agent->logins = logins;
+    agent->figures = figures_create();
     if (open_parts(agent, &error) < 0) {
         fail(agent, &error);
     } else {
@@ -462,6 +474,7 @@ int agent_run(const struct agent_options *options, struct trust *trust,
     }
     uv_run(&agent->loop, UV_RUN_DEFAULT);
     state_store_close(agent->store);
+    figures_destroy(agent->figures);
     uv_loop_close(&agent->loop);
     int exit_code = agent->exit_code;
     free(agent->chains_folder);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/console_log.h"
+#include "agent/stats.h"
 #include "lib/api/protocol.h"
 #include "lib/cleanup.h"
 #include "lib/http_server.h"
@@ -122,46 +123,25 @@ static void handle_logs(struct http_request *request, void *data)
 
 /* --- numbers --- */
 
+static struct stats_sources sources_of(const struct agent_http *server)
+{
+    return (struct stats_sources){.node = server->options.node,
+                                  .instances = server->options.instances,
+                                  .figures = server->options.figures,
+                                  .joined = server->options.is_joined(server->options.data)};
+}
+
 static void handle_stats(struct http_request *request, void *data)
 {
-    const struct agent_http *server = data;
-    struct json_object *states = json_object_new_object();
-    for (int state = 0; instance_state_names[state] != NULL; state++) {
-        size_t count = instance_table_count(server->options.instances, (enum instance_state)state);
-        json_object_object_add(states, instance_state_names[state],
-                               json_object_new_int64((int64_t)count));
-    }
-    struct json_object *stats = json_object_new_object();
-    json_object_object_add(stats, "node", json_object_new_string(server->options.node));
-    json_object_object_add(stats, "instances", states);
-    json_object_object_add(
-        stats, "restarts",
-        json_object_new_uint64(instance_table_restarts(server->options.instances)));
-    json_object_object_add(
-        stats, "joined", json_object_new_boolean(server->options.is_joined(server->options.data)));
-    http_request_respond_json(request, 200, stats);
+    struct stats_sources sources = sources_of(data);
+    http_request_respond_json(request, 200, stats_document(&sources));
 }
 
 static void handle_metrics(struct http_request *request, void *data)
 {
-    const struct agent_http *server = data;
+    struct stats_sources sources = sources_of(data);
     AUTO_BUFFER struct buffer text = {0};
-    buffer_append_text(&text, "# HELP shoal_agent_instances Instances on this node by state.\n"
-                              "# TYPE shoal_agent_instances gauge\n");
-    for (int state = 0; instance_state_names[state] != NULL; state++)
-        buffer_printf(&text, "shoal_agent_instances{state=\"%s\"} %zu\n",
-                      instance_state_names[state],
-                      instance_table_count(server->options.instances, (enum instance_state)state));
-    buffer_printf(&text,
-                  "# HELP shoal_agent_instance_restarts Restarts in place of the instances here.\n"
-                  "# TYPE shoal_agent_instance_restarts gauge\n"
-                  "shoal_agent_instance_restarts %" PRIu64 "\n",
-                  instance_table_restarts(server->options.instances));
-    buffer_printf(&text,
-                  "# HELP shoal_agent_joined Whether the scheduler has taken this node in.\n"
-                  "# TYPE shoal_agent_joined gauge\n"
-                  "shoal_agent_joined %d\n",
-                  server->options.is_joined(server->options.data));
+    stats_append_metrics(&sources, &text);
     http_request_respond(request, 200, "text/plain; version=0.0.4", buffer_text(&text),
                          text.length);
 }

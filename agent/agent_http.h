@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "agent/figures.h"
 #include "agent/instance_table.h"
 
 struct agent_http;
@@ -17,6 +18,7 @@ struct agent_http_options {
     const char *console_folder;
     const char *node;
     const struct instance_table *instances;
+    const struct figures *figures;
     bool (*is_joined)(void *data);
     void *data;
 };

@@ -198,6 +198,10 @@ static void dispatch(struct host_client *client, const struct host_message *mess
     case HOST_FRONTEND:
         client->options.on_frontend(&message->frontend, client->options.data);
         break;
+    case HOST_USAGE:
+        if (client->options.on_usage != NULL && host_message_check(message, NULL) == 0)
+            client->options.on_usage(&message->usage, client->options.data);
+        break;
     default:
         log_error("a message of the host half that only it may get", "type",
                   LOG_NUMBER(message->type));

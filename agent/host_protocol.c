@@ -247,6 +247,17 @@ static int check_frontend(const struct host_frontend *frontend, struct error *er
     return 0;
 }
 
+static int check_usage(const struct host_usage *usage, struct error *error)
+{
+    if (usage->count > HOST_USAGE_ENTRIES)
+        return refuse(error, "usage", "number of entries");
+    for (uint32_t i = 0; i < usage->count; i++) {
+        if (!is_instance_id(usage->entries[i].id))
+            return refuse(error, "usage", "id");
+    }
+    return 0;
+}
+
 int host_message_check(const struct host_message *message, struct error *error)
 {
     switch ((enum host_message_type)message->type) {
@@ -279,6 +290,8 @@ int host_message_check(const struct host_message *message, struct error *error)
         return check_instance(&message->instance, error);
     case HOST_FRONTEND:
         return check_frontend(&message->frontend, error);
+    case HOST_USAGE:
+        return check_usage(&message->usage, error);
     }
     return error_set(error, ERROR_PROTOCOL, "message of the unknown type %u", message->type);
 }

@@ -41,6 +41,7 @@ enum host_message_type {
     HOST_ANSWER,   /* host_answer */
     HOST_INSTANCE, /* host_instance: an event, or an adopted microVM */
     HOST_FRONTEND, /* host_frontend: whether a published port is bound */
+    HOST_USAGE,    /* host_usage: what some of the microVMs use, every few seconds */
 };
 
 /* Guests that can run here. */
@@ -162,6 +163,23 @@ struct host_frontend {
     char message[HOST_MESSAGE_TEXT_MAX];
 };
 
+/* What one running microVM has used since it booted, seen from the guest. */
+struct host_usage_entry {
+    char id[INSTANCE_ID_MAX];
+    uint64_t cpu_ns;         /* of the hypervisor's process */
+    uint64_t memory;         /* bytes it has resident, shared files included */
+    uint64_t memory_private; /* the same without files */
+    uint64_t received_bytes, received_packets, received_drops;
+    uint64_t sent_bytes, sent_packets, sent_drops;
+};
+
+#define HOST_USAGE_ENTRIES 16
+struct host_usage {
+    uint64_t taken_ns; /* CLOCK_MONOTONIC */
+    uint32_t count;
+    struct host_usage_entry entries[HOST_USAGE_ENTRIES];
+};
+
 struct host_message {
     uint32_t type;
     uint32_t reserved;
@@ -179,6 +197,7 @@ struct host_message {
         struct host_answer answer;
         struct host_instance instance;
         struct host_frontend frontend;
+        struct host_usage usage;
     };
 };
 

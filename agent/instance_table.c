@@ -446,6 +446,16 @@ void instance_table_observe(const struct instance_table *table, struct api_statu
     }
 }
 
+void instance_table_each(const struct instance_table *table,
+                         void (*each)(const struct instance *instance, void *data), void *data)
+{
+    const struct member *member;
+    LIST_FOREACH(member, &table->members, link)
+    {
+        each(&member->instance, data);
+    }
+}
+
 bool instance_table_has(const struct instance_table *table, const char *id)
 {
     return find(table, id) != NULL;

@@ -44,6 +44,8 @@ void instance_table_ended(struct instance_table *table, const struct host_instan
 void instance_table_trust_changed(struct instance_table *table);
 /* Fills status->instances; the caller releases the status. */
 void instance_table_observe(const struct instance_table *table, struct api_status *status);
+void instance_table_each(const struct instance_table *table,
+                         void (*each)(const struct instance *instance, void *data), void *data);
 bool instance_table_has(const struct instance_table *table, const char *id);
 size_t instance_table_count(const struct instance_table *table, enum instance_state state);
 uint64_t instance_table_restarts(const struct instance_table *table);

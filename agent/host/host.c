@@ -147,6 +147,19 @@ static void create_guests(struct host *host)
     host->guests = guests_create(&options);
 }
 
+static void create_usage(struct host *host)
+{
+    struct usage_options options = {
+        .loop = &host->loop,
+        .queue = host->queue,
+        .guests = host->guests,
+        .network = host->network,
+        .report = host_report_usage,
+        .context = host,
+    };
+    host->usage = usage_create(&options);
+}
+
 static int create_proxy(struct host *host, struct error *error)
 {
     struct proxy_options options = {
@@ -187,6 +200,7 @@ static void start_done(struct worker_job *worker_job)
     } else {
         create_guests(host);
         guests_adopt(host->guests, job->found, job->found_count);
+        create_usage(host);
         log_info("host half ready", "accelerator", host->accelerator.kvm ? "kvm" : "tcg", "reason",
                  host->accelerator.reason, "adopted", LOG_NUMBER(job->found_count));
         channel_start(host->channel);
@@ -316,11 +330,13 @@ static void finish(struct host *host)
     worker_stop(host->boot_worker);
     worker_stop(host->end_worker);
     worker_stop(host->image_worker);
+    usage_stop(host->usage);
     proxy_destroy(host->proxy);
     dhcp_destroy(host->dhcp);
     hypervisor_close(host->hypervisor);
     loop_queue_destroy(host->queue);
     guests_destroy(host->guests);
+    usage_destroy(host->usage);
     worker_destroy(host->boot_worker);
     worker_destroy(host->end_worker);
     worker_destroy(host->image_worker);

@@ -15,6 +15,7 @@
 #include "agent/host/network.h"
 #include "agent/host/overlays.h"
 #include "agent/host/proxy.h"
+#include "agent/host/usage.h"
 #include "agent/host/worker.h"
 
 /* libvirt puts its sockets some 45 bytes deeper, and a socket's path ends at 107. */
@@ -35,6 +36,7 @@ struct host {
     struct worker *image_worker;
     struct hypervisor *hypervisor; /* set by the first job, before there are guests */
     struct guests *guests;         /* NULL until the start is through */
+    struct usage *usage;           /* the same */
     struct channel *channel;
     struct proxy *proxy;
     struct proxy_model *model; /* being collected, between BEGIN and COMMIT */
@@ -46,6 +48,7 @@ struct host {
 void host_receive(void *context, const struct host_message *message);
 void host_report_instance(void *context, const struct host_instance *instance);
 void host_report_frontend(void *context, const struct host_frontend *frontend);
+void host_report_usage(void *context, const struct host_usage *usage);
 void host_answer_number(void *context, uint64_t sequence, const struct error *error,
                         uint32_t number);
 void host_answer_request(void *context, uint64_t sequence, const struct error *error);

@@ -26,6 +26,13 @@ void host_report_frontend(void *context, const struct host_frontend *frontend)
     channel_send(host->channel, &message, -1);
 }
 
+void host_report_usage(void *context, const struct host_usage *usage)
+{
+    struct host *host = context;
+    struct host_message message = {.type = HOST_USAGE, .usage = *usage};
+    channel_send(host->channel, &message, -1);
+}
+
 void host_answer_number(void *context, uint64_t sequence, const struct error *error,
                         uint32_t number)
 {
@@ -179,6 +186,7 @@ void host_receive(void *context, const struct host_message *message)
     case HOST_ANSWER:
     case HOST_INSTANCE:
     case HOST_FRONTEND:
+    case HOST_USAGE:
         error_set(&error, ERROR_PROTOCOL, "message of type %u is not a request", message->type);
         channel_answer(host->channel, message->sequence, &error);
     }

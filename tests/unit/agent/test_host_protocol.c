@@ -266,6 +266,21 @@ static void an_end_is_told_and_a_short_packet_refused(void **state)
     close(ends[1]);
 }
 
+static void usage_is_bounded_and_of_instances(void **state)
+{
+    (void)state;
+    struct host_message message = {.type = HOST_USAGE};
+    message.usage.count = HOST_USAGE_ENTRIES;
+    for (size_t i = 0; i < HOST_USAGE_ENTRIES; i++)
+        strcpy(message.usage.entries[i].id, "0001000003f2");
+    assert_int_equal(host_message_check(&message, NULL), 0);
+    message.usage.count = HOST_USAGE_ENTRIES + 1;
+    assert_refused(&message, "number");
+    message.usage.count = HOST_USAGE_ENTRIES;
+    strcpy(message.usage.entries[HOST_USAGE_ENTRIES - 1].id, "0001");
+    assert_refused(&message, "id");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +295,7 @@ int main(void)
         cmocka_unit_test(the_mac_is_the_id),
         cmocka_unit_test(a_message_arrives_with_its_descriptor),
         cmocka_unit_test(an_end_is_told_and_a_short_packet_refused),
+        cmocka_unit_test(usage_is_bounded_and_of_instances),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,23 @@
+/* What this node's microVMs use: the last two samples of each, as the host half took them.
+ *
+ * Loop thread only. Knows ids and numbers; what service an instance is of, others know. */
+#pragma once
+
+#include "agent/host_protocol.h"
+#include "lib/api/figures.h"
+
+struct figures;
+
+struct figures *figures_create(void);
+void figures_destroy(struct figures *figures);
+
+/* A batch of samples. Those that have not been renewed for long are dropped. */
+void figures_take(struct figures *figures, const struct host_usage *usage);
+/* Its microVM has ended. */
+void figures_forget(struct figures *figures, const char *id);
+size_t figures_count(const struct figures *figures);
+
+/* Totals and rates of one instance as of `now_ns` (CLOCK_MONOTONIC); the other members are left
+ * alone. False when there is no sample. */
+bool figures_fill(const struct figures *figures, const char *id, uint64_t now_ns,
+                  struct api_instance_figures *ret_figures);

@@ -1,0 +1,239 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/figures.h"
+#include "agent/host/usage_sources.h"
+
+#define SECOND_NS UINT64_C(1000000000)
+#define ID        "000100000001"
+
+/* --- what the kernel says --- */
+
+static void statm_tells_resident_and_private_memory(void **state)
+{
+    (void)state;
+    struct usage_process process = {0};
+    assert_true(usage_parse_statm("25000 9800 5000 3000 0 12000 0\n", 4096, &process));
+    assert_int_equal(process.memory, 9800 * 4096);
+    assert_int_equal(process.memory_private, 4800 * 4096);
+}
+
+static void statm_of_another_form_is_refused(void **state)
+{
+    (void)state;
+    struct usage_process process = {0};
+    assert_false(usage_parse_statm("", 4096, &process));
+    assert_false(usage_parse_statm("25000 9800", 4096, &process));
+    assert_false(usage_parse_statm("a b c d", 4096, &process));
+    assert_false(usage_parse_statm("1 2 3", 4096, &process));
+    assert_false(usage_parse_statm("1 18446744073709551615 3", 4096, &process));
+    assert_int_equal(process.memory, 0);
+}
+
+static const char links[] =
+    "Inter-|   Receive                                                |  Transmit\n"
+    " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop "
+    "fifo colls carrier compressed\n"
+    "    lo:       0       0    0    0    0     0          0         0        0       0    0    0  "
+    " "
+    " 0     0       0          0\n"
+    "sh000100000001: 1044      14    0    3    0     0          0         0     2088      28    0  "
+    " "
+    " 5    0     0       0          0\n";
+
+static void every_link_is_told_with_what_passed(void **state)
+{
+    (void)state;
+    const char *at = links;
+    char name[16];
+    struct usage_link link;
+    assert_true(usage_next_link(&at, name, sizeof name, &link));
+    assert_string_equal(name, "lo");
+    assert_true(usage_next_link(&at, name, sizeof name, &link));
+    assert_string_equal(name, "sh000100000001");
+    assert_int_equal(link.received_bytes, 1044);
+    assert_int_equal(link.received_packets, 14);
+    assert_int_equal(link.received_drops, 3);
+    assert_int_equal(link.sent_bytes, 2088);
+    assert_int_equal(link.sent_packets, 28);
+    assert_int_equal(link.sent_drops, 5);
+    assert_false(usage_next_link(&at, name, sizeof name, &link));
+}
+
+static void lines_of_another_form_are_passed_over(void **state)
+{
+    (void)state;
+    const char *at =
+        "sh1: 1 2 3\na name with a blank: 1 2\n: 1 2\nmuch_longer_than_any_name_is: 1\n"
+        "sh2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 x\n"
+        "sh3:1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16";
+    char name[16];
+    struct usage_link link;
+    assert_true(usage_next_link(&at, name, sizeof name, &link));
+    assert_string_equal(name, "sh3");
+    assert_int_equal(link.sent_drops, 12);
+    assert_false(usage_next_link(&at, name, sizeof name, &link));
+}
+
+static void a_process_is_read_with_its_processor_time(void **state)
+{
+    (void)state;
+    struct usage_process first, second;
+    assert_int_equal(usage_read_process(getpid(), geteuid(), &first, NULL), 0);
+    assert_true(first.memory > 0);
+    assert_true(first.memory_private <= first.memory);
+    for (volatile int i = 0; i < 10000000; i++)
+        ;
+    assert_int_equal(usage_read_process(getpid(), geteuid(), &second, NULL), 0);
+    assert_true(second.cpu_ns > first.cpu_ns);
+}
+
+static void somebody_elses_process_is_not_read(void **state)
+{
+    (void)state;
+    struct usage_process process;
+    struct error error = ERROR_INIT;
+    assert_int_equal(usage_read_process(getpid(), geteuid() + 1, &process, &error), -1);
+    assert_int_equal(error.code, ERROR_NOT_FOUND);
+    assert_int_equal(usage_read_process(0, geteuid(), &process, &error), -1);
+}
+
+/* --- samples --- */
+
+static struct host_usage sample(const char *id, uint64_t at_ns, uint64_t cpu_ns, uint64_t bytes)
+{
+    struct host_usage usage = {.taken_ns = at_ns, .count = 1};
+    strcpy(usage.entries[0].id, id);
+    usage.entries[0].cpu_ns = cpu_ns;
+    usage.entries[0].memory = 14 << 20;
+    usage.entries[0].received_bytes = bytes;
+    usage.entries[0].sent_bytes = 2 * bytes;
+    return usage;
+}
+
+static void take(struct figures *figures, const char *id, uint64_t at_ns, uint64_t cpu_ns,
+                 uint64_t bytes)
+{
+    struct host_usage usage = sample(id, at_ns, cpu_ns, bytes);
+    figures_take(figures, &usage);
+}
+
+static void one_sample_gives_totals_and_no_rates(void **state)
+{
+    (void)state;
+    struct figures *figures = figures_create();
+    struct api_instance_figures told = {0};
+    assert_false(figures_fill(figures, ID, SECOND_NS, &told));
+    take(figures, ID, SECOND_NS, 5000000, 1000);
+    assert_true(figures_fill(figures, ID, 3 * SECOND_NS, &told));
+    assert_int_equal(told.age_ms, 2000);
+    assert_int_equal(told.interval_ms, 0);
+    assert_int_equal(told.cpu_us, 5000);
+    assert_int_equal(told.cpu_ppm, 0);
+    assert_int_equal(told.received_bytes, 1000);
+    assert_int_equal(told.received_rate, 0);
+    figures_destroy(figures);
+}
+
+static void rates_are_of_the_last_two_samples(void **state)
+{
+    (void)state;
+    struct figures *figures = figures_create();
+    struct api_instance_figures told = {0};
+    take(figures, ID, 1 * SECOND_NS, 0, 0);
+    take(figures, ID, 6 * SECOND_NS, 10000000, 5000);
+    take(figures, ID, 11 * SECOND_NS, 2510000000, 15000);
+    assert_true(figures_fill(figures, ID, 11 * SECOND_NS, &told));
+    assert_int_equal(told.interval_ms, 5000);
+    assert_int_equal(told.cpu_ppm, 500000); /* half a processor */
+    assert_int_equal(told.received_rate, 2000);
+    assert_int_equal(told.sent_rate, 4000);
+    assert_int_equal(told.memory, 14 << 20);
+    figures_destroy(figures);
+}
+
+static void a_new_boot_begins_anew(void **state)
+{
+    (void)state;
+    struct figures *figures = figures_create();
+    struct api_instance_figures told = {0};
+    take(figures, ID, 1 * SECOND_NS, 9000000, 5000);
+    take(figures, ID, 6 * SECOND_NS, 1000000, 100);
+    assert_true(figures_fill(figures, ID, 6 * SECOND_NS, &told));
+    assert_int_equal(told.interval_ms, 0);
+    assert_int_equal(told.cpu_us, 1000);
+    assert_int_equal(told.received_rate, 0);
+    figures_destroy(figures);
+}
+
+static void a_sample_that_comes_twice_counts_once(void **state)
+{
+    (void)state;
+    struct figures *figures = figures_create();
+    struct api_instance_figures told = {0};
+    take(figures, ID, 1 * SECOND_NS, 0, 0);
+    take(figures, ID, 6 * SECOND_NS, 10000000, 5000);
+    take(figures, ID, 6 * SECOND_NS, 20000000, 5000);
+    assert_true(figures_fill(figures, ID, 6 * SECOND_NS, &told));
+    assert_int_equal(told.cpu_ppm, 2000);
+    figures_destroy(figures);
+}
+
+static void who_has_ended_or_is_silent_has_no_figures(void **state)
+{
+    (void)state;
+    struct figures *figures = figures_create();
+    struct api_instance_figures told = {0};
+    take(figures, ID, SECOND_NS, 0, 0);
+    take(figures, "000100000002", SECOND_NS, 0, 0);
+    figures_forget(figures, "000100000002");
+    figures_forget(figures, "000100000003");
+    assert_int_equal(figures_count(figures), 1);
+    take(figures, "000100000004", 120 * SECOND_NS, 0, 0);
+    assert_int_equal(figures_count(figures), 1);
+    assert_false(figures_fill(figures, ID, 120 * SECOND_NS, &told));
+    assert_true(figures_fill(figures, "000100000004", 120 * SECOND_NS, &told));
+    figures_destroy(figures);
+}
+
+static void thousands_are_found_again(void **state)
+{
+    (void)state;
+    struct figures *figures = figures_create();
+    struct api_instance_figures told = {0};
+    for (unsigned i = 0; i < 4096; i++) {
+        char id[INSTANCE_ID_MAX];
+        snprintf(id, sizeof id, "0001%08x", (i * 1237) % 4096);
+        take(figures, id, SECOND_NS, 1000000 * (uint64_t)((i * 1237) % 4096), 0);
+    }
+    assert_int_equal(figures_count(figures), 4096);
+    assert_true(figures_fill(figures, "000100000abc", SECOND_NS, &told));
+    assert_int_equal(told.cpu_us, 1000 * 0xabc);
+    figures_destroy(figures);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(statm_tells_resident_and_private_memory),
+        cmocka_unit_test(statm_of_another_form_is_refused),
+        cmocka_unit_test(every_link_is_told_with_what_passed),
+        cmocka_unit_test(lines_of_another_form_are_passed_over),
+        cmocka_unit_test(a_process_is_read_with_its_processor_time),
+        cmocka_unit_test(somebody_elses_process_is_not_read),
+        cmocka_unit_test(one_sample_gives_totals_and_no_rates),
+        cmocka_unit_test(rates_are_of_the_last_two_samples),
+        cmocka_unit_test(a_new_boot_begins_anew),
+        cmocka_unit_test(a_sample_that_comes_twice_counts_once),
+        cmocka_unit_test(who_has_ended_or_is_silent_has_no_figures),
+        cmocka_unit_test(thousands_are_found_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
