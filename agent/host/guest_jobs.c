@@ -201,14 +201,12 @@ void guest_job_boot(struct worker_job *worker_job)
     if (network_tap_remove(options->network, guest->tap, guest->mac, "", &job->error) < 0 ||
         network_tap_make(guest->tap, &job->error) < 0)
         return;
-    if (create(job, console_path) == 0) {
+    if (create(job, console_path) == 0)
         job->result = start(job, console_path);
-        if (job->result < 0) {
-            hypervisor_destroy(options->hypervisor, guest->id, NULL);
-            hypervisor_await_gone(options->hypervisor, guest->id, NULL);
-        }
-    }
     if (job->result < 0) {
+        /* Also when it was not made: what an earlier attempt could not end may be in the way. */
+        hypervisor_destroy(options->hypervisor, guest->id, NULL);
+        hypervisor_await_gone(options->hypervisor, guest->id, NULL);
         network_tap_remove(options->network, guest->tap, guest->mac, guest->address, NULL);
         unlink(console_path);
         overlays_remove(options->overlays, guest->id);
@@ -251,6 +249,9 @@ void guest_job_forget(struct worker_job *worker_job)
     const struct guests_options *options = &guest->guests->options;
     AUTO_FREE char *console_path = guest_console_path(guest);
     AUTO_FREE char *log = xasprintf("%s/v/log/qemu/%s.log", options->run_directory, guest->tap);
+    job->result = hypervisor_destroy(options->hypervisor, guest->id, &job->error);
+    if (job->result < 0)
+        return;
     unlink(console_path);
     unlink(log);
     overlays_remove(options->overlays, guest->id);

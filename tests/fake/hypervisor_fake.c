@@ -32,6 +32,7 @@ struct hypervisor_fake {
     void (*before)(void *context, enum hypervisor_fake_call call, const char *id);
     void *context;
     bool obey_power;
+    size_t clashes;
     int life[2]; /* a pipe that nobody writes to */
 };
 
@@ -159,8 +160,10 @@ static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec
     struct hypervisor_fake *world = world_of(hypervisor);
     if (begin(world, FAKE_CREATE, spec->id, error) < 0)
         return -1;
-    if (find(world, spec->id) != NULL)
-        forbid("created while it is there", spec->id);
+    if (find(world, spec->id) != NULL) {
+        world->clashes++;
+        return finish(world, error_set(error, ERROR_CONFLICT, "%s is there", spec->id));
+    }
     struct microvm *microvm = xcalloc(1, sizeof *microvm);
     memcpy(microvm->identity.id, spec->id, sizeof microvm->identity.id);
     memcpy(microvm->identity.kernel, spec->kernel, sizeof microvm->identity.kernel);
@@ -385,6 +388,11 @@ size_t hypervisor_fake_count(struct hypervisor_fake *world)
 size_t hypervisor_fake_count_running(struct hypervisor_fake *world)
 {
     return count(world, true);
+}
+
+size_t hypervisor_fake_count_clashes(const struct hypervisor_fake *world)
+{
+    return world->clashes;
 }
 
 bool hypervisor_fake_runs(struct hypervisor_fake *world, const char *id)

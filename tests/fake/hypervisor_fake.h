@@ -3,8 +3,7 @@
  * Each microVM is a process that only waits, with a console's socket that really listens, so that
  * whoever looks at pids and sockets finds some. The world outlives the hypervisors opened on it, as
  * microVMs outlive an agent. Calls on a hypervisor come from any thread, as hypervisor.h says; what
- * a test orders comes from one thread. A call that hypervisor.h forbids (a second microVM with an
- * id that is not gone) ends the test program. */
+ * a test orders comes from one thread. */
 #pragma once
 
 #include "agent/host/hypervisor_interface.h"
@@ -53,3 +52,5 @@ int hypervisor_fake_hear(struct hypervisor_fake *world, const char *id);
 size_t hypervisor_fake_count(struct hypervisor_fake *world);
 size_t hypervisor_fake_count_running(struct hypervisor_fake *world);
 bool hypervisor_fake_runs(struct hypervisor_fake *world, const char *id);
+/* microVMs that were asked for while one of that id was still there. */
+size_t hypervisor_fake_count_clashes(const struct hypervisor_fake *world);
