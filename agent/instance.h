@@ -1,58 +1,27 @@
-/* One instance on this node: its record and the machine that says what is done next.
+/* One instance on this node: its record, and what happens to it put to the machine
+ * (instance_machine.h), which says what is done next.
  *
- * The machine is pure: it is told what happened, moves the state (lib/api/states.h draws the
- * table), logs each move with its cause, and returns which actions are due; the runner does them.
- * Time comes from the instance's clock. It knows neither processes nor sockets. Loop thread only.
- *
- *   prepare (fetch, verify, import) -> boot -> watch -> ready
- *      ^                                        |
- *      +----------------------------------------+ restart in place: same id, same address  */
+ * Pure: it is told what happened, moves the phase, logs each move with its cause, and returns which
+ * actions are due; the runner does them. Time comes from the instance's clock. It knows neither
+ * processes nor sockets. Loop thread only. */
 #pragma once
 
 #include "agent/host_protocol.h"
+#include "agent/instance_machine.h"
 #include "agent/restart_policy.h"
 #include "lib/api/agent.h"
 #include "lib/clock.h"
 
-/* What we know of the microVM itself. */
-enum instance_vm {
-    INSTANCE_VM_NONE,
-    INSTANCE_VM_BOOTING, /* asked for, not answered */
-    INSTANCE_VM_RUNNING,
-    INSTANCE_VM_ENDING, /* asked to end, not gone */
-};
-
-/* What follows when the microVM is gone. */
-enum instance_next {
-    INSTANCE_NEXT_UNDECIDED, /* nobody asked it to end */
-    INSTANCE_NEXT_RESTART,
-    INSTANCE_NEXT_FAIL,
-    INSTANCE_NEXT_STOP,
-};
-
-/* Actions, a set. */
-enum instance_action {
-    /* Fetch, verify and import the image; only verify it again when it is ready. */
-    INSTANCE_PREPARE = 1 << 0,
-    INSTANCE_ABANDON = 1 << 1, /* give up a preparation that runs */
-    INSTANCE_BOOT = 1 << 2,
-    INSTANCE_END = 1 << 3,  /* ask the guest to end, kill it after its grace time */
-    INSTANCE_KILL = 1 << 4, /* at once */
-    INSTANCE_WATCH = 1 << 5,
-    INSTANCE_UNWATCH = 1 << 6,
-};
-
 struct instance {
     const struct clock *clock;
     char id[INSTANCE_ID_MAX];
-    bool is_assigned; /* false: a microVM was found running that no assignment has named yet */
+    bool is_assigned; /* an assignment has named it */
     struct api_assigned_instance assigned;
-    enum instance_state state;
+    enum instance_phase phase;
     char cause[CAUSE_MAX];
     char message[REASON_MAX];
     uint32_t restarts;
     struct restart_history history;
-    enum instance_next next;
     enum host_stop_method stop_method;
     char kernel[DIGEST_TEXT_MAX];
     uint64_t boot_ms; /* boot to first pass of the check; 0: not yet */
@@ -64,10 +33,8 @@ struct instance {
     uint64_t restart_at_ms;    /* 0: none */
     uint64_t end_check_ms;     /* 0: none; when to ask again for its end */
 
-    enum instance_vm vm;
+    bool is_recalled; /* from a record: whether its microVM is there is not known yet */
     bool image_ready; /* verified and imported by this process, for this instance */
-    bool is_judged;   /* may boot once: what is trusted may change before the next boot */
-    bool preparing;
     char adopted_image[DIGEST_TEXT_MAX]; /* what its microVM was booted from; "": by us */
     bool is_listed;                      /* named by the last full assignment or a later one */
 
@@ -110,6 +77,9 @@ void instance_adopted(struct instance *instance, const char *image, uint64_t upt
 /* After adoption, whether there was something to adopt or not: what a restarted agent does. */
 unsigned instance_resume(struct instance *instance);
 
+/* What the scheduler hears of its phase. */
+enum instance_state instance_state(const struct instance *instance);
+enum instance_vm instance_vm(const struct instance *instance);
 /* When to call instance_tick; UINT64_MAX: not until something happens. */
 uint64_t instance_next_deadline(const struct instance *instance);
 /* Whether nothing of it is left to wait for, so that it may be forgotten once it is not listed. */

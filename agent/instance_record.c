@@ -4,7 +4,6 @@
 #include "agent/instance.h"
 #include "lib/cleanup.h"
 
-static const char *const next_names[] = {"undecided", "restart", "fail", "stop", NULL};
 static const char *const stop_method_names[] = {"kill", "console", "acpi", NULL};
 
 static const struct json_field fields[] = {
@@ -13,13 +12,12 @@ static const struct json_field fields[] = {
     JSON_FIELD(struct instance, assigned, "assigned", JSON_OBJECT,
                .present_offset = offsetof(struct instance, is_assigned),
                .record = &api_assigned_instance_record),
-    JSON_FIELD(struct instance, state, "state", JSON_ENUM, .flags = JSON_REQUIRED,
-               .names = instance_state_names),
+    JSON_FIELD(struct instance, phase, "phase", JSON_ENUM, .flags = JSON_REQUIRED,
+               .names = instance_phase_names),
     JSON_FIELD(struct instance, cause, "cause", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct instance, message, "message", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct instance, restarts, "restarts", JSON_UINT),
     JSON_FIELD(struct instance, history.attempts, "attempts", JSON_UINT),
-    JSON_FIELD(struct instance, next, "next", JSON_ENUM, .names = next_names),
     JSON_FIELD(struct instance, stop_method, "stop_method", JSON_ENUM, .names = stop_method_names),
     JSON_FIELD(struct instance, kernel, "kernel", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct instance, boot_ms, "boot_ms", JSON_UINT),
@@ -47,7 +45,7 @@ char *instance_save(struct instance *instance)
 int instance_load(const char *text, const struct clock *clock, struct instance *ret_instance,
                   struct error *error)
 {
-    struct instance instance = {.clock = clock};
+    struct instance instance = {.clock = clock, .is_recalled = true};
     if (json_parse_record(&instance_record, text, strlen(text), JSON_LENIENT, &instance, error) < 0)
         return error_wrap(error, "the stored record of an instance");
     uint64_t now = clock_monotonic_ms(clock), wall = clock_wall_ms(clock);

@@ -187,7 +187,7 @@ static void watch(struct member *member)
         .http = table->options.http,
         .host = table->options.host,
         .assigned = &member->instance.assigned,
-        .was_ready = member->instance.state == INSTANCE_READY,
+        .was_ready = instance_state(&member->instance) == INSTANCE_READY,
         .on_ready = on_ready,
         .on_unhealthy = on_unhealthy,
         .data = member,
@@ -467,7 +467,7 @@ size_t instance_table_count(const struct instance_table *table, enum instance_st
     const struct member *member;
     LIST_FOREACH(member, &table->members, link)
     {
-        count += member->instance.state == state;
+        count += instance_state(&member->instance) == state;
     }
     return count;
 }

@@ -29,7 +29,7 @@ static void list_one(const struct instance *instance, void *data)
     struct listing *listing = data;
     struct api_instance_figures figures = {.slot = instance->assigned.slot};
     struct api_observed_instance observed;
-    if (instance->vm != INSTANCE_VM_RUNNING ||
+    if (instance_vm(instance) != INSTANCE_VM_RUNNING ||
         !figures_fill(listing->sources->figures, instance->id, listing->now_ns, &figures))
         return;
     instance_observe(instance, "", &observed);

@@ -154,7 +154,7 @@ static void on_health(void *data)
 
 static void look_at_health(struct guest *guest)
 {
-    guest->ready = guest->machine.state == INSTANCE_READY;
+    guest->ready = instance_state(&guest->machine) == INSTANCE_READY;
     if (!guest->ready)
         later(guest, &guest->health, 5, guest->image == IMAGE_SLOW ? 4000 : 500, on_health);
     else if (flaps(guest))
@@ -218,8 +218,9 @@ struct guest *guest_assign(struct node *node, struct guest *guest,
         guest->memory = assigned->resources.memory;
         text_copy(guest->address, sizeof guest->address, assigned->address);
     }
-    if (assigned->wanted == API_WANTED_STOP && !instance_state_is_over(guest->machine.state) &&
-        guest->machine.state != INSTANCE_STOPPING)
+    if (assigned->wanted == API_WANTED_STOP &&
+        !instance_state_is_over(instance_state(&guest->machine)) &&
+        instance_state(&guest->machine) != INSTANCE_STOPPING)
         watch_told_to_stop(node->world, guest);
     act(guest, instance_assign(&guest->machine, assigned));
     return guest;

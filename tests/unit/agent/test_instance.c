@@ -75,9 +75,9 @@ static void bring_to_running(struct instance *instance)
     instance_image_moved(instance, INSTANCE_FETCHING, "", "");
     instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
     assert_int_equal(instance_image_ready(instance), INSTANCE_BOOT);
-    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance_state(instance), INSTANCE_STARTING);
     assert_int_equal(instance_booted(instance), INSTANCE_WATCH);
-    assert_int_equal(instance->state, INSTANCE_RUNNING);
+    assert_int_equal(instance_state(instance), INSTANCE_RUNNING);
 }
 
 static void bring_to_ready(struct instance *instance)
@@ -85,7 +85,7 @@ static void bring_to_ready(struct instance *instance)
     bring_to_running(instance);
     fake.now_ms += 40;
     assert_int_equal(instance_became_ready(instance), 0);
-    assert_int_equal(instance->state, INSTANCE_READY);
+    assert_int_equal(instance_state(instance), INSTANCE_READY);
 }
 
 static void a_good_boot_is_measured_to_its_first_pass(void **state)
@@ -102,7 +102,7 @@ static void the_same_assignment_again_changes_nothing(void **state)
     struct instance *instance = *state;
     bring_to_ready(instance);
     assert_int_equal(want(instance, API_WANTED_RUN), 0);
-    assert_int_equal(instance->state, INSTANCE_READY);
+    assert_int_equal(instance_state(instance), INSTANCE_READY);
 }
 
 static void a_changed_check_applies_in_place(void **state)
@@ -113,7 +113,7 @@ static void a_changed_check_applies_in_place(void **state)
     assigned.health.has_readiness = true;
     assigned.health.readiness.has_tcp = true;
     assert_int_equal(instance_assign(instance, &assigned), INSTANCE_UNWATCH | INSTANCE_WATCH);
-    assert_int_equal(instance->state, INSTANCE_READY);
+    assert_int_equal(instance_state(instance), INSTANCE_READY);
 }
 
 static void a_rejected_image_fails_with_its_cause(void **state)
@@ -122,7 +122,7 @@ static void a_rejected_image_fails_with_its_cause(void **state)
     want(instance, API_WANTED_RUN);
     instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
     assert_int_equal(instance_image_failed(instance, "signature_rejected", "no key"), 0);
-    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_int_equal(instance_state(instance), INSTANCE_FAILED);
     assert_string_equal(instance->cause, "signature_rejected");
     assert_true(instance_is_over(instance));
 }
@@ -132,7 +132,7 @@ static void an_unreachable_registry_is_shown_while_it_is_tried_again(void **stat
     struct instance *instance = *state;
     want(instance, API_WANTED_RUN);
     instance_image_moved(instance, INSTANCE_FETCHING, "registry_unreachable", "refused");
-    assert_int_equal(instance->state, INSTANCE_FETCHING);
+    assert_int_equal(instance_state(instance), INSTANCE_FETCHING);
     assert_string_equal(instance->cause, "registry_unreachable");
     instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
     instance_image_ready(instance);
@@ -146,10 +146,10 @@ static void a_download_that_worked_at_last_boots_like_any_other(void **state)
     instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
     instance_image_moved(instance, INSTANCE_FETCHING, "registry_unreachable", "refused");
     assert_int_equal(instance_image_ready(instance), INSTANCE_BOOT);
-    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance_state(instance), INSTANCE_STARTING);
     instance_booted(instance);
     instance_became_ready(instance);
-    assert_int_equal(instance->state, INSTANCE_READY);
+    assert_int_equal(instance_state(instance), INSTANCE_READY);
 }
 
 static void a_guest_that_exits_is_restarted_after_its_delay(void **state)
@@ -157,7 +157,7 @@ static void a_guest_that_exits_is_restarted_after_its_delay(void **state)
     struct instance *instance = *state;
     bring_to_ready(instance);
     assert_int_equal(instance_ended(instance, HOST_END_GUEST_EXIT, ""), INSTANCE_UNWATCH);
-    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance_state(instance), INSTANCE_STARTING);
     assert_int_equal(instance->restarts, 1);
     assert_string_equal(instance->cause, "guest_exit");
     fake.now_ms += 999;
@@ -184,7 +184,7 @@ static void a_guest_that_is_to_run_once_and_exits_has_completed(void **state)
     struct instance *instance = *state;
     run_once(instance, API_RESTART_NEVER);
     assert_int_equal(instance_ended(instance, HOST_END_GUEST_EXIT, ""), INSTANCE_UNWATCH);
-    assert_int_equal(instance->state, INSTANCE_STOPPED);
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPED);
     assert_string_equal(instance->cause, "completed");
     assert_true(instance_is_over(instance));
     assert_int_equal(instance->restarts, 0);
@@ -195,7 +195,7 @@ static void one_that_is_restarted_on_failure_completes_too(void **state)
     struct instance *instance = *state;
     run_once(instance, API_RESTART_ON_FAILURE);
     instance_ended(instance, HOST_END_GUEST_EXIT, "");
-    assert_int_equal(instance->state, INSTANCE_STOPPED);
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPED);
     assert_string_equal(instance->cause, "completed");
 }
 
@@ -204,7 +204,7 @@ static void a_guest_that_is_to_run_once_and_panics_has_failed(void **state)
     struct instance *instance = *state;
     run_once(instance, API_RESTART_NEVER);
     assert_int_equal(instance_ended(instance, HOST_END_GUEST_PANIC, ""), INSTANCE_UNWATCH);
-    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_int_equal(instance_state(instance), INSTANCE_FAILED);
     assert_string_equal(instance->cause, "guest_panic");
 }
 
@@ -213,7 +213,7 @@ static void a_guest_that_is_to_run_once_and_is_killed_has_failed(void **state)
     struct instance *instance = *state;
     run_once(instance, API_RESTART_NEVER);
     instance_ended(instance, HOST_END_KILLED, "killed by signal 9");
-    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_int_equal(instance_state(instance), INSTANCE_FAILED);
     assert_string_equal(instance->cause, "hypervisor_died");
 }
 
@@ -225,9 +225,9 @@ static void before_a_restart_in_place_the_image_is_judged_again(void **state)
     fake.now_ms += 1000;
     assert_int_equal(instance_tick(instance), INSTANCE_PREPARE);
     assert_int_equal(instance_tick(instance), 0);
-    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance_state(instance), INSTANCE_STARTING);
     assert_int_equal(instance_image_failed(instance, "policy_refused", "policy p: too old"), 0);
-    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_int_equal(instance_state(instance), INSTANCE_FAILED);
     assert_string_equal(instance->cause, "policy_refused");
 }
 
@@ -238,7 +238,7 @@ static void a_stop_says_why_when_the_scheduler_does(void **state)
     struct api_assigned_instance assigned = assignment(API_WANTED_STOP);
     strcpy(assigned.stop_cause, "trust_revoked");
     instance_assign(instance, &assigned);
-    assert_int_equal(instance->state, INSTANCE_STOPPING);
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPING);
     assert_string_equal(instance->cause, "trust_revoked");
 }
 
@@ -254,7 +254,7 @@ static void after_the_allowed_attempts_it_fails(void **state)
         instance_booted(instance);
     }
     instance_ended(instance, HOST_END_GUEST_PANIC, "");
-    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_int_equal(instance_state(instance), INSTANCE_FAILED);
     assert_string_equal(instance->cause, "guest_panic");
     assert_int_equal(instance->restarts, 2);
 }
@@ -267,7 +267,7 @@ static void a_boot_that_never_gets_ready_is_killed_and_restarted(void **state)
     assert_int_equal(instance_tick(instance), 0);
     fake.now_ms += 1;
     assert_int_equal(instance_tick(instance), INSTANCE_UNWATCH | INSTANCE_KILL);
-    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance_state(instance), INSTANCE_STARTING);
     assert_string_equal(instance->cause, "boot_timeout");
     fake.now_ms += 5000;
     assert_int_equal(instance_ended(instance, HOST_END_STOP_KILLED, ""),
@@ -282,10 +282,10 @@ static void failing_liveness_restarts_and_fails_only_when_the_guest_is_gone(void
     instance->history.last_ms = fake.now_ms;
     assert_int_equal(instance_became_unhealthy(instance, "no answer"),
                      INSTANCE_UNWATCH | INSTANCE_KILL);
-    assert_int_equal(instance->state, INSTANCE_STOPPING);
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPING);
     assert_false(instance_is_over(instance));
     instance_ended(instance, HOST_END_STOP_KILLED, "");
-    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_int_equal(instance_state(instance), INSTANCE_FAILED);
     assert_string_equal(instance->cause, "unhealthy");
     assert_true(instance_is_over(instance));
 }
@@ -295,12 +295,12 @@ static void lost_readiness_is_running_again_and_no_restart(void **state)
     struct instance *instance = *state;
     bring_to_ready(instance);
     assert_int_equal(instance_became_unready(instance, "status 503"), 0);
-    assert_int_equal(instance->state, INSTANCE_RUNNING);
+    assert_int_equal(instance_state(instance), INSTANCE_RUNNING);
     assert_int_equal(instance->restarts, 0);
     fake.now_ms += 100000;
     assert_int_equal(instance_tick(instance), 0);
     instance_became_ready(instance);
-    assert_int_equal(instance->state, INSTANCE_READY);
+    assert_int_equal(instance_state(instance), INSTANCE_READY);
     assert_string_equal(instance->cause, "");
     assert_int_equal(instance->boot_ms, 40);
 }
@@ -310,10 +310,10 @@ static void a_stop_asks_the_guest_and_ends_when_it_is_gone(void **state)
     struct instance *instance = *state;
     bring_to_ready(instance);
     assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_UNWATCH | INSTANCE_END);
-    assert_int_equal(instance->state, INSTANCE_STOPPING);
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPING);
     assert_int_equal(want(instance, API_WANTED_STOP), 0);
     instance_ended(instance, HOST_END_STOPPED, "");
-    assert_int_equal(instance->state, INSTANCE_STOPPED);
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPED);
     assert_true(instance_is_over(instance));
 }
 
@@ -332,7 +332,7 @@ static void a_stop_before_the_boot_abandons_it(void **state)
     want(instance, API_WANTED_RUN);
     instance_image_moved(instance, INSTANCE_FETCHING, "", "");
     assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_ABANDON | INSTANCE_UNWATCH);
-    assert_int_equal(instance->state, INSTANCE_STOPPED);
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPED);
 }
 
 static void a_stop_during_the_boot_kills_what_was_booted(void **state)
@@ -342,10 +342,10 @@ static void a_stop_during_the_boot_kills_what_was_booted(void **state)
     instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
     instance_image_ready(instance);
     assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_UNWATCH);
-    assert_int_equal(instance->state, INSTANCE_STOPPING);
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPING);
     assert_int_equal(instance_booted(instance), INSTANCE_UNWATCH | INSTANCE_KILL);
     instance_ended(instance, HOST_END_STOP_KILLED, "");
-    assert_int_equal(instance->state, INSTANCE_STOPPED);
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPED);
 }
 
 static void a_failed_boot_counts_as_a_restart(void **state)
@@ -355,7 +355,7 @@ static void a_failed_boot_counts_as_a_restart(void **state)
     instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
     instance_image_ready(instance);
     instance_boot_failed(instance, "no memory");
-    assert_int_equal(instance->state, INSTANCE_STARTING);
+    assert_int_equal(instance_state(instance), INSTANCE_STARTING);
     assert_int_equal(instance->restarts, 1);
     assert_non_null(strstr(instance->message, "no memory"));
 }
@@ -367,7 +367,7 @@ static void a_refused_boot_is_not_tried_again(void **state)
     instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
     instance_image_ready(instance);
     assert_int_equal(instance_boot_refused(instance, "the disk names a backing file"), 0);
-    assert_int_equal(instance->state, INSTANCE_FAILED);
+    assert_int_equal(instance_state(instance), INSTANCE_FAILED);
     assert_int_equal(instance->restarts, 0);
     assert_string_equal(instance->cause, "image_invalid");
     assert_string_equal(instance->message, "the disk names a backing file");
@@ -393,7 +393,7 @@ static void an_adopted_ready_instance_stays_ready_in_the_same_boot(void **state)
     struct instance *loaded = save_and_load(instance);
     instance_adopted(loaded, IMAGE, 5040);
     assert_int_equal(instance_resume(loaded), INSTANCE_WATCH);
-    assert_int_equal(loaded->state, INSTANCE_READY);
+    assert_int_equal(instance_state(loaded), INSTANCE_READY);
     assert_int_equal(loaded->restarts, 1);
     assert_int_equal(loaded->boot_ms, 40);
     struct api_observed_instance observed;
@@ -411,7 +411,7 @@ static void a_guest_that_went_with_the_node_is_restarted(void **state)
     instance->history.attempts = instance->assigned.restart.attempts;
     struct instance *loaded = save_and_load(instance);
     instance_resume(loaded);
-    assert_int_equal(loaded->state, INSTANCE_STARTING);
+    assert_int_equal(instance_state(loaded), INSTANCE_STARTING);
     assert_string_equal(loaded->cause, "node_restarted");
     assert_int_equal(loaded->restarts, 1);
     /* None of its own attempts was taken. */
@@ -483,9 +483,9 @@ static void a_stop_goes_on_after_a_restart_of_the_agent(void **state)
     want(instance, API_WANTED_STOP);
     struct instance *loaded = save_and_load(instance);
     instance_adopted(loaded, IMAGE, 10);
-    assert_int_equal(instance_resume(loaded), INSTANCE_UNWATCH | INSTANCE_END);
+    assert_int_equal(instance_resume(loaded), INSTANCE_END);
     instance_ended(loaded, HOST_END_STOPPED, "");
-    assert_int_equal(loaded->state, INSTANCE_STOPPED);
+    assert_int_equal(instance_state(loaded), INSTANCE_STOPPED);
     instance_finish(loaded);
     free(loaded);
 }
@@ -495,7 +495,7 @@ static void an_unknown_guest_is_left_alone_until_the_scheduler_says_stop(void **
     struct instance *instance = *state;
     instance_adopted(instance, IMAGE, 10);
     assert_int_equal(instance_resume(instance), 0);
-    assert_int_equal(instance->state, INSTANCE_RUNNING);
+    assert_int_equal(instance_state(instance), INSTANCE_RUNNING);
     assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_UNWATCH | INSTANCE_END);
 }
 
