@@ -247,6 +247,11 @@ static int check_frontend(const struct host_frontend *frontend, struct error *er
     return 0;
 }
 
+static int check_image(const struct host_image *image, struct error *error)
+{
+    return is_digest(image->digest) ? 0 : refuse(error, "image", "digest");
+}
+
 static int check_usage(const struct host_usage *usage, struct error *error)
 {
     if (usage->count > HOST_USAGE_ENTRIES)
@@ -284,6 +289,10 @@ int host_message_check(const struct host_message *message, struct error *error)
         return check_proxy_server(&message->proxy_server, error);
     case HOST_PROXY_COUNT:
         return is_instance_id(message->proxy_count.id) ? 0 : refuse(error, "proxy count", "id");
+    case HOST_DROP:
+        return is_digest(message->drop.digest) ? 0 : refuse(error, "drop", "digest");
+    case HOST_IMAGE:
+        return check_image(&message->image, error);
     case HOST_ANSWER:
         return check_answer(&message->answer, error);
     case HOST_INSTANCE:

@@ -37,11 +37,13 @@ enum host_message_type {
     HOST_PROXY_SERVER,   /* host_proxy_server, belongs to the last frontend */
     HOST_PROXY_COMMIT,   /* answered when the data plane has applied it all */
     HOST_PROXY_COUNT,    /* host_proxy_count: open connections of one server */
+    HOST_DROP,           /* host_drop: remove an image file that no instance needs */
     /* host half -> deciding half */
     HOST_ANSWER,   /* host_answer */
     HOST_INSTANCE, /* host_instance: an event, or an adopted microVM */
     HOST_FRONTEND, /* host_frontend: whether a published port is bound */
     HOST_USAGE,    /* host_usage: what some of the microVMs use, every few seconds */
+    HOST_IMAGE,    /* host_image: an image file that is here; before the answer to HOST_HELLO */
 };
 
 /* Guests that can run here. */
@@ -127,6 +129,10 @@ struct host_proxy_count {
     char id[INSTANCE_ID_MAX];
 };
 
+struct host_drop {
+    char digest[DIGEST_TEXT_MAX];
+};
+
 struct host_answer {
     uint32_t code; /* enum error_code; ERROR_NONE: it worked */
     char message[HOST_MESSAGE_TEXT_MAX];
@@ -180,6 +186,12 @@ struct host_usage {
     struct host_usage_entry entries[HOST_USAGE_ENTRIES];
 };
 
+struct host_image {
+    char digest[DIGEST_TEXT_MAX];
+    uint64_t size;
+    uint64_t age_ms; /* since it was imported or read, as far as the file system tells */
+};
+
 struct host_message {
     uint32_t type;
     uint32_t reserved;
@@ -194,6 +206,8 @@ struct host_message {
         struct host_proxy_frontend proxy_frontend;
         struct host_proxy_server proxy_server;
         struct host_proxy_count proxy_count;
+        struct host_drop drop;
+        struct host_image image;
         struct host_answer answer;
         struct host_instance instance;
         struct host_frontend frontend;

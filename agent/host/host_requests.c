@@ -51,9 +51,18 @@ void host_answer_request(void *context, uint64_t sequence, const struct error *e
     channel_answer(host->channel, sequence, error);
 }
 
+static void report_image(void *context, const char *digest, uint64_t size, uint64_t age_ms)
+{
+    struct host *host = context;
+    struct host_message message = {.type = HOST_IMAGE, .image = {.size = size, .age_ms = age_ms}};
+    channel_copy_text(message.image.digest, sizeof message.image.digest, digest);
+    channel_send(host->channel, &message, -1);
+}
+
 static void hello(struct host *host, uint64_t sequence)
 {
     guests_report_running(host->guests);
+    image_store_each(host->images, report_image, host);
     struct host_message message = {.type = HOST_ANSWER, .sequence = sequence};
     struct host_welcome *welcome = &message.answer.welcome;
     uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -100,6 +109,12 @@ static void import_run(struct worker_job *worker_job)
     struct request_job *job = (struct request_job *)worker_job;
     job->result = image_store_import(job->host->images, job->message.import.digest,
                                      job->message.import.size, &job->error);
+}
+
+static void drop_run(struct worker_job *worker_job)
+{
+    struct request_job *job = (struct request_job *)worker_job;
+    job->result = image_store_drop(job->host->images, job->message.drop.digest, &job->error);
 }
 
 static void network_run(struct worker_job *worker_job)
@@ -162,6 +177,9 @@ void host_receive(void *context, const struct host_message *message)
     case HOST_IMPORT:
         submit(host, message, import_run);
         return;
+    case HOST_DROP:
+        submit(host, message, drop_run);
+        return;
     case HOST_BOOT:
         guests_boot(host->guests, message->sequence, &message->boot);
         return;
@@ -187,6 +205,7 @@ void host_receive(void *context, const struct host_message *message)
     case HOST_INSTANCE:
     case HOST_FRONTEND:
     case HOST_USAGE:
+    case HOST_IMAGE:
         error_set(&error, ERROR_PROTOCOL, "message of type %u is not a request", message->type);
         channel_answer(host->channel, message->sequence, &error);
     }

@@ -1,5 +1,6 @@
 #include "agent/host/image_store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/crypto.h"
 #include "lib/file.h"
 #include "lib/xalloc.h"
@@ -49,6 +51,21 @@ static int make_folders(const struct image_store *store, const char *state_direc
     return 0;
 }
 
+/* What an import left that was cut off. */
+static void remove_cut_off(const struct image_store *store)
+{
+    DIR *folder = opendir(store->images);
+    if (folder == NULL)
+        return;
+    struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        const char *dot = strrchr(entry->d_name, '.');
+        if (dot != NULL && strcmp(dot, ".new") == 0)
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    }
+    closedir(folder);
+}
+
 struct image_store *image_store_create(const char *state_directory, const char *shown,
                                        struct error *error)
 {
@@ -63,6 +80,7 @@ struct image_store *image_store_create(const char *state_directory, const char *
         image_store_destroy(store);
         return NULL;
     }
+    remove_cut_off(store);
     return store;
 }
 
@@ -305,4 +323,55 @@ int image_store_import(struct image_store *store, const char *digest, uint64_t s
     if (keep(from, path, digest, size, error) < 0)
         return -1;
     return file_sync_directory(store->images, error);
+}
+
+/* ---- what lies here ---- */
+
+/* A file is named by the hex of its digest. */
+static bool name_is_digest(const char *name, char ret_digest[DIGEST_TEXT_MAX])
+{
+    snprintf(ret_digest, DIGEST_TEXT_MAX, "sha256:%.64s", name);
+    return strlen(name) == DIGEST_TEXT_MAX - sizeof "sha256:" && digest_is_valid(ret_digest);
+}
+
+static uint64_t age_of(const struct stat *status)
+{
+    uint64_t now = clock_wall_ms(clock_system());
+    time_t last = status->st_atime > status->st_mtime ? status->st_atime : status->st_mtime;
+    uint64_t at = last > 0 ? (uint64_t)last * 1000 : 0;
+    return now > at ? now - at : 0;
+}
+
+void image_store_each(struct image_store *store,
+                      void (*each)(void *context, const char *digest, uint64_t size,
+                                   uint64_t age_ms),
+                      void *context)
+{
+    DIR *folder = opendir(store->images);
+    if (folder == NULL)
+        return;
+    struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        char digest[DIGEST_TEXT_MAX];
+        struct stat status;
+        if (name_is_digest(entry->d_name, digest) &&
+            fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0)
+            each(context, digest, (uint64_t)status.st_size, age_of(&status));
+    }
+    closedir(folder);
+}
+
+int image_store_drop(struct image_store *store, const char *digest, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/%s", store->images, digest_hex(digest));
+    pthread_mutex_lock(&store->lock);
+    struct proof *proof = find_proof(store, digest);
+    if (proof != NULL && !proof->is_being_made) {
+        LIST_REMOVE(proof, link);
+        free(proof);
+    }
+    pthread_mutex_unlock(&store->lock);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return error_set_errno(error, errno, "remove image file %s", digest);
+    return 0;
 }

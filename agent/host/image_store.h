@@ -33,5 +33,14 @@ int image_store_import(struct image_store *store, const char *digest, uint64_t s
  * `ret_descriptor`. */
 int image_store_open(struct image_store *store, const char *digest, int *ret_descriptor,
                      uint64_t *ret_size, struct error *error);
+/* Removes an imported file; one that is not there is fine. A microVM that runs keeps the bytes it
+ * has open. */
+int image_store_drop(struct image_store *store, const char *digest, struct error *error);
+/* Calls `each` for every imported file. `age_ms`: since it was imported or read, whichever came
+ * last and the file system has kept. */
+void image_store_each(struct image_store *store,
+                      void (*each)(void *context, const char *digest, uint64_t size,
+                                   uint64_t age_ms),
+                      void *context);
 /* Bytes that were hashed so far to prove files. */
 uint64_t image_store_hashed(struct image_store *store);

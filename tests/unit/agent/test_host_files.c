@@ -20,6 +20,7 @@
 #include "agent/host/image_store.h"
 #include "agent/host/overlays.h"
 #include "image-format/qcow2.h"
+#include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/crypto.h"
 #include "lib/file.h"
@@ -139,6 +140,37 @@ static void what_was_altered_on_disk_does_not_boot(void **state)
     assert_int_equal(file_write(path, "kernel", 6, 0644, NULL), 0);
     assert_int_equal(open_image(store, digest, &error), -1);
     assert_int_equal(error.code, ERROR_DENIED);
+    image_store_destroy(store);
+}
+
+static void note_image(void *context, const char *digest, uint64_t size, uint64_t age_ms)
+{
+    struct buffer *found = context;
+    assert_in_range(age_ms, 0, 3600000);
+    buffer_printf(found, "%s %llu\n", digest, (unsigned long long)size);
+}
+
+static void image_files_are_listed_and_dropped(void **state)
+{
+    char digest[DIGEST_TEXT_MAX];
+    if (geteuid() != 0)
+        skip();
+    struct image_store *store = import_kernel(*state, digest);
+    AUTO_FREE char *cut = xasprintf("%s/host/images/%s.new", (char *)*state, digest_hex(digest));
+    AUTO_FREE char *expected = xasprintf("%s 6\n", digest);
+    AUTO_BUFFER struct buffer found = {0}, left = {0};
+    assert_int_equal(file_write(cut, "ker", 3, 0600, NULL), 0);
+    image_store_each(store, note_image, &found);
+    assert_string_equal(buffer_text(&found), expected);
+    image_store_destroy(store);
+    store = image_store_create(*state, "/shown", NULL);
+    assert_int_equal(access(cut, F_OK), -1);
+    assert_int_equal(open_image(store, digest, NULL), 0);
+    assert_int_equal(image_store_drop(store, digest, NULL), 0);
+    assert_int_equal(image_store_drop(store, digest, NULL), 0);
+    assert_int_equal(open_image(store, digest, NULL), -1);
+    image_store_each(store, note_image, &left);
+    assert_int_equal(left.length, 0);
     image_store_destroy(store);
 }
 
@@ -413,6 +445,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_bytes_are_refused_and_named, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(what_was_altered_on_disk_does_not_boot, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(image_files_are_listed_and_dropped, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(fifty_boots_hash_an_image_once, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(an_image_is_shown_where_others_see_it, make_folder,

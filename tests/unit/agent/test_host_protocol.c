@@ -207,6 +207,20 @@ static void a_frontend_needs_name_port_and_mode(void **state)
     assert_refused(&message, "name");
 }
 
+static void image_files_are_named_by_digests(void **state)
+{
+    (void)state;
+    struct host_message message = {.type = HOST_DROP};
+    strcpy(message.drop.digest, DIGEST);
+    assert_int_equal(host_message_check(&message, NULL), 0);
+    strcpy(message.drop.digest, "sha256:../../../etc/passwd");
+    assert_refused(&message, "digest");
+    message = (struct host_message){.type = HOST_IMAGE, .image = {.size = UINT64_MAX}};
+    assert_refused(&message, "digest");
+    strcpy(message.image.digest, DIGEST);
+    assert_int_equal(host_message_check(&message, NULL), 0);
+}
+
 static void an_unknown_type_is_a_protocol_error(void **state)
 {
     (void)state;
@@ -295,6 +309,7 @@ int main(void)
         cmocka_unit_test(the_mac_is_the_id),
         cmocka_unit_test(a_message_arrives_with_its_descriptor),
         cmocka_unit_test(an_end_is_told_and_a_short_packet_refused),
+        cmocka_unit_test(image_files_are_named_by_digests),
         cmocka_unit_test(usage_is_bounded_and_of_instances),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
