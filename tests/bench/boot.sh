@@ -61,6 +61,8 @@ fi
 }
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/../integration/lib.sh"
+# shellcheck source=tests/bench/table.bash
+. "$(dirname "$0")/table.bash"
 runs=${RUNS:-21}
 guests=$BUILD/examples
 boot_clock=$BUILD/bench/boot_clock
@@ -135,11 +137,5 @@ done | jq -s add >"$work/boot.json"
 mv "$work/boot.json" "$BUILD/bench/boot.json"
 
 printf 'medians of %d runs each, alternating\n' "$runs"
-jq -r '["measure", "unit", "ours", "peer", "ratio", "goal", "met", "peer is"],
-    (.[] | [.name, .unit, .ours, .peer, .ratio,
-            (if .goal == null then "-" else "<= \(.goal)" end), .met, .peer_name]) | @tsv' \
-    "$BUILD/bench/boot.json" | awk -F '\t' '
-    { line[NR] = $0; for (i = 1; i <= NF; i++) if (length($i) > width[i]) width[i] = length($i) }
-    END { for (n = 1; n <= NR; n++) { count = split(line[n], cell, "\t")
-          for (i = 1; i <= count; i++) printf "%-*s%s", width[i], cell[i], i < count ? "  " : "\n" } }'
+print_results "$BUILD/bench/boot.json"
 jq -e 'all(.met)' "$BUILD/bench/boot.json" >/dev/null

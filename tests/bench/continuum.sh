@@ -13,6 +13,8 @@
 # Prints a table, writes BUILD/bench/continuum.json.
 set -euo pipefail
 
+# shellcheck source=tests/bench/table.bash
+. "$(dirname "$0")/table.bash"
 BUILD=${BUILD:-build}
 runs=${RUNS:-9}
 accel=${ACCEL:-tcg} # tcg or kvm, for amd64; arm64 is emulated always
@@ -163,7 +165,4 @@ jq -r '["runs as", "image KiB", "our lines", "lwIP lines", "ready-made inside", 
         "memory KiB"],
     (.[] | [.title, (.size / 1024 | round), .ours, .lwip,
             (if .ready_made == "" then "-" else .ready_made end), .boot, .memory]) | @tsv' \
-    "$work/all.json" | awk -F '\t' '
-    { line[NR] = $0; for (i = 1; i <= NF; i++) if (length($i) > width[i]) width[i] = length($i) }
-    END { for (n = 1; n <= NR; n++) { count = split(line[n], cell, "\t")
-          for (i = 1; i <= count; i++) printf "%-*s%s", width[i], cell[i], i < count ? "  " : "\n" } }'
+    "$work/all.json" | align_columns

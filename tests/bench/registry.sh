@@ -20,6 +20,8 @@ TMPDIR=$(cd "$BUILD/bench" && pwd)
 export TMPDIR
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/../integration/lib.sh"
+# shellcheck source=tests/bench/table.bash
+. "$(dirname "$0")/table.bash"
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-0.5}
 large_mib=256
@@ -304,10 +306,7 @@ print_table() {
                 (if .unit == "MiB" then "<=" else ">=" end) + " \(.goal)",
                 (if .met == null then "-" elif .met then "yes" else "NO" end),
                 (.p99_us, .peer_p99_us | if . then . / 1000 else "-" end), .peer_name]) |
-        @tsv' "$BUILD/bench/registry.json" | awk -F '\t' '
-        { line[NR] = $0; for (i = 1; i <= NF; i++) if (length($i) > width[i]) width[i] = length($i) }
-        END { for (n = 1; n <= NR; n++) { count = split(line[n], cell, "\t")
-              for (i = 1; i <= count; i++) printf "%-*s%s", width[i], cell[i], i < count ? "  " : "\n" } }'
+        @tsv' "$BUILD/bench/registry.json" | align_columns
     if [ "$servers" = ours ]; then
         echo 'ours alone: the peers were not fetched (tests/bench/registry_peers.sh)'
     else
