@@ -139,6 +139,40 @@ static int check_boot_parts(const struct host_boot *boot, struct error *error)
     return 0;
 }
 
+bool host_volume_key_is_valid(const struct host_volume_key *key)
+{
+    return is_terminated(key->namespace_name, sizeof key->namespace_name) &&
+           text_is_name(key->namespace_name) && is_terminated(key->service, sizeof key->service) &&
+           text_is_name(key->service) && is_terminated(key->name, sizeof key->name) &&
+           text_is_name(key->name) && key->slot <= HOST_SLOT_MAX;
+}
+
+/* Each once, by name and by device. */
+static int check_boot_volumes(const struct host_boot *boot, struct error *error)
+{
+    struct host_volume_key key = {.slot = boot->slot};
+    if (boot->volume_count > HOST_VOLUMES_MAX)
+        return refuse(error, "boot", "number of volumes");
+    memcpy(key.namespace_name, boot->namespace_name, sizeof key.namespace_name);
+    memcpy(key.service, boot->service, sizeof key.service);
+    for (uint32_t i = 0; i < boot->volume_count; i++) {
+        const struct host_volume *volume = &boot->volumes[i];
+        memcpy(key.name, volume->name, sizeof key.name);
+        if (!host_volume_key_is_valid(&key))
+            return refuse(error, "boot", "volume");
+        if (!is_terminated(volume->device, sizeof volume->device) || !text_is_name(volume->device))
+            return refuse(error, "boot", "volume's device");
+        if (volume->size < (uint64_t)1 << 20 || volume->size > (uint64_t)1 << 40)
+            return refuse(error, "boot", "volume's size");
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(boot->volumes[j].name, volume->name) == 0 ||
+                strcmp(boot->volumes[j].device, volume->device) == 0)
+                return refuse(error, "boot", "list of volumes");
+        }
+    }
+    return 0;
+}
+
 static int check_boot(const struct host_boot *boot, struct error *error)
 {
     char mac[18];
@@ -159,7 +193,7 @@ static int check_boot(const struct host_boot *boot, struct error *error)
         return refuse(error, "boot", "memory");
     if (boot->vcpus < 1 || boot->vcpus > 255)
         return refuse(error, "boot", "number of vcpus");
-    return 0;
+    return check_boot_volumes(boot, error);
 }
 
 static int check_stop(const struct host_stop *stop, struct error *error)

@@ -20,6 +20,9 @@
 #define HOST_FAMILY_MAX       32
 #define HOST_DISKS_MAX        8
 #define HOST_MACHINES_MAX     2
+#define HOST_VOLUMES_MAX      8
+#define HOST_DEVICE_MAX       21 /* a virtio disk's serial has 20 bytes */
+#define HOST_SLOT_MAX         1000000
 /* Bytes of a packet on the guests' network; guests learn it by command line and DHCP. */
 #define HOST_GUEST_MTU 1500
 
@@ -71,6 +74,21 @@ struct host_import {
     uint64_t size;
 };
 
+/* The volume `name` of a slot. */
+struct host_volume_key {
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t slot;
+    char name[NAME_MAX_TEXT];
+};
+
+/* One that a microVM is to have: of the slot that it is booted for. */
+struct host_volume {
+    char name[NAME_MAX_TEXT];
+    char device[HOST_DEVICE_MAX]; /* what the guest knows it by: the disk's serial */
+    uint64_t size;                /* bytes, at least */
+};
+
 /* Kernel, initrd and disks were imported before, and are hashed again before they boot. Family,
  * architecture, protocol and machine must be a row of the families' table. */
 struct host_boot {
@@ -89,6 +107,12 @@ struct host_boot {
     char address[ADDRESS_MAX]; /* no other may be used by the guest */
     uint64_t memory;           /* bytes */
     uint32_t vcpus;
+    /* Whose volumes it gets; read only where there are any. */
+    char namespace_name[NAME_MAX_TEXT];
+    char service[NAME_MAX_TEXT];
+    uint32_t slot;
+    struct host_volume volumes[HOST_VOLUMES_MAX];
+    uint32_t volume_count;
 };
 
 enum host_stop_method {
@@ -218,6 +242,8 @@ struct host_message {
 /* Whether every field of a received message is in range and every text ends and is of its form:
  * names, ids, digests, addresses, MACs, no control characters. */
 int host_message_check(const struct host_message *message, struct error *error);
+/* Whether it may become a path. */
+bool host_volume_key_is_valid(const struct host_volume_key *key);
 /* Sends one message, with a descriptor when `descriptor` >= 0 (which stays the caller's). Blocks
  * for as long as the peer does not read; ERROR_UNAVAILABLE when it is gone. */
 int host_message_send(int channel, const struct host_message *message, int descriptor,

@@ -56,6 +56,27 @@ static int choose_parts(const struct image_config *config, struct host_boot *boo
     return 0;
 }
 
+_Static_assert(API_VOLUMES_MAX <= HOST_VOLUMES_MAX, "an instance's volumes fit a message");
+
+static int choose_volumes(const struct api_assigned_instance *assigned, struct host_boot *boot,
+                          struct error *error)
+{
+    for (size_t i = 0; i < assigned->volume_count; i++) {
+        const struct api_volume *volume = &assigned->volumes[i];
+        struct host_volume *ours = &boot->volumes[i];
+        memcpy(ours->name, volume->name, sizeof ours->name);
+        ours->size = volume->size;
+        if (!text_copy(ours->device, sizeof ours->device, volume->device))
+            return error_set(error, ERROR_INVALID, "the device %s of volume %s is longer than %d",
+                             volume->device, volume->name, HOST_DEVICE_MAX - 1);
+    }
+    memcpy(boot->namespace_name, assigned->namespace_name, sizeof boot->namespace_name);
+    memcpy(boot->service, assigned->service, sizeof boot->service);
+    boot->slot = assigned->slot;
+    boot->volume_count = (uint32_t)assigned->volume_count;
+    return 0;
+}
+
 int instance_boot_fill(const struct api_assigned_instance *assigned,
                        const struct image_verified *verified, const char *node,
                        struct host_boot *ret_boot, struct error *error)
@@ -63,7 +84,8 @@ int instance_boot_fill(const struct api_assigned_instance *assigned,
     const struct image_config *config = &verified->config;
     struct host_boot boot = {0};
     if (choose_memory(assigned->resources.memory, config, &boot.memory, error) < 0 ||
-        choose_way(config, &boot, error) < 0 || choose_parts(config, &boot, error) < 0)
+        choose_way(config, &boot, error) < 0 || choose_parts(config, &boot, error) < 0 ||
+        choose_volumes(assigned, &boot, error) < 0)
         return -1;
     boot.vcpus =
         assigned->resources.vcpus > 0 ? assigned->resources.vcpus : config->vcpus.default_count;

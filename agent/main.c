@@ -33,6 +33,7 @@ static struct host_options host_options_of(const struct agent_options *options)
         .log_directory = options->state,
         .publish_address = options->publish_address,
         .accelerator = options->accelerator,
+        .volumes = options->volumes,
         .channel = -1,
     };
 }

@@ -30,6 +30,7 @@ const char agent_options_usage[] =
     "  --accelerator KIND       auto, kvm or tcg (auto: kvm only if a guest really runs on it)\n"
     "  --memory SIZE            memory for guests, \"8Gi\" (what the host has, less a reserve)\n"
     "  --vcpus N                processors to promise to guests (what the host has)\n"
+    "  --volumes SIZE           disk for volumes and their snapshots (80 % of what is free)\n"
     "  --label KEY=VALUE        a label of this node; may be given often\n"
     "  --trust-dir DIR          honour only trusted keys that are also in this folder\n"
     "  --registry-auth FILE     logins for registries, as docker, podman and skopeo write them\n"
@@ -48,6 +49,7 @@ enum option_id {
     OPTION_ACCELERATOR,
     OPTION_MEMORY,
     OPTION_VCPUS,
+    OPTION_VOLUMES,
     OPTION_LABEL,
     OPTION_TRUST_DIR,
     OPTION_REGISTRY_AUTH,
@@ -69,6 +71,7 @@ static const struct option option_table[] = {
     {"accelerator", required_argument, NULL, OPTION_ACCELERATOR},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"vcpus", required_argument, NULL, OPTION_VCPUS},
+    {"volumes", required_argument, NULL, OPTION_VOLUMES},
     {"label", required_argument, NULL, OPTION_LABEL},
     {"trust-dir", required_argument, NULL, OPTION_TRUST_DIR},
     {"registry-auth", required_argument, NULL, OPTION_REGISTRY_AUTH},
@@ -206,6 +209,11 @@ static int take_one(struct agent_options *options, int option, const char *text,
         if (set_number("vcpus", text, 65535, &number, error) < 0)
             return -1;
         options->vcpus = (uint32_t)number;
+        return 0;
+    case OPTION_VOLUMES:
+        if (!text_parse_size(text, &options->volumes) || options->volumes == 0)
+            return error_set(error, ERROR_INVALID, "--volumes %s: a size such as 20Gi is allowed",
+                             text);
         return 0;
     case OPTION_LABEL:
         return set_label(&options->labels, text, error);

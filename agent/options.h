@@ -16,6 +16,7 @@ struct agent_options {
     char *accelerator; /* auto | kvm | tcg */
     uint64_t memory;   /* 0: what the host half finds */
     uint32_t vcpus;    /* 0: the same */
+    uint64_t volumes;  /* bytes that volumes may have together; 0: the host half decides */
     struct json_map labels;
     char *trust_directory; /* NULL: none */
     char *registry_auth;   /* file of logins for registries; NULL: none */

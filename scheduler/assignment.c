@@ -113,6 +113,8 @@ static void fill_template(const struct model_instance *instance,
         assigned->boot_timeout_ms = 0;
         return;
     }
+    assigned->volumes = template->volumes;
+    assigned->volume_count = template->volume_count;
     assignment_health(instance->service, revision, &assigned->health);
     fill_ports(instance->service, revision, assigned);
 }

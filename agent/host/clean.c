@@ -1,6 +1,8 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/host/accelerator.h"
 #include "agent/host/dhcp.h"
@@ -89,6 +91,10 @@ int host_clean(const struct host_options *options, struct error *error)
         if (file_remove_tree(path, error) < 0)
             return error_wrap(error, "clean node %s", options->node);
     }
+    /* Only where volumes were shown: they themselves stay. */
+    AUTO_FREE char *volumes = xasprintf("%s/w", options->run_directory);
+    if (rmdir(volumes) < 0 && errno != ENOENT)
+        return error_set_errno(error, errno, "clean node %s: remove %s", options->node, volumes);
     AUTO_FREE char *overlays = xasprintf("%s/host/overlays", options->state_directory);
     if (file_remove_tree(overlays, error) < 0)
         return error_wrap(error, "clean node %s", options->node);

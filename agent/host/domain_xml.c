@@ -117,6 +117,11 @@ static int check_texts(const struct microvm_spec *spec, struct error *error)
             check_text(disk->image_format, "disk's format", error) < 0)
             return -1;
     }
+    for (size_t i = 0; i < spec->volume_count; i++) {
+        if (check_text(spec->volumes[i].path, "volume's path", error) < 0 ||
+            check_text(spec->volumes[i].device, "volume's device", error) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -231,6 +236,33 @@ static void append_disk(const struct microvm_spec *spec, size_t index, struct bu
     buffer_append_text(buffer, "</disk>\n");
 }
 
+/* A guest whose disk is full is told so; QEMU would hold it. */
+static void append_volume(const struct microvm_spec *spec, size_t index, struct buffer *buffer)
+{
+    const struct microvm_volume *volume = &spec->volumes[index];
+    size_t place = spec->disk_count + index;
+    bool is_xen = machine_of(spec)->is_xen;
+    buffer_append_text(buffer, "<disk type='file' device='disk'>"
+                               "<driver name='qemu' type='raw' cache='writeback' "
+                               "error_policy='report' discard='unmap'/><source file='");
+    xml_append(buffer, volume->path);
+    buffer_printf(buffer, "'/>\n<target dev='%s%c' bus='%s'/><serial>", is_xen ? "xvd" : "vd",
+                  'a' + (int)place, is_xen ? "xen" : "virtio");
+    xml_append(buffer, volume->device);
+    buffer_append_text(buffer, "</serial>");
+    if (!is_xen)
+        append_address(spec, PCI_SLOT_FIRST_DISK + (int)place, buffer);
+    buffer_append_text(buffer, "</disk>\n");
+}
+
+static void append_disks(const struct microvm_spec *spec, struct buffer *buffer)
+{
+    for (size_t i = 0; i < spec->disk_count; i++)
+        append_disk(spec, i, buffer);
+    for (size_t i = 0; i < spec->volume_count; i++)
+        append_volume(spec, i, buffer);
+}
+
 static void append_serial(const struct microvm_spec *spec, struct buffer *buffer)
 {
     buffer_append_text(buffer, "<serial type='unix'><source mode='bind' path='");
@@ -251,8 +283,7 @@ static void append_devices(const struct microvm_spec *spec, struct buffer *buffe
         buffer_append_text(buffer, "<panic model='isa'><address type='isa' iobase='0x505'/>"
                                    "</panic>\n");
     append_network(spec, buffer);
-    for (size_t i = 0; i < spec->disk_count; i++)
-        append_disk(spec, i, buffer);
+    append_disks(spec, buffer);
     append_serial(spec, buffer);
     buffer_append_text(buffer, "</devices>\n");
 }
@@ -265,8 +296,7 @@ static void append_xen_devices(const struct microvm_spec *spec, struct buffer *b
     buffer_append_text(buffer, "'/><source bridge='" NETWORK_BRIDGE "'/><target dev='");
     xml_append(buffer, spec->tap);
     buffer_append_text(buffer, "'/></interface>\n");
-    for (size_t i = 0; i < spec->disk_count; i++)
-        append_disk(spec, i, buffer);
+    append_disks(spec, buffer);
     buffer_append_text(buffer, "<console type='pty'><target type='xen' port='0'/></console>\n"
                                "</devices>\n");
 }

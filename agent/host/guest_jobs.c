@@ -45,11 +45,22 @@ bool guest_process_lives(pid_t pid)
     return state != NULL && strncmp(state, ") Z", 3) != 0;
 }
 
+const char *guest_id_of_user(void *context, uint32_t uid)
+{
+    const struct guests *guests = context;
+    for (const struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
+        if (guest_user_of(guest->id) == uid)
+            return guest->id;
+    }
+    return NULL;
+}
+
 /* What a boot reads and writes, as QEMU sees it. Images are shared by all that boot from them. */
 struct parts {
     char *kernel, *initrd; /* "": none */
     char *images[HOST_DISKS_MAX];
     char *overlays[HOST_DISKS_MAX];
+    char *volumes[HOST_VOLUMES_MAX];
     uint64_t loaded; /* bytes of kernel and initrd */
 };
 
@@ -61,6 +72,8 @@ static void release_parts(struct parts *parts)
         free(parts->images[i]);
         free(parts->overlays[i]);
     }
+    for (size_t i = 0; i < HOST_VOLUMES_MAX; i++)
+        free(parts->volumes[i]);
 }
 
 /* Proven where it lies, which only root can alter. */
@@ -104,10 +117,44 @@ static int place_disk(struct guest_job *job, size_t index, struct parts *parts,
     return 0;
 }
 
+/* A microvm has a fixed number of places for devices, one of them the network card's. */
+static int check_places(struct guest_job *job)
+{
+    unsigned flags = job->way->flags;
+    uint32_t places = (flags & BOOT_ACPI) != 0 && (flags & BOOT_ONE_IOAPIC) == 0 ? 24 : 8;
+    if (job->way->machine != MACHINE_MICROVM ||
+        job->boot.disk_count + job->boot.volume_count < places)
+        return 0;
+    return error_set(
+        &job->error, ERROR_INVALID, "this machine has room for %u disks and volumes, not for %u",
+        (unsigned)places - 1, (unsigned)(job->boot.disk_count + job->boot.volume_count));
+}
+
+static int place_volumes(struct guest_job *job, struct parts *parts, struct microvm_spec *spec)
+{
+    const struct guest *guest = job->guest;
+    const struct host_boot *boot = &job->boot;
+    struct host_volume_key key = {.slot = boot->slot};
+    memcpy(key.namespace_name, boot->namespace_name, sizeof key.namespace_name);
+    memcpy(key.service, boot->service, sizeof key.service);
+    for (size_t i = 0; i < boot->volume_count; i++) {
+        const struct host_volume *volume = &boot->volumes[i];
+        memcpy(key.name, volume->name, sizeof key.name);
+        if (volumes_attach(guest->guests->options.volumes, guest->id, &key, volume->size,
+                           guest_user_of(guest->id), &parts->volumes[i], &job->error) < 0)
+            return -1;
+        spec->volumes[i] =
+            (struct microvm_volume){.path = parts->volumes[i], .device = volume->device};
+    }
+    spec->volume_count = boot->volume_count;
+    return 0;
+}
+
 static int place_parts(struct guest_job *job, struct parts *parts, struct microvm_spec *spec)
 {
     const struct host_boot *boot = &job->boot;
-    if (place_file(job, boot->kernel, &parts->kernel, &parts->loaded) < 0 ||
+    if (check_places(job) < 0 ||
+        place_file(job, boot->kernel, &parts->kernel, &parts->loaded) < 0 ||
         place_file(job, boot->initrd, &parts->initrd, &parts->loaded) < 0)
         return -1;
     for (size_t i = 0; i < boot->disk_count; i++) {
@@ -115,6 +162,8 @@ static int place_parts(struct guest_job *job, struct parts *parts, struct microv
             return -1;
     }
     spec->disk_count = boot->disk_count;
+    if (place_volumes(job, parts, spec) < 0)
+        return -1;
     spec->kernel_path = parts->kernel;
     spec->initrd_path = parts->initrd;
     return 0;
@@ -210,6 +259,7 @@ void guest_job_boot(struct worker_job *worker_job)
         network_tap_remove(options->network, guest->tap, guest->mac, guest->address, NULL);
         unlink(console_path);
         overlays_remove(options->overlays, guest->id);
+        volumes_detach(options->volumes, guest->id);
     }
 }
 
@@ -239,6 +289,8 @@ void guest_job_end(struct worker_job *worker_job)
                                      gone < 0 ? NULL : &job->error);
     unlink(console_path);
     overlays_remove(options->overlays, guest->id);
+    if (gone == 0) /* else its QEMU may still write */
+        volumes_detach(options->volumes, guest->id);
     job->result = gone < 0 || removed < 0 ? -1 : 0;
 }
 
@@ -255,6 +307,7 @@ void guest_job_forget(struct worker_job *worker_job)
     unlink(console_path);
     unlink(log);
     overlays_remove(options->overlays, guest->id);
+    volumes_detach(options->volumes, guest->id);
     console_retire_logs(guest->guests->console_folder, guest->id);
     dhcp_forget(options->dhcp, guest->tap);
     job->result = network_tap_remove(options->network, guest->tap, guest->mac, "", &job->error);

@@ -565,6 +565,7 @@ void guests_adopt(struct guests *guests, const struct hypervisor_found *found, s
     sweep_taps(guests);
     sweep_consoles(guests);
     overlays_sweep(guests->options.overlays, is_known, guests);
+    volumes_adopt(guests->options.volumes, guest_id_of_user, guests);
     repin(guests);
     end_broken(guests);
 }

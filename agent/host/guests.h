@@ -17,6 +17,7 @@
 #include "agent/host/image_store.h"
 #include "agent/host/network.h"
 #include "agent/host/overlays.h"
+#include "agent/host/volumes.h"
 #include "agent/host/worker.h"
 #include "agent/host_protocol.h"
 
@@ -36,6 +37,7 @@ struct guests_options {
     struct dhcp *dhcp;
     struct image_store *images;
     struct overlays *overlays;
+    struct volumes *volumes;
     const char *run_directory;
     const char *log_directory;
     gid_t log_reader;

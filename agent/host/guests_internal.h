@@ -69,5 +69,7 @@ void guest_job_forget(struct worker_job *job);
 
 /* The caller frees. */
 char *guest_console_path(const struct guest *guest);
+/* Whose QEMU runs under it, or NULL; `context` is the guests. For volumes_adopt. */
+const char *guest_id_of_user(void *context, uint32_t uid);
 /* Whether a process is there and not a zombie. */
 bool guest_process_lives(pid_t pid);

@@ -136,6 +136,7 @@ static void create_guests(struct host *host)
         .dhcp = host->dhcp,
         .images = host->images,
         .overlays = host->overlays,
+        .volumes = host->volumes,
         .run_directory = host->options.run_directory,
         .log_directory = host->options.log_directory,
         .log_reader = consoles.st_gid,
@@ -250,7 +251,7 @@ static int check_passable(const char *path, struct error *error)
 
 static int make_folders(const struct host_options *options, struct error *error)
 {
-    static const char *const names[] = {"v", "c", "i", "o"};
+    static const char *const names[] = {"v", "c", "i", "o", "w"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
         if (file_make_directory(path, 0755, error) < 0)
@@ -292,6 +293,16 @@ static int show_images(struct host *host, struct error *error)
     return mounts_show(overlays_folder(host->overlays), overlays, false, error);
 }
 
+static int show_volumes(struct host *host, struct error *error)
+{
+    const struct host_options *options = &host->options;
+    AUTO_FREE char *shown = xasprintf("%s/w", options->run_directory);
+    host->volumes = volumes_create(options->state_directory, shown, options->volumes, error);
+    if (host->volumes == NULL)
+        return -1;
+    return mounts_show(volumes_folder(host->volumes), shown, false, error);
+}
+
 /* What must come before the first thread: namespaces of the process, and what children inherit. */
 static int prepare_process(struct host *host, struct error *error)
 {
@@ -304,7 +315,7 @@ static int prepare_process(struct host *host, struct error *error)
     if (make_folders(options, error) < 0 ||
         network_create(options->node, options->state_directory, &host->network, error) < 0)
         return -1;
-    if (mounts_separate(error) < 0 || show_images(host, error) < 0)
+    if (mounts_separate(error) < 0 || show_images(host, error) < 0 || show_volumes(host, error) < 0)
         return -1;
     return accelerator_choose(options->accelerator, options->run_directory, &host->accelerator,
                               error);
@@ -345,6 +356,7 @@ static void finish(struct host *host)
     uv_run(&host->loop, UV_RUN_DEFAULT);
     uv_loop_close(&host->loop);
     proxy_model_destroy(host->model);
+    volumes_destroy(host->volumes);
     overlays_destroy(host->overlays);
     image_store_destroy(host->images);
     network_destroy(host->network);
@@ -356,6 +368,7 @@ int host_run(const struct host_options *options)
     struct error error = ERROR_INIT;
     if (prepare_process(&host, &error) < 0) {
         log_error("the host half cannot start", "error", error.message);
+        volumes_destroy(host.volumes);
         overlays_destroy(host.overlays);
         image_store_destroy(host.images);
         network_destroy(host.network);

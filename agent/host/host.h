@@ -18,6 +18,7 @@ struct host_options {
     const char *log_directory;   /* <log>/consoles/<id>.log and, rotated, <id>.log.1 */
     const char *publish_address; /* published ports bind it, in the host's namespace */
     const char *accelerator;     /* auto | kvm | tcg */
+    uint64_t volumes;            /* bytes that volumes may have together; 0: volumes_create's own */
     pid_t decider;               /* the deciding half, a child of this process */
     int channel;                 /* SOCK_SEQPACKET to it; taken over */
 };

@@ -16,6 +16,7 @@
 #include "agent/host/overlays.h"
 #include "agent/host/proxy.h"
 #include "agent/host/usage.h"
+#include "agent/host/volumes.h"
 #include "agent/host/worker.h"
 
 /* libvirt puts its sockets some 45 bytes deeper, and a socket's path ends at 107. */
@@ -30,6 +31,7 @@ struct host {
     struct dhcp *dhcp;
     struct image_store *images;
     struct overlays *overlays;
+    struct volumes *volumes;
     struct loop_queue *queue;
     struct worker *boot_worker; /* these two: each thread in an empty network namespace */
     struct worker *end_worker;

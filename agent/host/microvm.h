@@ -15,6 +15,13 @@ struct microvm_disk {
     const char *image_format; /* raw | qcow2: QEMU looks at no bytes to find out */
 };
 
+/* Writable, raw, the microVM's alone while it runs, and kept: a flush reaches the disk, and what
+ * the guest discards is given back to it. Comes after the disks. */
+struct microvm_volume {
+    const char *path;
+    const char *device; /* its serial */
+};
+
 struct microvm_spec {
     char id[INSTANCE_ID_MAX];
     char kernel[DIGEST_TEXT_MAX]; /* both digests go with it as its identity, with the address */
@@ -28,6 +35,8 @@ struct microvm_spec {
     const char *initrd_path;        /* "": none */
     struct microvm_disk disks[HOST_DISKS_MAX];
     size_t disk_count;
+    struct microvm_volume volumes[HOST_VOLUMES_MAX];
+    size_t volume_count;
     const char *console_path; /* of the serial port's socket, which QEMU listens on */
     const char *command_line;
     uint64_t memory; /* bytes */

@@ -83,6 +83,8 @@ static const struct json_field assigned_fields[] = {
     JSON_FIELD(struct api_assigned_instance, restart, "restart", JSON_OBJECT,
                .record = &api_restart_record),
     JSON_FIELD(struct api_assigned_instance, stop, "stop", JSON_OBJECT, .record = &api_stop_record),
+    JSON_FIELD_LIST(struct api_assigned_instance, volumes, volume_count, "volumes",
+                    &api_volume_record, .flags = JSON_OMIT_EMPTY, .max = API_VOLUMES_MAX),
     JSON_FIELD_END,
 };
 const struct json_record api_assigned_instance_record = {sizeof(struct api_assigned_instance),

@@ -78,6 +78,8 @@ struct api_assigned_instance {
     uint64_t boot_timeout_ms;
     struct api_restart restart;
     struct api_stop stop;
+    struct api_volume *volumes; /* of its slot; each has its device */
+    size_t volume_count;
 };
 
 struct api_assignment {

@@ -408,6 +408,12 @@ static int validate_volumes(const struct api_service_spec *spec, struct error *e
 {
     char at[64];
     for (size_t i = 0; i < spec->volume_count; i++) {
+        snprintf(at, sizeof at, "/volumes/%zu", i);
+        if (strlen(device_of(&spec->volumes[i])) > API_DEVICE_MAX)
+            return error_set_at(error, ERROR_INVALID, at,
+                                "the device \"%s\" is longer than %d characters: name a shorter "
+                                "one by `device`",
+                                device_of(&spec->volumes[i]), API_DEVICE_MAX);
         for (size_t j = 0; j < i; j++) {
             snprintf(at, sizeof at, "/volumes/%zu/name", i);
             if (strcmp(spec->volumes[i].name, spec->volumes[j].name) == 0)

@@ -169,6 +169,7 @@ struct api_service_spec {
 #define API_RETRIES_MAX     1000
 #define API_PORTS_MAX       32
 #define API_VOLUMES_MAX     8
+#define API_DEVICE_MAX      20 /* characters: a virtio disk's serial has no more */
 #define API_ARGS_MAX        64
 #define API_ENV_MAX         64
 

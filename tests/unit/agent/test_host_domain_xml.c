@@ -50,6 +50,10 @@ static struct microvm_spec spec_of(const struct family *family, const struct fam
                                                 "/run/shoal/1/i/fedcba9876543210", "qcow2"};
         domain.disk_count = 2;
     }
+    if (strcmp(family->name, "linux") == 0 || strcmp(family->name, "xen") == 0) {
+        domain.volumes[0] = (struct microvm_volume){"/run/shoal/1/w/default/db/0/data", "data"};
+        domain.volume_count = 1;
+    }
     return domain;
 }
 

@@ -33,6 +33,15 @@ static struct host_message good_boot(void)
     strcpy(boot->address, "10.64.0.2");
     boot->memory = 16 << 20;
     boot->vcpus = 1;
+    strcpy(boot->namespace_name, "default");
+    strcpy(boot->service, "counter");
+    strcpy(boot->volumes[0].name, "data");
+    strcpy(boot->volumes[0].device, "data");
+    boot->volumes[0].size = 16 << 20;
+    strcpy(boot->volumes[1].name, "log");
+    strcpy(boot->volumes[1].device, "log");
+    boot->volumes[1].size = 1 << 20;
+    boot->volume_count = 2;
     return message;
 }
 
@@ -49,6 +58,38 @@ static void assert_refused(const struct host_message *message, const char *field
     assert_int_equal(host_message_check(message, &error), -1);
     assert_int_equal(error.code, ERROR_INVALID);
     assert_non_null(strstr(error.message, field));
+}
+
+static void a_boot_is_refused_for_its_volumes(void **state)
+{
+    (void)state;
+    struct host_message message = good_boot();
+    strcpy(message.boot.volumes[1].name, "../log");
+    assert_refused(&message, "volume");
+    message = good_boot();
+    strcpy(message.boot.namespace_name, "..");
+    assert_refused(&message, "volume");
+    message = good_boot();
+    memset(message.boot.service, 'a', sizeof message.boot.service);
+    assert_refused(&message, "volume");
+    message = good_boot();
+    message.boot.slot = HOST_SLOT_MAX + 1;
+    assert_refused(&message, "volume");
+    message = good_boot();
+    memset(message.boot.volumes[0].device, 'a', sizeof message.boot.volumes[0].device);
+    assert_refused(&message, "device");
+    message = good_boot();
+    strcpy(message.boot.volumes[0].device, "a,readonly=on");
+    assert_refused(&message, "device");
+    message = good_boot();
+    strcpy(message.boot.volumes[1].device, "data");
+    assert_refused(&message, "list of volumes");
+    message = good_boot();
+    message.boot.volumes[1].size = 0;
+    assert_refused(&message, "size");
+    message = good_boot();
+    message.boot.volume_count = HOST_VOLUMES_MAX + 1;
+    assert_refused(&message, "number of volumes");
 }
 
 static void a_boot_is_refused_for_each_field(void **state)
@@ -300,6 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_boot_passes),
         cmocka_unit_test(a_boot_is_refused_for_each_field),
+        cmocka_unit_test(a_boot_is_refused_for_its_volumes),
         cmocka_unit_test(a_disk_boots_without_a_kernel),
         cmocka_unit_test(a_stop_is_one_of_three),
         cmocka_unit_test(a_welcome_lists_machines),

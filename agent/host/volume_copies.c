@@ -1,0 +1,279 @@
+/* Snapshots: copies of a volume's file beside it, and the way back. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "agent/host/volumes.h"
+#include "agent/host/volumes_internal.h"
+#include "lib/cleanup.h"
+#include "lib/file.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+
+#define CHUNK_BYTES ((size_t)1 << 20)
+#define BLOCK_BYTES 512 /* what st_blocks counts */
+
+/* ---- copying ---- */
+
+static int write_at(int to, const char *bytes, size_t length, off_t at, struct error *error)
+{
+    while (length > 0) {
+        ssize_t written = pwrite(to, bytes, length, at);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return error_set_errno(error, errno, "write the copy");
+        bytes += written;
+        length -= (size_t)written;
+        at += written;
+    }
+    return 0;
+}
+
+static int copy_range(int from, int to, off_t begin, off_t end, char *chunk, struct error *error)
+{
+    while (begin < end) {
+        size_t wanted = (size_t)(end - begin) < CHUNK_BYTES ? (size_t)(end - begin) : CHUNK_BYTES;
+        ssize_t got = pread(from, chunk, wanted, begin);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return error_set_errno(error, got < 0 ? errno : EIO, "read what is copied");
+        if (write_at(to, chunk, (size_t)got, begin, error) < 0)
+            return -1;
+        begin += got;
+    }
+    return 0;
+}
+
+/* What was never written takes no room in the copy either. */
+static int copy_sparse(int from, int to, off_t size, struct error *error)
+{
+    AUTO_FREE char *chunk = xmalloc(CHUNK_BYTES);
+    off_t at = 0;
+    if (ftruncate(to, size) < 0)
+        return error_set_errno(error, errno, "make room for the copy");
+    while (at < size) {
+        off_t begin = lseek(from, at, SEEK_DATA);
+        if (begin < 0 && errno == ENXIO)
+            return 0;
+        off_t end = begin < 0 ? -1 : lseek(from, begin, SEEK_HOLE);
+        if (end < 0)
+            return error_set_errno(error, errno, "look for what is to be copied");
+        if (copy_range(from, to, begin, end < size ? end : size, chunk, error) < 0)
+            return -1;
+        at = end;
+    }
+    return 0;
+}
+
+/* A file system that can lets both share their blocks; it takes no time then, and no room. */
+static int copy(int from, int to, struct error *error)
+{
+    struct stat status;
+    if (ioctl(to, FICLONE, from) < 0) {
+        if (fstat(from, &status) < 0)
+            return error_set_errno(error, errno, "look at what is copied");
+        if (copy_sparse(from, to, status.st_size, error) < 0)
+            return -1;
+    }
+    return fsync(to) < 0 ? error_set_errno(error, errno, "sync the copy") : 0;
+}
+
+/* Under another name first: what has its own name is whole. */
+static int copy_to(struct volumes *volumes, const struct host_volume_key *key, int from,
+                   const char *path, struct error *error)
+{
+    AUTO_FREE char *volume = volume_path(volumes, key, "");
+    char *slash = strrchr(volume, '/');
+    AUTO_FREE char *folder = xasprintf("%.*s", (int)(slash - volume), volume);
+    AUTO_FREE char *partial = xasprintf("%s/.%s.part", folder, slash + 1);
+    unlink(partial);
+    AUTO_CLOSE int to = open(partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (to < 0)
+        return error_set_errno(error, errno, "create %s", partial);
+    int result = copy(from, to, error);
+    if (result == 0 && rename(partial, path) < 0)
+        result = error_set_errno(error, errno, "name the copy %s", path);
+    if (result < 0) {
+        unlink(partial);
+        return -1;
+    }
+    return file_sync_directory(folder, error);
+}
+
+/* ---- one at a time, of each volume ---- */
+
+/* Takes the volume for a copy: nobody's, or `holder`'s. With the lock. */
+static struct volume_held *take(struct volumes *volumes, const struct host_volume_key *key,
+                                const char *holder, struct error *error)
+{
+    struct volume_held *held = volumes_find_held(volumes, key);
+    int file;
+    if (held == NULL) {
+        if (volume_open_locked(volumes, key, &file, error) < 0)
+            return NULL;
+        held = volumes_add_held(volumes, key, "", file);
+    } else if (held->is_copied) {
+        error_set(error, ERROR_CONFLICT, "it is being copied already");
+        return NULL;
+    } else if (strcmp(held->id, holder) != 0) {
+        error_set(error, ERROR_CONFLICT, "instance %s has it", held->id);
+        return NULL;
+    }
+    held->is_copied = true;
+    return held;
+}
+
+static void give_back(struct volumes *volumes, struct volume_held *held)
+{
+    pthread_mutex_lock(&volumes->lock);
+    held->is_copied = false;
+    volumes_release_held(volumes, held);
+    pthread_mutex_unlock(&volumes->lock);
+}
+
+static uint64_t taken_by(int file)
+{
+    struct stat status;
+    return fstat(file, &status) == 0 ? (uint64_t)status.st_blocks * BLOCK_BYTES : 0;
+}
+
+static int check_names(const struct host_volume_key *key, const char *snapshot, struct error *error)
+{
+    if (volume_key_check(key, error) < 0)
+        return -1;
+    if (!text_is_name(snapshot))
+        return error_set(error, ERROR_INVALID, "a snapshot's name is not well formed");
+    return 0;
+}
+
+static struct volume_held *begin_snapshot(struct volumes *volumes,
+                                          const struct host_volume_key *key, const char *path,
+                                          const char *holder, struct error *error)
+{
+    struct volume_held *held = NULL;
+    pthread_mutex_lock(&volumes->lock);
+    if (access(path, F_OK) == 0)
+        error_set(error, ERROR_CONFLICT, "it has a snapshot of that name");
+    else if ((held = take(volumes, key, holder, error)) != NULL &&
+             volumes_check_room(volumes, taken_by(held->file), error) < 0) {
+        held->is_copied = false;
+        volumes_release_held(volumes, held);
+        held = NULL;
+    }
+    pthread_mutex_unlock(&volumes->lock);
+    return held;
+}
+
+int volumes_snapshot(struct volumes *volumes, const struct host_volume_key *key,
+                     const char *snapshot, const char *holder, struct error *error)
+{
+    if (check_names(key, snapshot, error) < 0)
+        return -1;
+    AUTO_FREE char *text = volume_text(key);
+    AUTO_FREE char *path = volume_path(volumes, key, snapshot);
+    struct volume_held *held = begin_snapshot(volumes, key, path, holder, error);
+    if (held == NULL)
+        return error_wrap(error, "snapshot %s of volume %s", snapshot, text);
+    int result = copy_to(volumes, key, held->file, path, error);
+    give_back(volumes, held);
+    return result < 0 ? error_wrap(error, "snapshot %s of volume %s", snapshot, text) : 0;
+}
+
+int volumes_restore(struct volumes *volumes, const struct host_volume_key *key,
+                    const char *snapshot, struct error *error)
+{
+    if (check_names(key, snapshot, error) < 0)
+        return -1;
+    AUTO_FREE char *text = volume_text(key);
+    AUTO_FREE char *path = volume_path(volumes, key, snapshot);
+    AUTO_FREE char *target = volume_path(volumes, key, "");
+    AUTO_CLOSE int from = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (from < 0 && errno == ENOENT)
+        return error_set(error, ERROR_NOT_FOUND, "volume %s has no snapshot %s", text, snapshot);
+    if (from < 0)
+        return error_set_errno(error, errno, "open snapshot %s of volume %s", snapshot, text);
+    pthread_mutex_lock(&volumes->lock);
+    struct volume_held *held = take(volumes, key, "", error);
+    pthread_mutex_unlock(&volumes->lock);
+    if (held == NULL)
+        return error_wrap(error, "restore volume %s", text);
+    int result = copy_to(volumes, key, from, target, error);
+    give_back(volumes, held);
+    return result < 0 ? error_wrap(error, "restore volume %s", text) : 0;
+}
+
+/* ---- removing ---- */
+
+struct removal {
+    struct volumes *volumes;
+    const struct host_volume_key *key;
+};
+
+static void remove_one(void *context, const struct volume_file *file)
+{
+    const struct removal *removal = context;
+    if (!volume_key_is_same(&file->key, removal->key) || file->snapshot[0] == '\0')
+        return;
+    AUTO_FREE char *path = volume_path(removal->volumes, &file->key, file->snapshot);
+    unlink(path);
+}
+
+/* Folders go with the last file in them, up to the namespace's. */
+static void remove_folders(char *path)
+{
+    for (int level = 0; level < 3; level++) {
+        *strrchr(path, '/') = '\0';
+        if (rmdir(path) < 0)
+            return;
+    }
+}
+
+/* With the lock, so that nothing comes into a folder that goes. */
+static int remove_volume(struct volumes *volumes, const struct host_volume_key *key,
+                         struct error *error)
+{
+    struct removal removal = {.volumes = volumes, .key = key};
+    AUTO_FREE char *path = volume_path(volumes, key, "");
+    struct volume_held *held = take(volumes, key, "", error);
+    if (held == NULL)
+        return -1;
+    int result = unlink(path) < 0 ? error_set_errno(error, errno, "remove %s", path) : 0;
+    if (result == 0) {
+        volumes_walk(volumes, remove_one, &removal);
+        remove_folders(path);
+    }
+    held->is_copied = false;
+    volumes_release_held(volumes, held);
+    return result;
+}
+
+int volumes_remove(struct volumes *volumes, const struct host_volume_key *key, const char *snapshot,
+                   struct error *error)
+{
+    if (volume_key_check(key, error) < 0 ||
+        (snapshot[0] != '\0' && check_names(key, snapshot, error) < 0))
+        return -1;
+    AUTO_FREE char *text = volume_text(key);
+    AUTO_FREE char *path = volume_path(volumes, key, snapshot);
+    int result = 0;
+    pthread_mutex_lock(&volumes->lock);
+    if (snapshot[0] == '\0')
+        result = remove_volume(volumes, key, error);
+    else if (unlink(path) < 0)
+        result = error_set_errno(error, errno, "snapshot %s", snapshot);
+    pthread_mutex_unlock(&volumes->lock);
+    return result < 0 ? error_wrap(error, "remove volume %s", text) : 0;
+}
+
+uint64_t volumes_copy_bytes(struct volumes *volumes, const struct host_volume_key *key)
+{
+    AUTO_FREE char *path = volume_path(volumes, key, "");
+    struct stat status;
+    return stat(path, &status) == 0 ? (uint64_t)status.st_blocks * BLOCK_BYTES : 0;
+}
