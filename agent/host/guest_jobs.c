@@ -239,6 +239,14 @@ static int start(struct guest_job *job, const char *console_path)
     return 0;
 }
 
+static int end_for_good(const struct guest *guest, struct error *error)
+{
+    struct hypervisor *hypervisor = guest->guests->options.hypervisor;
+    if (hypervisor_destroy(hypervisor, guest->id, error) < 0)
+        return -1;
+    return hypervisor_await_gone(hypervisor, guest->id, error);
+}
+
 void guest_job_boot(struct worker_job *worker_job)
 {
     struct guest_job *job = (struct guest_job *)worker_job;
@@ -254,12 +262,12 @@ void guest_job_boot(struct worker_job *worker_job)
         job->result = start(job, console_path);
     if (job->result < 0) {
         /* Also when it was not made: what an earlier attempt could not end may be in the way. */
-        hypervisor_destroy(options->hypervisor, guest->id, NULL);
-        hypervisor_await_gone(options->hypervisor, guest->id, NULL);
+        bool is_gone = end_for_good(guest, NULL) == 0;
         network_tap_remove(options->network, guest->tap, guest->mac, guest->address, NULL);
         unlink(console_path);
         overlays_remove(options->overlays, guest->id);
-        volumes_detach(options->volumes, guest->id);
+        if (is_gone) /* else its QEMU may still write */
+            volumes_detach(options->volumes, guest->id);
     }
 }
 
@@ -301,7 +309,7 @@ void guest_job_forget(struct worker_job *worker_job)
     const struct guests_options *options = &guest->guests->options;
     AUTO_FREE char *console_path = guest_console_path(guest);
     AUTO_FREE char *log = xasprintf("%s/v/log/qemu/%s.log", options->run_directory, guest->tap);
-    job->result = hypervisor_destroy(options->hypervisor, guest->id, &job->error);
+    job->result = end_for_good(guest, &job->error);
     if (job->result < 0)
         return;
     unlink(console_path);

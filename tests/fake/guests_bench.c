@@ -18,6 +18,17 @@ struct guests_bench_item {
     enum hypervisor_end end;
 };
 
+static const struct host_volume_key the_volume = {
+    .namespace_name = "default", .service = "counter", .slot = 0, .name = "data"};
+
+static void give_volume(struct host_boot *boot)
+{
+    boot->volume_count = 1;
+    boot->volumes[0] = (struct host_volume){.name = "data", .device = "data", .size = 1 << 20};
+    memcpy(boot->namespace_name, the_volume.namespace_name, sizeof boot->namespace_name);
+    memcpy(boot->service, the_volume.service, sizeof boot->service);
+}
+
 /* ---- what is posted to the loop ---- */
 
 static void post(struct guests_bench *bench, struct guests_bench_item *item)
@@ -158,6 +169,12 @@ size_t guests_bench_count_files(const struct guests_bench *bench)
     return count;
 }
 
+bool guests_bench_holds_volume(const struct guests_bench *bench)
+{
+    char holder[INSTANCE_ID_MAX];
+    return volumes_holder(bench->volumes, &the_volume, holder);
+}
+
 /* ---- requests ---- */
 
 uint64_t guests_bench_boot(struct guests_bench *bench, const char *id)
@@ -175,6 +192,8 @@ uint64_t guests_bench_boot(struct guests_bench *bench, const char *id)
     host_mac_of_instance(id, boot.mac);
     memcpy(boot.kernel, bench->kernel, sizeof boot.kernel);
     memcpy(boot.image, bench->kernel, sizeof boot.image);
+    if (strtoull(id, NULL, 16) % 2 == 1)
+        give_volume(&boot);
     guests_boot(bench->guests, ++bench->sequence, &boot);
     return bench->sequence;
 }
@@ -204,6 +223,7 @@ static void begin_agent(struct guests_bench *bench)
     uv_loop_init(&bench->loop);
     bench->last = &bench->first;
     bench->answer_count = bench->report_count = 0;
+    bench->volumes = volumes_create(bench->folder, bench->folder, (uint64_t)1 << 30, NULL);
     bench->boot_worker = worker_fake_create(2, on_run, bench);
     bench->end_worker = worker_fake_create(2, on_run, bench);
     bench->hypervisor = hypervisor_fake_open(bench->world, &listener);
@@ -216,6 +236,7 @@ static void begin_agent(struct guests_bench *bench)
         .dhcp = network_fake_dhcp(bench->network),
         .images = bench->images,
         .overlays = bench->overlays,
+        .volumes = bench->volumes,
         .run_directory = bench->folder,
         .log_directory = bench->folder,
         .accelerator = &bench->accelerator,
@@ -242,6 +263,7 @@ static void end_agent(struct guests_bench *bench)
     guests_destroy(bench->guests);
     worker_destroy(bench->boot_worker);
     worker_destroy(bench->end_worker);
+    volumes_destroy(bench->volumes);
     uv_run(&bench->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&bench->loop) != 0)
         abort();

@@ -29,6 +29,7 @@ struct guests_bench {
     struct network *network;
     struct image_store *images;
     struct overlays *overlays;
+    struct volumes *volumes;
     struct accelerator accelerator;
     struct worker *boot_worker, *end_worker;
     struct guests *guests;
@@ -49,7 +50,7 @@ void guests_bench_destroy(struct guests_bench *bench);
  * reports begin anew. */
 void guests_bench_restart(struct guests_bench *bench);
 
-/* Each returns the request's sequence. */
+/* Each returns the request's sequence. Instances with an odd id have a volume, the same for all. */
 uint64_t guests_bench_boot(struct guests_bench *bench, const char *id);
 uint64_t guests_bench_stop(struct guests_bench *bench, const char *id, enum host_stop_method method,
                            uint64_t grace_ms);
@@ -69,5 +70,7 @@ bool guests_bench_worked(const struct guests_bench *bench, uint64_t sequence);
 const struct host_instance *guests_bench_find_report(const struct guests_bench *bench,
                                                      const char *id);
 size_t guests_bench_count_ends(const struct guests_bench *bench, const char *id);
+/* Whether an instance holds that volume. */
+bool guests_bench_holds_volume(const struct guests_bench *bench);
 /* Files of guests that are left in the run folder: sockets, kernels. */
 size_t guests_bench_count_files(const struct guests_bench *bench);

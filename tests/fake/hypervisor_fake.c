@@ -17,6 +17,7 @@
 struct microvm {
     LIST_ENTRY(microvm) link;
     struct microvm_identity identity;
+    char *volume; /* the first, or NULL */
     pid_t pid;
     int listener; /* the console's socket */
     int console;  /* what connected to it, or -1 */
@@ -32,7 +33,7 @@ struct hypervisor_fake {
     void (*before)(void *context, enum hypervisor_fake_call call, const char *id);
     void *context;
     bool obey_power;
-    size_t clashes;
+    size_t clashes, shared_volumes;
     int life[2]; /* a pipe that nobody writes to */
 };
 
@@ -119,6 +120,7 @@ static void remove_microvm(struct microvm *microvm)
     close(microvm->listener);
     if (microvm->console >= 0)
         close(microvm->console);
+    free(microvm->volume);
     free(microvm);
 }
 
@@ -154,15 +156,30 @@ static bool end(struct hypervisor_fake *world, const char *id, enum hypervisor_e
 
 /* ---- the hypervisor ---- */
 
+static bool shares_volume(const struct hypervisor_fake *world, const struct microvm_spec *spec)
+{
+    const struct microvm *microvm;
+    LIST_FOREACH(microvm, &world->microvms, link)
+    {
+        if (spec->volume_count > 0 && microvm->volume != NULL &&
+            strcmp(microvm->volume, spec->volumes[0].path) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec, pid_t *ret_pid,
                   struct error *error)
 {
     struct hypervisor_fake *world = world_of(hypervisor);
     if (begin(world, FAKE_CREATE, spec->id, error) < 0)
         return -1;
-    if (find(world, spec->id) != NULL) {
-        world->clashes++;
-        return finish(world, error_set(error, ERROR_CONFLICT, "%s is there", spec->id));
+    bool is_there = find(world, spec->id) != NULL, shares = shares_volume(world, spec);
+    if (is_there || shares) {
+        world->clashes += is_there;
+        world->shared_volumes += shares;
+        return finish(world,
+                      error_set(error, ERROR_CONFLICT, "%s or its volume is in use", spec->id));
     }
     struct microvm *microvm = xcalloc(1, sizeof *microvm);
     memcpy(microvm->identity.id, spec->id, sizeof microvm->identity.id);
@@ -171,6 +188,7 @@ static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec
     memcpy(microvm->identity.address, spec->address, sizeof microvm->identity.address);
     memcpy(microvm->identity.family, spec->family, sizeof microvm->identity.family);
     microvm->obeys_power = world->obey_power;
+    microvm->volume = spec->volume_count > 0 ? xstrdup(spec->volumes[0].path) : NULL;
     microvm->console = -1;
     microvm->listener = listen_at(spec->console_path);
     microvm->pid = start_process(world);
@@ -393,6 +411,11 @@ size_t hypervisor_fake_count_running(struct hypervisor_fake *world)
 size_t hypervisor_fake_count_clashes(const struct hypervisor_fake *world)
 {
     return world->clashes;
+}
+
+size_t hypervisor_fake_count_shared_volumes(const struct hypervisor_fake *world)
+{
+    return world->shared_volumes;
 }
 
 bool hypervisor_fake_runs(struct hypervisor_fake *world, const char *id)

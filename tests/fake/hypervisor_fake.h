@@ -52,5 +52,6 @@ int hypervisor_fake_hear(struct hypervisor_fake *world, const char *id);
 size_t hypervisor_fake_count(struct hypervisor_fake *world);
 size_t hypervisor_fake_count_running(struct hypervisor_fake *world);
 bool hypervisor_fake_runs(struct hypervisor_fake *world, const char *id);
-/* microVMs that were asked for while one of that id was still there. */
+/* microVMs that were asked for while one of that id was still there, or one with their volume. */
 size_t hypervisor_fake_count_clashes(const struct hypervisor_fake *world);
+size_t hypervisor_fake_count_shared_volumes(const struct hypervisor_fake *world);

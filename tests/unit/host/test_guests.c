@@ -42,6 +42,7 @@ static void assert_nothing_left(struct guests_bench *bench)
     assert_int_equal(hypervisor_fake_count(bench->world), 0);
     assert_int_equal(network_fake_count_taps(bench->network), 0);
     assert_int_equal(guests_bench_count_files(bench), 0);
+    assert_false(guests_bench_holds_volume(bench));
 }
 
 static void assert_ended(struct guests_bench *bench, const char *id, enum host_end_cause cause)
@@ -120,6 +121,18 @@ static void an_instance_boots_once_at_a_time(void **state)
     assert_refused(bench, second, ERROR_CONFLICT);
     assert_refused(bench, guests_bench_boot(bench, ID), ERROR_CONFLICT);
     assert_int_equal(hypervisor_fake_count(bench->world), 1);
+}
+
+static void a_volume_has_one_writer(void **state)
+{
+    struct guests_bench *bench = *state;
+    boot(bench, ID);
+    uint64_t sequence = guests_bench_boot(bench, "000100000003");
+    guests_bench_settle(bench);
+    assert_refused(bench, sequence, ERROR_CONFLICT);
+    hypervisor_fake_end(bench->world, ID, HYPERVISOR_END_EXIT);
+    guests_bench_settle(bench);
+    boot(bench, "000100000003");
 }
 
 static void no_two_guests_share_an_address(void **state)
@@ -429,6 +442,7 @@ int main(void)
         TEST(nothing_runs_before_its_tap_is_pinned),
         TEST(a_boot_that_fails_leaves_nothing),
         TEST(an_instance_boots_once_at_a_time),
+        TEST(a_volume_has_one_writer),
         TEST(no_two_guests_share_an_address),
         TEST(a_guest_that_ends_while_it_boots_is_reported_after_the_answer),
         TEST(the_end_of_an_earlier_attempt_ends_no_later_one),

@@ -186,6 +186,8 @@ static void check_nothing_left(struct play *play)
     assert_int_equal(network_fake_count_taps(bench->network), 0);
     assert_int_equal(network_fake_count_leases(bench->network), 0);
     assert_int_equal(guests_bench_count_files(bench), 0);
+    assert_false(guests_bench_holds_volume(bench));
+    assert_int_equal(hypervisor_fake_count_shared_volumes(bench->world), 0);
     if (!play->refuses)
         assert_int_equal(hypervisor_fake_count_clashes(bench->world), 0);
 }
