@@ -50,7 +50,7 @@ examples_ldflags := -nostdlib -static -no-pie -Wl,--gc-sections -Wl,--build-id=n
 examples_sources_x86_64 := $(addprefix x86_64/,start.c interrupts.c clock.c serial.c devices.c power.c entry.S)
 examples_sources_aarch64 := $(addprefix aarch64/,start.c fdt.c device_tree.c page_tables.c interrupts.c \
 	clock.c serial.c devices.c power.c panic_device.c entry.S)
-examples_runtime_sources := runtime.c arguments.c memory.c network.c virtio_net.c virtio_queue.c \
+examples_runtime_sources := runtime.c arguments.c memory.c network.c virtio_net.c virtio_blk.c virtio_queue.c \
 	http_server.c http_lwip.c http_message.c library/string.c library/format.c
 examples_lwip_sources := $(addprefix core/,def.c inet_chksum.c init.c ip.c mem.c memp.c netif.c \
 	pbuf.c tcp.c tcp_in.c tcp_out.c timeouts.c ipv4/etharp.c ipv4/icmp.c ipv4/ip4.c \
@@ -175,6 +175,6 @@ $(BUILD)/bench/boot_clock: $(examples_root)/tests/bench/boot_clock.c $(examples_
 bench-boot: all $(BUILD)/bench/boot_clock ## measure how fast a guest answers
 	$(examples_quiet)BUILD=$(BUILD) $(examples_root)/tests/bench/boot.sh
 
-include $(examples_source)/posix/build.mk $(examples_source)/linux/build.mk
+include $(examples_source)/counter/build.mk $(examples_source)/posix/build.mk $(examples_source)/linux/build.mk
 
 -include $(BUILD)/bench/boot_clock.d

@@ -244,12 +244,13 @@ const char *http_status_name(unsigned status)
 }
 
 size_t http_head_format(char *text, size_t size, unsigned status, const char *content_type,
-                        size_t body_length, const char *connection)
+                        size_t body_length, const char *connection, const char *allow)
 {
+    bool refuses = status == 405;
     int length = snprintf(
-        text, size, "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s%s%s\r\n",
-        status, http_status_name(status), content_type, body_length,
-        status == 405 ? "Allow: GET, HEAD\r\n" : "", connection != NULL ? "Connection: " : "",
+        text, size, "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s%s%s%s%s\r\n",
+        status, http_status_name(status), content_type, body_length, refuses ? "Allow: " : "",
+        refuses ? allow : "", refuses ? "\r\n" : "", connection != NULL ? "Connection: " : "",
         connection != NULL ? connection : "", connection != NULL ? "\r\n" : "");
     return (size_t)length < size ? (size_t)length : size - 1;
 }

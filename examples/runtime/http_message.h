@@ -31,9 +31,9 @@ size_t http_head_find_end(const char *data, size_t length);
 unsigned http_head_parse(struct http_head *head, char *data, size_t length);
 
 /* Writes a response's head; returns its length. `connection` is that header's value, NULL for
- * none. */
+ * none; `allow` the methods that a 405 names. */
 size_t http_head_format(char *text, size_t size, unsigned status, const char *content_type,
-                        size_t body_length, const char *connection);
+                        size_t body_length, const char *connection, const char *allow);
 
 const char *http_status_name(unsigned status);
 

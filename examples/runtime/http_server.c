@@ -16,8 +16,12 @@
 #define REQUEST_TICKS 15
 #define LINGER_TICKS  2
 
+#define CHANGERS_LIMIT 4
+
 static struct {
     struct http_connection *connections; /* HTTP_CONNECTION_LIMIT of them, from memory_take */
+    shoal_http_handler *changers[CHANGERS_LIMIT]; /* those that take a POST */
+    unsigned changer_count;
     bool draining;
     struct shoal_http_response response; /* the one in work */
     char text[HTTP_RESPONSE_LIMIT];
@@ -54,14 +58,25 @@ static void consume_input(struct http_connection *connection, size_t size)
     http_transport_consume(connection, size);
 }
 
+static bool takes_changes(const struct http_connection *connection)
+{
+    for (unsigned i = 0; i < server.changer_count; i++) {
+        if (server.changers[i] == connection->handler) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Sends server.response. Returns 0, or -1 when the connection is gone. */
 static int send_response(struct http_connection *connection, const char *header_connection,
                          bool with_body)
 {
     const struct shoal_http_response *response = &server.response;
+    const char *allow = takes_changes(connection) ? "GET, HEAD, POST" : "GET, HEAD";
     size_t length =
         http_head_format(server.text, HTTP_HEAD_SIZE, response->status, response->content_type,
-                         response->body_length, header_connection);
+                         response->body_length, header_connection, allow);
     if (with_body) {
         memcpy(server.text + length, response->body, response->body_length);
         length += response->body_length;
@@ -93,7 +108,8 @@ static void fill_response(const struct http_connection *connection, const struct
 {
     struct shoal_http_request request = {head->method, head->path, head->query};
     reset_response(200);
-    if (strcmp(head->method, "GET") != 0 && strcmp(head->method, "HEAD") != 0) {
+    if (strcmp(head->method, "GET") != 0 && strcmp(head->method, "HEAD") != 0 &&
+        (strcmp(head->method, "POST") != 0 || !takes_changes(connection))) {
         shoal_http_answer(&server.response, 405, "%s\n", http_status_name(405));
         return;
     }
@@ -245,6 +261,15 @@ int shoal_http_listen(uint16_t port, shoal_http_handler *handler)
             memory_take(HTTP_CONNECTION_LIMIT * sizeof(*server.connections), "HTTP connections");
     }
     return http_transport_listen(port, handler);
+}
+
+int shoal_http_listen_for_changes(uint16_t port, shoal_http_handler *handler)
+{
+    if (server.changer_count == CHANGERS_LIMIT) {
+        return -1;
+    }
+    server.changers[server.changer_count++] = handler;
+    return shoal_http_listen(port, handler);
 }
 
 void shoal_http_answer(struct shoal_http_response *response, unsigned status, const char *format,

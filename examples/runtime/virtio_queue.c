@@ -59,10 +59,9 @@ uint8_t virtio_device_read_8(const struct virtio_device *device, unsigned offset
     return register_read_8(device->address + REGISTER_CONFIGURATION + offset);
 }
 
-int virtio_device_find(struct virtio_device *ret_device, uint32_t kind)
+int virtio_device_find_below(struct virtio_device *ret_device, uint32_t kind, unsigned slot)
 {
-    /* The last slot fills first. */
-    for (unsigned slot = machine_virtio_slot_count(); slot > 0; slot--) {
+    for (; slot > 0; slot--) {
         struct virtio_device device = {machine_virtio_slot_address(slot - 1), false};
         uint32_t version = read_register(&device, REGISTER_VERSION);
         if (read_register(&device, REGISTER_MAGIC) != MAGIC || version < 1 || version > 2 ||
@@ -74,6 +73,12 @@ int virtio_device_find(struct virtio_device *ret_device, uint32_t kind)
         return (int)slot - 1;
     }
     return -1;
+}
+
+int virtio_device_find(struct virtio_device *ret_device, uint32_t kind)
+{
+    /* The last slot fills first. */
+    return virtio_device_find_below(ret_device, kind, machine_virtio_slot_count());
 }
 
 int virtio_device_negotiate(const struct virtio_device *device, uint64_t wanted,

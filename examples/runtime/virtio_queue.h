@@ -54,6 +54,9 @@ struct virtio_queue {
 /* Finds a slot with a device of this kind, the highest first; -1 without one. */
 int virtio_device_find(struct virtio_device *ret_device, uint32_t kind);
 
+/* The same among the slots below `slot`, for kinds of which a guest has several. */
+int virtio_device_find_below(struct virtio_device *ret_device, uint32_t kind, unsigned slot);
+
 /* The handshake: reset, then the features both sides know. Returns 0, -1 when the device refuses.
  */
 int virtio_device_negotiate(const struct virtio_device *device, uint64_t wanted,

@@ -75,7 +75,7 @@ _Noreturn void shoal_hang(void);
 /* ---- HTTP ---- */
 
 struct shoal_http_request {
-    const char *method; /* "GET" or "HEAD": others never reach a handler */
+    const char *method; /* "GET" or "HEAD", "POST" where it is taken: others reach no handler */
     const char *path;   /* begins with '/', without the query */
     const char *query;  /* what follows '?', "" without one */
 };
@@ -96,8 +96,37 @@ typedef void shoal_http_handler(const struct shoal_http_request *request,
  * 0, or -1 when the port is taken or no room for another listener is left. */
 int shoal_http_listen(uint16_t port, shoal_http_handler *handler);
 
+/* The same, and a POST reaches the handler too, as often as the peer sends it; its body is passed
+ * over. Four handlers of a guest may be given so. */
+int shoal_http_listen_for_changes(uint16_t port, shoal_http_handler *handler);
+
 /* Sets the status and the body (formatted, cut at SHOAL_HTTP_BODY_MAX). */
 void shoal_http_answer(struct shoal_http_response *response, unsigned status, const char *format,
                        ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- Disks ---- */
+
+/* A volume of the service, as a row of sectors. Every call waits until the device has answered, up
+ * to 30 s, and nothing else happens in the guest meanwhile: a handler that writes a little and
+ * flushes holds the others up for as long as the host's disk takes. Unikernels only: the other
+ * forms have no disks. */
+struct shoal_disk;
+
+#define SHOAL_DISK_SECTOR 512
+
+/* The disk that the platform calls `device` (a volume's `device`, at most 20 characters); NULL
+ * without one. */
+struct shoal_disk *shoal_disk_find(const char *device);
+
+uint64_t shoal_disk_sectors(const struct shoal_disk *disk);
+
+/* Reads or writes `count` sectors from `sector` on. Returns 0, or -1: beyond the end, read-only, or
+ * the device failed, and then the sectors hold what they held, what was written, or of some the one
+ * and of some the other. */
+int shoal_disk_read(struct shoal_disk *disk, uint64_t sector, void *data, size_t count);
+int shoal_disk_write(struct shoal_disk *disk, uint64_t sector, const void *data, size_t count);
+
+/* What was written before survives the end of this guest and of its host once this returns 0. */
+int shoal_disk_flush(struct shoal_disk *disk);
 
 #endif
