@@ -7,6 +7,7 @@
 
 #include "agent/agent_http.h"
 #include "agent/data_plane.h"
+#include "agent/image_keeper.h"
 #include "agent/scheduler_link.h"
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
@@ -24,6 +25,7 @@ struct agent {
     struct trust *trust;
     const struct registry_logins *logins;
     char *chains_folder, *staging_folder, *consoles_folder;
+    struct image_keeper *keeper;
     struct image_downloads *images;
     struct instance_table *instances;
     struct figures *figures;
@@ -240,6 +242,7 @@ static void on_network(const struct host_answer *answer, int descriptor, void *d
     if (!agent->is_resumed) {
         agent->is_resumed = true;
         instance_table_resume(agent->instances, &agent->welcome);
+        image_keeper_begin(agent->keeper, agent->images, agent->instances);
         recall_endpoints(agent);
     }
     start_link(agent);
@@ -302,6 +305,7 @@ static int start_http(struct agent *agent, struct error *error)
         .node = agent->options->node,
         .instances = agent->instances,
         .figures = agent->figures,
+        .images = image_keeper_cache(agent->keeper),
         .is_joined = is_joined,
         .data = agent,
     };
@@ -361,6 +365,12 @@ static void on_host_usage(const struct host_usage *usage, void *data)
     figures_take(agent->figures, usage);
 }
 
+static void on_host_image(const struct host_image *image, void *data)
+{
+    struct agent *agent = data;
+    image_keeper_found(agent->keeper, image);
+}
+
 static void on_host_lost(void *data)
 {
     struct agent *agent = data;
@@ -379,6 +389,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .on_instance = on_host_instance,
         .on_frontend = on_host_frontend,
         .on_usage = on_host_usage,
+        .on_image = on_host_image,
         .on_lost = on_host_lost,
         .data = agent,
     };
@@ -386,6 +397,17 @@ static int open_parts(struct agent *agent, struct error *error)
         host_client_create(&host, &agent->host, error) < 0)
         return -1;
     agent->http = http_client_create(&agent->loop);
+    struct image_keeper_options keeper = {
+        .loop = &agent->loop,
+        .clock = clock_system(),
+        .host = agent->host,
+        .store = agent->store,
+        .chains_directory = agent->chains_folder,
+        .has_limit = options->has_image_cache,
+        .limit = options->image_cache,
+        .age_ms = options->image_age_ms,
+    };
+    agent->keeper = image_keeper_create(&keeper);
     struct image_downloads_options images = {
         .loop = &agent->loop,
         .http = agent->http,
@@ -393,6 +415,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .chains_directory = agent->chains_folder,
         .staging_directory = agent->staging_folder,
         .logins = agent->logins,
+        .cache = image_keeper_cache(agent->keeper),
     };
     agent->images = image_downloads_create(&images);
     struct instance_table_options instances = {
@@ -435,6 +458,7 @@ static void stop(struct agent *agent)
     agent->link = NULL;
     instance_table_destroy(agent->instances);
     data_plane_destroy(agent->data_plane);
+    image_keeper_destroy(agent->keeper);
     image_downloads_destroy(agent->images);
     if (agent->http != NULL)
         http_client_destroy(agent->http);

@@ -128,6 +128,7 @@ static struct stats_sources sources_of(const struct agent_http *server)
     return (struct stats_sources){.node = server->options.node,
                                   .instances = server->options.instances,
                                   .figures = server->options.figures,
+                                  .images = server->options.images,
                                   .joined = server->options.is_joined(server->options.data)};
 }
 

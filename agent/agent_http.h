@@ -19,6 +19,7 @@ struct agent_http_options {
     const char *node;
     const struct instance_table *instances;
     const struct figures *figures;
+    const struct image_cache *images;
     bool (*is_joined)(void *data);
     void *data;
 };

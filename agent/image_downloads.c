@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/image_downloads_internal.h"
 #include "lib/cleanup.h"
@@ -133,6 +134,9 @@ void image_job_fail(struct image_job *job, const struct error *error)
         image_job_end(job, error);
         return;
     }
+    bool is_full = error->code == ERROR_STORAGE_FULL;
+    if (is_full && image_job_make_room(job, image_job_bytes(job)))
+        job->retry_delay_ms = 0; /* soon: there is room now, or nearly */
     uint64_t delay = job->retry_delay_ms * 2;
     if (delay < RETRY_FIRST_MS)
         delay = RETRY_FIRST_MS;
@@ -140,7 +144,7 @@ void image_job_fail(struct image_job *job, const struct error *error)
     log_warn("an image cannot be had just now, trying again", "repository", job->repository,
              "digest", job->digest, "after_ms", LOG_NUMBER(job->retry_delay_ms), "reason",
              error->message);
-    job->cause = is_local(error) ? "local_storage" : "registry_unreachable";
+    job->cause = is_full ? "no_space" : is_local(error) ? "local_storage" : "registry_unreachable";
     snprintf(job->message, sizeof job->message, "%s", error->message);
     image_job_tell(job, INSTANCE_FETCHING, job->cause, job->message);
     uv_timer_start(&job->retry, on_retry, job->retry_delay_ms, 0);
@@ -164,10 +168,14 @@ static void on_chain(const struct error *error, struct image_chain *chain, void 
     }
     AUTO_FREE char *path = image_downloads_chain_path(job->store, job->digest, job->architecture);
     struct error reason = ERROR_INIT;
-    if (image_chain_save(chain, path, &reason) < 0)
+    if (image_chain_save(chain, path, &reason) < 0) {
         image_job_fail(job, &reason);
-    else
-        image_job_end(job, NULL);
+        return;
+    }
+    if (job->store->options.cache != NULL)
+        image_cache_found_chain(job->store->options.cache, job->digest, job->architecture,
+                                image_downloads_folder_bytes(path), 0);
+    image_job_end(job, NULL);
 }
 
 /* --- parts --- */
@@ -202,11 +210,28 @@ bool image_job_has_registry(struct image_job *job)
     return false;
 }
 
+uint64_t image_job_bytes(const struct image_job *job)
+{
+    uint64_t bytes = job->size;
+    for (size_t i = 0; job->image != NULL && i < job->image->part_count; i++)
+        bytes += job->image->parts[i].size;
+    return 2 * bytes;
+}
+
 static void part_pull(struct image_job *job)
 {
     if (!image_job_has_registry(job))
         return;
     AUTO_FREE char *path = staging_path(job->store, job->digest, "");
+    AUTO_FREE char *partial = staging_path(job->store, job->digest, ".partial");
+    struct stat begun = {0};
+    struct error error = ERROR_INIT;
+    stat(partial, &begun);
+    uint64_t there = (uint64_t)begun.st_size < job->size ? (uint64_t)begun.st_size : job->size;
+    if (image_job_check_room(job, image_job_bytes(job) - there, &error) < 0) {
+        image_job_fail(job, &error);
+        return;
+    }
     image_job_tell(job, INSTANCE_FETCHING, "", "");
     job->place = JOB_AT_REGISTRY;
     oci_client_pull_blob(job->store->client, job->repository, job->digest, job->size, path, NULL,
@@ -222,6 +247,8 @@ static void on_imported(const struct host_answer *answer, int descriptor, void *
     if (host_answer_check(answer, &error) == 0) {
         AUTO_FREE char *staged = staging_path(job->store, job->digest, "");
         unlink(staged);
+        if (job->store->options.cache != NULL)
+            image_cache_found_file(job->store->options.cache, job->digest, job->size, 0);
         image_job_end(job, NULL);
         return;
     }

@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 
 #include "agent/host_client.h"
+#include "agent/image_cache.h"
 #include "image-format/chain.h"
 #include "lib/http_client.h"
 #include "lib/registry_login.h"
@@ -24,6 +25,7 @@ struct image_downloads_options {
     const char *chains_directory;         /* kept by reference */
     const char *staging_directory;        /* kept by reference */
     const struct registry_logins *logins; /* the same; NULL: none */
+    struct image_cache *cache;            /* told what comes, asked for room; NULL: nobody */
 };
 
 /* One who waits; embedded in the caller, who leaves before it goes. */
@@ -71,7 +73,15 @@ void image_downloads_unpack(struct image_downloads *store, const char *repositor
 bool image_downloads_recall(const struct image_downloads *store, const struct image_chain *chain,
                             struct image_verified *verified);
 void image_downloads_leave(struct image_waiter *waiter);
-/* No instance uses the chain (or the part) any more: removes our files of it. */
+/* An image was proven: the cache is told that it is used, and of its parts. */
+void image_downloads_note(const struct image_downloads *store, const char *digest,
+                          const char *architecture, const struct image_verified *verified);
+/* Removes files of the staging folder that were not written to for `age_ms` and that no download
+ * is about; returns how many bytes. */
+uint64_t image_downloads_sweep(const struct image_downloads *store, uint64_t age_ms);
+/* Of the files in a chain's folder. */
+uint64_t image_downloads_folder_bytes(const char *path);
+/* Nobody uses the chain (or the part) any more: removes our files of it. */
 void image_downloads_remove_chain(struct image_downloads *store, const char *digest,
                                   const char *architecture);
 void image_downloads_remove_part(struct image_downloads *store, const char *digest);

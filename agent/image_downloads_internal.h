@@ -73,6 +73,14 @@ void image_job_tell(struct image_job *job, enum instance_state state, const char
 /* True, or the job has failed for now: nobody has named a registry yet. */
 bool image_job_has_registry(struct image_job *job);
 
+/* ERROR_STORAGE_FULL when the disk has no room for so many bytes more; says how many are missing.
+ */
+int image_job_check_room(const struct image_job *job, uint64_t bytes, struct error *error);
+/* Removes what nobody uses, until so many bytes are free that were not; false: there is nothing. */
+bool image_job_make_room(const struct image_job *job, uint64_t bytes);
+/* What it takes in all: beside what was pulled or unpacked lies the host half's copy. */
+uint64_t image_job_bytes(const struct image_job *job);
+
 /* JOB_UNPACK's steps. */
 void image_job_unpack(struct image_job *job);
 /* What it holds; when the job goes. */

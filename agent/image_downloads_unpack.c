@@ -62,8 +62,13 @@ static void pull_layer(struct image_job *job)
 {
     const struct image_layer *layer = &job->image->layers[job->layer];
     AUTO_FREE char *path = layer_path(job, job->layer);
+    struct error error = ERROR_INIT;
     if (!image_job_has_registry(job))
         return;
+    if (image_job_check_room(job, layer->size + image_job_bytes(job), &error) < 0) {
+        image_job_fail(job, &error);
+        return;
+    }
     image_job_tell(job, INSTANCE_FETCHING, "", "");
     job->place = JOB_AT_REGISTRY;
     oci_client_pull_blob(job->store->client, job->repository, layer->digest, layer->size, path,

@@ -91,6 +91,7 @@ static void finish(struct image_preparation *preparation)
     struct image_preparation_options options = preparation->options;
     struct image_verified verified = preparation->verified;
     preparation->verified = (struct image_verified){0};
+    image_downloads_note(options.store, preparation->digest, preparation->architecture, &verified);
     image_preparation_cancel(preparation);
     options.on_ready(&verified, options.data);
     image_verified_release(&verified);
@@ -218,6 +219,8 @@ static void prove(struct image_preparation *preparation)
             fail(preparation, &error);
         return;
     }
+    image_downloads_note(preparation->options.store, preparation->digest, preparation->architecture,
+                         &preparation->verified);
     warn(preparation);
     log_info("image verified", "digest", preparation->digest, "manifest",
              preparation->verified.manifest_digest, "made_for", preparation->verified.made_for,

@@ -284,26 +284,6 @@ static void drop(struct member *member)
     uv_close((uv_handle_t *)&member->timer, on_timer_closed);
 }
 
-/* Our files of an image go with the last instance that used it. */
-static void remove_unused_image(struct instance_table *table, const struct instance *gone)
-{
-    const struct api_assigned_instance *assigned = &gone->assigned;
-    bool chain_is_used = assigned->image_digest[0] == '\0', kernel_is_used = false;
-    const struct member *member;
-    LIST_FOREACH(member, &table->members, link)
-    {
-        const struct instance *other = &member->instance;
-        if (strcmp(other->assigned.image_digest, assigned->image_digest) == 0)
-            chain_is_used = true;
-        if (strcmp(other->kernel, gone->kernel) == 0)
-            kernel_is_used = true;
-    }
-    if (!chain_is_used)
-        image_downloads_remove_chain(table->options.images, assigned->image_digest, assigned->arch);
-    if (!kernel_is_used && gone->kernel[0] != '\0')
-        image_downloads_remove_part(table->options.images, gone->kernel);
-}
-
 static void forget(struct member *member)
 {
     struct instance_table *table = member->table;
@@ -313,7 +293,6 @@ static void forget(struct member *member)
     state_store_remove_instance(table->options.store, member->instance.id);
     log_info("instance forgotten", "id", member->instance.id);
     drop(member);
-    remove_unused_image(table, &member->instance);
     changed(table);
 }
 
@@ -459,6 +438,23 @@ void instance_table_each(const struct instance_table *table,
 bool instance_table_has(const struct instance_table *table, const char *id)
 {
     return find(table, id) != NULL;
+}
+
+bool instance_table_uses_image(const struct instance_table *table, const char *digest,
+                               const char *architecture)
+{
+    const struct member *member;
+    LIST_FOREACH(member, &table->members, link)
+    {
+        const struct instance *instance = &member->instance;
+        if (instance->is_assigned && !instance_is_over(instance) &&
+            strcmp(instance->assigned.image_digest, digest) == 0 &&
+            strcmp(instance->assigned.arch, architecture) == 0)
+            return true;
+        if (strcmp(instance->adopted_image, digest) == 0)
+            return true;
+    }
+    return false;
 }
 
 size_t instance_table_count(const struct instance_table *table, enum instance_state state)

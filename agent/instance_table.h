@@ -47,5 +47,8 @@ void instance_table_observe(const struct instance_table *table, struct api_statu
 void instance_table_each(const struct instance_table *table,
                          void (*each)(const struct instance *instance, void *data), void *data);
 bool instance_table_has(const struct instance_table *table, const char *id);
+/* Whether an instance that is not over was booted from an image, or is to be. */
+bool instance_table_uses_image(const struct instance_table *table, const char *digest,
+                               const char *architecture);
 size_t instance_table_count(const struct instance_table *table, enum instance_state state);
 uint64_t instance_table_restarts(const struct instance_table *table);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/image_keeper.h"
 #include "lib/api/constraint.h"
 #include "lib/api/protocol.h"
 #include "lib/cleanup.h"
@@ -34,6 +35,10 @@ const char agent_options_usage[] =
     "  --label KEY=VALUE        a label of this node; may be given often\n"
     "  --trust-dir DIR          honour only trusted keys that are also in this folder\n"
     "  --registry-auth FILE     logins for registries, as docker, podman and skopeo write them\n"
+    "  --image-cache SIZE       what images may take of the disk: the least recently used go, "
+    "those\n"
+    "                           in use stay in any case (a tenth of the disk, 10Gi at most)\n"
+    "  --image-age TIME         images that no instance used for longer go (7d)\n"
     "  --log-level LEVEL        debug, info, warn or error (info)\n"
     "  --clean                  end every microVM of this node, remove its network, and exit\n"
     "  --help, --version\n";
@@ -53,6 +58,8 @@ enum option_id {
     OPTION_LABEL,
     OPTION_TRUST_DIR,
     OPTION_REGISTRY_AUTH,
+    OPTION_IMAGE_CACHE,
+    OPTION_IMAGE_AGE,
     OPTION_LOG_LEVEL,
     OPTION_CLEAN,
     OPTION_HELP,
@@ -75,6 +82,8 @@ static const struct option option_table[] = {
     {"label", required_argument, NULL, OPTION_LABEL},
     {"trust-dir", required_argument, NULL, OPTION_TRUST_DIR},
     {"registry-auth", required_argument, NULL, OPTION_REGISTRY_AUTH},
+    {"image-cache", required_argument, NULL, OPTION_IMAGE_CACHE},
+    {"image-age", required_argument, NULL, OPTION_IMAGE_AGE},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"clean", no_argument, NULL, OPTION_CLEAN},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -223,6 +232,17 @@ static int take_one(struct agent_options *options, int option, const char *text,
     case OPTION_REGISTRY_AUTH:
         set(&options->registry_auth, text);
         return 0;
+    case OPTION_IMAGE_CACHE:
+        options->has_image_cache = true;
+        if (!text_parse_size(text, &options->image_cache))
+            return error_set(error, ERROR_INVALID,
+                             "--image-cache %s: a size such as 4Gi is allowed", text);
+        return 0;
+    case OPTION_IMAGE_AGE:
+        if (!text_parse_duration(text, &options->image_age_ms))
+            return error_set(error, ERROR_INVALID, "--image-age %s: a time such as 7d is allowed",
+                             text);
+        return 0;
     case OPTION_LOG_LEVEL:
         if (log_level_parse(text, &options->log_level) < 0)
             return error_set(error, ERROR_INVALID,
@@ -272,6 +292,7 @@ int agent_options_parse(int argc, char **argv, struct agent_options *ret_options
         .port = AGENT_DEFAULT_PORT,
         .publish_address = xstrdup("127.0.0.1"),
         .accelerator = xstrdup("auto"),
+        .image_age_ms = IMAGE_KEEPER_AGE_MS,
         .log_level = LOG_LEVEL_INFO,
         .decider_channel = -1,
     };

@@ -21,6 +21,9 @@ struct agent_options {
     char *trust_directory; /* NULL: none */
     char *registry_auth;   /* file of logins for registries; NULL: none */
     enum log_level log_level;
+    bool has_image_cache; /* else the keeper's own limit */
+    uint64_t image_cache; /* bytes of images that are kept */
+    uint64_t image_age_ms;
     bool clean;
     bool help;
     bool version;

@@ -13,6 +13,7 @@
 #define STATE_ASSIGNMENT "assignment" /* api_assignment without its instances */
 #define STATE_ENDPOINTS  "endpoints"  /* api_endpoints, whole */
 #define STATE_TRUST      "trust"      /* api_trust */
+#define STATE_IMAGES     "images"     /* image_cache_save: what was used when */
 
 struct state_store;
 

@@ -62,6 +62,19 @@ static struct listing list_instances(const struct stats_sources *sources)
 
 /* --- JSON --- */
 
+static struct json_object *images_document(const struct image_cache *images)
+{
+    struct image_cache_figures figures = image_cache_observe(images);
+    struct json_object *object = json_object_new_object();
+    json_object_object_add(object, "bytes", json_object_new_uint64(figures.bytes));
+    json_object_object_add(object, "limit", json_object_new_uint64(figures.limit));
+    json_object_object_add(object, "images", json_object_new_uint64(figures.images));
+    json_object_object_add(object, "files", json_object_new_uint64(figures.files));
+    json_object_object_add(object, "evictions", json_object_new_uint64(figures.evictions));
+    json_object_object_add(object, "evicted_bytes", json_object_new_uint64(figures.evicted_bytes));
+    return object;
+}
+
 struct json_object *stats_document(const struct stats_sources *sources)
 {
     struct json_object *states = json_object_new_object();
@@ -83,6 +96,8 @@ struct json_object *stats_document(const struct stats_sources *sources)
                            json_object_new_uint64(instance_table_restarts(sources->instances)));
     json_object_object_add(stats, "joined", json_object_new_boolean(sources->joined));
     json_object_object_add(stats, "figures", figures);
+    if (sources->images != NULL)
+        json_object_object_add(stats, "image_cache", images_document(sources->images));
     return stats;
 }
 
@@ -106,6 +121,30 @@ static void append_node(const struct stats_sources *sources, struct buffer *text
                   instance_table_restarts(sources->instances));
     describe(text, "shoal_agent_joined", "gauge", "Whether the scheduler has taken this node in.");
     buffer_printf(text, "shoal_agent_joined %d\n", sources->joined);
+}
+
+static void append_number(struct buffer *text, const char *name, const char *type, uint64_t number,
+                          const char *help)
+{
+    describe(text, name, type, help);
+    buffer_printf(text, "%s %" PRIu64 "\n", name, number);
+}
+
+static void append_images(const struct image_cache *images, struct buffer *text)
+{
+    struct image_cache_figures figures = image_cache_observe(images);
+    append_number(text, "shoal_agent_image_cache_bytes", "gauge", figures.bytes,
+                  "What images take of this node's disk.");
+    append_number(text, "shoal_agent_image_cache_limit_bytes", "gauge", figures.limit,
+                  "Above that, images that no instance uses are removed.");
+    append_number(text, "shoal_agent_image_cache_images", "gauge", figures.images,
+                  "Images that this node keeps.");
+    append_number(text, "shoal_agent_image_cache_files", "gauge", figures.files,
+                  "Kernels, initrds and disks that this node keeps.");
+    append_number(text, "shoal_agent_image_cache_evictions_total", "counter", figures.evictions,
+                  "Images that were removed since the agent's start.");
+    append_number(text, "shoal_agent_image_cache_evicted_bytes_total", "counter",
+                  figures.evicted_bytes, "Bytes of them.");
 }
 
 /* One family of series, a series for each running instance. */
@@ -159,6 +198,8 @@ void stats_append_metrics(const struct stats_sources *sources, struct buffer *te
 {
     struct listing listing = list_instances(sources);
     append_node(sources, text);
+    if (sources->images != NULL)
+        append_images(sources->images, text);
     for (size_t i = 0; i < ARRAY_LENGTH(instance_series); i++)
         append_series(&instance_series[i], &listing, text);
     free(listing.items);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "agent/figures.h"
+#include "agent/image_cache.h"
 #include "agent/instance_table.h"
 #include "lib/buffer.h"
 
@@ -11,7 +12,8 @@ struct stats_sources {
     const char *node;
     const struct instance_table *instances;
     const struct figures *figures;
-    bool joined; /* the scheduler has taken this node in */
+    const struct image_cache *images; /* NULL: nothing is told of them */
+    bool joined;                      /* the scheduler has taken this node in */
 };
 
 /* The caller owns it. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What changes between an image's proof and its boot: the registry goes, a key is taken away. And
-# what a guest writes on its console, whatever its bytes.
+# What changes between an image's proof and its boot: the registry goes, the disk is full, a key is
+# taken away. And what a guest writes on its console, whatever its bytes.
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -13,6 +13,13 @@ lose_kernel() {
     stop_pid "$(daemon_pid registry)"
 }
 
+# What the node tells of its images: cache_is FILTER
+cache_is() { curl -s "http://127.0.0.1:$agent_port/v1/stats" | jq -e ".image_cache | $1"; }
+metric() { curl -s "http://127.0.0.1:$agent_port/metrics" | grep -E "^$1 "; }
+before_end() { mountpoint -q "$work/cluster/agent" && umount -l "$work/cluster/agent"; }
+
+# A disk of its own, that can be filled: 16 MiB of it images do not get.
+mkdir -p "$work/cluster/agent" && mount -t tmpfs -o size=24m,mode=755 tmpfs "$work/cluster/agent"
 check cluster_comes_up cluster_up
 check build_v1 build_and_push 1
 check trust shoal trust add "$work/shoal.pub"
@@ -26,14 +33,27 @@ check lost_registry_is_the_cause wait_for 30 cause_is 1 registry_unreachable
 check registry_comes_back cluster_up_again
 check kernel_that_came_late_boots wait_for 60 ready_count_is 2
 
+# --- the disk is full when the kernel has to come ---
+find "$cluster/agent/host/images" -type f -delete
+fallocate -l 8M "$cluster/agent/filler"
+shoal scale hello=3 --detach >/dev/null
+check full_disk_is_the_cause wait_for 30 cause_is 2 no_space
+expect what_is_missing_is_said 0 'no space for image file sha256:.* are needed, .* are missing' \
+    shoal ps hello --all -o json
+check what_runs_goes_on_with_a_full_disk ready_count_is 2
+rm "$cluster/agent/filler"
+check boots_when_there_is_room wait_for 60 ready_count_is 3
+check cache_knows_the_image cache_is '.images == 1 and .files == 1 and .bytes > 50000'
+check cache_is_measured metric shoal_agent_image_cache_bytes
+
 # --- a key is taken away between the proof and the kernel ---
 lose_kernel
-shoal scale hello=3 --detach >/dev/null
-check third_waits_for_its_kernel wait_for 30 cause_is 2 registry_unreachable
+shoal scale hello=4 --detach >/dev/null
+check fourth_waits_for_its_kernel wait_for 30 cause_is 3 registry_unreachable
 check key_is_taken_away shoal trust rm shoal
 check registry_comes_back_again cluster_up_again
-check image_of_that_key_does_not_boot wait_for 60 cause_is 2 signature_rejected
-check what_runs_goes_on ready_count_is 2
+check image_of_that_key_does_not_boot wait_for 60 cause_is 3 signature_rejected
+check what_runs_goes_on ready_count_is 3
 
 # --- bytes of no character on a console ---
 id=$(instances_in ready | head -n 1)
