@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# A number in a volume: it survives restarts, upgrades, the death of its microVM and of the agent;
+# nobody else can write to it; snapshots bring it back.
+# shellcheck disable=SC2317  # functions are called through check and wait_for
+# shellcheck source=tests/integration/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# shellcheck disable=SC2119  # nothing of ours is for `shoal up`
+cluster_up >"$work/up.log" 2>&1 || { fail cluster_up "$(tail -n 5 "$work/up.log")"; exit; }
+volume=$cluster/agent/host/volumes/default/counter/0/data
+(cd "$work" && shoal keygen shoal) >/dev/null
+shoal trust add "$work/shoal.pub" >/dev/null
+
+# service SIZE LOG: its manifest.
+service() {
+    cat <<YAML
+service: counter
+image: counter:1.0
+replicas: 1
+resources: {memory: 16Mi, vcpus: 1}
+ports:
+  - {name: http, port: 8080, publish: $publish_port, mode: http}
+volumes:
+  - {name: data, size: $1}
+env: {LOG: $2}
+health:
+  readiness: {http: {path: /healthz, port: http}, every: 500ms, timeout: 500ms, rise: 1, fall: 3}
+restart: {policy: always, attempts: 5, backoff: 100ms}
+rollout: {min_healthy_time: 100ms, progress_deadline: 60s}
+stop: {drain: 1s, grace: 3s}
+YAML
+}
+number_is() { [ "$(curl -sS -m 5 "http://127.0.0.1:$publish_port/")" = "$1" ]; }
+count() { curl -sS -m 20 -X POST "http://127.0.0.1:$publish_port/"; }
+ready_id() { instances_in ready counter; }
+is_replaced() { local id; id=$(ready_id) && [ -n "$id" ] && [ "$id" != "$1" ]; }
+qemu_of() { pgrep -f -- "guest=sh$1|/$1\b.*qemu-system" | head -n 1; }
+# Whose it is, and that neither we nor another QEMU get it.
+is_locked() {
+    [ "$(stat -c %u "$volume")" != 0 ] && ! flock -n "$volume" true &&
+        qemu-io -f raw -c 'write 0 512' "$volume" 2>&1 | grep -q 'Failed to get'
+}
+
+check counter_is_built shoal build "$BUILD/examples/counter" -t counter:1.0
+check counter_is_pushed shoal push counter:1.0 --sign "$work/shoal.key"
+service 1Mi info >"$work/service.yaml"
+expect upgrades_are_said_to_be_stop_first 0 'stop-first' shoal deploy -f "$work/service.yaml"
+expect counting_begins_at_one 0 '^1$' count
+expect counting_goes_on 0 '^2$' count
+check volume_is_sparse test "$(stat -c '%s' "$volume")" = 1048576
+check volume_is_its_qemus_and_locked is_locked
+
+first=$(ready_id)
+check counter_is_restarted shoal restart counter
+check restart_is_another_instance is_replaced "$first"
+check number_survives_a_restart wait_for 20 number_is 2
+service 2Mi debug >"$work/service.yaml"
+check counter_is_upgraded shoal deploy -f "$work/service.yaml"
+check number_survives_an_upgrade wait_for 20 number_is 2
+check volume_has_grown test "$(stat -c '%s' "$volume")" = 2097152
+expect counting_goes_on_after_it 0 '^3$' count
+
+second=$(ready_id)
+kill -9 "$(qemu_of "$second")"
+restarted() { shoal ps counter -o json | jq -e '.instances[0] | .state == "ready" and .restarts == 1'; }
+check killed_guest_is_restarted_in_place wait_for 30 restarted
+check number_survives_its_guest wait_for 20 number_is 3
+
+pid=$(qemu_of "$second")
+kill -9 "$(daemon_pid agent)"
+agent_is_gone() { ! pgrep -f -- "/shoal-agent .*$cluster"; }
+check agent_is_killed wait_for 20 agent_is_gone
+check agent_is_started_again cluster_up_again
+check its_guest_is_the_same test "$(qemu_of "$second")" = "$pid"
+check volume_is_locked_by_the_next_agent wait_for 20 is_locked
+expect counting_goes_on_without_a_gap 0 '^4$' count
+exit 0
