@@ -371,6 +371,12 @@ static void on_host_image(const struct host_image *image, void *data)
     image_keeper_found(agent->keeper, image);
 }
 
+static void on_host_node(const struct host_node *node, void *data)
+{
+    struct agent *agent = data;
+    figures_take_node(agent->figures, node);
+}
+
 static void on_host_lost(void *data)
 {
     struct agent *agent = data;
@@ -390,6 +396,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .on_frontend = on_host_frontend,
         .on_usage = on_host_usage,
         .on_image = on_host_image,
+        .on_node = on_host_node,
         .on_lost = on_host_lost,
         .data = agent,
     };

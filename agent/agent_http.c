@@ -135,7 +135,13 @@ static struct stats_sources sources_of(const struct agent_http *server)
 static void handle_stats(struct http_request *request, void *data)
 {
     struct stats_sources sources = sources_of(data);
-    http_request_respond_json(request, 200, stats_document(&sources));
+    struct stats_query query = {.namespace_name = http_request_query(request, "namespace"),
+                                .service = http_request_query(request, "service")};
+    struct error error = ERROR_INIT;
+    if (api_stats_read_of(http_request_query(request, "of"), &query.of, &error) < 0)
+        http_request_respond_error(request, &error);
+    else
+        http_request_respond_json(request, 200, stats_document(&sources, &query));
 }
 
 static void handle_metrics(struct http_request *request, void *data)

@@ -8,6 +8,10 @@
 /* Several times as long as the host half waits between two looks. */
 #define SAMPLE_LIFE_NS UINT64_C(60000000000)
 
+/* A counter's growth is told for so long; of processor time, in millionths. */
+#define SECOND_NS 1e9
+#define CPU_PPM   1e6
+
 struct figure {
     char id[INSTANCE_ID_MAX];
     uint64_t taken_ns, before_ns; /* before_ns 0: there is only one sample */
@@ -18,6 +22,7 @@ struct figure {
 struct figures {
     struct figure *items;
     size_t count, capacity;
+    struct host_node node, node_before; /* taken_ns 0: there is none */
 };
 
 struct figures *figures_create(void)
@@ -124,40 +129,72 @@ void figures_forget(struct figures *figures, const char *id)
             (figures->count - place) * sizeof *figures->items);
 }
 
-/* Growth for each `unit_ns` of the time in between. */
-static uint64_t rate(const struct figure *figure, uint64_t now, uint64_t before, double unit_ns)
+/* Growth for each `unit_ns` of the time in between; 0 where there is no sample before. */
+static uint64_t rate(uint64_t now, uint64_t before, uint64_t now_ns, uint64_t before_ns,
+                     double unit_ns)
 {
-    if (figure->before_ns == 0 || now <= before)
+    if (before_ns == 0 || now <= before || now_ns <= before_ns)
         return 0;
-    return (uint64_t)((double)(now - before) * unit_ns /
-                          (double)(figure->taken_ns - figure->before_ns) +
-                      0.5);
+    return (uint64_t)((double)(now - before) * unit_ns / (double)(now_ns - before_ns) + 0.5);
+}
+
+static uint64_t span_ms(uint64_t from_ns, uint64_t to_ns)
+{
+    return from_ns > 0 && to_ns > from_ns ? (to_ns - from_ns) / 1000000 : 0;
 }
 
 bool figures_fill(const struct figures *figures, const char *id, uint64_t now_ns,
                   struct api_instance_figures *ret_figures)
 {
-    const double second_ns = 1e9, cpu_ppm = 1e6;
     size_t place = place_of(figures, id);
     if (!is_at(figures, place, id))
         return false;
     const struct figure *figure = &figures->items[place];
     const struct host_usage_entry *now = &figure->now, *before = &figure->before;
-    ret_figures->age_ms = now_ns > figure->taken_ns ? (now_ns - figure->taken_ns) / 1000000 : 0;
-    ret_figures->interval_ms =
-        figure->before_ns > 0 ? (figure->taken_ns - figure->before_ns) / 1000000 : 0;
+    const uint64_t taken_ns = figure->taken_ns, before_ns = figure->before_ns;
+    ret_figures->age_ms = span_ms(taken_ns, now_ns);
+    ret_figures->interval_ms = span_ms(before_ns, taken_ns);
     ret_figures->cpu_us = now->cpu_ns / 1000;
-    ret_figures->cpu_ppm = rate(figure, now->cpu_ns, before->cpu_ns, cpu_ppm);
+    ret_figures->cpu_ppm = rate(now->cpu_ns, before->cpu_ns, taken_ns, before_ns, CPU_PPM);
     ret_figures->memory = now->memory;
     ret_figures->memory_private = now->memory_private;
     ret_figures->received_bytes = now->received_bytes;
     ret_figures->received_rate =
-        rate(figure, now->received_bytes, before->received_bytes, second_ns);
+        rate(now->received_bytes, before->received_bytes, taken_ns, before_ns, SECOND_NS);
     ret_figures->received_packets = now->received_packets;
     ret_figures->received_drops = now->received_drops;
     ret_figures->sent_bytes = now->sent_bytes;
-    ret_figures->sent_rate = rate(figure, now->sent_bytes, before->sent_bytes, second_ns);
+    ret_figures->sent_rate =
+        rate(now->sent_bytes, before->sent_bytes, taken_ns, before_ns, SECOND_NS);
     ret_figures->sent_packets = now->sent_packets;
     ret_figures->sent_drops = now->sent_drops;
+    return true;
+}
+
+void figures_take_node(struct figures *figures, const struct host_node *node)
+{
+    figures->node_before = figures->node;
+    figures->node = *node;
+}
+
+bool figures_fill_node(const struct figures *figures, uint64_t now_ns,
+                       struct api_node_figures *ret_figures)
+{
+    const struct host_node *now = &figures->node, *before = &figures->node_before;
+    if (now->taken_ns == 0)
+        return false;
+    ret_figures->age_ms = span_ms(now->taken_ns, now_ns);
+    ret_figures->interval_ms = span_ms(before->taken_ns, now->taken_ns);
+    ret_figures->processors = now->processors;
+    ret_figures->cpu_ppm =
+        rate(now->cpu_ns, before->cpu_ns, now->taken_ns, before->taken_ns, CPU_PPM);
+    ret_figures->memory = now->memory;
+    ret_figures->memory_available = now->memory_available;
+    ret_figures->disk = now->disk;
+    ret_figures->disk_available = now->disk_available;
+    ret_figures->agent_cpu_us = now->agent_cpu_ns / 1000;
+    ret_figures->agent_cpu_ppm =
+        rate(now->agent_cpu_ns, before->agent_cpu_ns, now->taken_ns, before->taken_ns, CPU_PPM);
+    ret_figures->agent_memory_private = now->agent_memory_private;
     return true;
 }

@@ -1,4 +1,4 @@
-/* What this node's microVMs use: the last two samples of each, as the host half took them.
+/* What this node and its microVMs use: the last two samples of each, as the host half took them.
  *
  * Loop thread only. Knows ids and numbers; what service an instance is of, others know. */
 #pragma once
@@ -21,3 +21,9 @@ size_t figures_count(const struct figures *figures);
  * alone. False when there is no sample. */
 bool figures_fill(const struct figures *figures, const char *id, uint64_t now_ns,
                   struct api_instance_figures *ret_figures);
+
+void figures_take_node(struct figures *figures, const struct host_node *node);
+/* The machine's and the agent's; what its instances add up to is left alone. False when there is no
+ * sample. */
+bool figures_fill_node(const struct figures *figures, uint64_t now_ns,
+                       struct api_node_figures *ret_figures);

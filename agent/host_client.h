@@ -19,8 +19,10 @@ struct host_client_options {
     int channel; /* taken over */
     void (*on_instance)(const struct host_instance *instance, void *data);
     void (*on_frontend)(const struct host_frontend *frontend, void *data);
-    void (*on_usage)(const struct host_usage *usage, void *data); /* NULL: not wanted */
-    void (*on_image)(const struct host_image *image, void *data); /* NULL: not wanted */
+    /* NULL: not wanted */
+    void (*on_usage)(const struct host_usage *usage, void *data);
+    void (*on_image)(const struct host_image *image, void *data);
+    void (*on_node)(const struct host_node *node, void *data);
     /* The host half is gone; requests that wait are answered afterwards, unless the client is
      * destroyed here. */
     void (*on_lost)(void *data);

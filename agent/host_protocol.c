@@ -335,6 +335,10 @@ int host_message_check(const struct host_message *message, struct error *error)
         return check_frontend(&message->frontend, error);
     case HOST_USAGE:
         return check_usage(&message->usage, error);
+    case HOST_NODE:
+        if (message->node.processors == 0 || message->node.processors > HOST_PROCESSORS_MAX)
+            return refuse(error, "node", "number of processors");
+        return 0;
     }
     return error_set(error, ERROR_PROTOCOL, "message of the unknown type %u", message->type);
 }

@@ -47,6 +47,7 @@ enum host_message_type {
     HOST_FRONTEND, /* host_frontend: whether a published port is bound */
     HOST_USAGE,    /* host_usage: what some of the microVMs use, every few seconds */
     HOST_IMAGE,    /* host_image: an image file that is here; before the answer to HOST_HELLO */
+    HOST_NODE,     /* host_node: what the node itself uses, as often */
 };
 
 /* Guests that can run here. */
@@ -216,6 +217,18 @@ struct host_image {
     uint64_t age_ms; /* since it was imported or read, as far as the file system tells */
 };
 
+#define HOST_PROCESSORS_MAX 65536
+/* The machine, and what the agent takes of it. */
+struct host_node {
+    uint64_t taken_ns; /* CLOCK_MONOTONIC */
+    uint32_t processors;
+    uint64_t cpu_ns; /* that all processors were busy since the machine began */
+    uint64_t memory, memory_available;
+    uint64_t disk, disk_available; /* of the state folder's file system */
+    uint64_t agent_cpu_ns;         /* of both halves, since they began */
+    uint64_t agent_memory_private;
+};
+
 struct host_message {
     uint32_t type;
     uint32_t reserved;
@@ -236,6 +249,7 @@ struct host_message {
         struct host_instance instance;
         struct host_frontend frontend;
         struct host_usage usage;
+        struct host_node node;
     };
 };
 

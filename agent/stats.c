@@ -60,6 +60,79 @@ static struct listing list_instances(const struct stats_sources *sources)
     return listing;
 }
 
+static bool is_asked(const struct stats_query *query, const struct api_instance_figures *figures)
+{
+    return (query->namespace_name == NULL ||
+            strcmp(query->namespace_name, figures->namespace_name) == 0) &&
+           (query->service == NULL || strcmp(query->service, figures->service) == 0);
+}
+
+/* --- what they add up to --- */
+
+static void add_to_service(struct api_service_figures *sum,
+                           const struct api_instance_figures *figures)
+{
+    sum->instances++;
+    sum->cpu_ppm += figures->cpu_ppm;
+    sum->memory += figures->memory;
+    sum->memory_private += figures->memory_private;
+    sum->received_bytes += figures->received_bytes;
+    sum->received_rate += figures->received_rate;
+    sum->received_drops += figures->received_drops;
+    sum->sent_bytes += figures->sent_bytes;
+    sum->sent_rate += figures->sent_rate;
+    sum->sent_drops += figures->sent_drops;
+}
+
+static int compare_services(const void *left, const void *right)
+{
+    const struct api_instance_figures *one = left, *other = right;
+    int order = strcmp(one->namespace_name, other->namespace_name);
+    return order != 0 ? order : strcmp(one->service, other->service);
+}
+
+/* The listing is in the services' order afterwards. */
+static void add_up_services(struct listing *listing, struct api_stats *stats)
+{
+    qsort(listing->items, listing->count, sizeof *listing->items, compare_services);
+    stats->services = xcalloc(listing->count + 1, sizeof *stats->services);
+    for (size_t i = 0; i < listing->count; i++) {
+        const struct api_instance_figures *figures = &listing->items[i];
+        if (i == 0 || compare_services(figures, figures - 1) != 0) {
+            struct api_service_figures *sum = &stats->services[stats->service_count++];
+            memcpy(sum->namespace_name, figures->namespace_name, sizeof sum->namespace_name);
+            memcpy(sum->service, figures->service, sizeof sum->service);
+        }
+        add_to_service(&stats->services[stats->service_count - 1], figures);
+    }
+}
+
+static void fill_node(const struct stats_sources *sources, const struct listing *listing,
+                      struct api_node_figures *node)
+{
+    strncpy(node->node, sources->node, sizeof node->node - 1);
+    figures_fill_node(sources->figures, listing->now_ns, node);
+    for (size_t i = 0; i < listing->count; i++) {
+        const struct api_instance_figures *figures = &listing->items[i];
+        node->instances++;
+        node->guests_cpu_ppm += figures->cpu_ppm;
+        node->guests_memory += figures->memory;
+        node->guests_memory_private += figures->memory_private;
+        node->received_rate += figures->received_rate;
+        node->sent_rate += figures->sent_rate;
+    }
+}
+
+static void keep_asked(struct listing *listing, const struct stats_query *query)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < listing->count; i++) {
+        if (is_asked(query, &listing->items[i]))
+            listing->items[kept++] = listing->items[i];
+    }
+    listing->count = kept;
+}
+
 /* --- JSON --- */
 
 static struct json_object *images_document(const struct image_cache *images)
@@ -75,7 +148,7 @@ static struct json_object *images_document(const struct image_cache *images)
     return object;
 }
 
-struct json_object *stats_document(const struct stats_sources *sources)
+static void add_counts(const struct stats_sources *sources, struct json_object *document)
 {
     struct json_object *states = json_object_new_object();
     for (int state = 0; instance_state_names[state] != NULL; state++) {
@@ -83,22 +156,33 @@ struct json_object *stats_document(const struct stats_sources *sources)
         json_object_object_add(states, instance_state_names[state],
                                json_object_new_int64((int64_t)count));
     }
-    struct listing listing = list_instances(sources);
-    struct json_object *figures = json_object_new_array();
-    for (size_t i = 0; i < listing.count; i++)
-        json_object_array_add(figures,
-                              json_encode(&api_instance_figures_record, &listing.items[i]));
-    free(listing.items);
-    struct json_object *stats = json_object_new_object();
-    json_object_object_add(stats, "node", json_object_new_string(sources->node));
-    json_object_object_add(stats, "instances", states);
-    json_object_object_add(stats, "restarts",
+    json_object_object_add(document, "instances", states);
+    json_object_object_add(document, "restarts",
                            json_object_new_uint64(instance_table_restarts(sources->instances)));
-    json_object_object_add(stats, "joined", json_object_new_boolean(sources->joined));
-    json_object_object_add(stats, "figures", figures);
+    json_object_object_add(document, "joined", json_object_new_boolean(sources->joined));
     if (sources->images != NULL)
-        json_object_object_add(stats, "image_cache", images_document(sources->images));
-    return stats;
+        json_object_object_add(document, "image_cache", images_document(sources->images));
+}
+
+struct json_object *stats_document(const struct stats_sources *sources,
+                                   const struct stats_query *query)
+{
+    struct listing listing = list_instances(sources);
+    struct api_stats stats = {0};
+    strncpy(stats.node, sources->node, sizeof stats.node - 1);
+    fill_node(sources, &listing, &stats.host);
+    keep_asked(&listing, query);
+    if (query->of == API_STATS_SERVICES)
+        add_up_services(&listing, &stats);
+    if (query->of == API_STATS_INSTANCES) {
+        stats.figures = listing.items;
+        stats.figure_count = listing.count;
+    }
+    struct json_object *document = json_encode(&api_stats_record, &stats);
+    add_counts(sources, document);
+    free(listing.items);
+    free(stats.services);
+    return document;
 }
 
 /* --- Prometheus --- */
@@ -147,12 +231,56 @@ static void append_images(const struct image_cache *images, struct buffer *text)
                   figures.evicted_bytes, "Bytes of them.");
 }
 
-/* One family of series, a series for each running instance. */
-static const struct series {
+struct series {
     const char *name, *type, *help;
-    size_t offset; /* in struct api_instance_figures, of a uint64_t */
+    size_t offset; /* of a uint64_t in the figures' struct */
     double unit;   /* what is told for one of it */
-} instance_series[] = {
+};
+
+static const struct series node_series[] = {
+#define SERIES(member) offsetof(struct api_node_figures, member)
+    {"shoal_agent_cpu_seconds_total", "counter", "Processor time of both halves of the agent.",
+     SERIES(agent_cpu_us), 1e-6},
+    {"shoal_agent_memory_private_bytes", "gauge",
+     "Memory of both halves of the agent that is resident and in no file.",
+     SERIES(agent_memory_private), 1},
+    {"shoal_node_cpu_busy", "gauge", "Processors that were busy, over the last seconds.",
+     SERIES(cpu_ppm), 1e-6},
+    {"shoal_node_memory_bytes", "gauge", "Memory of the machine.", SERIES(memory), 1},
+    {"shoal_node_memory_available_bytes", "gauge", "Memory of the machine that could be had.",
+     SERIES(memory_available), 1},
+    {"shoal_node_disk_bytes", "gauge", "Size of the file system of the agent's state.",
+     SERIES(disk), 1},
+    {"shoal_node_disk_available_bytes", "gauge", "Room on the file system of the agent's state.",
+     SERIES(disk_available), 1},
+#undef SERIES
+};
+
+static void append_value(struct buffer *text, const void *figures, size_t offset, double unit)
+{
+    uint64_t value;
+    memcpy(&value, (const char *)figures + offset, sizeof value);
+    if (unit == 1)
+        buffer_printf(text, "%" PRIu64 "\n", value);
+    else
+        buffer_printf(text, "%.6f\n", (double)value * unit);
+}
+
+static void append_machine(const struct listing *listing, struct buffer *text)
+{
+    struct api_node_figures node = {0};
+    if (!figures_fill_node(listing->sources->figures, listing->now_ns, &node))
+        return;
+    for (size_t i = 0; i < ARRAY_LENGTH(node_series); i++) {
+        const struct series *series = &node_series[i];
+        describe(text, series->name, series->type, series->help);
+        buffer_printf(text, "%s ", series->name);
+        append_value(text, &node, series->offset, series->unit);
+    }
+}
+
+/* Each a family of series, one for each running instance. */
+static const struct series instance_series[] = {
 #define SERIES(member) offsetof(struct api_instance_figures, member)
     {"shoal_instance_cpu_seconds_total", "counter",
      "Processor time of the microVM since it booted.", SERIES(cpu_us), 1e-6},
@@ -183,14 +311,9 @@ static void append_series(const struct series *series, const struct listing *lis
     describe(text, series->name, series->type, series->help);
     for (size_t i = 0; i < listing->count; i++) {
         const struct api_instance_figures *figures = &listing->items[i];
-        uint64_t value;
-        memcpy(&value, (const char *)figures + series->offset, sizeof value);
         buffer_printf(text, "%s{namespace=\"%s\",service=\"%s\",instance=\"%s\"} ", series->name,
                       figures->namespace_name, figures->service, figures->id);
-        if (series->unit == 1)
-            buffer_printf(text, "%" PRIu64 "\n", value);
-        else
-            buffer_printf(text, "%.6f\n", (double)value * series->unit);
+        append_value(text, figures, series->offset, series->unit);
     }
 }
 
@@ -198,6 +321,7 @@ void stats_append_metrics(const struct stats_sources *sources, struct buffer *te
 {
     struct listing listing = list_instances(sources);
     append_node(sources, text);
+    append_machine(&listing, text);
     if (sources->images != NULL)
         append_images(sources->images, text);
     for (size_t i = 0; i < ARRAY_LENGTH(instance_series); i++)

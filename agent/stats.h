@@ -16,7 +16,14 @@ struct stats_sources {
     bool joined;                      /* the scheduler has taken this node in */
 };
 
-/* The caller owns it. */
-struct json_object *stats_document(const struct stats_sources *sources);
+/* What is asked for: GET /v1/stats?of=instances|services|node&namespace=NS&service=NAME. */
+struct stats_query {
+    enum api_stats_of of;
+    const char *namespace_name, *service; /* NULL: of all */
+};
+
+/* api_stats, and how many instances are in which state. The caller owns it. */
+struct json_object *stats_document(const struct stats_sources *sources,
+                                   const struct stats_query *query);
 /* In Prometheus' text form 0.0.4. */
 void stats_append_metrics(const struct stats_sources *sources, struct buffer *text);

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/signing.h"
+#include "cli/top.h"
 #include "image-format/attachment.h"
 #include "image-format/recipe.h"
 
@@ -210,6 +211,14 @@ static const struct option logs_options[] = {
     {"follow", 'f', OPTION_FLAG, .help = "go on with what comes"},
     {"tail", 0, OPTION_NUMBER, .value = "N", .help = "the last N lines (default 100)",
      .max = 100000},
+    END,
+};
+
+static const struct option top_options[] = {
+    {"once", 0, OPTION_FLAG, .help = "print once, as when it does not print to a terminal"},
+    {"sort", 0, OPTION_CHOICE, .value = "BY", .help = "largest first (default cpu)",
+     .choices = top_order_names},
+    {"interval", 0, OPTION_DURATION, .value = "TIME", .help = "between two looks (default 2s)"},
     END,
 };
 
@@ -436,6 +445,15 @@ const struct command commands[] = {
      .examples = "  shoal logs -f hello\n  shoal logs --tail 20 000100000003"},
     {"instance", "logs", NULL, "what one guest wrote on its console", "INSTANCE",
      .options = logs_options, .run = logs_run},
+    {"instance", "top", "top", "what instances, services or nodes use just now", "[WHAT] [SERVICE]",
+     .argument_choices = top_kind_names, .options = top_options, .run = top_run,
+     .details =
+         "WHAT is instances (the default), services or nodes. The nodes are asked, which look at "
+         "their guests\nevery 5 s: CPU and network are of the time between the last two looks. CPU "
+         "is of one processor;\nMEMORY is what a microVM has for itself, RESIDENT (-o wide) counts "
+         "what it shares with others too.",
+     .examples = "  shoal top\n  shoal top hello --sort memory\n  shoal top nodes --once\n"
+                 "  shoal top services -o json"},
     {"event", "list", "events", "what happened, oldest first", "[SERVICE]",
      .options = events_options, .run = events_run, .examples = "  shoal events -f hello"},
     {"node", "list", NULL, "the nodes and what they have free", "", .run = node_list_run},

@@ -6,6 +6,7 @@
 #include "scheduler/event_log.h"
 #include "scheduler/logs.h"
 #include "scheduler/revocation.h"
+#include "scheduler/stats.h"
 #include "scheduler/verdicts.h"
 
 #define SPEC_LIMIT   (256u << 10)
@@ -81,6 +82,7 @@ const struct http_route scheduler_routes[] = {
      .pattern = SERVICE "/logs",
      .handler = logs_handle_service,
      .deadline_ms = LONG_MS},
+    {.method = "GET", .pattern = SERVICE "/stats", .handler = stats_handle_service},
     {.method = "GET",
      .pattern = "/v1/instances",
      .tag = ROUTE_LEADER_FIRST,
@@ -98,6 +100,8 @@ const struct http_route scheduler_routes[] = {
      .tag = ROUTE_LEADER_FIRST,
      .handler = routes_list_nodes},
     {.method = "GET", .pattern = NODE, .tag = ROUTE_LEADER_FIRST, .handler = routes_get_node},
+    {.method = "GET", .pattern = NODE "/stats", .handler = stats_handle_node},
+    {.method = "GET", .pattern = "/v1/stats", .handler = stats_handle_all},
     {.method = "DELETE", .pattern = NODE, .handler = routes_remove_node, .body_limit = SMALL_LIMIT},
     {.method = "POST",
      .pattern = NODE "/cordon",

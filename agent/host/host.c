@@ -155,7 +155,10 @@ static void create_usage(struct host *host)
         .queue = host->queue,
         .guests = host->guests,
         .network = host->network,
+        .decider = host->options.decider,
+        .state_directory = host->options.state_directory,
         .report = host_report_usage,
+        .report_node = host_report_node,
         .context = host,
     };
     host->usage = usage_create(&options);

@@ -51,6 +51,7 @@ void host_receive(void *context, const struct host_message *message);
 void host_report_instance(void *context, const struct host_instance *instance);
 void host_report_frontend(void *context, const struct host_frontend *frontend);
 void host_report_usage(void *context, const struct host_usage *usage);
+void host_report_node(void *context, const struct host_node *node);
 void host_answer_number(void *context, uint64_t sequence, const struct error *error,
                         uint32_t number);
 void host_answer_request(void *context, uint64_t sequence, const struct error *error);

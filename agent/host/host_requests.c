@@ -33,6 +33,13 @@ void host_report_usage(void *context, const struct host_usage *usage)
     channel_send(host->channel, &message, -1);
 }
 
+void host_report_node(void *context, const struct host_node *node)
+{
+    struct host *host = context;
+    struct host_message message = {.type = HOST_NODE, .node = *node};
+    channel_send(host->channel, &message, -1);
+}
+
 void host_answer_number(void *context, uint64_t sequence, const struct error *error,
                         uint32_t number)
 {
@@ -206,6 +213,7 @@ void host_receive(void *context, const struct host_message *message)
     case HOST_FRONTEND:
     case HOST_USAGE:
     case HOST_IMAGE:
+    case HOST_NODE:
         error_set(&error, ERROR_PROTOCOL, "message of type %u is not a request", message->type);
         channel_answer(host->channel, message->sequence, &error);
     }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "agent/host/guest_user.h"
@@ -32,6 +33,7 @@ struct look {
     struct worker_job job;
     struct usage *usage;
     uint64_t taken_ns;
+    struct host_node node;
     size_t count;
     struct look_entry {
         pid_t pid;
@@ -116,10 +118,45 @@ static void look_at_process(struct look_entry *entry)
     entry->figures.memory_private = process.memory_private;
 }
 
+static void look_at_disk(const char *folder, struct host_node *node)
+{
+    struct statvfs disk;
+    if (statvfs(folder, &disk) < 0)
+        return;
+    node->disk = (uint64_t)disk.f_blocks * disk.f_frsize;
+    node->disk_available = (uint64_t)disk.f_bavail * disk.f_frsize;
+}
+
+static void look_at_node(struct look *look)
+{
+    const struct usage_options *options = &look->usage->options;
+    struct host_node *node = &look->node;
+    struct usage_machine machine;
+    struct usage_process ours = {0}, other = {0};
+    struct error error = ERROR_INIT;
+    if (usage_read_machine(&machine, &error) < 0) {
+        log_warn("the node's own figures are not known", "error", error.message);
+        return;
+    }
+    usage_read_process(getpid(), USAGE_ANY_USER, &ours, NULL);
+    usage_read_process(options->decider, USAGE_ANY_USER, &other, NULL); /* our child: no other */
+    look_at_disk(options->state_directory, node);
+    node->processors = machine.processors;
+    node->cpu_ns = machine.cpu_ns;
+    node->memory = machine.memory;
+    node->memory_available = machine.memory_available;
+    node->agent_cpu_ns = ours.cpu_ns + other.cpu_ns;
+    node->agent_memory_private = ours.memory_private + other.memory_private;
+    node->taken_ns = look->taken_ns;
+}
+
 static void look_run(struct worker_job *job)
 {
     struct look *look = (struct look *)job;
     look->taken_ns = uv_hrtime();
+    look_at_node(look);
+    if (look->count == 0)
+        return;
     for (size_t i = 0; i < look->count; i++)
         look_at_process(&look->entries[i]);
     look_at_links(look);
@@ -145,6 +182,8 @@ static void look_done(struct worker_job *job)
 {
     struct look *look = (struct look *)job;
     look->usage->looking = false;
+    if (look->node.taken_ns != 0)
+        look->usage->options.report_node(look->usage->options.context, &look->node);
     if (look->taken_ns != 0)
         report(look);
     free(look);
@@ -177,10 +216,6 @@ static void on_timer(uv_timer_t *timer)
     if (usage->looking)
         return;
     struct look *look = list_guests(usage);
-    if (look->count == 0) {
-        free(look);
-        return;
-    }
     usage->looking = true;
     worker_submit(usage->worker, &look->job);
 }

@@ -1,5 +1,5 @@
-/* What the microVMs of this node use: all of them are looked at every few seconds, in one pass on
- * one thread, and what was found goes to the deciding half.
+/* What the microVMs of this node use, and the node: all is looked at every few seconds, in one pass
+ * on one thread, and what was found goes to the deciding half.
  *
  * Owns the thread and the timer. Loop thread. Judges nothing and keeps no history. */
 #pragma once
@@ -20,7 +20,10 @@ struct usage_options {
     struct loop_queue *queue;
     struct guests *guests;
     struct network *network;
+    pid_t decider; /* the other half of this agent */
+    const char *state_directory;
     void (*report)(void *context, const struct host_usage *usage);
+    void (*report_node)(void *context, const struct host_node *node);
     void *context;
 };
 

@@ -11,8 +11,11 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/file.h"
 
 #define LINK_COLUMNS 16
+/* /proc/stat has a line for each processor and a number for each interrupt. */
+#define MACHINE_TEXT_MAX (1u << 20)
 
 bool usage_parse_statm(const char *text, uint64_t page_size, struct usage_process *process)
 {
@@ -75,7 +78,7 @@ static int read_memory(pid_t pid, uid_t user, struct usage_process *process, str
     AUTO_CLOSE int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0 || fstat(file, &status) < 0)
         return error_set(error, ERROR_NOT_FOUND, "there is no process %d", (int)pid);
-    if (status.st_uid != user)
+    if (user != USAGE_ANY_USER && status.st_uid != user)
         return error_set(error, ERROR_NOT_FOUND, "process %d belongs to user %u", (int)pid,
                          (unsigned)status.st_uid);
     ssize_t length = read(file, text, sizeof text - 1);
@@ -99,5 +102,58 @@ int usage_read_process(pid_t pid, uid_t user, struct usage_process *ret_process,
         return error_set(error, ERROR_NOT_FOUND, "there is no process %d any more", (int)pid);
     process.cpu_ns = (uint64_t)spent.tv_sec * 1000000000u + (uint64_t)spent.tv_nsec;
     *ret_process = process;
+    return 0;
+}
+
+/* --- the machine --- */
+
+/* "cpu  user nice system idle iowait irq softirq steal ...", and a line "cpuN" for each. */
+bool usage_parse_cpu(const char *text, uint64_t ticks, struct usage_machine *machine)
+{
+    uint64_t user, nice, system, idle, waiting, irq, softirq;
+    uint32_t processors = 0;
+    if (sscanf(text,
+               "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+               " %" SCNu64,
+               &user, &nice, &system, &idle, &waiting, &irq, &softirq) != 7)
+        return false;
+    for (const char *line = strchr(text, '\n'); line != NULL; line = strchr(line + 1, '\n'))
+        processors += strncmp(line + 1, "cpu", 3) == 0;
+    if (processors == 0 || ticks == 0)
+        return false;
+    machine->processors = processors;
+    machine->cpu_ns = (user + nice + system + irq + softirq) * (1000000000u / ticks);
+    return true;
+}
+
+/* "MemTotal:       24576000 kB" */
+static bool parse_kilobytes(const char *text, const char *name, uint64_t *ret_bytes)
+{
+    const char *line = strstr(text, name);
+    uint64_t kilobytes;
+    if (line == NULL || sscanf(line + strlen(name), " %" SCNu64 " kB", &kilobytes) != 1)
+        return false;
+    *ret_bytes = kilobytes * 1024;
+    return true;
+}
+
+bool usage_parse_meminfo(const char *text, struct usage_machine *machine)
+{
+    return parse_kilobytes(text, "MemTotal:", &machine->memory) &&
+           parse_kilobytes(text, "MemAvailable:", &machine->memory_available);
+}
+
+int usage_read_machine(struct usage_machine *ret_machine, struct error *error)
+{
+    struct usage_machine machine = {0};
+    AUTO_FREE char *stat = NULL;
+    AUTO_FREE char *meminfo = NULL;
+    if (file_read("/proc/stat", MACHINE_TEXT_MAX, &stat, NULL, error) < 0 ||
+        file_read("/proc/meminfo", MACHINE_TEXT_MAX, &meminfo, NULL, error) < 0)
+        return -1;
+    if (!usage_parse_cpu(stat, (uint64_t)sysconf(_SC_CLK_TCK), &machine) ||
+        !usage_parse_meminfo(meminfo, &machine))
+        return error_set(error, ERROR_PROTOCOL, "/proc/stat or /proc/meminfo is not as expected");
+    *ret_machine = machine;
     return 0;
 }

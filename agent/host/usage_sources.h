@@ -22,6 +22,7 @@ struct usage_link {
     uint64_t sent_bytes, sent_packets, sent_drops;
 };
 
+#define USAGE_ANY_USER ((uid_t)-1)
 /* Of a process of user `user`; ERROR_NOT_FOUND when there is none of that pid, or it is somebody
  * else's by now. */
 int usage_read_process(pid_t pid, uid_t user, struct usage_process *ret_process,
@@ -33,3 +34,15 @@ bool usage_parse_statm(const char *text, uint64_t page_size, struct usage_proces
 /* The text of /proc/net/dev for `*at`'s next link: its name and what passed. False at the end;
  * lines of another form are passed over. */
 bool usage_next_link(const char **at, char *ret_name, size_t size, struct usage_link *ret_link);
+
+struct usage_machine {
+    uint32_t processors;
+    uint64_t cpu_ns; /* that they were busy, all together */
+    uint64_t memory, memory_available;
+};
+
+int usage_read_machine(struct usage_machine *ret_machine, struct error *error);
+/* The text of /proc/stat: the processors' line, whose numbers are of `ticks` a second. */
+bool usage_parse_cpu(const char *text, uint64_t ticks, struct usage_machine *machine);
+/* The text of /proc/meminfo. */
+bool usage_parse_meminfo(const char *text, struct usage_machine *machine);

@@ -94,6 +94,30 @@ expect logs_of_an_instance 0 '^hello 1.0 listening' shoal logs "$id"
 check logs_as_a_document one_document '.lines | length > 0' shoal logs hello -o json
 expect logs_of_nothing 1 'ffffffffffff' shoal logs ffffffffffff
 
+# --- what they use ---
+answer_often() { for _ in $(seq 60); do curl -fsS "http://127.0.0.1:$publish_port/" || return 1; done; }
+# The guests are looked at every few seconds.
+figures_move() {
+    shoal top hello -o json | jq -e '.instances | length == 2 and
+        all(.interval_ms > 0 and .cpu_us > 0 and .memory > .memory_private and
+            .received_bytes > 4000 and .sent_bytes > 4000)'
+}
+check guests_answer answer_often
+check figures_move_with_the_load wait_for 30 figures_move
+expect top_is_a_table 0 "^$id +hello +$node +ready +[0-9.]+%.*/s" shoal top
+expect top_of_services 0 '^default +hello +2 +[0-9.]+%' shoal top services
+expect top_of_nodes 0 "^$node +2 +[0-9.]+% +[0-9]+ +[0-9.]+Gi/" shoal top nodes
+expect top_of_nothing 1 'no service nothere' shoal top nothere
+expect metrics_have_each_instance 0 \
+    "^shoal_instance_cpu_seconds_total\{namespace=\"default\",service=\"hello\",instance=\"$id\"\} [0-9.]+$" \
+    curl -fsS "http://127.0.0.1:$agent_port/metrics"
+# Every line is a comment or a series with its value.
+metrics_are_well_formed() {
+    curl -fsS "http://127.0.0.1:$agent_port/metrics" >"$work/metrics" &&
+        ! grep -vE '^(# (HELP|TYPE) .+|[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [0-9.e+-]+)$' "$work/metrics"
+}
+check metrics_can_be_read metrics_are_well_formed
+
 # --- following ---
 shoal events -f hello >"$work/events" 2>&1 &
 events_pid=$!

@@ -105,6 +105,29 @@ static void somebody_elses_process_is_not_read(void **state)
     assert_int_equal(usage_read_process(0, geteuid(), &process, &error), -1);
 }
 
+static void the_machine_is_told_with_its_processors_and_memory(void **state)
+{
+    (void)state;
+    struct usage_machine machine = {0};
+    assert_true(
+        usage_parse_cpu("cpu  100 20 30 4000 500 6 7 8 0 0\ncpu0 50 10 15 2000 250 3 3 4 0 0\n"
+                        "cpu1 50 10 15 2000 250 3 4 4 0 0\nintr 1 2 3\n",
+                        100, &machine));
+    assert_int_equal(machine.processors, 2);
+    assert_int_equal(machine.cpu_ns, 163 * UINT64_C(10000000));
+    assert_true(usage_parse_meminfo("MemTotal:       24576 kB\nMemFree:  100 kB\n"
+                                    "MemAvailable:   20480 kB\n",
+                                    &machine));
+    assert_int_equal(machine.memory, 24576 * 1024);
+    assert_int_equal(machine.memory_available, 20480 * 1024);
+    assert_false(usage_parse_cpu("cpu  100 20\n", 100, &machine));
+    assert_false(usage_parse_cpu("cpu  100 20 30 4000 500 6 7\n", 100, &machine));
+    assert_false(usage_parse_cpu("", 100, &machine));
+    assert_false(usage_parse_meminfo("MemTotal: 5 kB\n", &machine));
+    assert_int_equal(usage_read_machine(&machine, NULL), 0);
+    assert_true(machine.processors > 0 && machine.memory_available <= machine.memory);
+}
+
 /* --- samples --- */
 
 static struct host_usage sample(const char *id, uint64_t at_ns, uint64_t cpu_ns, uint64_t bytes)
@@ -203,6 +226,29 @@ static void who_has_ended_or_is_silent_has_no_figures(void **state)
     figures_destroy(figures);
 }
 
+static void the_nodes_rates_are_of_the_last_two_samples(void **state)
+{
+    (void)state;
+    struct figures *figures = figures_create();
+    struct api_node_figures told = {0};
+    struct host_node node = {.taken_ns = SECOND_NS, .processors = 2, .memory = 100};
+    assert_false(figures_fill_node(figures, SECOND_NS, &told));
+    figures_take_node(figures, &node);
+    assert_true(figures_fill_node(figures, SECOND_NS, &told));
+    assert_int_equal(told.interval_ms, 0);
+    assert_int_equal(told.cpu_ppm, 0);
+    node.taken_ns = 6 * SECOND_NS;
+    node.cpu_ns = 5 * SECOND_NS;
+    node.agent_cpu_ns = SECOND_NS / 20;
+    figures_take_node(figures, &node);
+    assert_true(figures_fill_node(figures, 7 * SECOND_NS, &told));
+    assert_int_equal(told.age_ms, 1000);
+    assert_int_equal(told.cpu_ppm, 1000000);
+    assert_int_equal(told.agent_cpu_ppm, 10000);
+    assert_int_equal(told.memory, 100);
+    figures_destroy(figures);
+}
+
 static void thousands_are_found_again(void **state)
 {
     (void)state;
@@ -233,6 +279,8 @@ int main(void)
         cmocka_unit_test(a_new_boot_begins_anew),
         cmocka_unit_test(a_sample_that_comes_twice_counts_once),
         cmocka_unit_test(who_has_ended_or_is_silent_has_no_figures),
+        cmocka_unit_test(the_machine_is_told_with_its_processors_and_memory),
+        cmocka_unit_test(the_nodes_rates_are_of_the_last_two_samples),
         cmocka_unit_test(thousands_are_found_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
