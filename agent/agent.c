@@ -306,6 +306,7 @@ static int start_http(struct agent *agent, struct error *error)
         .instances = agent->instances,
         .figures = agent->figures,
         .images = image_keeper_cache(agent->keeper),
+        .host = agent->host,
         .is_joined = is_joined,
         .data = agent,
     };

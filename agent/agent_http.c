@@ -6,6 +6,7 @@
 
 #include "agent/console_log.h"
 #include "agent/stats.h"
+#include "agent/volume_routes.h"
 #include "lib/api/protocol.h"
 #include "lib/cleanup.h"
 #include "lib/http_server.h"
@@ -121,6 +122,32 @@ static void handle_logs(struct http_request *request, void *data)
     console_log_close(&log);
 }
 
+/* --- volumes --- */
+
+static void handle_volumes(struct http_request *request, void *data)
+{
+    const struct agent_http *server = data;
+    volume_routes_list(request, server->options.host);
+}
+
+static void handle_snapshot(struct http_request *request, void *data)
+{
+    const struct agent_http *server = data;
+    volume_routes_change(request, server->options.host, HOST_VOLUME_SNAPSHOT);
+}
+
+static void handle_restore(struct http_request *request, void *data)
+{
+    const struct agent_http *server = data;
+    volume_routes_change(request, server->options.host, HOST_VOLUME_RESTORE);
+}
+
+static void handle_remove(struct http_request *request, void *data)
+{
+    const struct agent_http *server = data;
+    volume_routes_change(request, server->options.host, HOST_VOLUME_REMOVE);
+}
+
 /* --- numbers --- */
 
 static struct stats_sources sources_of(const struct agent_http *server)
@@ -168,7 +195,14 @@ static void handle_version(struct http_request *request, void *data)
     http_request_respond_json(request, 200, version);
 }
 
+#define VOLUME "/v1/volumes/{namespace}/{service}/{slot}/{volume}"
+
 static const struct http_route routes[] = {
+    {.method = "GET", .pattern = "/v1/volumes", .handler = handle_volumes},
+    {.method = "DELETE", .pattern = VOLUME, .handler = handle_remove},
+    {.method = "POST", .pattern = VOLUME "/snapshots/{snapshot}", .handler = handle_snapshot},
+    {.method = "DELETE", .pattern = VOLUME "/snapshots/{snapshot}", .handler = handle_remove},
+    {.method = "POST", .pattern = VOLUME "/restore/{snapshot}", .handler = handle_restore},
     {.method = "GET", .pattern = "/v1/instances/{id}/logs", .handler = handle_logs},
     {.method = "GET", .pattern = "/v1/stats", .handler = handle_stats},
     {.method = "GET", .pattern = "/healthz", .handler = handle_health},

@@ -1,5 +1,5 @@
 /* The agent's own HTTP interface, called by the scheduler: console logs, numbers, health.
- *   GET /v1/instances/ID/logs?tail=N&follow=1 · /v1/stats · /healthz · /metrics · /version
+ *   GET /v1/instances/ID/logs?tail=N&follow=1 · /v1/volumes and below · /v1/stats · /healthz · /metrics · /version
  * Loop thread only; reads the instance table, changes nothing. */
 #pragma once
 
@@ -20,6 +20,7 @@ struct agent_http_options {
     const struct instance_table *instances;
     const struct figures *figures;
     const struct image_cache *images;
+    struct host_client *host; /* for the volumes */
     bool (*is_joined)(void *data);
     void *data;
 };

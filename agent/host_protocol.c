@@ -147,6 +147,19 @@ bool host_volume_key_is_valid(const struct host_volume_key *key)
            text_is_name(key->name) && key->slot <= HOST_SLOT_MAX;
 }
 
+static int check_volume(const struct host_volume_request *request, struct error *error)
+{
+    bool removes = request->operation == HOST_VOLUME_REMOVE;
+    if (request->operation > HOST_VOLUME_REMOVE)
+        return refuse(error, "volume", "operation");
+    if (!host_volume_key_is_valid(&request->key))
+        return refuse(error, "volume", "name");
+    if (!is_terminated(request->snapshot, sizeof request->snapshot) ||
+        !(text_is_name(request->snapshot) || (removes && request->snapshot[0] == '\0')))
+        return refuse(error, "volume", "snapshot");
+    return 0;
+}
+
 /* Each once, by name and by device. */
 static int check_boot_volumes(const struct host_boot *boot, struct error *error)
 {
@@ -302,6 +315,7 @@ int host_message_check(const struct host_message *message, struct error *error)
     switch ((enum host_message_type)message->type) {
     case HOST_HELLO:
     case HOST_SOCKET:
+    case HOST_VOLUMES:
     case HOST_PROXY_BEGIN:
     case HOST_PROXY_COMMIT:
         return 0;
@@ -317,6 +331,8 @@ int host_message_check(const struct host_message *message, struct error *error)
         return check_stop(&message->stop, error);
     case HOST_FORGET:
         return is_instance_id(message->forget.id) ? 0 : refuse(error, "forget", "id");
+    case HOST_VOLUME:
+        return check_volume(&message->volume, error);
     case HOST_PROXY_FRONTEND:
         return check_proxy_frontend(&message->proxy_frontend, error);
     case HOST_PROXY_SERVER:

@@ -41,6 +41,8 @@ enum host_message_type {
     HOST_PROXY_COMMIT,   /* answered when the data plane has applied it all */
     HOST_PROXY_COUNT,    /* host_proxy_count: open connections of one server */
     HOST_DROP,           /* host_drop: remove an image file that no instance needs */
+    HOST_VOLUMES,        /* no body: answer carries a file of JSON (lib/api/volumes.h) */
+    HOST_VOLUME,         /* host_volume_request: snapshot, restore or remove one */
     /* host half -> deciding half */
     HOST_ANSWER,   /* host_answer */
     HOST_INSTANCE, /* host_instance: an event, or an adopted microVM */
@@ -81,6 +83,18 @@ struct host_volume_key {
     char service[NAME_MAX_TEXT];
     uint32_t slot;
     char name[NAME_MAX_TEXT];
+};
+
+enum host_volume_operation {
+    HOST_VOLUME_SNAPSHOT, /* the guest that has the volume is paused meanwhile */
+    HOST_VOLUME_RESTORE,
+    HOST_VOLUME_REMOVE, /* the snapshot; "": the volume and all of its snapshots */
+};
+
+struct host_volume_request {
+    uint32_t operation;
+    struct host_volume_key key;
+    char snapshot[NAME_MAX_TEXT];
 };
 
 /* One that a microVM is to have: of the slot that it is booted for. */
@@ -244,6 +258,7 @@ struct host_message {
         struct host_proxy_server proxy_server;
         struct host_proxy_count proxy_count;
         struct host_drop drop;
+        struct host_volume_request volume;
         struct host_image image;
         struct host_answer answer;
         struct host_instance instance;

@@ -202,6 +202,7 @@ static void start_done(struct worker_job *worker_job)
         log_error("the host half cannot start", "error", job->error.message);
         stop(host, 1);
     } else {
+        host->volume_requests.hypervisor = host->hypervisor;
         create_guests(host);
         guests_adopt(host->guests, job->found, job->found_count);
         create_usage(host);
@@ -344,6 +345,7 @@ static void finish(struct host *host)
     worker_stop(host->boot_worker);
     worker_stop(host->end_worker);
     worker_stop(host->image_worker);
+    worker_stop(host->volume_requests.worker);
     usage_stop(host->usage);
     proxy_destroy(host->proxy);
     dhcp_destroy(host->dhcp);
@@ -354,6 +356,7 @@ static void finish(struct host *host)
     worker_destroy(host->boot_worker);
     worker_destroy(host->end_worker);
     worker_destroy(host->image_worker);
+    worker_destroy(host->volume_requests.worker);
     channel_destroy(host->channel);
     uv_walk(&host->loop, close_any, NULL);
     uv_run(&host->loop, UV_RUN_DEFAULT);
@@ -387,6 +390,9 @@ int host_run(const struct host_options *options)
     watch_signal(&host, &host.interrupt, on_signal, SIGINT);
     watch_signal(&host, &host.child, on_child, SIGCHLD);
     host.image_worker = worker_create(host.queue, 1, NULL);
+    host.volume_requests = (struct volume_requests){.worker = worker_create(host.queue, 1, NULL),
+                                                    .volumes = host.volumes,
+                                                    .channel = host.channel};
     host.boot_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare_hypervisor_thread);
     host.end_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare_hypervisor_thread);
     begin_start(&host);

@@ -16,6 +16,7 @@
 #include "agent/host/overlays.h"
 #include "agent/host/proxy.h"
 #include "agent/host/usage.h"
+#include "agent/host/volume_requests.h"
 #include "agent/host/volumes.h"
 #include "agent/host/worker.h"
 
@@ -36,6 +37,7 @@ struct host {
     struct worker *boot_worker; /* these two: each thread in an empty network namespace */
     struct worker *end_worker;
     struct worker *image_worker;
+    struct volume_requests volume_requests; /* with its worker */
     struct hypervisor *hypervisor; /* set by the first job, before there are guests */
     struct guests *guests;         /* NULL until the start is through */
     struct usage *usage;           /* the same */

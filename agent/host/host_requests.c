@@ -199,6 +199,10 @@ void host_receive(void *context, const struct host_message *message)
     case HOST_SOCKET:
         give_socket(host, message->sequence);
         return;
+    case HOST_VOLUMES:
+    case HOST_VOLUME:
+        volume_requests_take(&host->volume_requests, message);
+        return;
     case HOST_PROXY_BEGIN:
     case HOST_PROXY_FRONTEND:
     case HOST_PROXY_SERVER:

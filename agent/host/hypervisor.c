@@ -13,6 +13,11 @@ int hypervisor_resume(struct hypervisor *hypervisor, const char *id, struct erro
     return hypervisor->operations->resume(hypervisor, id, error);
 }
 
+int hypervisor_pause(struct hypervisor *hypervisor, const char *id, struct error *error)
+{
+    return hypervisor->operations->pause(hypervisor, id, error);
+}
+
 int hypervisor_press_power(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
     return hypervisor->operations->press_power(hypervisor, id, error);

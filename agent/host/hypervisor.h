@@ -35,6 +35,10 @@ int hypervisor_create(struct hypervisor *hypervisor, const struct microvm_spec *
 
 int hypervisor_resume(struct hypervisor *hypervisor, const char *id, struct error *error);
 
+/* Holds a guest that runs, its disks' writes done: ERROR_CONFLICT for one that does not run.
+ * hypervisor_resume lets it go on. */
+int hypervisor_pause(struct hypervisor *hypervisor, const char *id, struct error *error);
+
 /* The power button: a guest that listens to it powers off by itself, any other goes on. */
 int hypervisor_press_power(struct hypervisor *hypervisor, const char *id, struct error *error);
 

@@ -7,6 +7,7 @@ struct hypervisor_operations {
     int (*create)(struct hypervisor *hypervisor, const struct microvm_spec *spec, pid_t *ret_pid,
                   struct error *error);
     int (*resume)(struct hypervisor *hypervisor, const char *id, struct error *error);
+    int (*pause)(struct hypervisor *hypervisor, const char *id, struct error *error);
     int (*press_power)(struct hypervisor *hypervisor, const char *id, struct error *error);
     int (*destroy)(struct hypervisor *hypervisor, const char *id, struct error *error);
     int (*await_gone)(struct hypervisor *hypervisor, const char *id, struct error *error);

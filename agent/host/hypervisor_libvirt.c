@@ -150,6 +150,17 @@ static int resume(struct hypervisor *hypervisor, const char *id, struct error *e
     return 0;
 }
 
+static int pause_guest(struct hypervisor *hypervisor, const char *id, struct error *error)
+{
+    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id);
+    int state = VIR_DOMAIN_NOSTATE;
+    if (domain == NULL || virDomainGetState(domain, &state, NULL, 0) < 0)
+        return refuse(error, "pause the microVM");
+    if (state != VIR_DOMAIN_RUNNING)
+        return error_set(error, ERROR_CONFLICT, "microVM %s does not run", id);
+    return virDomainSuspend(domain) < 0 ? refuse(error, "pause the microVM") : 0;
+}
+
 static int press_power(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
     AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id);
@@ -355,6 +366,7 @@ static void close_driver(struct hypervisor *hypervisor)
 static const struct hypervisor_operations operations = {
     .create = create,
     .resume = resume,
+    .pause = pause_guest,
     .press_power = press_power,
     .destroy = destroy,
     .await_gone = await_gone,

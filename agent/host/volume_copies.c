@@ -72,45 +72,103 @@ static int copy_sparse(int from, int to, off_t size, struct error *error)
 }
 
 /* A file system that can lets both share their blocks; it takes no time then, and no room. */
+static bool share(int from, int to)
+{
+    return ioctl(to, FICLONE, from) == 0;
+}
+
 static int copy(int from, int to, struct error *error)
 {
     struct stat status;
-    if (ioctl(to, FICLONE, from) < 0) {
-        if (fstat(from, &status) < 0)
-            return error_set_errno(error, errno, "look at what is copied");
-        if (copy_sparse(from, to, status.st_size, error) < 0)
-            return -1;
-    }
-    return fsync(to) < 0 ? error_set_errno(error, errno, "sync the copy") : 0;
+    if (share(from, to))
+        return 0;
+    if (fstat(from, &status) < 0)
+        return error_set_errno(error, errno, "look at what is copied");
+    return copy_sparse(from, to, status.st_size, error);
 }
 
-/* Under another name first: what has its own name is whole. */
-static int copy_to(struct volumes *volumes, const struct host_volume_key *key, int from,
-                   const char *path, struct error *error)
+static uint64_t taken_by(int file)
+{
+    struct stat status;
+    return fstat(file, &status) == 0 ? (uint64_t)status.st_blocks * BLOCK_BYTES : 0;
+}
+
+/* A guest that is away for long counts as hung. */
+static int check_pause(int from, int to, struct error *error)
+{
+    char bytes[TEXT_SIZE_MAX], most[TEXT_SIZE_MAX];
+    uint64_t taken = taken_by(from);
+    if (taken <= VOLUME_PAUSED_COPY_MAX || share(from, to))
+        return 0;
+    text_format_size(taken, bytes, sizeof bytes);
+    text_format_size(VOLUME_PAUSED_COPY_MAX, most, sizeof most);
+    return error_set(error, ERROR_CONFLICT,
+                     "its guest would be paused while %s are copied, and %s is the most: stop the "
+                     "instance first (`shoal scale SERVICE=0`)",
+                     bytes, most);
+}
+
+/* `id` "": nobody has it. */
+static int copy_paused(int from, const char *id, int to, const struct volume_pauser *pauser,
+                       struct error *error)
+{
+    if (id[0] == '\0')
+        return copy(from, to, error);
+    if (check_pause(from, to, error) < 0 || pauser->pause(pauser->context, id, error) < 0)
+        return -1;
+    int result = copy(from, to, error);
+    pauser->resume(pauser->context, id);
+    return result;
+}
+
+/* A copy gets its name when it is whole. */
+struct place {
+    char *folder;
+    char *partial;
+    int file;
+};
+
+static int begin_copy(const struct volumes *volumes, const struct host_volume_key *key,
+                      struct place *ret_place, struct error *error)
 {
     AUTO_FREE char *volume = volume_path(volumes, key, "");
     char *slash = strrchr(volume, '/');
-    AUTO_FREE char *folder = xasprintf("%.*s", (int)(slash - volume), volume);
-    AUTO_FREE char *partial = xasprintf("%s/.%s.part", folder, slash + 1);
-    unlink(partial);
-    AUTO_CLOSE int to = open(partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (to < 0)
-        return error_set_errno(error, errno, "create %s", partial);
-    int result = copy(from, to, error);
-    if (result == 0 && rename(partial, path) < 0)
-        result = error_set_errno(error, errno, "name the copy %s", path);
-    if (result < 0) {
-        unlink(partial);
+    struct place place = {.folder = xasprintf("%.*s", (int)(slash - volume), volume)};
+    place.partial = xasprintf("%s/.%s.part", place.folder, slash + 1);
+    unlink(place.partial);
+    place.file = open(place.partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (place.file < 0) {
+        error_set_errno(error, errno, "create %s", place.partial);
+        free(place.folder);
+        free(place.partial);
         return -1;
     }
-    return file_sync_directory(folder, error);
+    *ret_place = place;
+    return 0;
+}
+
+/* `result`: of the copying. */
+static int end_copy(struct place *place, int result, const char *path, struct error *error)
+{
+    if (result == 0 && fsync(place->file) < 0)
+        result = error_set_errno(error, errno, "sync the copy");
+    if (result == 0 && rename(place->partial, path) < 0)
+        result = error_set_errno(error, errno, "name the copy %s", path);
+    if (result == 0)
+        result = file_sync_directory(place->folder, error);
+    else
+        unlink(place->partial);
+    close(place->file);
+    free(place->folder);
+    free(place->partial);
+    return result;
 }
 
 /* ---- one at a time, of each volume ---- */
 
-/* Takes the volume for a copy: nobody's, or `holder`'s. With the lock. */
+/* Takes the volume for a copy: nobody's, or with `used` also an instance's. With the lock. */
 static struct volume_held *take(struct volumes *volumes, const struct host_volume_key *key,
-                                const char *holder, struct error *error)
+                                bool used, struct error *error)
 {
     struct volume_held *held = volumes_find_held(volumes, key);
     int file;
@@ -121,7 +179,7 @@ static struct volume_held *take(struct volumes *volumes, const struct host_volum
     } else if (held->is_copied) {
         error_set(error, ERROR_CONFLICT, "it is being copied already");
         return NULL;
-    } else if (strcmp(held->id, holder) != 0) {
+    } else if (!used) {
         error_set(error, ERROR_CONFLICT, "instance %s has it", held->id);
         return NULL;
     }
@@ -137,12 +195,6 @@ static void give_back(struct volumes *volumes, struct volume_held *held)
     pthread_mutex_unlock(&volumes->lock);
 }
 
-static uint64_t taken_by(int file)
-{
-    struct stat status;
-    return fstat(file, &status) == 0 ? (uint64_t)status.st_blocks * BLOCK_BYTES : 0;
-}
-
 static int check_names(const struct host_volume_key *key, const char *snapshot, struct error *error)
 {
     if (volume_key_check(key, error) < 0)
@@ -154,33 +206,41 @@ static int check_names(const struct host_volume_key *key, const char *snapshot, 
 
 static struct volume_held *begin_snapshot(struct volumes *volumes,
                                           const struct host_volume_key *key, const char *path,
-                                          const char *holder, struct error *error)
+                                          bool used, char ret_id[INSTANCE_ID_MAX],
+                                          struct error *error)
 {
     struct volume_held *held = NULL;
     pthread_mutex_lock(&volumes->lock);
     if (access(path, F_OK) == 0)
         error_set(error, ERROR_CONFLICT, "it has a snapshot of that name");
-    else if ((held = take(volumes, key, holder, error)) != NULL &&
+    else if ((held = take(volumes, key, used, error)) != NULL &&
              volumes_check_room(volumes, taken_by(held->file), error) < 0) {
         held->is_copied = false;
         volumes_release_held(volumes, held);
         held = NULL;
     }
+    if (held != NULL)
+        memcpy(ret_id, held->id, sizeof held->id);
     pthread_mutex_unlock(&volumes->lock);
     return held;
 }
 
 int volumes_snapshot(struct volumes *volumes, const struct host_volume_key *key,
-                     const char *snapshot, const char *holder, struct error *error)
+                     const char *snapshot, const struct volume_pauser *pauser, struct error *error)
 {
+    struct place place;
+    char id[INSTANCE_ID_MAX];
     if (check_names(key, snapshot, error) < 0)
         return -1;
     AUTO_FREE char *text = volume_text(key);
     AUTO_FREE char *path = volume_path(volumes, key, snapshot);
-    struct volume_held *held = begin_snapshot(volumes, key, path, holder, error);
+    struct volume_held *held = begin_snapshot(volumes, key, path, pauser != NULL, id, error);
     if (held == NULL)
         return error_wrap(error, "snapshot %s of volume %s", snapshot, text);
-    int result = copy_to(volumes, key, held->file, path, error);
+    int result = begin_copy(volumes, key, &place, error);
+    if (result == 0)
+        result =
+            end_copy(&place, copy_paused(held->file, id, place.file, pauser, error), path, error);
     give_back(volumes, held);
     return result < 0 ? error_wrap(error, "snapshot %s of volume %s", snapshot, text) : 0;
 }
@@ -194,16 +254,19 @@ int volumes_restore(struct volumes *volumes, const struct host_volume_key *key,
     AUTO_FREE char *path = volume_path(volumes, key, snapshot);
     AUTO_FREE char *target = volume_path(volumes, key, "");
     AUTO_CLOSE int from = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct place place;
     if (from < 0 && errno == ENOENT)
         return error_set(error, ERROR_NOT_FOUND, "volume %s has no snapshot %s", text, snapshot);
     if (from < 0)
         return error_set_errno(error, errno, "open snapshot %s of volume %s", snapshot, text);
     pthread_mutex_lock(&volumes->lock);
-    struct volume_held *held = take(volumes, key, "", error);
+    struct volume_held *held = take(volumes, key, false, error);
     pthread_mutex_unlock(&volumes->lock);
     if (held == NULL)
         return error_wrap(error, "restore volume %s", text);
-    int result = copy_to(volumes, key, from, target, error);
+    int result = begin_copy(volumes, key, &place, error);
+    if (result == 0)
+        result = end_copy(&place, copy(from, place.file, error), target, error);
     give_back(volumes, held);
     return result < 0 ? error_wrap(error, "restore volume %s", text) : 0;
 }
@@ -240,7 +303,7 @@ static int remove_volume(struct volumes *volumes, const struct host_volume_key *
 {
     struct removal removal = {.volumes = volumes, .key = key};
     AUTO_FREE char *path = volume_path(volumes, key, "");
-    struct volume_held *held = take(volumes, key, "", error);
+    struct volume_held *held = take(volumes, key, false, error);
     if (held == NULL)
         return -1;
     int result = unlink(path) < 0 ? error_set_errno(error, errno, "remove %s", path) : 0;
@@ -269,11 +332,4 @@ int volumes_remove(struct volumes *volumes, const struct host_volume_key *key, c
         result = error_set_errno(error, errno, "snapshot %s", snapshot);
     pthread_mutex_unlock(&volumes->lock);
     return result < 0 ? error_wrap(error, "remove volume %s", text) : 0;
-}
-
-uint64_t volumes_copy_bytes(struct volumes *volumes, const struct host_volume_key *key)
-{
-    AUTO_FREE char *path = volume_path(volumes, key, "");
-    struct stat status;
-    return stat(path, &status) == 0 ? (uint64_t)status.st_blocks * BLOCK_BYTES : 0;
 }

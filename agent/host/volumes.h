@@ -43,14 +43,21 @@ void volumes_adopt(struct volumes *volumes, const char *(*owner)(void *context, 
 /* The instance that has it, into `ret_id`; false: nobody. */
 bool volumes_holder(struct volumes *volumes, const struct host_volume_key *key,
                     char ret_id[INSTANCE_ID_MAX]);
-/* Copies the volume as it is now. One that an instance has is copied only where `holder` names it,
- * whose guest the caller has paused; nobody else gets it meanwhile. ERROR_CONFLICT where the
- * snapshot exists, ERROR_NOT_FOUND without the volume. */
+/* How the guest that has a volume is held while it is copied. */
+struct volume_pauser {
+    int (*pause)(void *context, const char *id, struct error *error);
+    void (*resume)(void *context, const char *id);
+    void *context;
+};
+
+/* Copies the volume: as it is when nobody has it, else as the paused guest left it, what it wrote
+ * without a flush included. Nobody else gets it meanwhile. Where the disk cannot let files share
+ * what they hold, a guest is not paused for more than VOLUME_PAUSED_COPY_MAX. `pauser` NULL: no
+ * guest is paused. ERROR_CONFLICT: it is in use so, or the snapshot exists; ERROR_NOT_FOUND without
+ * the volume. */
+#define VOLUME_PAUSED_COPY_MAX ((uint64_t)256 << 20)
 int volumes_snapshot(struct volumes *volumes, const struct host_volume_key *key,
-                     const char *snapshot, const char *holder, struct error *error);
-/* Bytes that a copy reads and writes where the disk cannot let files share them; 0: none is there.
- */
-uint64_t volumes_copy_bytes(struct volumes *volumes, const struct host_volume_key *key);
+                     const char *snapshot, const struct volume_pauser *pauser, struct error *error);
 /* The volume becomes what the snapshot holds, as a whole or not at all. ERROR_CONFLICT while an
  * instance has it. */
 int volumes_restore(struct volumes *volumes, const struct host_volume_key *key,

@@ -209,6 +209,18 @@ static int resume(struct hypervisor *hypervisor, const char *id, struct error *e
     return finish(world, 0);
 }
 
+static int pause_guest(struct hypervisor *hypervisor, const char *id, struct error *error)
+{
+    struct hypervisor_fake *world = world_of(hypervisor);
+    if (begin(world, FAKE_PAUSE, id, error) < 0)
+        return -1;
+    struct microvm *microvm = find(world, id);
+    if (microvm == NULL || !microvm->runs)
+        return finish(world, error_set(error, ERROR_CONFLICT, "microVM %s does not run", id));
+    microvm->runs = false;
+    return finish(world, 0);
+}
+
 static int press_power(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
     struct hypervisor_fake *world = world_of(hypervisor);
@@ -282,6 +294,7 @@ static void close_fake(struct hypervisor *hypervisor)
 static const struct hypervisor_operations operations = {
     .create = create,
     .resume = resume,
+    .pause = pause_guest,
     .press_power = press_power,
     .destroy = destroy,
     .await_gone = await_gone,

@@ -13,6 +13,7 @@ struct hypervisor_fake;
 enum hypervisor_fake_call {
     FAKE_CREATE,
     FAKE_RESUME,
+    FAKE_PAUSE,
     FAKE_PRESS_POWER,
     FAKE_DESTROY,
     FAKE_AWAIT_GONE,

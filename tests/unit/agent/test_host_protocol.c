@@ -92,6 +92,32 @@ static void a_boot_is_refused_for_its_volumes(void **state)
     assert_refused(&message, "number of volumes");
 }
 
+static void a_volume_is_asked_for_by_names(void **state)
+{
+    (void)state;
+    struct host_message message = {.type = HOST_VOLUME};
+    struct host_volume_request *asked = &message.volume;
+    *asked = (struct host_volume_request){.operation = HOST_VOLUME_SNAPSHOT,
+                                          .key = {"default", "counter", 0, "data"},
+                                          .snapshot = "a"};
+    struct host_message good = message;
+    assert_int_equal(host_message_check(&message, NULL), 0);
+    asked->operation = HOST_VOLUME_REMOVE + 1;
+    assert_refused(&message, "operation");
+    message = good;
+    strcpy(asked->key.service, "../counter");
+    assert_refused(&message, "name");
+    message = good;
+    memset(asked->snapshot, 'a', sizeof asked->snapshot);
+    assert_refused(&message, "snapshot");
+    strcpy(asked->snapshot, "a@b");
+    assert_refused(&message, "snapshot");
+    asked->snapshot[0] = '\0';
+    assert_refused(&message, "snapshot");
+    asked->operation = HOST_VOLUME_REMOVE; /* with all of its snapshots */
+    assert_int_equal(host_message_check(&message, NULL), 0);
+}
+
 static void a_boot_is_refused_for_each_field(void **state)
 {
     (void)state;
@@ -342,6 +368,7 @@ int main(void)
         cmocka_unit_test(a_whole_boot_passes),
         cmocka_unit_test(a_boot_is_refused_for_each_field),
         cmocka_unit_test(a_boot_is_refused_for_its_volumes),
+        cmocka_unit_test(a_volume_is_asked_for_by_names),
         cmocka_unit_test(a_disk_boots_without_a_kernel),
         cmocka_unit_test(a_stop_is_one_of_three),
         cmocka_unit_test(a_welcome_lists_machines),

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/host/volumes.h"
+#include "lib/api/volumes.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/xalloc.h"
@@ -90,6 +91,44 @@ static void assert_holds(const char *folder, const char *name, off_t at, const c
     assert_int_equal(pread(file, found, strlen(text), at), strlen(text));
     assert_string_equal(found, text);
 }
+
+/* A guest that is asked to wait. */
+struct guest {
+    struct volumes *volumes;
+    int paused, resumed;
+};
+
+static int pause_guest(void *context, const char *id, struct error *error)
+{
+    (void)error;
+    struct guest *guest = context;
+    assert_string_equal(id, one);
+    if (guest == NULL)
+        return 0;
+    guest->paused++;
+    /* Its instance goes and the next one comes: not before the copy is done. */
+    volumes_detach(guest->volumes, one);
+    assert_not_attached(guest->volumes, other, &data, MIB, ERROR_CONFLICT, "being copied");
+    assert_int_equal(volumes_remove(guest->volumes, &data, "", NULL), -1);
+    return 0;
+}
+
+static void resume_guest(void *context, const char *id)
+{
+    struct guest *guest = context;
+    assert_string_equal(id, one);
+    if (guest != NULL)
+        guest->resumed++;
+}
+
+static int refuse_pause(void *context, const char *id, struct error *error)
+{
+    (void)context;
+    return error_set(error, ERROR_CONFLICT, "%s does not stop", id);
+}
+
+static const struct volume_pauser pauser = {pause_guest, resume_guest, NULL};
+static const struct volume_pauser refuses = {refuse_pause, resume_guest, NULL};
 
 /* ---- one writer ---- */
 
@@ -207,7 +246,7 @@ static void a_name_that_is_none_reaches_no_path(void **state)
         key = data;
         strcpy(key.service, names[i]);
         assert_int_equal(volumes_remove(volumes, &key, "", NULL), -1);
-        assert_int_equal(volumes_snapshot(volumes, &data, names[i], "", NULL), -1);
+        assert_int_equal(volumes_snapshot(volumes, &data, names[i], NULL, NULL), -1);
         assert_int_equal(volumes_restore(volumes, &data, names[i], NULL), -1);
     }
     struct host_volume_key long_one = data;
@@ -246,7 +285,7 @@ static void a_full_disk_is_told_and_leaves_nothing(void **state)
     int file = open(path, O_WRONLY);
     assert_int_equal(write(file, half, MIB / 2 + MIB / 4), MIB / 2 + MIB / 4);
     close(file);
-    assert_int_equal(volumes_snapshot(volumes, &data, "full", one, &error), -1);
+    assert_int_equal(volumes_snapshot(volumes, &data, "full", &pauser, &error), -1);
     assert_int_equal(error.code, ERROR_STORAGE_FULL);
     assert_int_equal(access(partial, F_OK), -1);
     assert_holds(disk, "0/data", 0, "xxxx");
@@ -264,12 +303,12 @@ static void a_snapshot_is_the_volume_as_it_was(void **state)
     put(*state, "0/data", 0, "first");
     put(*state, "0/data", 40 * (off_t)MIB, "far");
     volumes_detach(volumes, one);
-    assert_int_equal(volumes_snapshot(volumes, &data, "before", "", NULL), 0);
+    assert_int_equal(volumes_snapshot(volumes, &data, "before", NULL, NULL), 0);
     struct stat status = look(*state, "0/data@before");
     assert_int_equal(status.st_size, 64 * MIB);
     assert_int_equal(status.st_uid, 0);
     assert_true(status.st_blocks < 64);
-    assert_int_equal(volumes_snapshot(volumes, &data, "before", "", &error), -1);
+    assert_int_equal(volumes_snapshot(volumes, &data, "before", NULL, &error), -1);
     assert_int_equal(error.code, ERROR_CONFLICT);
     put(*state, "0/data", 0, "later");
     assert_int_equal(volumes_restore(volumes, &data, "before", NULL), 0);
@@ -281,14 +320,22 @@ static void a_snapshot_is_the_volume_as_it_was(void **state)
     volumes_destroy(volumes);
 }
 
-static void what_an_instance_has_is_copied_for_it_only_and_not_replaced(void **state)
+static void what_an_instance_has_is_copied_while_it_is_paused_and_not_replaced(void **state)
 {
     struct volumes *volumes = open_volumes(*state, 0);
     struct error error = ERROR_INIT;
     attach(volumes, one, &data, MIB);
-    assert_int_equal(volumes_snapshot(volumes, &data, "a", other, &error), -1);
+    assert_int_equal(volumes_snapshot(volumes, &data, "a", NULL, &error), -1);
     assert_int_equal(error.code, ERROR_CONFLICT);
-    assert_int_equal(volumes_snapshot(volumes, &data, "a", one, NULL), 0);
+    assert_int_equal(volumes_snapshot(volumes, &data, "a", &refuses, &error), -1);
+    assert_non_null(strstr(error.message, "does not stop"));
+    struct guest guest = {.volumes = volumes};
+    struct volume_pauser notes = pauser;
+    notes.context = &guest;
+    assert_int_equal(volumes_snapshot(volumes, &data, "a", &notes, NULL), 0);
+    assert_int_equal(guest.paused, 1);
+    assert_int_equal(guest.resumed, 1);
+    attach(volumes, one, &data, MIB);
     assert_int_equal(volumes_restore(volumes, &data, "a", &error), -1);
     assert_int_equal(error.code, ERROR_CONFLICT);
     assert_non_null(strstr(error.message, one));
@@ -300,6 +347,41 @@ static void what_an_instance_has_is_copied_for_it_only_and_not_replaced(void **s
     assert_int_equal(access(left, F_OK), -1); /* with its snapshot and its folders */
     assert_int_equal(volumes_remove(volumes, &data, "", &error), -1);
     assert_int_equal(error.code, ERROR_NOT_FOUND);
+    volumes_destroy(volumes);
+}
+
+static void all_of_them_are_listed(void **state)
+{
+    struct volumes *volumes = open_volumes(*state, 64 * MIB);
+    struct host_volume_key next = data;
+    AUTO_BUFFER struct buffer text = {0};
+    struct api_node_volumes list = {0};
+    next.slot = 1;
+    attach(volumes, other, &next, MIB);
+    attach(volumes, one, &data, MIB);
+    volumes_detach(volumes, one);
+    put(*state, "0/data", 0, "first");
+    assert_int_equal(volumes_snapshot(volumes, &data, "newer", NULL, NULL), 0);
+    assert_int_equal(volumes_snapshot(volumes, &data, "a-newest", NULL, NULL), 0);
+    volumes_list(volumes, &text);
+    assert_int_equal(json_parse_record(&api_node_volumes_record, text.data, text.length,
+                                       JSON_STRICT, &list, NULL),
+                     0);
+    assert_int_equal(list.limit, 64 * MIB);
+    assert_int_equal(list.used, 2 * MIB + 8192);
+    assert_int_equal(list.volume_count, 2);
+    assert_string_equal(list.volumes[0].service, "counter");
+    assert_int_equal(list.volumes[0].slot, 0);
+    assert_int_equal(list.volumes[0].size, MIB);
+    assert_int_equal(list.volumes[0].used, 4096);
+    assert_int_equal(list.volumes[0].state, VOLUME_KEPT);
+    assert_int_equal(list.volumes[0].snapshot_count, 2);
+    assert_string_equal(list.volumes[0].snapshots[0].name, "newer");
+    assert_string_equal(list.volumes[0].snapshots[1].name, "a-newest");
+    assert_true(list.volumes[0].snapshots[0].age_ms < 3600 * 1000);
+    assert_string_equal(list.volumes[1].instance, other);
+    assert_int_equal(list.volumes[1].state, VOLUME_IN_USE);
+    json_record_release(&api_node_volumes_record, &list);
     volumes_destroy(volumes);
 }
 
@@ -317,7 +399,8 @@ int main(void)
         TEST(a_link_in_its_place_is_not_followed),
         TEST(a_full_disk_is_told_and_leaves_nothing),
         TEST(a_snapshot_is_the_volume_as_it_was),
-        TEST(what_an_instance_has_is_copied_for_it_only_and_not_replaced),
+        TEST(what_an_instance_has_is_copied_while_it_is_paused_and_not_replaced),
+        TEST(all_of_them_are_listed),
     };
     if (geteuid() != 0)
         return 0;

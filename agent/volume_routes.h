@@ -1,0 +1,15 @@
+/* The volumes' part of the agent's HTTP interface (lib/api/volumes.h): passes what is asked on to
+ * the host half, which has them, and its answers back.
+ *
+ * Loop thread. Whether a volume may be removed or replaced is the scheduler's to say, which calls;
+ * that nobody has it meanwhile is the host half's. */
+#pragma once
+
+#include "agent/host_client.h"
+#include "lib/http_server.h"
+
+void volume_routes_list(struct http_request *request, struct host_client *host);
+/* For the routes with {namespace}, {service}, {slot}, {volume} and, but for a removal, {snapshot}.
+ */
+void volume_routes_change(struct http_request *request, struct host_client *host,
+                          enum host_volume_operation operation);
