@@ -4,18 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/console_log.h"
+#include "agent/log_requests.h"
 #include "agent/stats.h"
 #include "agent/volume_routes.h"
 #include "lib/api/protocol.h"
+#include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/http_server.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
-
-#define FOLLOW_MS    100
-#define TAIL_DEFAULT 100
-#define TAIL_MOST    1000000
 
 struct agent_http {
     struct agent_http_options options;
@@ -24,102 +21,14 @@ struct agent_http {
     void *on_closed_data;
 };
 
-/* A reader who stays. */
-struct follower {
-    uv_timer_t timer; /* first: the close callback frees by it */
-    struct agent_http *server;
-    struct http_request *request;
-    struct console_log log;
-    char id[INSTANCE_ID_MAX];
-};
-
-/* --- logs --- */
-
-static void on_follower_closed(uv_handle_t *handle)
-{
-    struct follower *follower = (struct follower *)handle;
-    console_log_close(&follower->log);
-    free(follower);
-}
-
-static void on_abandoned(struct http_request *request, void *data)
-{
-    (void)request;
-    struct follower *follower = data;
-    uv_close((uv_handle_t *)&follower->timer, on_follower_closed);
-}
-
-static void on_follow(uv_timer_t *timer)
-{
-    struct follower *follower = timer->data;
-    AUTO_BUFFER struct buffer text = {0};
-    console_log_read(&follower->log, &text);
-    bool is_gone = !instance_table_has(follower->server->options.instances, follower->id);
-    if ((text.length > 0 &&
-         http_request_stream_write(follower->request, text.data, text.length) < 0) ||
-        is_gone) {
-        http_request_stream_end(follower->request);
-        uv_close((uv_handle_t *)&follower->timer, on_follower_closed);
-    }
-}
-
-static void follow(struct agent_http *server, struct http_request *request, const char *id,
-                   struct console_log *log, const struct buffer *past)
-{
-    struct follower *follower = xcalloc(1, sizeof *follower);
-    follower->server = server;
-    follower->request = request;
-    follower->log = *log;
-    memcpy(follower->id, id, sizeof follower->id);
-    uv_timer_init(server->options.loop, &follower->timer);
-    follower->timer.data = follower;
-    http_request_on_abandoned(request, on_abandoned, follower);
-    http_request_stream_begin(request, "text/plain; charset=utf-8");
-    if (past->length > 0)
-        http_request_stream_write(request, past->data, past->length);
-    uv_timer_start(&follower->timer, on_follow, 0, FOLLOW_MS);
-}
-
-static int read_tail_query(struct http_request *request, uint64_t *ret_lines, struct error *error)
-{
-    const char *text = http_request_query(request, "tail");
-    *ret_lines = TAIL_DEFAULT;
-    if (text != NULL && !text_parse_u64(text, TAIL_MOST, ret_lines))
-        return error_set(error, ERROR_INVALID, "tail=%s: a number up to %d is allowed", text,
-                         TAIL_MOST);
-    return 0;
-}
-
 static void handle_logs(struct http_request *request, void *data)
 {
-    struct agent_http *server = data;
-    struct error error = ERROR_INIT;
-    const char *id = http_request_parameter(request, "id");
-    const char *follow_text = http_request_query(request, "follow");
-    uint64_t lines;
-    struct console_log log;
-    AUTO_BUFFER struct buffer past = {0};
-    char known[INSTANCE_ID_MAX];
-    if (api_check_instance_id(id) != NULL || !text_copy(known, sizeof known, id) ||
-        (!instance_table_has(server->options.instances, id) &&
-         !console_log_is_kept(server->options.console_folder, known))) {
-        error_set(&error, ERROR_NOT_FOUND, "no instance %.32s on node %s", id,
-                  server->options.node);
-        http_request_respond_error(request, &error);
-        return;
-    }
-    if (read_tail_query(request, &lines, &error) < 0 ||
-        console_log_open(&log, server->options.console_folder, known, lines, &past, &error) < 0) {
-        http_request_respond_error(request, &error);
-        return;
-    }
-    if (follow_text != NULL && strcmp(follow_text, "0") != 0) {
-        follow(server, request, known, &log, &past);
-        return;
-    }
-    http_request_respond(request, 200, "text/plain; charset=utf-8", buffer_text(&past),
-                         past.length);
-    console_log_close(&log);
+    const struct agent_http *server = data;
+    struct log_source source = {.loop = server->options.loop,
+                                .folder = server->options.console_folder,
+                                .node = server->options.node,
+                                .instances = server->options.instances};
+    log_requests_handle(request, &source);
 }
 
 /* --- volumes --- */

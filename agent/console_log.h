@@ -1,6 +1,6 @@
-/* Reads the guests' consoles, which the host half writes to <folder>/<id>.log and turns over to
- * <id>.log.1; of those that are forgotten, the last ones stay as <id>.ended. Bounded reads of local
- * files; loop thread. */
+/* Reads the logs of guests' consoles, which the host half writes to <folder>/<id>.log and turns
+ * over to <id>.log.1 and on; of those that are forgotten, the last ones stay as <id>.ended. Their
+ * lines are those of lib/api/log_line.h. Bounded reads of local files; loop thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,19 +10,28 @@
 #include "lib/buffer.h"
 #include "lib/error.h"
 
-#define CONSOLE_TAIL_MAX ((size_t)1 << 20) /* bytes of the past that can be had */
+/* Bytes of the past that can be had at once. */
+#define CONSOLE_PAST_MAX ((size_t)4 << 20)
+
+struct console_log_query {
+    uint64_t tail;     /* lines at most, the newest of them */
+    uint64_t since_ms; /* read at that time or later; 0: all */
+    size_t limit;      /* bytes at most, CONSOLE_PAST_MAX or less */
+};
 
 struct console_log {
     char *path;
-    int descriptor; /* -1: there is no file yet */
+    int descriptor;     /* -1: there is no file yet */
+    struct buffer part; /* of a line that was not written to its end when it was read */
 };
 
 /* Whether an instance that is forgotten has left one; `id` is a valid instance id. */
 bool console_log_is_kept(const char *folder, const char *id);
-/* Appends the last `lines` lines of the past to `text`, and stands behind them. A log that does not
- * exist yet is empty. `id` is a valid instance id. */
+/* Appends the past to `text` and stands behind it. A log that does not exist yet is empty. `id` is
+ * a valid instance id. */
 int console_log_open(struct console_log *ret_log, const char *folder, const char *id,
-                     uint64_t lines, struct buffer *text, struct error *error);
-/* Appends what came since, across a turn-over; at most CONSOLE_TAIL_MAX at a time. */
+                     const struct console_log_query *query, struct buffer *text,
+                     struct error *error);
+/* Appends the lines that came since, across turn-overs; some 256 KiB of them at a time. */
 void console_log_read(struct console_log *log, struct buffer *text);
 void console_log_close(struct console_log *log);

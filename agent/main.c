@@ -31,6 +31,8 @@ static struct host_options host_options_of(const struct agent_options *options)
         .state_directory = options->state,
         .run_directory = options->run,
         .log_directory = options->state,
+        .log_size = options->log_size,
+        .log_files = options->log_files,
         .publish_address = options->publish_address,
         .accelerator = options->accelerator,
         .volumes = options->volumes,

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/host/console_file.h"
 #include "agent/image_keeper.h"
 #include "lib/api/constraint.h"
 #include "lib/api/protocol.h"
@@ -39,6 +40,8 @@ const char agent_options_usage[] =
     "those\n"
     "                           in use stay in any case (a tenth of the disk, 10Gi at most)\n"
     "  --image-age TIME         images that no instance used for longer go (7d)\n"
+    "  --log-size SIZE          of a file of an instance's console log, 64Ki to 1Gi (1Mi)\n"
+    "  --log-files N            such files of an instance, 1 to 100: older lines go (4)\n"
     "  --log-level LEVEL        debug, info, warn or error (info)\n"
     "  --clean                  end every microVM of this node, remove its network, and exit\n"
     "  --help, --version\n";
@@ -60,6 +63,8 @@ enum option_id {
     OPTION_REGISTRY_AUTH,
     OPTION_IMAGE_CACHE,
     OPTION_IMAGE_AGE,
+    OPTION_LOG_SIZE,
+    OPTION_LOG_FILES,
     OPTION_LOG_LEVEL,
     OPTION_CLEAN,
     OPTION_HELP,
@@ -84,6 +89,8 @@ static const struct option option_table[] = {
     {"registry-auth", required_argument, NULL, OPTION_REGISTRY_AUTH},
     {"image-cache", required_argument, NULL, OPTION_IMAGE_CACHE},
     {"image-age", required_argument, NULL, OPTION_IMAGE_AGE},
+    {"log-size", required_argument, NULL, OPTION_LOG_SIZE},
+    {"log-files", required_argument, NULL, OPTION_LOG_FILES},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"clean", no_argument, NULL, OPTION_CLEAN},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -140,6 +147,25 @@ static int set_accelerator(struct agent_options *options, const char *text, stru
         return error_set(error, ERROR_INVALID, "--accelerator %s: auto, kvm or tcg is allowed",
                          text);
     set(&options->accelerator, text);
+    return 0;
+}
+
+static int set_log_size(struct agent_options *options, const char *text, struct error *error)
+{
+    uint64_t size;
+    if (!text_parse_size(text, &size) || size < CONSOLE_LOG_SIZE_MIN || size > CONSOLE_LOG_SIZE_MAX)
+        return error_set(error, ERROR_INVALID, "--log-size %s: 64Ki to 1Gi is allowed", text);
+    options->log_size = size;
+    return 0;
+}
+
+static int set_log_files(struct agent_options *options, const char *text, struct error *error)
+{
+    uint64_t files;
+    if (!text_parse_u64(text, CONSOLE_LOG_FILES_MAX, &files) || files == 0)
+        return error_set(error, ERROR_INVALID, "--log-files %s: a number from 1 to %d is allowed",
+                         text, CONSOLE_LOG_FILES_MAX);
+    options->log_files = (uint32_t)files;
     return 0;
 }
 
@@ -243,6 +269,10 @@ static int take_one(struct agent_options *options, int option, const char *text,
             return error_set(error, ERROR_INVALID, "--image-age %s: a time such as 7d is allowed",
                              text);
         return 0;
+    case OPTION_LOG_SIZE:
+        return set_log_size(options, text, error);
+    case OPTION_LOG_FILES:
+        return set_log_files(options, text, error);
     case OPTION_LOG_LEVEL:
         if (log_level_parse(text, &options->log_level) < 0)
             return error_set(error, ERROR_INVALID,
@@ -293,6 +323,8 @@ int agent_options_parse(int argc, char **argv, struct agent_options *ret_options
         .publish_address = xstrdup("127.0.0.1"),
         .accelerator = xstrdup("auto"),
         .image_age_ms = IMAGE_KEEPER_AGE_MS,
+        .log_size = CONSOLE_LOG_SIZE,
+        .log_files = CONSOLE_LOG_FILES,
         .log_level = LOG_LEVEL_INFO,
         .decider_channel = -1,
     };

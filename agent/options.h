@@ -20,6 +20,8 @@ struct agent_options {
     struct json_map labels;
     char *trust_directory; /* NULL: none */
     char *registry_auth;   /* file of logins for registries; NULL: none */
+    uint64_t log_size;     /* bytes of one file of a console's log */
+    uint32_t log_files;    /* of one instance */
     enum log_level log_level;
     bool has_image_cache; /* else the keeper's own limit */
     uint64_t image_cache; /* bytes of images that are kept */

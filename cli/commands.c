@@ -211,6 +211,8 @@ static const struct option logs_options[] = {
     {"follow", 'f', OPTION_FLAG, .help = "go on with what comes"},
     {"tail", 0, OPTION_NUMBER, .value = "N", .help = "the last N lines (default 100)",
      .max = 100000},
+    {"since", 0, OPTION_TEXT, .value = "TIME", .help = "what came since: 10m, 2026-11-26T02:14:50Z"},
+    {"timestamps", 't', OPTION_FLAG, .help = "each line with its time (UTC)"},
     END,
 };
 
@@ -441,8 +443,12 @@ const struct command commands[] = {
      .run = remove_run},
     {"service", "logs", "logs", "what a service's guests, or one guest, wrote on the console",
      "SERVICE|INSTANCE", .options = logs_options, .run = logs_run,
-     .details = "Of the instances that there are now; --tail counts the lines of each.",
-     .examples = "  shoal logs -f hello\n  shoal logs --tail 20 000100000003"},
+     .details = "Of a service: its instances' lines in the order of time, each with the id in "
+                "front; --tail counts the\nlines of each, and with --follow instances that come "
+                "later are shown too. Lines like \"-- started --\"\nare the agent's: a boot, "
+                "how it ended, what is missing. Times are those of the nodes' clocks.",
+     .examples = "  shoal logs -f hello\n  shoal logs --since 10m --timestamps hello\n"
+                 "  shoal logs --tail 20 000100000003"},
     {"instance", "logs", NULL, "what one guest wrote on its console", "INSTANCE",
      .options = logs_options, .run = logs_run},
     {"instance", "top", "top", "what instances, services or nodes use just now", "[WHAT] [SERVICE]",

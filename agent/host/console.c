@@ -12,21 +12,38 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/host/console_lines.h"
 #include "lib/cleanup.h"
-#include "lib/file.h"
-#include "lib/log.h"
 #include "lib/xalloc.h"
 
 #define CONSOLE_CHUNK 16384
-#define ENDED_SUFFIX  ".ended"
+/* Read in TICK_MS at most: a guest that writes more has to wait. */
+#define CONSOLE_TICK_BYTES ((size_t)512 << 10)
+#define CONSOLE_TICK_MS    100
+#define ENDED_SUFFIX       ".ended"
+/* Touched for as long as consoles are read. */
+#define READ_FILE ".read"
+#define READ_MS   2000
+
+struct consoles {
+    uv_loop_t *loop;
+    char *folder;
+    struct console_file_options options;
+    char *read_path;
+    uint64_t read_until_ms; /* by the agent before this one; 0: unknown */
+    uv_timer_t timer;
+};
 
 struct console {
+    struct consoles *consoles;
     uv_poll_t poll;
+    uv_timer_t timer; /* runs while something waits to be written, or the guest has to */
+    unsigned handles;
     int descriptor;
-    int log;
-    size_t size; /* of the log file */
-    char *path;
-    gid_t reader;
+    struct console_file file;
+    struct console_lines lines;
+    size_t read_in_tick;
+    bool is_paused;
     bool closed;
     const char *watched; /* NULL: nothing */
     void (*found)(void *context);
@@ -34,6 +51,74 @@ struct console {
     char tail[CONSOLE_WATCH_MAX]; /* the bytes before the next, fewer than are watched for */
     size_t tail_length;
 };
+
+/* --- what they share --- */
+
+static uint64_t changed_ms(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) < 0)
+        return 0;
+    return (uint64_t)status.st_mtim.tv_sec * 1000 + (uint64_t)status.st_mtim.tv_nsec / 1000000;
+}
+
+static void touch(uv_timer_t *timer)
+{
+    const struct consoles *consoles = timer->data;
+    AUTO_CLOSE int file =
+        open(consoles->read_path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+    if (file >= 0)
+        futimens(file, NULL);
+}
+
+struct consoles *consoles_create(uv_loop_t *loop, const struct console_file_options *options)
+{
+    struct consoles *consoles = xcalloc(1, sizeof *consoles);
+    *consoles = (struct consoles){.loop = loop,
+                                  .folder = xstrdup(options->folder),
+                                  .options = *options,
+                                  .read_path = xasprintf("%s/" READ_FILE, options->folder)};
+    consoles->options.folder = consoles->folder;
+    consoles->read_until_ms = changed_ms(consoles->read_path);
+    uv_timer_init(loop, &consoles->timer);
+    consoles->timer.data = consoles;
+    uv_timer_start(&consoles->timer, touch, 0, READ_MS);
+    return consoles;
+}
+
+static void on_consoles_closed(uv_handle_t *handle)
+{
+    struct consoles *consoles = handle->data;
+    free(consoles->folder);
+    free(consoles->read_path);
+    free(consoles);
+}
+
+void consoles_destroy(struct consoles *consoles)
+{
+    if (consoles == NULL)
+        return;
+    touch(&consoles->timer);
+    uv_close((uv_handle_t *)&consoles->timer, on_consoles_closed);
+}
+
+static void write_lines(void *context, const char *lines, size_t length)
+{
+    console_file_append(context, lines, length);
+}
+
+void consoles_mark(struct consoles *consoles, const char *id, const char *what, const char *detail)
+{
+    struct console_file file;
+    struct console_lines lines;
+    console_file_init(&file, &consoles->options, id);
+    console_lines_init(&lines, consoles->options.clock, write_lines, &file);
+    console_lines_mark(&lines, "%s: %s", what, detail);
+    console_lines_finish(&lines);
+    console_file_finish(&file);
+}
+
+/* --- one --- */
 
 int console_connect(const char *socket_path, int *ret_descriptor, struct error *error)
 {
@@ -47,37 +132,6 @@ int console_connect(const char *socket_path, int *ret_descriptor, struct error *
         return error_set_errno(error, errno, "connect to the console %s", socket_path);
     *ret_descriptor = TAKE_DESCRIPTOR(descriptor);
     return 0;
-}
-
-static void open_log(struct console *console)
-{
-    console->log =
-        open(console->path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640);
-    struct stat status;
-    if (console->log < 0 || fstat(console->log, &status) < 0) {
-        log_warn("a console log cannot be opened", "path", console->path, "error", strerror(errno));
-        return;
-    }
-    if (fchown(console->log, 0, console->reader) < 0)
-        log_warn("a console log cannot be given to its reader", "path", console->path);
-    console->size = (size_t)status.st_size;
-}
-
-static void rotate(struct console *console)
-{
-    AUTO_FREE char *older = xasprintf("%s.1", console->path);
-    close(console->log);
-    if (rename(console->path, older) < 0)
-        unlink(console->path);
-    open_log(console);
-}
-
-static void append(struct console *console, const char *bytes, size_t length)
-{
-    if (console->log >= 0 && console->size + length > CONSOLE_LOG_LIMIT)
-        rotate(console);
-    if (console->log >= 0 && file_write_all(console->log, bytes, length, NULL) == 0)
-        console->size += length;
 }
 
 /* The text may come in pieces: what could be its beginning is kept. */
@@ -111,7 +165,8 @@ static bool read_chunk(struct console *console)
     char chunk[CONSOLE_CHUNK];
     ssize_t got = read(console->descriptor, chunk, sizeof chunk);
     if (got > 0) {
-        append(console, chunk, (size_t)got);
+        console->read_in_tick += (size_t)got;
+        console_lines_feed(&console->lines, chunk, (size_t)got);
         if (console->watched != NULL)
             look_for_watched(console, chunk, (size_t)got);
         return true;
@@ -123,23 +178,66 @@ static bool read_chunk(struct console *console)
     return false;
 }
 
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct console *console = timer->data;
+    bool waits = console_lines_tick(&console->lines) || console->read_in_tick > 0;
+    console->read_in_tick = 0;
+    if (console->is_paused && !console->closed)
+        uv_poll_start(&console->poll, UV_READABLE, on_readable);
+    console->is_paused = false;
+    if (!waits)
+        uv_timer_stop(timer);
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     (void)status;
     (void)events;
-    read_chunk(poll->data);
+    struct console *console = poll->data;
+    read_chunk(console);
+    if (!uv_is_active((const uv_handle_t *)&console->timer))
+        uv_timer_start(&console->timer, on_tick, CONSOLE_TICK_MS, CONSOLE_TICK_MS);
+    if (console->read_in_tick >= CONSOLE_TICK_BYTES && !console->closed) {
+        console->is_paused = true;
+        uv_poll_stop(poll);
+    }
 }
 
-struct console *console_create(uv_loop_t *loop, int descriptor, const char *folder, const char *id,
-                               gid_t reader)
+/* As far as is known: the guest may have written nothing meanwhile. */
+static void mark_gap(struct console *console)
+{
+    const struct consoles *consoles = console->consoles;
+    char from[API_LOG_TIME_MAX] = "its last line", until[API_LOG_TIME_MAX];
+    uint64_t last = changed_ms(console->file.path);
+    if (consoles->read_until_ms > last)
+        last = consoles->read_until_ms;
+    if (last > 0)
+        api_log_time_write(last, from);
+    api_log_time_write(clock_wall_ms(consoles->options.clock), until);
+    console_lines_mark(&console->lines,
+                       "no agent read this console from %s to %s: what it wrote then is missing",
+                       from, until);
+}
+
+struct console *console_create(struct consoles *consoles, int descriptor, const char *id,
+                               bool is_adopted)
 {
     struct console *console = xcalloc(1, sizeof *console);
+    console->consoles = consoles;
     console->descriptor = descriptor;
-    console->reader = reader;
-    console->path = xasprintf("%s/%s.log", folder, id);
-    open_log(console);
-    uv_poll_init(loop, &console->poll, descriptor);
-    console->poll.data = console;
+    console_file_init(&console->file, &consoles->options, id);
+    console_lines_init(&console->lines, consoles->options.clock, write_lines, &console->file);
+    if (is_adopted)
+        mark_gap(console);
+    else
+        console_lines_mark(&console->lines, "started");
+    uv_poll_init(consoles->loop, &console->poll, descriptor);
+    uv_timer_init(consoles->loop, &console->timer);
+    console->poll.data = console->timer.data = console;
+    console->handles = 2;
     uv_poll_start(&console->poll, UV_READABLE, on_readable);
     return console;
 }
@@ -157,10 +255,9 @@ int console_send(struct console *console, char byte, struct error *error)
 static void on_closed(uv_handle_t *handle)
 {
     struct console *console = handle->data;
+    if (--console->handles > 0)
+        return;
     close(console->descriptor);
-    if (console->log >= 0)
-        close(console->log);
-    free(console->path);
     free(console);
 }
 
@@ -170,7 +267,10 @@ void console_destroy(struct console *console)
         return;
     for (int i = 0; i < 64 && !console->closed && read_chunk(console); i++)
         ;
+    console_lines_finish(&console->lines);
+    console_file_finish(&console->file);
     uv_close((uv_handle_t *)&console->poll, on_closed);
+    uv_close((uv_handle_t *)&console->timer, on_closed);
 }
 
 /* --- what was written by those that are forgotten --- */
@@ -204,19 +304,38 @@ static size_t count_ended(DIR *folder, char ret_oldest[NAME_MAX + 1])
     return count;
 }
 
+/* The first two of its files; without a newer one, an older one's .1 is of an earlier life. */
+static void keep_ended(const char *path, const char *ended)
+{
+    AUTO_FREE char *older = xasprintf("%s.1", path);
+    AUTO_FREE char *ended_older = xasprintf("%s.1", ended);
+    unlink(ended_older);
+    if (rename(path, ended) < 0) {
+        unlink(path);
+        unlink(older);
+        return;
+    }
+    if (rename(older, ended_older) < 0)
+        unlink(older);
+    for (int number = 2; number < CONSOLE_LOG_FILES_MAX; number++) {
+        AUTO_FREE char *oldest = xasprintf("%s.%d", path, number);
+        if (unlink(oldest) < 0)
+            return;
+    }
+}
+
 void console_retire_logs(const char *folder, const char *id)
 {
     AUTO_FREE char *path = xasprintf("%s/%s.log", folder, id);
-    AUTO_FREE char *older = xasprintf("%s.1", path);
     AUTO_FREE char *ended = xasprintf("%s/%s" ENDED_SUFFIX, folder, id);
     char oldest[NAME_MAX + 1];
-    unlink(older);
-    if (rename(path, ended) < 0)
-        unlink(path);
+    keep_ended(path, ended);
     DIR *all = opendir(folder);
     while (all != NULL && count_ended(all, oldest) > CONSOLE_ENDED_KEPT &&
-           unlinkat(dirfd(all), oldest, 0) == 0)
-        ;
+           unlinkat(dirfd(all), oldest, 0) == 0) {
+        AUTO_FREE char *with = xasprintf("%s.1", oldest);
+        unlinkat(dirfd(all), with, 0);
+    }
     if (all != NULL)
         closedir(all);
 }

@@ -25,6 +25,14 @@ struct guests *guests_create(const struct guests_options *options)
     struct guests *guests = xcalloc(1, sizeof *guests);
     guests->options = *options;
     guests->console_folder = xasprintf("%s/consoles", options->log_directory);
+    struct console_file_options logs = {
+        .folder = guests->console_folder,
+        .size = options->log_size > 0 ? options->log_size : CONSOLE_LOG_SIZE,
+        .files = options->log_files > 0 ? options->log_files : CONSOLE_LOG_FILES,
+        .reader = options->log_reader,
+        .clock = clock_system(),
+    };
+    guests->consoles = consoles_create(options->loop, &logs);
     return guests;
 }
 
@@ -47,6 +55,7 @@ void guests_destroy(struct guests *guests)
         next = guest->next;
         close_guest(guest);
     }
+    consoles_destroy(guests->consoles);
     free(guests->console_folder);
     free(guests);
 }
@@ -92,12 +101,10 @@ static void answer(struct guests *guests, uint64_t sequence, const struct error 
 
 static void on_halted(void *context);
 
-static void attach_console(struct guest *guest, int descriptor)
+static void attach_console(struct guest *guest, int descriptor, bool is_adopted)
 {
-    struct guests *guests = guest->guests;
     const struct family *family = family_find(guest->family);
-    guest->console = console_create(guests->options.loop, descriptor, guests->console_folder,
-                                    guest->id, guests->options.log_reader);
+    guest->console = console_create(guest->guests->consoles, descriptor, guest->id, is_adopted);
     if (family != NULL && family->halted != NULL)
         console_watch(guest->console, family->halted, on_halted, guest);
 }
@@ -149,6 +156,7 @@ static void report_end(struct guest *guest)
     memcpy(instance.image, guest->image, sizeof instance.image);
     describe_end(guest, instance.cause, instance.message, sizeof instance.message);
     log_info("microVM ended", "id", guest->id, "cause", instance.message);
+    consoles_mark(guests->consoles, guest->id, "ended", instance.message);
     guests->options.report(guests->options.context, &instance);
 }
 
@@ -325,13 +333,14 @@ static void boot_done(struct worker_job *worker_job)
         guest->state = GUEST_ENDED;
         error_wrap(&job->error, "boot %s", guest->id);
         log_warn("microVM does not start", "id", guest->id, "error", job->error.message);
+        consoles_mark(guests->consoles, guest->id, "not started", job->error.message);
         answer(guests, job->sequence, &job->error);
     } else {
         guest->state = GUEST_RUNNING;
         guest->pid = job->pid;
         guest->begun_before_ms = 0;
         guest->adopted_at = uv_now(guests->options.loop);
-        attach_console(guest, job->console);
+        attach_console(guest, job->console, false);
         log_info("microVM started", "id", guest->id, "pid", LOG_NUMBER(guest->pid));
         answer(guests, job->sequence, NULL);
         /* An end that was told of meanwhile may be that of an earlier attempt. */
@@ -525,7 +534,7 @@ static void adopt_one(struct guests *guests, const struct hypervisor_found *foun
     memcpy(guest->address, identity->address, sizeof guest->address);
     AUTO_FREE char *path = guest_console_path(guest);
     if (console_connect(path, &descriptor, &error) == 0)
-        attach_console(guest, descriptor);
+        attach_console(guest, descriptor, true);
     else
         log_warn("an adopted microVM has no console", "id", guest->id, "error", error.message);
     log_info("microVM adopted", "id", guest->id, "uptime_ms", LOG_NUMBER(found->uptime_ms));

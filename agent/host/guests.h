@@ -41,6 +41,8 @@ struct guests_options {
     const char *run_directory;
     const char *log_directory;
     gid_t log_reader;
+    uint64_t log_size;  /* bytes of one file of a console's log; 0: CONSOLE_LOG_SIZE */
+    uint32_t log_files; /* of one instance; 0: CONSOLE_LOG_FILES */
     const struct accelerator *accelerator;
     /* A microVM that was adopted or that ended. */
     void (*report)(void *context, const struct host_instance *instance);

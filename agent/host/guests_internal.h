@@ -6,6 +6,7 @@
 enum guest_state { GUEST_BOOTING, GUEST_RUNNING, GUEST_ENDING, GUEST_ENDED };
 
 struct console;
+struct consoles;
 
 struct guest {
     struct guest *next;
@@ -38,6 +39,7 @@ struct guest {
 struct guests {
     struct guests_options options;
     char *console_folder;
+    struct consoles *consoles;
     struct guest *first;
     size_t count;
 };

@@ -140,6 +140,8 @@ static void create_guests(struct host *host)
         .run_directory = host->options.run_directory,
         .log_directory = host->options.log_directory,
         .log_reader = consoles.st_gid,
+        .log_size = host->options.log_size,
+        .log_files = host->options.log_files,
         .accelerator = &host->accelerator,
         .report = host_report_instance,
         .answer = host_answer_request,

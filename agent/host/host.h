@@ -15,7 +15,9 @@ struct host_options {
     const char *node;            /* the namespace is shoal-<node> */
     const char *state_directory; /* <state>/host is root's, <state>/staging the deciding half's */
     const char *run_directory;   /* sockets, pids, libvirt's root; short (sun_path) */
-    const char *log_directory;   /* <log>/consoles/<id>.log and, rotated, <id>.log.1 */
+    const char *log_directory;   /* <log>/consoles/<id>.log and, turned over, <id>.log.1 and on */
+    uint64_t log_size;           /* bytes of one such file; 0: CONSOLE_LOG_SIZE */
+    uint32_t log_files;          /* of one instance; 0: CONSOLE_LOG_FILES */
     const char *publish_address; /* published ports bind it, in the host's namespace */
     const char *accelerator;     /* auto | kvm | tcg */
     uint64_t volumes;            /* bytes that volumes may have together; 0: volumes_create's own */

@@ -6,7 +6,7 @@
 
 cause_of() { shoal ps hello --all -o json | jq -r --argjson s "$1" '[.instances[] | select(.slot == $s)] | last | .cause'; }
 cause_is() { [ "$(cause_of "$1")" = "$2" ]; }
-no_escapes() { ! shoal logs hello -o json | jq -r '.lines[]' | grep -q $'\033'; }
+no_escapes() { ! shoal logs hello -o json | jq -r '.lines[].line' | grep -q $'\033'; }
 # The node still has the image's chain and signatures, but not its kernel, nor anybody to ask.
 lose_kernel() {
     find "$cluster/agent/host/images" -type f -delete
@@ -57,9 +57,9 @@ check what_runs_goes_on ready_count_is 3
 
 # --- bytes of no character on a console ---
 id=$(instances_in ready | head -n 1)
-printf 'bad \xff\xfe \033[31mred\000nul\n' >>"$cluster/agent/consoles/$id.log"
+printf '2026-11-26T02:14:50.123Z L bad \xff\xfe \033[31mred\000nul\n' >>"$cluster/agent/consoles/$id.log"
 expect any_console_line_is_valid_json 0 'bad .. .\[31mred.nul' \
-    sh -c 'shoal logs hello -o json | iconv -f utf-8 -t utf-8 | jq -er ".lines[]"'
+    sh -c 'shoal logs hello -o json | iconv -f utf-8 -t utf-8 | jq -er ".lines[].line"'
 check no_control_character_in_json no_escapes
 
 name=$node

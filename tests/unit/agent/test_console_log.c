@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/console_log.h"
+#include "lib/api/log_line.h"
 #include "lib/file.h"
 
 #define ID "0001000000a7"
@@ -43,6 +44,12 @@ static int remove_place(void **state)
     return status;
 }
 
+/* Lines of 02:00:01, 02:00:02 and so on, by what they say. */
+#define AT(second, text) "2026-11-26T02:00:0" #second ".000Z L " text
+#define ONE              AT(1, "one\n")
+#define TWO              AT(2, "two\n")
+#define THREE            AT(3, "three\n")
+
 static void append(const char *path, const char *text)
 {
     int descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -54,7 +61,8 @@ static struct console_log open_log(struct place *place, uint64_t lines)
 {
     struct console_log log;
     struct error error = ERROR_INIT;
-    if (console_log_open(&log, place->folder, ID, lines, &place->text, &error) < 0)
+    struct console_log_query query = {.tail = lines, .limit = CONSOLE_PAST_MAX};
+    if (console_log_open(&log, place->folder, ID, &query, &place->text, &error) < 0)
         fail_msg("%s", error.message);
     return log;
 }
@@ -62,35 +70,82 @@ static struct console_log open_log(struct place *place, uint64_t lines)
 static void the_tail_is_whole_lines(void **state)
 {
     struct place *place = *state;
-    append(place->path, "one\ntwo\nthree\n");
+    append(place->path, ONE TWO THREE);
     struct console_log log = open_log(place, 2);
-    assert_string_equal(buffer_text(&place->text), "two\nthree\n");
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
     console_log_close(&log);
 }
 
-static void an_unfinished_line_counts(void **state)
+static void a_line_is_read_when_it_is_whole(void **state)
 {
     struct place *place = *state;
-    append(place->path, "one\ntwo\nthr");
+    append(place->path, ONE "2026-11-26T02:00:02.0");
     struct console_log log = open_log(place, 2);
-    assert_string_equal(buffer_text(&place->text), "two\nthr");
+    assert_string_equal(buffer_text(&place->text), ONE);
+    buffer_clear(&place->text);
+    append(place->path, "00Z L tw");
+    console_log_read(&log, &place->text);
+    assert_int_equal(place->text.length, 0);
+    append(place->path, "o\n" THREE);
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
+    console_log_close(&log);
+}
+
+static void read_with(struct place *place, uint64_t since_ms, size_t limit)
+{
+    struct console_log log;
+    struct console_log_query query = {.tail = 100, .since_ms = since_ms, .limit = limit};
+    buffer_clear(&place->text);
+    assert_int_equal(console_log_open(&log, place->folder, ID, &query, &place->text, NULL), 0);
+    console_log_close(&log);
+}
+
+static void what_is_older_or_too_much_is_left_out(void **state)
+{
+    struct place *place = *state;
+    uint64_t second;
+    assert_true(api_log_time_parse("2026-11-26T02:00:02Z", &second));
+    append(place->older, ONE TWO);
+    append(place->path, THREE "no line of ours\n");
+    read_with(place, second, CONSOLE_PAST_MAX);
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
+    read_with(place, second + 1, CONSOLE_PAST_MAX);
+    assert_string_equal(buffer_text(&place->text), THREE);
+    read_with(place, 0, strlen(THREE "no line of ours\n") + 40);
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
+}
+
+/* The reader was away while the log was turned over twice. */
+static void several_turn_overs_lose_nothing(void **state)
+{
+    struct place *place = *state;
+    char oldest[100];
+    snprintf(oldest, sizeof oldest, "%s.2", place->path);
+    append(place->path, ONE);
+    struct console_log log = open_log(place, 0);
+    assert_int_equal(rename(place->path, oldest), 0);
+    append(place->older, TWO);
+    append(place->path, THREE);
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
     console_log_close(&log);
 }
 
 static void the_tail_reaches_into_the_older_file(void **state)
 {
     struct place *place = *state;
-    append(place->older, "one\ntwo\n");
-    append(place->path, "three\n");
+    append(place->older, ONE TWO);
+    append(place->path, THREE);
     struct console_log log = open_log(place, 2);
-    assert_string_equal(buffer_text(&place->text), "two\nthree\n");
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
     console_log_close(&log);
 }
 
 static void no_lines_is_nothing_of_the_past(void **state)
 {
     struct place *place = *state;
-    append(place->path, "one\n");
+    append(place->path, ONE);
     struct console_log log = open_log(place, 0);
     assert_string_equal(buffer_text(&place->text), "");
     console_log_close(&log);
@@ -99,27 +154,27 @@ static void no_lines_is_nothing_of_the_past(void **state)
 static void what_comes_later_is_read_once(void **state)
 {
     struct place *place = *state;
-    append(place->path, "one\n");
+    append(place->path, ONE);
     struct console_log log = open_log(place, 10);
     buffer_clear(&place->text);
-    append(place->path, "two\n");
+    append(place->path, TWO);
     console_log_read(&log, &place->text);
     console_log_read(&log, &place->text);
-    assert_string_equal(buffer_text(&place->text), "two\n");
+    assert_string_equal(buffer_text(&place->text), TWO);
     console_log_close(&log);
 }
 
 static void a_turn_over_loses_nothing(void **state)
 {
     struct place *place = *state;
-    append(place->path, "one\n");
+    append(place->path, ONE);
     struct console_log log = open_log(place, 10);
     buffer_clear(&place->text);
-    append(place->path, "two\n");
+    append(place->path, TWO);
     assert_int_equal(rename(place->path, place->older), 0);
-    append(place->path, "three\n");
+    append(place->path, THREE);
     console_log_read(&log, &place->text);
-    assert_string_equal(buffer_text(&place->text), "two\nthree\n");
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
     console_log_close(&log);
 }
 
@@ -128,9 +183,9 @@ static void a_log_that_begins_later_is_followed(void **state)
     struct place *place = *state;
     struct console_log log = open_log(place, 10);
     assert_string_equal(buffer_text(&place->text), "");
-    append(place->path, "one\n");
+    append(place->path, ONE);
     console_log_read(&log, &place->text);
-    assert_string_equal(buffer_text(&place->text), "one\n");
+    assert_string_equal(buffer_text(&place->text), ONE);
     console_log_close(&log);
 }
 
@@ -140,12 +195,12 @@ static void what_a_forgotten_one_left_is_read(void **state)
     char ended[96];
     snprintf(ended, sizeof ended, "%s/" ID ".ended", place->folder);
     assert_false(console_log_is_kept(place->folder, ID));
-    append(ended, "one\ntwo\n");
+    append(ended, ONE TWO);
     assert_true(console_log_is_kept(place->folder, ID));
     struct console_log log = open_log(place, 1);
-    assert_string_equal(buffer_text(&place->text), "two\n");
+    assert_string_equal(buffer_text(&place->text), TWO);
     console_log_read(&log, &place->text);
-    assert_string_equal(buffer_text(&place->text), "two\n");
+    assert_string_equal(buffer_text(&place->text), TWO);
     console_log_close(&log);
 }
 
@@ -155,7 +210,8 @@ static void a_link_in_its_place_is_refused(void **state)
     struct console_log log;
     struct error error = ERROR_INIT;
     assert_int_equal(symlink("/etc/hostname", place->path), 0);
-    assert_int_equal(console_log_open(&log, place->folder, ID, 10, &place->text, &error), -1);
+    struct console_log_query query = {.tail = 10, .limit = CONSOLE_PAST_MAX};
+    assert_int_equal(console_log_open(&log, place->folder, ID, &query, &place->text, &error), -1);
 }
 
 int main(void)
@@ -163,7 +219,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
     const struct CMUnitTest tests[] = {
         TEST(the_tail_is_whole_lines),
-        TEST(an_unfinished_line_counts),
+        TEST(a_line_is_read_when_it_is_whole),
+        TEST(what_is_older_or_too_much_is_left_out),
+        TEST(several_turn_overs_lose_nothing),
         TEST(the_tail_reaches_into_the_older_file),
         TEST(no_lines_is_nothing_of_the_past),
         TEST(what_comes_later_is_read_once),

@@ -337,6 +337,16 @@ static void a_disk_is_raw_unless_it_says_qcow2(void **state)
 
 /* ---- the console ---- */
 
+static struct consoles *open_consoles(uv_loop_t *loop, const char *folder)
+{
+    struct console_file_options options = {.folder = folder,
+                                           .size = CONSOLE_LOG_SIZE_MIN,
+                                           .files = 3,
+                                           .reader = getegid(),
+                                           .clock = clock_system()};
+    return consoles_create(loop, &options);
+}
+
 static void count_call(void *context)
 {
     (*(int *)context)++;
@@ -349,15 +359,19 @@ static void what_is_watched_for_is_seen_across_pieces(void **state)
     uv_loop_t loop;
     uv_loop_init(&loop);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
-    struct console *console = console_create(&loop, ends[0], *state, "0001000000a1", getegid());
+    struct consoles *consoles = open_consoles(&loop, *state);
+    struct console *console = console_create(consoles, ends[0], "0001000000a1", false);
     console_watch(console, "halted", count_call, &calls);
     for (size_t i = 0; i < ARRAY_LENGTH(pieces); i++) {
         size_t length = strlen(pieces[i]);
         assert_int_equal(write(ends[1], pieces[i], length), length);
-        uv_run(&loop, UV_RUN_ONCE);
+        char next;
+        while (recv(ends[0], &next, 1, MSG_PEEK) > 0)
+            uv_run(&loop, UV_RUN_ONCE);
         assert_int_equal(calls, i < 3 ? 0 : i < 5 ? 1 : 2);
     }
     console_destroy(console);
+    consoles_destroy(consoles);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
     close(ends[1]);
@@ -372,32 +386,39 @@ static void a_console_log_is_bounded_and_whole_at_its_end(void **state)
     line[sizeof line - 1] = '\n';
     uv_loop_init(&loop);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
-    struct console *console = console_create(&loop, ends[0], *state, "0001000000a1", getegid());
-    for (int i = 0; i < 3 * 1024; i++) {
+    struct consoles *consoles = open_consoles(&loop, *state);
+    struct console *console = console_create(consoles, ends[0], "0001000000a1", false);
+    for (int i = 0; i < 300; i++) {
         while (write(ends[1], line, sizeof line) < 0)
             uv_run(&loop, UV_RUN_NOWAIT);
     }
-    assert_int_equal(write(ends[1], "last words\n", 11), 11);
+    assert_int_equal(write(ends[1], "last words", 10), 10);
     assert_int_equal(console_send(console, 0x04, NULL), 0);
     assert_int_equal(read(ends[1], line, sizeof line), 1);
     assert_int_equal(line[0], 0x04);
-    while (recv(ends[0], line, 1, MSG_PEEK) > 0)
-        uv_run(&loop, UV_RUN_NOWAIT);
     console_destroy(console);
+    consoles_mark(consoles, "0001000000a1", "ended", "by itself");
+    consoles_destroy(consoles);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
     close(ends[1]);
     size_t newest = size_of(*state, "0001000000a1.log");
-    assert_in_range(newest, 11, CONSOLE_LOG_LIMIT);
-    assert_in_range(size_of(*state, "0001000000a1.log.1"), 1, CONSOLE_LOG_LIMIT);
+    assert_in_range(newest, 11, CONSOLE_LOG_SIZE_MIN);
+    assert_in_range(size_of(*state, "0001000000a1.log.1"), 1, CONSOLE_LOG_SIZE_MIN);
+    assert_in_range(size_of(*state, "0001000000a1.log.2"), 1, CONSOLE_LOG_SIZE_MIN);
+    assert_int_equal(size_of(*state, "0001000000a1.log.3"), 0);
     AUTO_FREE char *path = xasprintf("%s/0001000000a1.log", (char *)*state);
     AUTO_FREE char *text = NULL;
-    assert_int_equal(file_read(path, CONSOLE_LOG_LIMIT, &text, NULL, NULL), 0);
-    assert_string_equal(text + newest - 11, "last words\n");
+    assert_int_equal(file_read(path, CONSOLE_LOG_SIZE_MIN, &text, NULL, NULL), 0);
+    assert_non_null(strstr(text, "Z L last words\n"));
+    assert_non_null(strstr(text, "Z M ended: by itself\n"));
+    size_t older = size_of(*state, "0001000000a1.log.1");
     console_retire_logs(*state, "0001000000a1");
-    assert_int_equal(size_of(*state, "0001000000a1.log.1"), 0);
     assert_int_equal(size_of(*state, "0001000000a1.log"), 0);
+    assert_int_equal(size_of(*state, "0001000000a1.log.1"), 0);
+    assert_int_equal(size_of(*state, "0001000000a1.log.2"), 0);
     assert_int_equal(size_of(*state, "0001000000a1.ended"), newest);
+    assert_int_equal(size_of(*state, "0001000000a1.ended.1"), older);
 }
 
 static void the_last_words_of_the_last_that_ended_are_kept(void **state)

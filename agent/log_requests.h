@@ -1,0 +1,20 @@
+/* GET /v1/instances/ID/logs?tail=N&since=T&limit=BYTES&follow=1: the log of a guest's console, in
+ * the lines of lib/api/log_line.h. With `follow` an empty line ends the past, and what comes is
+ * sent for as long as the instance is known; a reader who falls behind by more than the log's files
+ * hold misses lines. Loop thread; reads the instance table. */
+#pragma once
+
+#include <uv.h>
+
+#include "agent/instance_table.h"
+#include "lib/http_server.h"
+
+struct log_source {
+    uv_loop_t *loop;
+    const char *folder;
+    const char *node;
+    const struct instance_table *instances;
+};
+
+/* `source`'s members outlive the request, the struct need not. */
+void log_requests_handle(struct http_request *request, const struct log_source *source);

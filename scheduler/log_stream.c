@@ -1,0 +1,367 @@
+#include "scheduler/log_stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "lib/api/log_line.h"
+#include "lib/buffer.h"
+#include "lib/cleanup.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+#include "scheduler/agent_calls.h"
+#include "scheduler/log_merge.h"
+
+#define SOURCES_MAX 200
+#define LOG_TYPE    "text/plain; charset=utf-8"
+/* Bytes of the past in one answer, and of one instance at most. */
+#define PAST_MAX        ((size_t)32 << 20)
+#define PAST_SOURCE_MAX ((size_t)4 << 20)
+#define PAST_SOURCE_MIN ((size_t)64 << 10)
+#define PAST_MS         10000 /* an agent that has not sent it by then is not waited for */
+#define LOG_LINE_MAX    ((size_t)64 << 10)
+#define PIECE_MAX       ((size_t)256 << 10)
+#define UNSENT_MAX      ((size_t)8 << 20) /* a reader who is further behind is let go */
+#define TICK_MS         100
+#define LOOK_MS         1000
+/* How long a line waits for older ones of other instances: two ticks of an agent. */
+#define HOLD_MS 250
+#define ALL     "1000000"
+
+/* One instance's log. */
+struct source {
+    LIST_ENTRY(source) link;
+    struct log_stream *stream;
+    struct http_call *call; /* NULL: it is not asked now */
+    char id[INSTANCE_ID_MAX];
+    struct buffer line;
+    uint64_t last_ms; /* of its last line */
+    bool has_past;    /* all of it came, or none will */
+    bool is_done;     /* nothing more comes */
+    bool is_broken;   /* and the reader was told */
+};
+
+struct log_stream {
+    uv_timer_t timer; /* first: the close callback frees by it */
+    struct core *core;
+    struct http_request *request;
+    uint64_t tail;
+    char *since;
+    bool follow;
+    bool (*look)(struct log_stream *stream, const char *namespace_name, const char *service);
+    char namespace_name[NAME_MAX_TEXT], service[NAME_MAX_TEXT];
+    size_t limit; /* bytes of the past of one source */
+    uint64_t started_ms, looked_ms;
+    bool is_started;
+    bool past_is_out;
+    bool more_may_come;
+    size_t source_count;
+    LIST_HEAD(, source) sources;
+    struct log_merge merge;
+    struct buffer unsent;
+    bool has_answer;    /* of any agent */
+    struct error error; /* of the last source that failed */
+};
+
+static void free_stream(uv_handle_t *handle)
+{
+    struct log_stream *stream = (struct log_stream *)handle;
+    free(stream->since);
+    log_merge_finish(&stream->merge);
+    buffer_finish(&stream->unsent);
+    free(stream);
+}
+
+/* The request is answered, or gone. */
+static void close_stream(struct log_stream *stream)
+{
+    while (!LIST_EMPTY(&stream->sources)) {
+        struct source *source = LIST_FIRST(&stream->sources);
+        if (source->call != NULL)
+            http_client_cancel(source->call);
+        LIST_REMOVE(source, link);
+        buffer_finish(&source->line);
+        free(source);
+    }
+    uv_close((uv_handle_t *)&stream->timer, free_stream);
+}
+
+static void on_abandoned(struct http_request *request, void *data)
+{
+    (void)request;
+    close_stream(data);
+}
+
+/* --- what an agent sends --- */
+
+static void add_line(struct source *source, struct api_log_line *line, uint64_t order_ms)
+{
+    AUTO_BUFFER struct buffer text = {0};
+    struct log_stream *stream = source->stream;
+    text_copy(line->instance, sizeof line->instance, source->id);
+    api_log_line_write(line, &text);
+    log_merge_add(&stream->merge, order_ms, core_now(stream->core), text.data, text.length);
+}
+
+/* Once, until something comes again. */
+static void add_break(struct source *source, const struct error *error)
+{
+    AUTO_FREE char *text = xasprintf("its log breaks off here: %s", error->message);
+    struct api_log_line line = {.time_ms = core_wall(source->stream->core),
+                                .kind = API_LOG_MARK,
+                                .text = text,
+                                .length = strlen(text)};
+    if (source->is_broken)
+        return;
+    source->is_broken = true;
+    text_make_line(text);
+    add_line(source, &line, line.time_ms > source->last_ms ? line.time_ms : source->last_ms);
+}
+
+static int on_body(const void *bytes, size_t length, void *data)
+{
+    struct source *source = data;
+    source->stream->has_answer = true;
+    source->is_broken = false;
+    buffer_append(&source->line, bytes, length);
+    size_t start = 0;
+    const char *end;
+    while ((end = memchr(source->line.data + start, '\n', source->line.length - start)) != NULL) {
+        struct api_log_line line;
+        size_t size = (size_t)(end - source->line.data) - start;
+        if (size == 0)
+            source->has_past = true;
+        else if (api_log_line_parse(source->line.data + start, size, false, &line)) {
+            /* A clock that was set back does not turn a log around. */
+            if (line.time_ms > source->last_ms)
+                source->last_ms = line.time_ms;
+            add_line(source, &line, source->last_ms);
+        }
+        start += size + 1;
+    }
+    buffer_consume(&source->line, start);
+    return source->line.length > LOG_LINE_MAX || source->stream->merge.bytes > 2 * PAST_MAX ? -1
+                                                                                            : 0;
+}
+
+static void on_tick(uv_timer_t *timer);
+
+static void on_source_end(const struct http_client_response *response, void *data)
+{
+    struct source *source = data;
+    struct log_stream *stream = source->stream;
+    struct error error = ERROR_INIT;
+    source->call = NULL;
+    source->has_past = true;
+    buffer_clear(&source->line);
+    if (!stream->follow)
+        uv_timer_start(&stream->timer, on_tick, 0, TICK_MS);
+    if (http_response_check(response, &error) == 0) {
+        stream->has_answer = true;
+        source->is_done = true;
+        return;
+    }
+    /* Of an instance that begins somewhere its agent may not have heard yet. */
+    if (error.code != ERROR_NOT_FOUND || !stream->follow)
+        add_break(source, &error);
+    stream->error = error;
+    error_wrap(&stream->error, "logs of %s", source->id);
+    source->is_done = !stream->follow;
+}
+
+/* --- asking --- */
+
+static void ask(struct source *source, const struct model_instance *instance)
+{
+    struct log_stream *stream = source->stream;
+    struct error error = ERROR_INIT;
+    char since[API_LOG_TIME_MAX];
+    const char *from = stream->since, *tail = ALL;
+    AUTO_FREE char *number = xasprintf("%llu", (unsigned long long)stream->tail);
+    /* What was read before is not read again; of one that has just come, all is new. */
+    if (source->last_ms > 0) {
+        api_log_time_write(source->last_ms + 1, since);
+        from = since;
+    } else if (!stream->past_is_out) {
+        tail = number;
+    }
+    AUTO_FREE char *path = xasprintf("/v1/instances/%s/logs?tail=%s&limit=%zu%s%s%s", source->id,
+                                     tail, stream->limit, from != NULL ? "&since=" : "",
+                                     from != NULL ? from : "", stream->follow ? "&follow=1" : "");
+    struct agent_call call = {.path = path, .stays = stream->follow, .on_body = on_body};
+    source->has_past = false;
+    source->call =
+        agent_calls_start(stream->core, instance->node, &call, on_source_end, source, &error);
+    if (source->call != NULL)
+        return;
+    source->has_past = true;
+    source->is_done = !stream->follow;
+    add_break(source, &error);
+    stream->error = error;
+}
+
+void log_stream_add(struct log_stream *stream, const struct model_instance *instance)
+{
+    struct source *source;
+    LIST_FOREACH(source, &stream->sources, link)
+    {
+        if (strcmp(source->id, instance->name) == 0)
+            return;
+    }
+    if (stream->source_count >= SOURCES_MAX || instance->node == NULL)
+        return;
+    source = xcalloc(1, sizeof *source);
+    source->stream = stream;
+    text_copy(source->id, sizeof source->id, instance->name);
+    LIST_INSERT_HEAD(&stream->sources, source, link);
+    stream->source_count++;
+    ask(source, instance);
+}
+
+/* Those whose agent was gone for a while, and new ones; those that are over make room. */
+static void look_again(struct log_stream *stream)
+{
+    struct source *source, *next;
+    for (source = LIST_FIRST(&stream->sources); source != NULL; source = next) {
+        next = LIST_NEXT(source, link);
+        if (source->call != NULL)
+            continue;
+        const struct model_instance *instance = model_instance(&stream->core->model, source->id);
+        if (instance == NULL) {
+            LIST_REMOVE(source, link);
+            stream->source_count--;
+            buffer_finish(&source->line);
+            free(source);
+        } else if (!source->is_done && instance->node != NULL &&
+                   agent_calls_check(instance->node, NULL) == 0) {
+            ask(source, instance);
+        }
+    }
+    stream->more_may_come =
+        stream->look != NULL && stream->look(stream, stream->namespace_name, stream->service);
+}
+
+/* --- handing on --- */
+
+/* Whether every source has sent its past, or has had the time to. */
+static bool past_is_there(const struct log_stream *stream)
+{
+    const struct source *source;
+    if (core_now(stream->core) - stream->started_ms >= PAST_MS)
+        return true;
+    LIST_FOREACH(source, &stream->sources, link)
+    {
+        if (!source->has_past)
+            return false;
+    }
+    return true;
+}
+
+static bool is_over(const struct log_stream *stream)
+{
+    const struct source *source;
+    LIST_FOREACH(source, &stream->sources, link)
+    {
+        if (!source->is_done)
+            return false;
+    }
+    return !stream->more_may_come;
+}
+
+/* False: the reader is too slow. */
+static bool send_unsent(struct log_stream *stream)
+{
+    while (stream->unsent.length > 0) {
+        size_t part = stream->unsent.length < PIECE_MAX ? stream->unsent.length : PIECE_MAX;
+        if (http_request_stream_write(stream->request, stream->unsent.data, part) < 0)
+            return stream->unsent.length < UNSENT_MAX + PAST_MAX;
+        buffer_consume(&stream->unsent, part);
+    }
+    return true;
+}
+
+static void answer_whole(struct log_stream *stream)
+{
+    if (!stream->has_answer && stream->error.code != ERROR_NONE)
+        http_request_respond_error(stream->request, &stream->error);
+    else
+        http_request_respond(stream->request, 200, LOG_TYPE, buffer_text(&stream->unsent),
+                             stream->unsent.length);
+    close_stream(stream);
+}
+
+static void go_on(struct log_stream *stream)
+{
+    uint64_t now = core_now(stream->core);
+    bool is_single = stream->look == NULL;
+    log_merge_take(&stream->merge, is_single || is_over(stream) ? UINT64_MAX : now - HOLD_MS,
+                   &stream->unsent);
+    bool keeps_up = send_unsent(stream);
+    if (now - stream->looked_ms >= LOOK_MS) {
+        stream->looked_ms = now;
+        look_again(stream);
+    }
+    if (!keeps_up || (is_over(stream) && stream->unsent.length == 0 && stream->merge.count == 0)) {
+        http_request_stream_end(stream->request);
+        close_stream(stream);
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct log_stream *stream = (struct log_stream *)timer;
+    if (stream->past_is_out) {
+        go_on(stream);
+        return;
+    }
+    if (!past_is_there(stream))
+        return;
+    log_merge_take(&stream->merge, UINT64_MAX, &stream->unsent);
+    stream->past_is_out = true;
+    if (!stream->follow || (!stream->has_answer && stream->error.code != ERROR_NONE)) {
+        answer_whole(stream);
+        return;
+    }
+    http_request_stream_begin(stream->request, LOG_TYPE);
+    stream->more_may_come = true;
+    go_on(stream);
+}
+
+/* --- life --- */
+
+struct log_stream *log_stream_create(struct http_request *request, struct core *core,
+                                     const struct log_stream_options *options)
+{
+    struct log_stream *stream = xcalloc(1, sizeof *stream);
+    size_t expected = options->expected > 0 ? options->expected : 1;
+    stream->core = core;
+    stream->request = request;
+    stream->tail = options->tail;
+    stream->since = options->since != NULL ? xstrdup(options->since) : NULL;
+    stream->follow = options->follow;
+    stream->look = options->look;
+    if (options->look != NULL) {
+        text_copy(stream->namespace_name, NAME_MAX_TEXT, options->namespace_name);
+        text_copy(stream->service, NAME_MAX_TEXT, options->service);
+    }
+    stream->limit = PAST_MAX / expected;
+    if (stream->limit > PAST_SOURCE_MAX)
+        stream->limit = PAST_SOURCE_MAX;
+    if (stream->limit < PAST_SOURCE_MIN)
+        stream->limit = PAST_SOURCE_MIN;
+    LIST_INIT(&stream->sources);
+    uv_timer_init(core->loop, &stream->timer);
+    return stream;
+}
+
+struct core *log_stream_core(const struct log_stream *stream)
+{
+    return stream->core;
+}
+
+void log_stream_start(struct log_stream *stream)
+{
+    stream->started_ms = stream->looked_ms = core_now(stream->core);
+    http_request_on_abandoned(stream->request, on_abandoned, stream);
+    uv_timer_start(&stream->timer, on_tick, 0, TICK_MS);
+}

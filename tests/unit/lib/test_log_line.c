@@ -1,0 +1,83 @@
+/* Lines of guests' logs, and times as people write them. */
+#include "lib/api/log_line.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/cleanup.h"
+
+#define TIME UINT64_C(1795659290123)
+
+static void what_is_written_is_read(void **state)
+{
+    (void)state;
+    AUTO_BUFFER struct buffer text = {0};
+    struct api_log_line line = {
+        .time_ms = TIME, .kind = API_LOG_PIECE, .text = "a\0b", .length = 3};
+    struct api_log_line read;
+    api_log_line_write(&line, &text);
+    assert_memory_equal(text.data, "2026-11-26T02:14:50.123Z P a\0b\n", text.length);
+    assert_true(api_log_line_parse(text.data, text.length - 1, false, &read));
+    assert_int_equal(read.time_ms, TIME);
+    assert_int_equal(read.kind, API_LOG_PIECE);
+    assert_int_equal(read.length, 3);
+    assert_memory_equal(read.text, "a\0b", 3);
+    buffer_clear(&text);
+    strcpy(line.instance, "0001000003f2");
+    api_log_line_write(&line, &text);
+    assert_true(api_log_line_parse(text.data, text.length - 1, true, &read));
+    assert_string_equal(read.instance, "0001000003f2");
+    assert_false(api_log_line_parse(text.data, text.length - 1, false, &read));
+}
+
+static void what_is_no_line_is_refused(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "hello",
+        "2026-11-26T02:14:50.123Z",
+        "2026-11-26T02:14:50.123Z L",
+        "2026-11-26T02:14:50.123Z X text",
+        "2026-13-26T02:14:50.123Z L text",
+        "2026-11-26T02:14:50.12Z  L text",
+        "2026-11-26 02:14:50.123Z L text",
+    };
+    struct api_log_line line;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++)
+        assert_false(api_log_line_parse(texts[i], strlen(texts[i]), false, &line));
+}
+
+static void times_are_read_in_the_forms_that_people_write(void **state)
+{
+    uint64_t time;
+    (void)state;
+    assert_true(api_log_time_parse("2026-11-26T02:14:50.123Z", &time));
+    assert_int_equal(time, TIME);
+    assert_true(api_log_time_parse("2026-11-26T02:14:50Z", &time));
+    assert_int_equal(time, TIME - 123);
+    assert_true(api_log_time_parse("2026-11-26T02:14Z", &time));
+    assert_int_equal(time, TIME - 50123);
+    assert_false(api_log_time_parse("2026-11-26T02:14", &time));
+    assert_false(api_log_time_parse("2026-11-26", &time));
+    assert_true(api_log_since_parse("10m", TIME, &time));
+    assert_int_equal(time, TIME - 600000);
+    assert_true(api_log_since_parse("365d", 1000, &time));
+    assert_int_equal(time, 0);
+    assert_false(api_log_since_parse("yesterday", TIME, &time));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(what_is_no_line_is_refused),
+        cmocka_unit_test(times_are_read_in_the_forms_that_people_write),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
