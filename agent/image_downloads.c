@@ -258,7 +258,9 @@ static void on_imported(const struct host_answer *answer, int descriptor, void *
         return;
     }
     if ((error.code == ERROR_NOT_FOUND || error.code == ERROR_SIGNATURE) && !job->is_pulled) {
-        image_downloads_remove_part(job->store, job->digest);
+        /* What an earlier download left of it stays: the next goes on from there. */
+        AUTO_FREE char *staged = staging_path(job->store, job->digest, "");
+        unlink(staged);
         part_pull(job);
         return;
     }
@@ -367,14 +369,6 @@ void image_downloads_remove_chain(struct image_downloads *store, const char *dig
         log_warn("an image's files stay", "reason", error.message);
 }
 
-void image_downloads_remove_part(struct image_downloads *store, const char *digest)
-{
-    AUTO_FREE char *whole = staging_path(store, digest, "");
-    AUTO_FREE char *partial = staging_path(store, digest, ".partial");
-    unlink(whole);
-    unlink(partial);
-}
-
 static struct oci_client *create_client(const struct image_downloads *store)
 {
     struct registry_login login = {0};
@@ -385,6 +379,7 @@ static struct oci_client *create_client(const struct image_downloads *store)
     struct oci_client_options options = {.http = store->options.http,
                                          .url = store->registry,
                                          .attempts = 1,
+                                         .stall_timeout_s = store->options.stall_timeout_s,
                                          .username = login.username,
                                          .password = login.password};
     struct oci_client *client = oci_client_create(&options);

@@ -25,6 +25,7 @@ struct image_downloads_options {
     const char *chains_directory;         /* kept by reference */
     const char *staging_directory;        /* kept by reference */
     const struct registry_logins *logins; /* the same; NULL: none */
+    unsigned stall_timeout_s;             /* of the registry's transfers; 0: 30 s */
     struct image_cache *cache;            /* told what comes, asked for room; NULL: nobody */
 };
 
@@ -81,7 +82,6 @@ void image_downloads_note(const struct image_downloads *store, const char *diges
 uint64_t image_downloads_sweep(const struct image_downloads *store, uint64_t age_ms);
 /* Of the files in a chain's folder. */
 uint64_t image_downloads_folder_bytes(const char *path);
-/* Nobody uses the chain (or the part) any more: removes our files of it. */
+/* Nobody uses the chain any more: removes our files of it. */
 void image_downloads_remove_chain(struct image_downloads *store, const char *digest,
                                   const char *architecture);
-void image_downloads_remove_part(struct image_downloads *store, const char *digest);

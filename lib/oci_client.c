@@ -13,12 +13,13 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
-#define DEFAULT_ATTEMPTS 5
-#define BACKOFF_FIRST_MS 200
-#define BACKOFF_MAX_MS   10000
-#define RETRY_AFTER_MAX  30 /* seconds that a registry may ask for */
-#define PAGE_SIZE        1000
-#define NAMES_MAX        100000 /* of all pages together */
+#define DEFAULT_ATTEMPTS        5
+#define DEFAULT_STALL_TIMEOUT_S 30
+#define BACKOFF_FIRST_MS        200
+#define BACKOFF_MAX_MS          10000
+#define RETRY_AFTER_MAX         30 /* seconds that a registry may ask for */
+#define PAGE_SIZE               1000
+#define NAMES_MAX               100000 /* of all pages together */
 
 /* --- operations --- */
 
@@ -69,6 +70,11 @@ void *oci_operation_create(struct oci_client *client, size_t size, char *label,
     uv_timer_start(&operation->timer, on_timer, 0, 0);
     LIST_INSERT_HEAD(&client->operations, operation, link);
     return operation;
+}
+
+void oci_operation_go_on(struct oci_operation *operation)
+{
+    uv_timer_start(&operation->timer, on_timer, 0, 0);
 }
 
 char *oci_client_url(const struct oci_client *client, const char *format, ...)
@@ -189,6 +195,8 @@ struct oci_client *oci_client_create(const struct oci_client_options *options)
     client->http = options->http;
     client->url = xstrdup(options->url);
     client->attempts = options->attempts > 0 ? options->attempts : DEFAULT_ATTEMPTS;
+    client->stall_timeout_s =
+        options->stall_timeout_s > 0 ? options->stall_timeout_s : DEFAULT_STALL_TIMEOUT_S;
     oci_auth_set_login(client, options->username, options->password);
     LIST_INIT(&client->operations);
     LIST_INIT(&client->hooks);

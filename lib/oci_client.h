@@ -21,6 +21,8 @@ struct oci_client_options {
     struct http_client *http;
     const char *url;   /* "http://127.0.0.1:5000", no trailing slash */
     unsigned attempts; /* 0: 5 */
+    /* A transfer in which nothing comes or goes for so long has failed, for now; 0: 30 s. */
+    unsigned stall_timeout_s;
     /* Who the registry is told it is, when it asks; NULL: nobody (a registry may give tokens to
      * anyone). Copied. */
     const char *username;

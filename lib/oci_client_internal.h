@@ -5,14 +5,13 @@
 
 #include "lib/oci_client.h"
 
-#define OCI_STALL_TIMEOUT_S 30
-
 struct oci_token;
 
 struct oci_client {
     struct http_client *http;
     char *url;
     unsigned attempts;
+    unsigned stall_timeout_s;
     char *basic;      /* "Basic <base64>"; NULL: no name and password */
     bool wants_basic; /* the registry said that it takes these with each request */
     LIST_HEAD(oci_tokens, oci_token) tokens;
@@ -56,6 +55,8 @@ void oci_operation_send(struct oci_operation *operation, const struct http_clien
 /* For an answer outside 2xx or none at all: another attempt later, or the end with its error. */
 void oci_operation_fail(struct oci_operation *operation,
                         const struct http_client_response *response);
+/* The attempt goes on from the loop, when others have had their turn. */
+void oci_operation_go_on(struct oci_operation *operation);
 /* The end; the operation is gone for the caller. */
 void oci_operation_fail_with(struct oci_operation *operation, const struct error *error);
 void oci_operation_succeed(struct oci_operation *operation, const struct oci_result *result);

@@ -12,6 +12,8 @@
 #include "lib/oci_client_internal.h"
 #include "lib/xalloc.h"
 
+#define WRITE_BACK (UINT64_C(8) << 20)
+
 struct pull {
     struct oci_operation base;
     char *url;
@@ -23,6 +25,7 @@ struct pull {
     uint64_t done;                /* bytes in it, all hashed */
     uint64_t done_before;         /* at the start of this attempt */
     struct digest_stream *stream; /* over the bytes in it */
+    bool is_read;                 /* what an earlier call left is hashed */
     bool resumed;                 /* some of them were there before this call */
     bool valid;
     struct error error; /* of the disk, while bytes arrive */
@@ -50,24 +53,27 @@ static int start_over(struct pull *pull, struct error *error)
     return 0;
 }
 
-/* Hashes what an earlier call left. */
+/* Hashes what an earlier call left: of a large file a part at a time, for the loop has more to do.
+ */
 static int read_partial(struct pull *pull, struct error *error)
 {
-    enum { CHUNK = 1 << 18 };
+    enum { CHUNK = 1 << 18, CHUNKS_A_TURN = 16 };
     AUTO_FREE char *chunk = xmalloc(CHUNK);
-    for (;;) {
+    for (int i = 0; i < CHUNKS_A_TURN; i++) {
         ssize_t got = read(pull->descriptor, chunk, CHUNK);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             return error_set_errno(error, errno, "read %s", pull->partial);
-        if (got == 0)
-            break;
+        if (got == 0) {
+            pull->is_read = true;
+            pull->resumed = pull->done > 0;
+            return pull->done > pull->size ? start_over(pull, error) : 0;
+        }
         digest_stream_update(pull->stream, chunk, (size_t)got);
         pull->done += (uint64_t)got;
     }
-    pull->resumed = pull->done > 0;
-    return pull->done > pull->size ? start_over(pull, error) : 0;
+    return 0;
 }
 
 static int open_partial(struct pull *pull, struct error *error)
@@ -76,7 +82,7 @@ static int open_partial(struct pull *pull, struct error *error)
     if (pull->descriptor < 0)
         return error_set_errno(error, errno, "%s", pull->partial);
     pull->stream = digest_stream_create();
-    return read_partial(pull, error);
+    return 0;
 }
 
 /* Makes the file whole and durable under its name. */
@@ -122,6 +128,9 @@ static int on_bytes(const void *bytes, size_t length, void *data)
         return error_wrap(&pull->error, "%s", pull->partial);
     digest_stream_update(pull->stream, bytes, length);
     pull->done += length;
+    /* Now and then, so that the sync at the end has little left to wait for. */
+    if (pull->done / WRITE_BACK != (pull->done - length) / WRITE_BACK)
+        sync_file_range(pull->descriptor, 0, 0, SYNC_FILE_RANGE_WRITE);
     if (pull->base.progress != NULL)
         pull->base.progress(pull->done, pull->size, pull->base.data);
     return 0;
@@ -162,8 +171,14 @@ static void attempt_pull(struct oci_operation *operation)
         error_set(&error, ERROR_INVALID, "not a name that a registry takes");
     else if (pull->descriptor < 0)
         open_partial(pull, &error);
+    if (error.code == ERROR_NONE && !pull->is_read)
+        read_partial(pull, &error);
     if (error.code != ERROR_NONE) {
         oci_operation_fail_with(operation, &error);
+        return;
+    }
+    if (!pull->is_read) {
+        oci_operation_go_on(operation);
         return;
     }
     if (pull->done == pull->size) {
@@ -178,7 +193,7 @@ static void attempt_pull(struct oci_operation *operation)
         .url = pull->url,
         .headers = headers,
         .timeout_ms = HTTP_NO_TIMEOUT,
-        .stall_timeout_s = OCI_STALL_TIMEOUT_S,
+        .stall_timeout_s = operation->client->stall_timeout_s,
         .follow_redirects = true,
         .on_body = on_bytes,
     };

@@ -106,7 +106,7 @@ static void on_upload_started(const struct http_client_response *response, void 
         .url = url,
         .headers = headers,
         .timeout_ms = HTTP_NO_TIMEOUT,
-        .stall_timeout_s = OCI_STALL_TIMEOUT_S,
+        .stall_timeout_s = push->base.client->stall_timeout_s,
     };
     if (set_body(push, &request, &error) < 0)
         oci_operation_fail_with(&push->base, &error);
