@@ -85,8 +85,7 @@ static void fill_ports(const struct model_service *service,
     }
 }
 
-/* The first address of the node's subnet. */
-static void fill_gateway(const char *address, char ret_gateway[ADDRESS_MAX])
+void assignment_gateway(const char *address, char ret_gateway[ADDRESS_MAX])
 {
     text_copy(ret_gateway, ADDRESS_MAX, address);
     char *dot = strrchr(ret_gateway, '.');
@@ -139,7 +138,7 @@ static void fill_instance(const struct model_instance *instance,
     text_copy(assigned->service, sizeof assigned->service, document->service);
     text_copy(assigned->arch, sizeof assigned->arch, document->arch);
     text_copy(assigned->address, sizeof assigned->address, document->address);
-    fill_gateway(document->address, assigned->gateway);
+    assignment_gateway(document->address, assigned->gateway);
     assigned->prefix = NODE_PREFIX;
     assigned->slot = document->slot;
     assigned->revision = document->revision;
@@ -157,36 +156,43 @@ static void fill_instance(const struct model_instance *instance,
 
 /* --- a node's assignment --- */
 
-static void append_instance(struct buffer *text, const char **comma,
-                            const struct api_assigned_instance *assigned)
+void assignment_append_instance(struct buffer *text, const struct model_instance *instance)
 {
-    buffer_append_text(text, *comma);
-    json_record_append(text, &api_assigned_instance_record, assigned);
-    *comma = ",";
+    struct api_assigned_instance assigned = {0};
+    fill_instance(instance, &assigned);
+    json_record_append(text, &api_assigned_instance_record, &assigned);
+    free(assigned.ports);
 }
 
-static void append_instances(struct buffer *text, const struct model_node *node, uint64_t after)
+static void append_orphan(struct buffer *text, const char *id)
+{
+    struct api_assigned_instance orphan = {.wanted = API_WANTED_STOP};
+    text_copy(orphan.id, sizeof orphan.id, id);
+    strcpy(orphan.namespace_name, "default");
+    strcpy(orphan.service, "orphan");
+    fill_defaults(&orphan);
+    json_record_append(text, &api_assigned_instance_record, &orphan);
+}
+
+static void append_instances(struct buffer *text, struct assignment_texts *texts,
+                             const struct model_node *node, uint64_t after)
 {
     const char *comma = "";
     buffer_append_text(text, ",\"instances\":[");
     for (size_t i = 0; i < node->instances.count; i++) {
         const struct model_instance *instance = node->instances.items[i];
         /* The whole has what is not published yet, too: what it lacks is stopped. */
-        if (model_instance_has_ended(instance) ||
-            (after > 0 && instance->assigned_revision <= after))
+        if ((after > 0 && instance->assigned_revision <= after) ||
+            model_instance_has_ended(instance))
             continue;
-        struct api_assigned_instance assigned = {0};
-        fill_instance(instance, &assigned);
-        append_instance(text, &comma, &assigned);
-        free(assigned.ports);
+        buffer_append_text(text, comma);
+        assignment_append_common(text, texts, instance);
+        comma = ",";
     }
     for (size_t i = 0; i < node->orphans.count && node->orphans_revision > after; i++) {
-        struct api_assigned_instance orphan = {.wanted = API_WANTED_STOP};
-        text_copy(orphan.id, sizeof orphan.id, node->orphans.items[i]);
-        strcpy(orphan.namespace_name, "default");
-        strcpy(orphan.service, "orphan");
-        fill_defaults(&orphan);
-        append_instance(text, &comma, &orphan);
+        buffer_append_text(text, comma);
+        append_orphan(text, node->orphans.items[i]);
+        comma = ",";
     }
     buffer_append_text(text, "]");
 }
@@ -204,14 +210,15 @@ static void append_removed(struct buffer *text, const struct model_node *node, u
         buffer_append_text(text, "]");
 }
 
-void assignment_append(struct buffer *text, const struct model_node *node, uint64_t after,
+void assignment_append(struct buffer *text, struct assignment_texts *texts,
+                       const struct model_node *node, uint64_t after,
                        const struct api_assignment *header)
 {
     json_record_append(text, &api_assignment_record, header);
     /* Behind its last member, an empty list of instances. */
     static const char end[] = ",\"instances\":[]}";
     text->length -= sizeof end - 1;
-    append_instances(text, node, after);
+    append_instances(text, texts, node, after);
     if (after > 0)
         append_removed(text, node, after);
     buffer_append_text(text, "}");

@@ -9,10 +9,25 @@
  * does not have is left out. */
 void assignment_health(const struct model_service *service,
                        const struct document_revision *revision, struct api_health *ret_health);
+/* What the texts of instances of one revision have in common, made once for many: a fleet is told
+ * of thousands of them in a row. */
+struct assignment_texts;
+struct assignment_texts *assignment_texts_create(void);
+/* NULL is fine. */
+void assignment_texts_destroy(struct assignment_texts *texts);
+/* The first address of the subnet that `address` is in. */
+void assignment_gateway(const char *address, char ret_gateway[ADDRESS_MAX]);
+/* How the instance, of a service that is there, is written to its node: as assignment_append does,
+ * but always anew. */
+void assignment_append_instance(struct buffer *text, const struct model_instance *instance);
+/* The same by what is common to its revision. */
+void assignment_append_common(struct buffer *text, struct assignment_texts *texts,
+                              const struct model_instance *instance);
 /* A node's assignment as text: all it is to have, and orphans it reported that are to be stopped;
  * or, with `after`, a revision that it has, only what changed and what is over since. `header` has
  * all but that. */
-void assignment_append(struct buffer *text, const struct model_node *node, uint64_t after,
+void assignment_append(struct buffer *text, struct assignment_texts *texts,
+                       const struct model_node *node, uint64_t after,
                        const struct api_assignment *header);
 /* Every published port with its servers. Released with the record. */
 void assignment_fill_endpoints(struct model *model, struct api_endpoints *endpoints);

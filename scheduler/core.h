@@ -17,7 +17,7 @@
 #define HEARTBEAT_MS 1000
 /* Statuses with nothing new, of all nodes, in a millisecond: a larger fleet sends them less often,
  * as far as the lease allows. */
-#define HEARTBEATS_A_MS 3
+#define HEARTBEATS_A_MS 1
 
 struct scheduler_options {
     const char *address;

@@ -18,6 +18,7 @@ void model_init(struct model *model)
     TAILQ_INIT(&model->returned);
     TAILQ_INIT(&model->touched_services);
     TAILQ_INIT(&model->touched_nodes);
+    TAILQ_INIT(&model->told_nodes);
 }
 
 /* --- finding --- */
@@ -53,6 +54,11 @@ static struct model_instance *unless_gone(struct model_instance *instance)
 struct model_instance *model_instance(const struct model *model, const char *id)
 {
     return unless_gone(sorted_find(&model->instances, id));
+}
+
+struct model_instance *model_node_instance(const struct model_node *node, const char *id)
+{
+    return unless_gone(sorted_find(&node->instances, id));
 }
 
 struct model_node *model_node(const struct model *model, const char *name)
@@ -285,6 +291,7 @@ static void apply_service(struct model *model, struct document_service *document
     }
     document_free(DOCUMENT_SERVICE, service->document);
     service->document = document;
+    service->edition = ++model->editions;
     service->retire_ms = 0;
     model_touch_service(service);
     for (size_t i = 0; i < service->instances.count; i++) /* health and restart apply in place */
@@ -324,6 +331,7 @@ static void apply_revision(struct model *model, struct document_revision *docume
     uint32_t number = document->number;
     apply_numbered(DOCUMENT_REVISION, &list, &service->revision_count, document, removed);
     service->revisions = (struct document_revision **)list;
+    service->edition = ++model->editions;
     service->retire_ms = 0;
     model_touch_service(service);
     for (size_t i = 0; i < service->instances.count; i++) {

@@ -53,6 +53,8 @@ struct model_service {
     const char *name; /* "NS/NAME" */
     char name_text[OBJECT_NAME_MAX];
     struct document_service *document; /* NULL for a moment while loading */
+    uint64_t edition; /* of it and its revisions: another one, and no other service's, when any of
+                         them changes */
     struct document_revision **revisions;
     size_t revision_count;
     struct document_rollout **rollouts;
@@ -137,7 +139,10 @@ struct model_node {
     bool kind_changed;
     LIST_ENTRY(model_node) changed_link;
     bool is_touched; /* by model_touch_node: its assignment may have changed */
+    bool is_resting; /* touched, and not among those while it is among the told ones */
+    bool is_told;    /* by model_note_told */
     TAILQ_ENTRY(model_node) touched;
+    TAILQ_ENTRY(model_node) told;
     uint64_t assignment_revision; /* 0: nothing was published yet */
     uint64_t assigned_trust;      /* the trust revision it names */
     uint64_t orphans_revision;    /* of the assignment, when they last changed there; 0: is to be */
@@ -187,6 +192,9 @@ struct model {
     struct model_service **waiting; /* a heap by next_ms */
     size_t waiting_count, waiting_capacity;
     TAILQ_HEAD(, model_node) touched_nodes;
+    TAILQ_HEAD(, model_node) told_nodes; /* in order of their time */
+    size_t resting_nodes;
+    uint64_t editions;            /* of services, that were given out */
     uint64_t placed_ms;           /* when an instance was last new */
     struct model_instance **gone; /* removed, and still in `instances` */
     size_t gone_count;
@@ -221,6 +229,15 @@ void model_touch_endpoints(const struct model_service *service);
 /* Its assignment may have changed. */
 void model_touch_node(struct model_node *node);
 void model_touch_all_nodes(struct model *model);
+/* It is touched no more. */
+void model_leave_touched(struct model_node *node);
+/* Who waits there was told all that there is. */
+void model_note_told(struct model_node *node, uint64_t now_ms);
+/* The first that was touched and was told nothing for `rest_ms`; NULL: none. */
+struct model_node *model_next_touched(struct model *model, uint64_t now_ms, uint64_t rest_ms);
+/* When the next of those that were touched has rested for `rest_ms`, or an earlier time;
+ * UINT64_MAX: none rests. */
+uint64_t model_rest_ends(const struct model *model, uint64_t rest_ms);
 /* What its node is told of it changed. */
 void model_touch_assignment(struct model_instance *instance);
 /* The node is to be told that the id is over. */
@@ -236,6 +253,8 @@ void model_settle(struct model *model);
 struct model_service *model_service(const struct model *model, const char *namespace_name,
                                     const char *service);
 struct model_instance *model_instance(const struct model *model, const char *id);
+/* One that is there; NULL: none is. */
+struct model_instance *model_node_instance(const struct model_node *node, const char *id);
 struct model_node *model_node(const struct model *model, const char *name);
 /* All of them as one list, lent: the caller frees only the list, before the model changes. */
 struct api_policy *model_policies(const struct model *model, size_t *ret_count);

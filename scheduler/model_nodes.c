@@ -156,8 +156,9 @@ void model_free_node(struct model_node *node)
         LIST_REMOVE(waiter, link);
         waiter->node = NULL;
     }
-    if (node->is_touched)
-        TAILQ_REMOVE(&node->model->touched_nodes, node, touched);
+    model_leave_touched(node);
+    if (node->is_told)
+        TAILQ_REMOVE(&node->model->told_nodes, node, told);
     json_strings_release(&node->orphans);
     json_strings_release(&node->strangers);
     free(node);

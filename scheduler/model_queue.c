@@ -120,6 +120,57 @@ void model_touch_node(struct model_node *node)
     TAILQ_INSERT_TAIL(&node->model->touched_nodes, node, touched);
 }
 
+void model_leave_touched(struct model_node *node)
+{
+    if (node->is_resting)
+        node->model->resting_nodes--;
+    else if (node->is_touched)
+        TAILQ_REMOVE(&node->model->touched_nodes, node, touched);
+    node->is_touched = node->is_resting = false;
+}
+
+/* The latest is the last one, whatever it was told before. */
+void model_note_told(struct model_node *node, uint64_t now_ms)
+{
+    if (node->is_told)
+        TAILQ_REMOVE(&node->model->told_nodes, node, told);
+    node->is_told = true;
+    node->told_ms = now_ms;
+    TAILQ_INSERT_TAIL(&node->model->told_nodes, node, told);
+}
+
+/* Those whose rest is over go among the touched ones, or are just told no more. */
+static void end_rests(struct model *model, uint64_t now_ms, uint64_t rest_ms)
+{
+    struct model_node *node;
+    while ((node = TAILQ_FIRST(&model->told_nodes)) != NULL && now_ms >= node->told_ms + rest_ms) {
+        TAILQ_REMOVE(&model->told_nodes, node, told);
+        node->is_told = false;
+        if (!node->is_resting)
+            continue;
+        model_leave_touched(node);
+        model_touch_node(node);
+    }
+}
+
+struct model_node *model_next_touched(struct model *model, uint64_t now_ms, uint64_t rest_ms)
+{
+    struct model_node *node;
+    end_rests(model, now_ms, rest_ms);
+    while ((node = TAILQ_FIRST(&model->touched_nodes)) != NULL && node->is_told) {
+        TAILQ_REMOVE(&model->touched_nodes, node, touched);
+        node->is_resting = true;
+        model->resting_nodes++;
+    }
+    return node;
+}
+
+uint64_t model_rest_ends(const struct model *model, uint64_t rest_ms)
+{
+    const struct model_node *first = TAILQ_FIRST(&model->told_nodes);
+    return model->resting_nodes > 0 && first != NULL ? first->told_ms + rest_ms : UINT64_MAX;
+}
+
 void model_touch_all_nodes(struct model *model)
 {
     for (size_t i = 0; i < model->nodes.count; i++)

@@ -237,9 +237,9 @@ static void touch_orphans(struct model_node *node)
 static void take_instance(struct look *look, const struct api_observed_instance *seen,
                           struct json_strings *orphans)
 {
-    struct model_instance *instance = model_instance(&look->core->model, seen->id);
+    struct model_instance *instance = model_node_instance(look->node, seen->id);
     /* One that has ended and runs again is nobody's either: it is in no assignment. */
-    if (instance == NULL || instance->node != look->node || model_instance_has_ended(instance)) {
+    if (instance == NULL || model_instance_has_ended(instance)) {
         note_orphan(look, orphans, seen);
         return;
     }
@@ -252,6 +252,8 @@ static void keep_orphans(struct look *look, struct json_strings *orphans)
 {
     const struct api_status *status = look->status;
     struct json_strings listed = {0};
+    if (look->node->orphans.count == 0)
+        return;
     for (size_t i = 0; i < status->instance_count; i++)
         json_strings_add(&listed, status->instances[i].id);
     sort_strings(&listed);

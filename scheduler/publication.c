@@ -12,10 +12,10 @@
 #define POLL_MS 25000
 /* From so many nodes on, assignments are told at a pace. */
 #define PACED_FROM      100
-#define ANSWERS_A_MS    2
+#define ANSWERS_A_MS    1
 #define FILLED_MS       250 /* without a new instance */
 #define ANSWERS_AT_ONCE 100
-#define PAUSE_LEAST_MS  6
+#define PAUSE_LEAST_MS  15
 /* How long nodes are told before requests are answered. */
 #define WALK_MS 5
 
@@ -37,6 +37,7 @@ struct publication {
     struct core *core;
     struct wakeup *wakeup; /* for the nodes whose news wait */
     uint64_t walked_ms;    /* when they were looked through */
+    struct assignment_texts *texts;
     struct document endpoints;
     struct document trust;
     TAILQ_HEAD(, publication_wait) waits; /* in order of their time */
@@ -52,6 +53,7 @@ struct publication *publication_create(struct core *core)
     struct publication *publication = xcalloc(1, sizeof *publication);
     publication->core = core;
     publication->wakeup = wakeup_create(&core->wakeups, on_wakeup, publication);
+    publication->texts = assignment_texts_create();
     TAILQ_INIT(&publication->waits);
     /* What the endpoints of an earlier start held, a data plane may still have: only the first of
      * this one's tell. */
@@ -83,6 +85,7 @@ void publication_destroy(struct publication *publication)
     publication_stop(publication);
     while (!TAILQ_EMPTY(&publication->waits))
         publication_forget(TAILQ_FIRST(&publication->waits));
+    assignment_texts_destroy(publication->texts);
     free(publication->endpoints.text);
     free(publication->endpoints.content);
     free(publication->trust.text);
@@ -174,9 +177,7 @@ static void refresh_assignment(struct publication *publication, struct model_nod
         base = node->model->removed_revision;
     uint64_t next = (node->assignment_revision > base ? node->assignment_revision : base) + 1;
     bool changed = number_changes(node, next);
-    if (node->is_touched)
-        TAILQ_REMOVE(&node->model->touched_nodes, node, touched);
-    node->is_touched = false;
+    model_leave_touched(node);
     if (changed || node->assignment_revision == 0 ||
         node->assigned_trust != publication->trust.revision)
         node->assignment_revision = next;
@@ -196,7 +197,7 @@ static char *assignment_text(const struct publication *publication, const struct
                                     .full = is_whole};
     text_copy(header.cluster, sizeof header.cluster, store_identity(core->store)->cluster);
     text_copy(header.registry, sizeof header.registry, core->options->registry);
-    assignment_append(&text, node, is_whole ? 0 : after, &header);
+    assignment_append(&text, publication->texts, node, is_whole ? 0 : after, &header);
     return buffer_take(&text);
 }
 
@@ -227,7 +228,7 @@ static void answer(const struct publication *publication, const struct publicati
         return;
     }
     AUTO_FREE char *text = assignment_text(publication, node, poll->has_after ? poll->after : 0);
-    node->told_ms = core_now(publication->core);
+    model_note_told(node, core_now(publication->core));
     poll->answer(PUBLICATION_DOCUMENT, text, poll->data);
 }
 
@@ -268,34 +269,29 @@ static void wake_in(struct publication *publication, uint64_t wait_ms)
 static void update_assignments(struct publication *publication)
 {
     struct model *model = &publication->core->model;
-    uint64_t now = core_now(publication->core), wait = UINT64_MAX;
+    uint64_t now = core_now(publication->core);
     uint64_t pause = pause_of(model, now);
-    struct model_node *next;
+    struct model_node *node;
     unsigned answered = 0;
     if (is_paced(model) && now < publication->walked_ms + PAUSE_LEAST_MS) {
-        wake_in(publication, PAUSE_LEAST_MS);
+        wake_in(publication, publication->walked_ms + PAUSE_LEAST_MS - now);
         return;
     }
-    for (struct model_node *node = TAILQ_FIRST(&model->touched_nodes); node != NULL; node = next) {
-        next = TAILQ_NEXT(node, touched);
-        if (pause > 0 && node->told_ms != 0 && now < node->told_ms + pause) {
-            uint64_t left = node->told_ms + pause - now;
-            left = left < FILLED_MS ? left : FILLED_MS;
-            wait = left < wait ? left : wait;
-            continue;
-        }
+    while ((node = model_next_touched(model, now, pause)) != NULL) {
         if (is_paced(model) &&
-            (++answered > ANSWERS_AT_ONCE || core_now(publication->core) >= now + WALK_MS)) {
-            wait = 0;
+            (++answered > ANSWERS_AT_ONCE || core_now(publication->core) >= now + WALK_MS))
             break;
-        }
         refresh_assignment(publication, node);
         answer_node(publication, node);
     }
     /* From its end on: many commits that come back together would else make one walk of many. */
     publication->walked_ms = core_now(publication->core);
-    if (wait != UINT64_MAX)
-        wake_in(publication, wait < PAUSE_LEAST_MS ? PAUSE_LEAST_MS : wait);
+    uint64_t rest_ends = node != NULL ? 0 : model_rest_ends(model, pause);
+    if (rest_ends == UINT64_MAX)
+        return;
+    uint64_t wait = rest_ends > now ? rest_ends - now : 0;
+    wait = wait < FILLED_MS ? wait : FILLED_MS;
+    wake_in(publication, wait < PAUSE_LEAST_MS ? PAUSE_LEAST_MS : wait);
 }
 
 void publication_update(struct publication *publication)

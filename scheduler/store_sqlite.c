@@ -16,7 +16,11 @@ static void documents_free(struct owned_document *documents, size_t count)
 static void request_free(struct request *request)
 {
     documents_free(request->comparisons, request->comparison_count);
-    documents_free(request->documents, request->document_count);
+    if (request->texts != NULL)
+        free(request->documents);
+    else
+        documents_free(request->documents, request->document_count);
+    free(request->texts);
     free(request->prefix);
     free(request->after);
     free(request->leader);
@@ -47,6 +51,8 @@ static void sweep_watches(struct store_sqlite *store)
 
 static void tell_watches(struct store_sqlite *store, const struct request *request)
 {
+    if (store->watches == NULL)
+        return;
     struct store_document *changes = xcalloc(request->document_count + 1, sizeof *changes);
     for (struct sqlite_watch *watch = store->watches; watch != NULL; watch = watch->next) {
         size_t count = 0;
@@ -149,6 +155,34 @@ static struct request *request_create(enum request_kind kind, void *data)
     return request;
 }
 
+static size_t size_of(const char *text)
+{
+    return text != NULL ? strlen(text) + 1 : 0;
+}
+
+static char *place_text(char **at, const char *text)
+{
+    size_t size = size_of(text);
+    char *place = text != NULL ? memcpy(*at, text, size) : NULL;
+    *at += size;
+    return place;
+}
+
+/* In one piece: a large change has thousands of texts. */
+static void copy_writes(struct request *request, const struct store_transaction *transaction)
+{
+    size_t size = 1;
+    for (size_t i = 0; i < transaction->write_count; i++)
+        size += size_of(transaction->writes[i].key) + size_of(transaction->writes[i].value);
+    char *at = request->texts = xmalloc(size);
+    request->documents = xcalloc(transaction->write_count + 1, sizeof *request->documents);
+    for (size_t i = 0; i < transaction->write_count; i++) {
+        struct owned_document *document = &request->documents[request->document_count++];
+        document->key = place_text(&at, transaction->writes[i].key);
+        document->value = place_text(&at, transaction->writes[i].value);
+    }
+}
+
 static void sqlite_commit(struct store *base, const struct store_transaction *transaction,
                           store_commit_callback *callback, void *data)
 {
@@ -159,10 +193,7 @@ static void sqlite_commit(struct store *base, const struct store_transaction *tr
     for (size_t i = 0; i < transaction->comparison_count; i++)
         request->comparisons[request->comparison_count++] = (struct owned_document){
             xstrdup(transaction->comparisons[i].key), NULL, transaction->comparisons[i].revision};
-    request->documents = xcalloc(transaction->write_count + 1, sizeof *request->documents);
-    for (size_t i = 0; i < transaction->write_count; i++)
-        request->documents[request->document_count++] = (struct owned_document){
-            xstrdup(transaction->writes[i].key), xstrdup(transaction->writes[i].value), 0};
+    copy_writes(request, transaction);
     hand_in((struct store_sqlite *)base, request);
 }
 

@@ -24,6 +24,7 @@ struct request {
     size_t comparison_count;
     struct owned_document *documents; /* writes to make, or what was read */
     size_t document_count;
+    char *texts; /* of the documents to write, in one piece; NULL: each has its own */
     char *prefix;
     char *after;
     size_t limit;

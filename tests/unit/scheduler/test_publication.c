@@ -117,6 +117,73 @@ static void the_whole_has_what_is_not_published_yet(void **state)
     release(&whole);
 }
 
+static void each_is_written_as_common(const struct fixture *fixture, struct assignment_texts *texts)
+{
+    const struct model *model = &fixture->core.model;
+    for (size_t i = 0; i < model->instances.count; i++) {
+        AUTO_BUFFER struct buffer own = {0}, common = {0};
+        assignment_append_instance(&own, model->instances.items[i]);
+        assignment_append_common(&common, texts, model->instances.items[i]);
+        assert_string_equal(buffer_text(&own), buffer_text(&common));
+    }
+}
+
+/* Also behind what was kept of an earlier revision, and of settings that have changed. */
+static void an_instance_is_told_by_what_is_common_as_it_would_be_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    struct assignment_texts *texts = assignment_texts_create();
+    join(fixture, "a");
+    deploy(fixture, "A", 4);
+    assert_int_equal(fixture->core.model.instances.count, 4);
+    each_is_written_as_common(fixture, texts);
+    each_is_written_as_common(fixture, texts);
+    struct model *model = &fixture->core.model;
+    struct model_service *service = model_service(model, "default", "s");
+    struct document_service *settings = document_copy(DOCUMENT_SERVICE, service->document);
+    settings->spec.restart.max_backoff_ms++;
+    model_apply(model, DOCUMENT_SERVICE, settings, false, fixture->now_ms);
+    each_is_written_as_common(fixture, texts);
+    struct document_revision *revision =
+        document_copy(DOCUMENT_REVISION, model_revision(service, 1));
+    json_map_set(&revision->template.env, "K", ",\"slot\":7,{\"id\":\"x\"");
+    json_strings_add(&revision->template.args, ",\"address\":\"x\"");
+    model_apply(model, DOCUMENT_REVISION, revision, false, fixture->now_ms);
+    each_is_written_as_common(fixture, texts);
+    each_is_written_as_common(fixture, texts);
+    report(fixture, "a", INSTANCE_READY, 5000, 0);
+    wake_at(fixture, 5000);
+    deploy(fixture, "B", 4);
+    each_is_written_as_common(fixture, texts);
+    each_is_written_as_common(fixture, texts);
+    assignment_texts_destroy(texts);
+}
+
+/* Who was told lately waits, and is told in its turn of all that came; others need not wait. */
+static void who_was_told_lately_rests(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    join(fixture, "b");
+    struct model *model = &fixture->core.model;
+    struct model_node *a = model_node(model, "a"), *b = model_node(model, "b");
+    for (struct model_node *node; (node = model_next_touched(model, 2000000, 0)) != NULL;)
+        model_leave_touched(node);
+    model_note_told(a, 2000000);
+    model_touch_node(a);
+    model_touch_node(b);
+    assert_ptr_equal(model_next_touched(model, 2000100, 1000), b);
+    model_leave_touched(b);
+    assert_null(model_next_touched(model, 2000100, 1000));
+    assert_true(a->is_touched);
+    assert_int_equal(model_rest_ends(model, 1000), 2001000);
+    assert_ptr_equal(model_next_touched(model, 2001000, 1000), a);
+    model_leave_touched(a);
+    assert_int_equal(model_rest_ends(model, 1000), UINT64_MAX);
+    model_touch_node(a);
+    assert_ptr_equal(model_next_touched(model, 2001000, 1000), a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +196,9 @@ int main(void)
             who_has_what_was_before_the_removals_that_are_remembered_is_told_the_whole, set_up,
             tear_down),
         cmocka_unit_test_setup_teardown(the_whole_has_what_is_not_published_yet, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_instance_is_told_by_what_is_common_as_it_would_be_alone,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_was_told_lately_rests, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
