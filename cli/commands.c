@@ -28,6 +28,7 @@ const struct noun nouns[] = {
     {"trust", "the keys whose images may boot"},
     {"policy", "what else an image needs to boot"},
     {"node", "the machines that run instances"},
+    {"volume", "the disks that services keep their data on"},
     {"event", "what happened"},
     {"store", "what the scheduler knows, on disk"},
     END,
@@ -199,6 +200,24 @@ static const struct option rollback_options[] = {
 static const struct option remove_options[] = {
     {"detach", 0, OPTION_FLAG, .help = "do not wait until its instances have ended"},
     {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "stop waiting after so long"},
+    END,
+};
+
+static const struct option service_remove_options[] = {
+    {"detach", 0, OPTION_FLAG, .help = "do not wait until its instances have ended"},
+    {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "stop waiting after so long"},
+    {"volumes", 0, OPTION_FLAG, .help = "remove its volumes and their snapshots too"},
+    END,
+};
+
+static const struct option volume_options[] = {
+    {"node", 0, OPTION_TEXT, .value = "NODE", .help = "whose, where several have one of that name"},
+    END,
+};
+
+static const struct option volume_remove_options[] = {
+    {"node", 0, OPTION_TEXT, .value = "NODE", .help = "whose, where several have one of that name"},
+    {"force", 0, OPTION_FLAG, .help = "also what is left of a service that is no more"},
     END,
 };
 
@@ -424,8 +443,10 @@ const struct command commands[] = {
     {"service", "rollback", "rollback", "return to an earlier revision", "SERVICE",
      .options = rollback_options, .run = rollback_run,
      .examples = "  shoal rollback hello\n  shoal rollback hello --to 3"},
-    {"service", "rm", "rm", "end a service and forget it", "SERVICE", .options = remove_options,
-     .run = remove_run},
+    {"service", "rm", "rm", "end a service and forget it", "SERVICE",
+     .options = service_remove_options, .run = remove_run,
+     .details = "Its volumes stay on their nodes, listed as unused, unless --volumes removes them "
+                "once its\ninstances have ended."},
     {"job", "run", "run", "begin a run of a job now and wait for its end", "JOB",
      .options = change_options, .run = job_run_run,
      .details = "Exit 0 when every completion succeeded, 3 when the run failed or was stopped. "
@@ -489,6 +510,34 @@ const struct command commands[] = {
                 "says so). If\nit comes back all the same, what was replaced is drained and "
                 "stopped there.",
      .examples = "  shoal node give-up worker-3"},
+    {"volume", "list", NULL, "volumes, who has them and what they take", "[SERVICE]",
+     .run = volume_list_run,
+     .details = "STATE is in_use (an instance has it), kept (its slot has no instance just now) or "
+                "unused (its\nservice or slot is no more). -o wide adds what each node has "
+                "promised of its --volumes.",
+     .examples = "  shoal volume list\n  shoal volume list counter -o json"},
+    {"volume", "inspect", NULL, "one volume and its snapshots", "VOLUME", .options = volume_options,
+     .run = volume_inspect_run, .examples = "  shoal volume inspect counter/0/data"},
+    {"volume", "snapshot", NULL, "copy a volume as it is now, on its node", "VOLUME@SNAPSHOT",
+     .options = volume_options, .run = volume_snapshot_run,
+     .details = "The guest that has the volume is paused while what it wrote is copied: the "
+                "snapshot holds what a\npower cut would have left. Where the node's disk cannot "
+                "let files share what they hold, no guest\nis paused for more than 256 MiB: stop "
+                "it first. A copy that takes more than a minute goes on by\nitself, `volume list` "
+                "shows it when it is whole.",
+     .examples = "  shoal volume snapshot counter/0/data@before-upgrade"},
+    {"volume", "restore", NULL, "make a volume what a snapshot of it holds", "VOLUME@SNAPSHOT",
+     .options = volume_options, .run = volume_restore_run,
+     .details = "Only while no instance has the volume. What it holds now is lost, unless another "
+                "snapshot has it.",
+     .examples = "  shoal scale counter=0\n  shoal volume restore counter/0/data@before-upgrade\n"
+                 "  shoal scale counter=1"},
+    {"volume", "rm", NULL, "remove a snapshot, or a volume with its snapshots", "VOLUME[@SNAPSHOT]",
+     .options = volume_remove_options, .run = volume_remove_run,
+     .details = "A volume whose slot exists is not removed. What is left of a service that is no "
+                "more takes --force.",
+     .examples = "  shoal volume rm counter/0/data@before-upgrade\n"
+                 "  shoal volume rm counter/2/data\n  shoal volume rm old/0/data --force"},
     {"cluster", "version", "version", "this program's version, and the daemons'", "",
      .run = version_run},
     {NULL, "completion", "completion", "a script for the shell's completion", "SHELL [WORD...]",

@@ -8,6 +8,7 @@
 #include "scheduler/revocation.h"
 #include "scheduler/stats.h"
 #include "scheduler/verdicts.h"
+#include "scheduler/volumes.h"
 
 #define SPEC_LIMIT   (256u << 10)
 #define SMALL_LIMIT  (16u << 10)
@@ -18,6 +19,7 @@
 
 #define SERVICE "/v1/namespaces/{namespace}/services/{service}"
 #define NODE    "/v1/nodes/{node}"
+#define VOLUME  "/v1/volumes/{namespace}/{service}/{slot}/{volume}"
 
 const struct http_route scheduler_routes[] = {
     {.method = "GET",
@@ -130,6 +132,23 @@ const struct http_route scheduler_routes[] = {
     {.method = "GET", .pattern = NODE "/assignment", .handler = agents_handle_assignment},
     {.method = "GET", .pattern = NODE "/endpoints", .handler = agents_handle_endpoints},
     {.method = "GET", .pattern = NODE "/trust", .handler = agents_handle_trust},
+    {.method = "GET", .pattern = "/v1/volumes", .handler = volumes_handle_list},
+    {.method = "DELETE",
+     .pattern = VOLUME,
+     .handler = volumes_handle_remove,
+     .body_limit = SMALL_LIMIT},
+    {.method = "POST",
+     .pattern = VOLUME "/snapshots/{snapshot}",
+     .handler = volumes_handle_change,
+     .body_limit = SMALL_LIMIT},
+    {.method = "DELETE",
+     .pattern = VOLUME "/snapshots/{snapshot}",
+     .handler = volumes_handle_change,
+     .body_limit = SMALL_LIMIT},
+    {.method = "POST",
+     .pattern = VOLUME "/restore/{snapshot}",
+     .handler = volumes_handle_change,
+     .body_limit = SMALL_LIMIT},
     {.method = "GET",
      .pattern = "/v1/events",
      .tag = ROUTE_ANYWHERE,

@@ -10,6 +10,7 @@
 #include "lib/text.h"
 #include "scheduler/job_changes.h"
 #include "scheduler/service_subject.h"
+#include "scheduler/volume_rules.h"
 
 static struct model_service *find(const struct core *core, const char *namespace_name,
                                   const char *name, struct error *error)
@@ -167,7 +168,7 @@ int service_changes_check(const struct core *core, const struct api_service_spec
         if (check_published(core, spec, i, error) < 0)
             return -1;
     }
-    return 0;
+    return volume_rules_check_sizes(service, spec, error);
 }
 
 static void create_service(struct subject *subject, const struct api_service_spec *spec)

@@ -62,7 +62,7 @@ expect counting_goes_on_after_it 0 '^3$' count
 
 second=$(ready_id)
 kill -9 "$(qemu_of "$second")"
-restarted() { shoal ps counter -o json | jq -e '.instances[0] | .state == "ready" and .restarts == 1'; }
+restarted() { shoal ps counter -o json | jq -e '.instances[0] | .state == "ready" and .restarts >= 1'; }
 check killed_guest_is_restarted_in_place wait_for 30 restarted
 check number_survives_its_guest wait_for 20 number_is 3
 
@@ -74,4 +74,36 @@ check agent_is_started_again cluster_up_again
 check its_guest_is_the_same test "$(qemu_of "$second")" = "$pid"
 check volume_is_locked_by_the_next_agent wait_for 20 is_locked
 expect counting_goes_on_without_a_gap 0 '^4$' count
+
+# Snapshots. The guest that counts is paused, and does not notice.
+volumes() { shoal volume list counter -o json | jq -r "$1"; }
+expect volume_is_listed 0 "counter/0/data +$node +in_use +2Mi" shoal volume list
+expect snapshot_is_taken 0 'as a power cut would have left it' \
+    shoal volume snapshot counter/0/data@four
+check its_guest_went_on test "$(qemu_of "$second")" = "$pid"
+expect snapshot_is_taken_once 1 'has a snapshot of that name' \
+    shoal volume snapshot counter/0/data@four
+expect counting_goes_on_after_the_snapshot 0 '^5$' count
+expect snapshot_is_listed 0 'four +' shoal volume inspect counter/0/data
+expect volume_in_use_is_not_restored 1 'shoal scale counter=0' \
+    shoal volume restore counter/0/data@four
+expect volume_in_use_is_not_removed 1 'needs it' shoal volume rm counter/0/data
+check counter_is_scaled_to_nothing shoal scale counter=0
+expect restored_by_its_name_only 1 'has no snapshot five' shoal volume restore counter/0/data@five
+expect volume_is_restored 0 'restored' shoal volume restore counter/0/data@four
+check counter_is_scaled_up shoal scale counter=1
+check number_is_what_it_was wait_for 20 number_is 4
+service 1Mi debug >"$work/service.yaml"
+expect volume_does_not_shrink 1 'does not shrink' shoal deploy -f "$work/service.yaml"
+
+# What is left of a service.
+check counter_is_removed shoal rm counter
+check its_volume_stays_unused test "$(volumes '.volumes[] | .state + " " + .snapshots[0].name')" = \
+    'unused four'
+expect what_is_left_is_not_removed_lightly 1 '[-]-force' shoal volume rm counter/0/data
+service 2Mi info >"$work/service.yaml"
+check counter_is_deployed_again shoal deploy -f "$work/service.yaml"
+check number_is_found_again wait_for 20 number_is 4
+expect counter_goes_with_its_volumes 0 'removed, with 1 volume' shoal rm counter --volumes
+check nothing_is_left_of_it test -z "$(find "$cluster/agent/host/volumes" -type f)"
 exit 0

@@ -1,4 +1,5 @@
 /* The instances of a slot with volumes go to the node that has them, and to no other. */
+#include "scheduler/volume_rules.h"
 #include "tests/unit/scheduler/controller_fixture.h"
 
 static void join_with_volumes(struct fixture *fixture, const char *name)
@@ -61,6 +62,122 @@ static void while_the_node_is_away_the_slot_waits_and_says_for_what(void **state
     assert_non_null(strstr(service(fixture)->no_capacity, "silent: no report of it (a)"));
 }
 
+/* ---- what a volume is to the cluster ---- */
+
+static struct api_volume_view volume_of(const char *name, uint32_t slot, const char *node)
+{
+    struct api_volume_view view = {.slot = slot};
+    strcpy(view.namespace_name, "default");
+    strcpy(view.service, name);
+    strcpy(view.name, "data");
+    strcpy(view.node, node);
+    return view;
+}
+
+static enum volume_state state_of(struct fixture *fixture, struct api_volume_view view)
+{
+    volume_rules_judge(&fixture->core.model, &view);
+    return view.state;
+}
+
+static void assert_kept(struct fixture *fixture, struct api_volume_view view, bool force,
+                        const char *reason)
+{
+    struct error error = ERROR_INIT;
+    assert_int_equal(volume_rules_check_removal(&fixture->core.model, &view, force, &error), -1);
+    assert_int_equal(error.code, ERROR_CONFLICT);
+    assert_non_null(strstr(error.message, reason));
+}
+
+static void assert_removable(struct fixture *fixture, struct api_volume_view view, bool force)
+{
+    assert_int_equal(volume_rules_check_removal(&fixture->core.model, &view, force, NULL), 0);
+}
+
+static int decide_scale(struct change *change, void *data, struct error *error)
+{
+    struct fixture *fixture = data;
+    return service_changes_scale(&fixture->core, change, "default", "s", 1, &fixture->answer,
+                                 error);
+}
+
+static void a_volume_is_kept_while_its_slot_is_there(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = volumes;
+    join_with_volumes(fixture, "a");
+    deploy(fixture, "A", 2);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_int_equal(state_of(fixture, volume_of("s", 1, "a")), VOLUME_KEPT);
+    struct api_volume_view used = volume_of("s", 1, "a");
+    strcpy(used.instance, "000100000002");
+    assert_int_equal(state_of(fixture, used), VOLUME_IN_USE);
+    assert_kept(fixture, volume_of("s", 1, "a"), true, "shoal scale s=1");
+    /* What another node has of that name is of no use to the slot. */
+    assert_int_equal(state_of(fixture, volume_of("s", 1, "b")), VOLUME_UNUSED);
+    assert_removable(fixture, volume_of("s", 1, "b"), false);
+    changes_decide(fixture->core.changes, decide_scale, NULL, fixture);
+    settle(fixture);
+    assert_kept(fixture, volume_of("s", 1, "a"), true, "slot 1"); /* still ending */
+    for (int i = 0; i < 4; i++) {
+        wake_at(fixture, 1000);
+        report(fixture, "a", INSTANCE_STOPPED, 3000, 0);
+    }
+    assert_int_equal(state_of(fixture, volume_of("s", 1, "a")), VOLUME_UNUSED);
+    assert_removable(fixture, volume_of("s", 1, "a"), false);
+}
+
+static void what_is_left_of_a_service_takes_force(void **state)
+{
+    struct fixture *fixture = *state;
+    join_with_volumes(fixture, "a");
+    assert_int_equal(state_of(fixture, volume_of("gone", 0, "a")), VOLUME_UNUSED);
+    assert_kept(fixture, volume_of("gone", 0, "a"), false, "--force");
+    assert_removable(fixture, volume_of("gone", 0, "a"), true);
+}
+
+static void the_node_is_the_slots_or_has_to_be_named(void **state)
+{
+    struct fixture *fixture = *state;
+    struct model *model = &fixture->core.model;
+    struct model_node *node = NULL;
+    struct error error = ERROR_INIT;
+    fixture->settings = volumes;
+    join_with_volumes(fixture, "a");
+    deploy(fixture, "A", 1);
+    struct api_volume_view volume = volume_of("s", 0, "");
+    assert_int_equal(volume_rules_find_node(model, &volume, NULL, &node, NULL), 0);
+    assert_string_equal(node->name, "a");
+    volume.slot = 7;
+    assert_int_equal(volume_rules_find_node(model, &volume, "", &node, &error), -1);
+    assert_non_null(strstr(error.message, "--node"));
+    assert_int_equal(volume_rules_find_node(model, &volume, "z", &node, &error), -1);
+    assert_non_null(strstr(error.message, "no node z"));
+    assert_int_equal(volume_rules_find_node(model, &volume, "a", &node, NULL), 0);
+}
+
+static void a_volume_does_not_shrink(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error = ERROR_INIT;
+    fixture->settings = volumes;
+    join_with_volumes(fixture, "a");
+    deploy(fixture, "A", 1);
+    deploy_prepare(fixture, "s", "B", 1);
+    fixture->spec.volumes[0].size = 32 * MIB;
+    assert_int_equal(service_changes_check(&fixture->core, &fixture->spec, &error), -1);
+    assert_int_equal(error.code, ERROR_INVALID);
+    assert_string_equal(error.pointer, "/volumes/0/size");
+    assert_non_null(strstr(error.message, "64Mi"));
+    fixture->spec.volumes[0].size = 128 * MIB;
+    assert_int_equal(service_changes_check(&fixture->core, &fixture->spec, NULL), 0);
+    fixture->spec.volumes[0].size = 32 * MIB;
+    strcpy(fixture->spec.volumes[0].name, "other");
+    assert_int_equal(service_changes_check(&fixture->core, &fixture->spec, NULL), 0);
+}
+
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, set_up, tear_down)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -70,6 +187,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(while_the_node_is_away_the_slot_waits_and_says_for_what,
                                         set_up, tear_down),
+        TEST(a_volume_is_kept_while_its_slot_is_there),
+        TEST(what_is_left_of_a_service_takes_force),
+        TEST(the_node_is_the_slots_or_has_to_be_named),
+        TEST(a_volume_does_not_shrink),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

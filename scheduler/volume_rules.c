@@ -1,0 +1,111 @@
+#include "scheduler/volume_rules.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/text.h"
+
+static struct model_service *service_of(struct model *model, const struct api_volume_view *volume)
+{
+    struct model_service *service = model_service(model, volume->namespace_name, volume->service);
+    return service != NULL && service->document != NULL ? service : NULL;
+}
+
+/* Wanted, or still ending. */
+static bool has_slot(const struct model_service *service, uint32_t slot)
+{
+    if (!service->document->deleting && slot < service->document->replicas)
+        return true;
+    for (size_t i = 0; i < service->instances.count; i++) {
+        const struct model_instance *instance = service->instances.items[i];
+        if (instance->document->slot == slot && !model_instance_has_ended(instance))
+            return true;
+    }
+    return false;
+}
+
+void volume_rules_judge(struct model *model, struct api_volume_view *view)
+{
+    struct model_service *service = service_of(model, view);
+    if (view->instance[0] != '\0') {
+        view->state = VOLUME_IN_USE;
+        return;
+    }
+    const char *node = service != NULL ? model_volume_node(service, view->slot) : NULL;
+    bool is_here = node != NULL && strcmp(node, view->node) == 0;
+    view->state = is_here && has_slot(service, view->slot) ? VOLUME_KEPT : VOLUME_UNUSED;
+}
+
+int volume_rules_find_node(struct model *model, const struct api_volume_view *volume,
+                           const char *wanted, struct model_node **ret_node, struct error *error)
+{
+    struct model_service *service = service_of(model, volume);
+    const char *name = wanted != NULL && wanted[0] != '\0' ? wanted
+                       : service != NULL ? model_volume_node(service, volume->slot)
+                                         : NULL;
+    struct model_node *node = name != NULL ? model_node(model, name) : NULL;
+    if (node != NULL && node->document != NULL) {
+        *ret_node = node;
+        return 0;
+    }
+    if (name != NULL)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "there is no node %.63s: `shoal node list` shows them", name);
+    return error_set(error, ERROR_NOT_FOUND,
+                     "which node has volume %s/%s/%" PRIu32
+                     "/%s is not known: `shoal volume list` shows it, --node names it",
+                     volume->namespace_name, volume->service, volume->slot, volume->name);
+}
+
+int volume_rules_check_removal(struct model *model, const struct api_volume_view *volume,
+                               bool force, struct error *error)
+{
+    struct model_service *service = service_of(model, volume);
+    if (service == NULL && !force)
+        return error_set(error, ERROR_CONFLICT,
+                         "service %s is no more, and this is what is left of its data: --force "
+                         "removes it",
+                         volume->service);
+    const char *node = service != NULL ? model_volume_node(service, volume->slot) : NULL;
+    bool is_elsewhere = node != NULL && strcmp(node, volume->node) != 0;
+    if (service != NULL && !is_elsewhere && has_slot(service, volume->slot))
+        return error_set(error, ERROR_CONFLICT,
+                         "slot %" PRIu32 " of %s needs it: `shoal scale %s=%" PRIu32
+                         "` gives the slot up, `shoal rm %s --volumes` the service with its data",
+                         volume->slot, volume->service, volume->service, volume->slot,
+                         volume->service);
+    return 0;
+}
+
+static const struct api_volume *find_volume(const struct document_template *template,
+                                            const char *name)
+{
+    for (size_t i = 0; i < template->volume_count; i++) {
+        if (strcmp(template->volumes[i].name, name) == 0)
+            return &template->volumes[i];
+    }
+    return NULL;
+}
+
+int volume_rules_check_sizes(const struct model_service *service,
+                             const struct api_service_spec *spec, struct error *error)
+{
+    const struct document_revision *target =
+        service != NULL ? model_revision(service, model_target(service)) : NULL;
+    for (size_t i = 0; i < spec->volume_count && target != NULL; i++) {
+        const struct api_volume *wanted = &spec->volumes[i];
+        const struct api_volume *present = find_volume(&target->template, wanted->name);
+        char pointer[64], from[TEXT_SIZE_MAX], to[TEXT_SIZE_MAX];
+        if (present == NULL || wanted->size >= present->size)
+            continue;
+        snprintf(pointer, sizeof pointer, "/volumes/%zu/size", i);
+        text_format_size(present->size, from, sizeof from);
+        text_format_size(wanted->size, to, sizeof to);
+        return error_set_at(error, ERROR_INVALID, pointer,
+                            "volume %s has %s and does not shrink to %s: keep its size, or name "
+                            "another volume and copy what is needed",
+                            wanted->name, from, to);
+    }
+    return 0;
+}

@@ -1,0 +1,20 @@
+/* What a volume is to the cluster: whether its slot still needs it, and what may be done to it.
+ *
+ * Pure: reads the model. Loop thread. */
+#pragma once
+
+#include "lib/api/volumes.h"
+#include "scheduler/model.h"
+
+/* Fills in `state`, for which the view's node has to be known. */
+void volume_rules_judge(struct model *model, struct api_volume_view *view);
+/* Where the volumes of a slot are, into `ret_node`: `wanted` ("" or NULL: nobody said), else the
+ * node that the slot's instances go to. ERROR_NOT_FOUND names the remedy. */
+int volume_rules_find_node(struct model *model, const struct api_volume_view *volume,
+                           const char *wanted, struct model_node **ret_node, struct error *error);
+/* Whether it may be removed for good. `force`: of a service that is no more. */
+int volume_rules_check_removal(struct model *model, const struct api_volume_view *volume,
+                               bool force, struct error *error);
+/* A volume never shrinks: ERROR_INVALID at the size in `spec`. `service` NULL: a new one. */
+int volume_rules_check_sizes(const struct model_service *service,
+                             const struct api_service_spec *spec, struct error *error);

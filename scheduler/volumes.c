@@ -1,0 +1,286 @@
+#include "scheduler/volumes.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/api/volumes.h"
+#include "lib/cleanup.h"
+#include "lib/text.h"
+#include "lib/xalloc.h"
+#include "scheduler/agent_calls.h"
+#include "scheduler/volume_rules.h"
+
+#define CALLS_MAX 32 /* nodes asked at a time, for one list */
+#define SLOT_MAX  1000000
+#define FEATURE   "volumes"
+
+/* ---- the list ---- */
+
+struct asked_node {
+    char name[NAME_MAX_TEXT];
+    struct gathering *gathering;
+    struct http_call *call; /* NULL: not asked, or answered */
+};
+
+/* One list in the making. */
+struct gathering {
+    struct core *core;
+    struct http_request *request;
+    char namespace_name[NAME_MAX_TEXT]; /* "": all */
+    char service[NAME_MAX_TEXT];        /* "": all */
+    struct asked_node *nodes;
+    size_t node_count;
+    size_t next;  /* to be asked */
+    size_t under; /* calls under way */
+    struct api_volumes list;
+    size_t volume_capacity;
+};
+
+static void gathering_free(struct gathering *gathering)
+{
+    json_record_release(&api_volumes_record, &gathering->list);
+    free(gathering->nodes);
+    free(gathering);
+}
+
+static bool attaches_volumes(const struct model_node *node)
+{
+    for (size_t i = 0; node->document != NULL && i < node->document->features.count; i++) {
+        if (strcmp(node->document->features.items[i], FEATURE) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_wanted(const struct gathering *gathering, const struct api_volume_view *view)
+{
+    return (gathering->namespace_name[0] == '\0' ||
+            strcmp(gathering->namespace_name, view->namespace_name) == 0) &&
+           (gathering->service[0] == '\0' || strcmp(gathering->service, view->service) == 0);
+}
+
+/* Takes the view over. */
+static void add_volume(struct gathering *gathering, const char *node, struct api_volume_view *view)
+{
+    struct api_volumes *list = &gathering->list;
+    if (list->volume_count == gathering->volume_capacity) {
+        gathering->volume_capacity = 2 * gathering->volume_capacity + 16;
+        list->volumes =
+            xreallocarray(list->volumes, gathering->volume_capacity, sizeof *list->volumes);
+    }
+    struct api_volume_view *kept = &list->volumes[list->volume_count++];
+    *kept = *view;
+    *view = (struct api_volume_view){0};
+    text_copy(kept->node, sizeof kept->node, node);
+    volume_rules_judge(&gathering->core->model, kept);
+}
+
+static struct api_volume_node *add_node(struct gathering *gathering, const char *name)
+{
+    struct api_volume_node *node = &gathering->list.nodes[gathering->list.node_count++];
+    text_copy(node->node, sizeof node->node, name);
+    return node;
+}
+
+static int compare_views(const void *one_pointer, const void *other_pointer)
+{
+    const struct api_volume_view *one = one_pointer, *other = other_pointer;
+    int order = strcmp(one->namespace_name, other->namespace_name);
+    if (order == 0)
+        order = strcmp(one->service, other->service);
+    if (order == 0 && one->slot != other->slot)
+        order = one->slot < other->slot ? -1 : 1;
+    if (order == 0)
+        order = strcmp(one->name, other->name);
+    return order != 0 ? order : strcmp(one->node, other->node);
+}
+
+static int compare_nodes(const void *one_pointer, const void *other_pointer)
+{
+    const struct api_volume_node *one = one_pointer, *other = other_pointer;
+    return strcmp(one->node, other->node);
+}
+
+static void finish(struct gathering *gathering)
+{
+    struct api_volumes *list = &gathering->list;
+    if (list->volume_count > 0)
+        qsort(list->volumes, list->volume_count, sizeof *list->volumes, compare_views);
+    if (list->node_count > 0)
+        qsort(list->nodes, list->node_count, sizeof *list->nodes, compare_nodes);
+    http_request_respond_json(gathering->request, 200, json_encode(&api_volumes_record, list));
+    gathering_free(gathering);
+}
+
+static void take_answer(struct gathering *gathering, const char *name,
+                        const struct http_client_response *response)
+{
+    struct api_volume_node *node = add_node(gathering, name);
+    struct api_node_volumes answer = {0};
+    struct error error = ERROR_INIT;
+    if (http_response_check(response, &error) < 0 ||
+        json_parse_record(&api_node_volumes_record, response->body, response->body_length,
+                          JSON_LENIENT, &answer, &error) < 0) {
+        text_copy(node->reason, sizeof node->reason, error.message);
+        return;
+    }
+    node->limit = answer.limit;
+    node->used = answer.used;
+    for (size_t i = 0; i < answer.volume_count; i++) {
+        if (is_wanted(gathering, &answer.volumes[i]))
+            add_volume(gathering, name, &answer.volumes[i]);
+    }
+    json_record_release(&api_node_volumes_record, &answer);
+}
+
+static void ask_more(struct gathering *gathering);
+
+static void on_answer(const struct http_client_response *response, void *data)
+{
+    struct asked_node *asked = data;
+    struct gathering *gathering = asked->gathering;
+    asked->call = NULL;
+    gathering->under--;
+    take_answer(gathering, asked->name, response);
+    ask_more(gathering);
+}
+
+static void ask(struct gathering *gathering, struct asked_node *asked)
+{
+    const struct model_node *node = model_node(&gathering->core->model, asked->name);
+    struct agent_call call = {.path = "/v1/volumes"};
+    struct error error = ERROR_INIT;
+    if (node == NULL || node->document == NULL)
+        return; /* removed meanwhile, and its volumes with it */
+    asked->gathering = gathering;
+    asked->call = agent_calls_start(gathering->core, node, &call, on_answer, asked, &error);
+    if (asked->call != NULL)
+        gathering->under++;
+    else
+        text_copy(add_node(gathering, asked->name)->reason, REASON_MAX, error.message);
+}
+
+static void ask_more(struct gathering *gathering)
+{
+    while (gathering->next < gathering->node_count && gathering->under < CALLS_MAX)
+        ask(gathering, &gathering->nodes[gathering->next++]);
+    if (gathering->under == 0)
+        finish(gathering);
+}
+
+static void on_abandoned(struct http_request *request, void *data)
+{
+    (void)request;
+    struct gathering *gathering = data;
+    for (size_t i = 0; i < gathering->next; i++) {
+        if (gathering->nodes[i].call != NULL)
+            http_client_cancel(gathering->nodes[i].call);
+    }
+    gathering_free(gathering);
+}
+
+static void copy_query(const struct http_request *request, const char *key, char *ret_name)
+{
+    const char *text = http_request_query(request, key);
+    if (text != NULL)
+        text_copy(ret_name, NAME_MAX_TEXT, text);
+}
+
+void volumes_handle_list(struct http_request *request, void *data)
+{
+    struct core *core = data;
+    struct gathering *gathering = xcalloc(1, sizeof *gathering);
+    gathering->core = core;
+    gathering->request = request;
+    copy_query(request, "namespace", gathering->namespace_name);
+    copy_query(request, "service", gathering->service);
+    gathering->nodes = xcalloc(core->model.nodes.count + 1, sizeof *gathering->nodes);
+    for (size_t i = 0; i < core->model.nodes.count; i++) {
+        const struct model_node *node = core->model.nodes.items[i];
+        if (attaches_volumes(node))
+            text_copy(gathering->nodes[gathering->node_count++].name, NAME_MAX_TEXT, node->name);
+    }
+    gathering->list.nodes = xcalloc(gathering->node_count + 1, sizeof *gathering->list.nodes);
+    http_request_on_abandoned(request, on_abandoned, gathering);
+    ask_more(gathering);
+}
+
+/* ---- one of them ---- */
+
+static bool take_name(const struct http_request *request, const char *parameter, char *ret_name)
+{
+    const char *text = http_request_parameter(request, parameter);
+    return text != NULL && text_is_name(text) && text_copy(ret_name, NAME_MAX_TEXT, text);
+}
+
+static int read_volume(const struct http_request *request, struct api_volume_view *ret_volume,
+                       struct error *error)
+{
+    const char *slot_text = http_request_parameter(request, "slot");
+    uint64_t slot;
+    if (!take_name(request, "namespace", ret_volume->namespace_name) ||
+        !take_name(request, "service", ret_volume->service) ||
+        !take_name(request, "volume", ret_volume->name) ||
+        !text_parse_u64(slot_text, SLOT_MAX, &slot))
+        return error_set(error, ERROR_INVALID,
+                         "a volume is named NAMESPACE/SERVICE/SLOT/NAME, in names and a number");
+    ret_volume->slot = (uint32_t)slot;
+    return 0;
+}
+
+static int read_snapshot(const struct http_request *request, char *ret_snapshot,
+                         struct error *error)
+{
+    if (http_request_parameter(request, "snapshot") == NULL ||
+        take_name(request, "snapshot", ret_snapshot))
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "a snapshot's name is made of a to z, 0 to 9 and -, at most %d",
+                     NAME_MAX_TEXT - 1);
+}
+
+/* The path's own end: "/snapshots/NAME", "/restore/NAME", or "". */
+static char *rest_of(const struct http_request *request, const char *snapshot)
+{
+    if (snapshot[0] == '\0')
+        return xstrdup("");
+    bool restores = strstr(http_request_path(request), "/restore/") != NULL;
+    return xasprintf("/%s/%s", restores ? "restore" : "snapshots", snapshot);
+}
+
+static void pass_on(struct http_request *request, struct core *core, bool removes)
+{
+    struct api_volume_view volume = {0};
+    struct error error = ERROR_INIT;
+    struct model_node *node;
+    char snapshot[NAME_MAX_TEXT] = "";
+    const char *force = http_request_query(request, "force");
+    bool forced = force != NULL && strcmp(force, "0") != 0;
+    int result = -1;
+    if (read_volume(request, &volume, &error) == 0 &&
+        read_snapshot(request, snapshot, &error) == 0 &&
+        volume_rules_find_node(&core->model, &volume, http_request_query(request, "node"), &node,
+                               &error) == 0) {
+        text_copy(volume.node, sizeof volume.node, node->name);
+        result = removes ? volume_rules_check_removal(&core->model, &volume, forced, &error) : 0;
+    }
+    if (result < 0) {
+        http_request_respond_error(request, &error);
+        return;
+    }
+    AUTO_FREE char *rest = rest_of(request, snapshot);
+    AUTO_FREE char *path = xasprintf("/v1/volumes/%s/%s/%" PRIu32 "/%s%s", volume.namespace_name,
+                                     volume.service, volume.slot, volume.name, rest);
+    agent_calls_pass(request, core, node, path, NULL);
+}
+
+void volumes_handle_change(struct http_request *request, void *data)
+{
+    pass_on(request, data, false);
+}
+
+void volumes_handle_remove(struct http_request *request, void *data)
+{
+    pass_on(request, data, true);
+}
