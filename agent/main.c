@@ -35,6 +35,7 @@ static struct host_options host_options_of(const struct agent_options *options)
         .log_files = options->log_files,
         .publish_address = options->publish_address,
         .accelerator = options->accelerator,
+        .hypervisor_uri = options->hypervisor_uri,
         .volumes = options->volumes,
         .channel = -1,
     };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/host/console_file.h"
+#include "agent/host/libvirt_uri.h"
 #include "agent/image_keeper.h"
 #include "lib/api/constraint.h"
 #include "lib/api/protocol.h"
@@ -30,6 +31,9 @@ const char agent_options_usage[] =
     "  --port PORT              of the same, 0 for any free one (7001)\n"
     "  --publish-address ADDR   published ports are bound here (127.0.0.1)\n"
     "  --accelerator KIND       auto, kvm or tcg (auto: kvm only if a guest really runs on it)\n"
+    "  --hypervisor-uri URI     of libvirt: qemu:///embed, or qemu:///system for the host's "
+    "daemon\n"
+    "                           (qemu:///embed)\n"
     "  --memory SIZE            memory for guests, \"8Gi\" (what the host has, less a reserve)\n"
     "  --vcpus N                processors to promise to guests (what the host has)\n"
     "  --volumes SIZE           disk for volumes and their snapshots (80 % of what is free)\n"
@@ -55,6 +59,7 @@ enum option_id {
     OPTION_PORT,
     OPTION_PUBLISH_ADDRESS,
     OPTION_ACCELERATOR,
+    OPTION_HYPERVISOR_URI,
     OPTION_MEMORY,
     OPTION_VCPUS,
     OPTION_VOLUMES,
@@ -81,6 +86,7 @@ static const struct option option_table[] = {
     {"port", required_argument, NULL, OPTION_PORT},
     {"publish-address", required_argument, NULL, OPTION_PUBLISH_ADDRESS},
     {"accelerator", required_argument, NULL, OPTION_ACCELERATOR},
+    {"hypervisor-uri", required_argument, NULL, OPTION_HYPERVISOR_URI},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"vcpus", required_argument, NULL, OPTION_VCPUS},
     {"volumes", required_argument, NULL, OPTION_VOLUMES},
@@ -169,6 +175,17 @@ static int set_log_files(struct agent_options *options, const char *text, struct
     return 0;
 }
 
+static int set_hypervisor_uri(struct agent_options *options, const char *text, struct error *error)
+{
+    enum libvirt_driver driver;
+    if (libvirt_uri_parse(text, &driver, error) < 0)
+        return error_wrap(error, "--hypervisor-uri");
+    if (driver == LIBVIRT_TEST)
+        return error_set(error, ERROR_INVALID, "--hypervisor-uri %s: it runs no guest", text);
+    set(&options->hypervisor_uri, text);
+    return 0;
+}
+
 static int set_scheduler(struct agent_options *options, const char *text, struct error *error)
 {
     struct addresses schedulers;
@@ -235,6 +252,8 @@ static int take_one(struct agent_options *options, int option, const char *text,
         return set_address(&options->publish_address, "publish-address", text, error);
     case OPTION_ACCELERATOR:
         return set_accelerator(options, text, error);
+    case OPTION_HYPERVISOR_URI:
+        return set_hypervisor_uri(options, text, error);
     case OPTION_MEMORY:
         if (!text_parse_size(text, &options->memory))
             return error_set(error, ERROR_INVALID, "--memory %s: a size such as 8Gi is allowed",
@@ -322,6 +341,7 @@ int agent_options_parse(int argc, char **argv, struct agent_options *ret_options
         .port = AGENT_DEFAULT_PORT,
         .publish_address = xstrdup("127.0.0.1"),
         .accelerator = xstrdup("auto"),
+        .hypervisor_uri = xstrdup(LIBVIRT_URI_EMBED),
         .image_age_ms = IMAGE_KEEPER_AGE_MS,
         .log_size = CONSOLE_LOG_SIZE,
         .log_files = CONSOLE_LOG_FILES,
@@ -356,6 +376,7 @@ void agent_options_release(struct agent_options *options)
     free(options->address);
     free(options->publish_address);
     free(options->accelerator);
+    free(options->hypervisor_uri);
     free(options->trust_directory);
     free(options->registry_auth);
     json_map_release(&options->labels);

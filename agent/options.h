@@ -13,10 +13,11 @@ struct agent_options {
     char *address;
     uint16_t port;
     char *publish_address;
-    char *accelerator; /* auto | kvm | tcg */
-    uint64_t memory;   /* 0: what the host half finds */
-    uint32_t vcpus;    /* 0: the same */
-    uint64_t volumes;  /* bytes that volumes may have together; 0: the host half decides */
+    char *hypervisor_uri; /* of libvirt's driver */
+    char *accelerator;    /* auto | kvm | tcg */
+    uint64_t memory;      /* 0: what the host half finds */
+    uint32_t vcpus;       /* 0: the same */
+    uint64_t volumes;     /* bytes that volumes may have together; 0: the host half decides */
     struct json_map labels;
     char *trust_directory; /* NULL: none */
     char *registry_auth;   /* file of logins for registries; NULL: none */

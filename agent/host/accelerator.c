@@ -137,9 +137,10 @@ static int decide(const char *run_directory, struct accelerator *accelerator, st
 }
 
 /* A file that nobody may open takes the device's place, here and in what this process starts. */
-static int hide_device(const char *run_directory, struct error *error)
+int accelerator_hide_device(const struct accelerator *accelerator, const char *run_directory,
+                            struct error *error)
 {
-    if (access(KVM_DEVICE, F_OK) < 0)
+    if (accelerator->kvm || access(KVM_DEVICE, F_OK) < 0)
         return 0;
     AUTO_FREE char *path = xasprintf("%s/no-kvm", run_directory);
     if (file_write(path, "", 0, 0000, error) < 0)
@@ -186,8 +187,6 @@ int accelerator_choose(const char *wanted, const char *run_directory,
     if (strcmp(wanted, "kvm") == 0 && !accelerator.kvm)
         return error_set(error, ERROR_UNAVAILABLE, "accelerator kvm was asked for: %s",
                          accelerator.reason);
-    if (!accelerator.kvm && hide_device(run_directory, error) < 0)
-        return -1;
     *ret_accelerator = accelerator;
     return 0;
 }

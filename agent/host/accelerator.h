@@ -18,10 +18,13 @@ struct accelerator {
 };
 
 /* `wanted`: auto | kvm | tcg; kvm fails where it does not work. Runs a probe guest (3 s at most)
- * and remembers the answer in the run folder. The process has a mount namespace of its own
- * (mounts.h) and no second thread yet. */
+ * and remembers the answer in the run folder. No second thread runs yet. */
 int accelerator_choose(const char *wanted, const char *run_directory,
                        struct accelerator *ret_accelerator, struct error *error);
+/* Hides a device that is of no use from this process, which has a mount namespace of its own
+ * (mounts.h). */
+int accelerator_hide_device(const struct accelerator *accelerator, const char *run_directory,
+                            struct error *error);
 /* "kvm" or "tcg": KVM runs guests of the host's own architecture only. */
 const char *accelerator_of(const struct accelerator *accelerator, const char *architecture);
 /* The architectures whose emulator is installed, the host's own first. */

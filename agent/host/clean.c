@@ -56,9 +56,12 @@ static int clean_hypervisor(const struct host_options *options, struct error *er
     struct hypervisor_listener listener = {.ended = ignore_end};
     struct accelerator accelerator;
     struct hypervisor *hypervisor;
+    struct hypervisor_libvirt_options libvirt = {
+        .uri = options->hypervisor_uri, .root = root, .gid = NOBODY_GROUP};
     if (mounts_separate(error) < 0 ||
         accelerator_choose("tcg", options->run_directory, &accelerator, error) < 0 ||
-        hypervisor_libvirt_open(root, NOBODY_GROUP, &listener, &hypervisor, error) < 0)
+        accelerator_hide_device(&accelerator, options->run_directory, error) < 0 ||
+        hypervisor_libvirt_open(&libvirt, &listener, &hypervisor, error) < 0)
         return -1;
     int result = end_guests(hypervisor, error);
     hypervisor_close(hypervisor);

@@ -4,13 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/host/domain_metadata.h"
 #include "agent/host/network.h"
 #include "lib/cleanup.h"
-#include "lib/crypto.h"
 #include "lib/text.h"
-
-/* Of a domain whose description names no family. */
-#define FAMILY_UNSAID "shoal"
 
 void xml_append(struct buffer *buffer, const char *text)
 {
@@ -141,21 +138,17 @@ static int check_parts(const struct microvm_spec *spec, struct error *error)
 
 /* ---- the parts of a domain ---- */
 
-static void append_identity(const struct microvm_spec *spec, struct buffer *buffer)
+static void append_identity(const struct microvm_spec *spec, const char *owner,
+                            struct buffer *buffer)
 {
     char name[DOMAIN_NAME_MAX], uuid[DOMAIN_UUID_MAX];
-    AUTO_BUFFER struct buffer metadata = {0};
     domain_name(spec->id, name);
     domain_uuid(spec->id, uuid);
-    buffer_printf(&metadata, "shoal instance=%s", spec->id);
-    if (spec->kernel[0] != '\0')
-        buffer_printf(&metadata, " kernel=%s", spec->kernel);
-    buffer_printf(&metadata, " image=%s address=%s", spec->image, spec->address);
-    if (strcmp(spec->family, FAMILY_UNSAID) != 0)
-        buffer_printf(&metadata, " family=%s", spec->family);
     append_element(buffer, "name", name);
     append_element(buffer, "uuid", uuid);
-    append_element(buffer, "description", buffer_text(&metadata));
+    buffer_append_text(buffer, "<metadata>");
+    domain_metadata_append(spec, owner, buffer);
+    buffer_append_text(buffer, "</metadata>\n");
 }
 
 static void append_boot(const struct microvm_spec *spec, struct buffer *buffer)
@@ -323,22 +316,24 @@ static void append_command_line(const struct microvm_spec *spec, struct buffer *
     buffer_append_text(buffer, "</qemu:commandline>\n");
 }
 
-static void append_xen(const struct microvm_spec *spec, struct buffer *buffer)
+static void append_xen(const struct microvm_spec *spec, const char *owner, struct buffer *buffer)
 {
     buffer_append_text(buffer, "<domain type='xen'>\n");
-    append_identity(spec, buffer);
+    append_identity(spec, owner, buffer);
     append_boot(spec, buffer);
     append_features(spec, buffer);
     append_xen_devices(spec, buffer);
     buffer_append_text(buffer, "</domain>\n");
 }
 
-static void append_qemu(const struct microvm_spec *spec, struct buffer *buffer)
+/* libvirt's test driver takes the same but for the type, and ignores what only QEMU knows. */
+static void append_qemu(const char *type, const struct microvm_spec *spec, const char *owner,
+                        struct buffer *buffer)
 {
     buffer_printf(buffer,
                   "<domain type='%s' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n",
-                  spec->kvm ? "kvm" : "qemu");
-    append_identity(spec, buffer);
+                  type);
+    append_identity(spec, owner, buffer);
     append_boot(spec, buffer);
     append_features(spec, buffer);
     append_devices(spec, buffer);
@@ -350,52 +345,21 @@ static void append_qemu(const struct microvm_spec *spec, struct buffer *buffer)
     buffer_append_text(buffer, "</domain>\n");
 }
 
-int domain_xml_render(const struct microvm_spec *spec, struct buffer *buffer, struct error *error)
+int domain_xml_render(enum libvirt_driver driver, const char *owner,
+                      const struct microvm_spec *spec, struct buffer *buffer, struct error *error)
 {
+    bool is_xen = machine_of(spec)->is_xen;
     if (check_texts(spec, error) < 0 || check_parts(spec, error) < 0)
         return -1;
-    if (machine_of(spec)->is_xen)
-        append_xen(spec, buffer);
+    if (is_xen != (driver == LIBVIRT_XEN))
+        return error_set(error, ERROR_UNSUPPORTED, "the machine %s is %s", machine_of(spec)->name,
+                         is_xen ? "a Xen host's, and this one runs QEMU"
+                                : "QEMU's, and this node's agent drives Xen");
+    if (is_xen)
+        append_xen(spec, owner, buffer);
+    else if (driver == LIBVIRT_TEST)
+        append_qemu("test", spec, owner, buffer);
     else
-        append_qemu(spec, buffer);
-    return 0;
-}
-
-/* One word "<key>=<value>" at `*at`; moves behind it and one space. */
-static bool read_word(const char **at, const char *key, char *ret_value, size_t size)
-{
-    size_t key_length = strlen(key);
-    if (strncmp(*at, key, key_length) != 0 || (*at)[key_length] != '=')
-        return false;
-    const char *value = *at + key_length + 1;
-    size_t length = strcspn(value, " ");
-    if (length == 0 || length >= size)
-        return false;
-    memcpy(ret_value, value, length);
-    ret_value[length] = '\0';
-    *at = value + length + (value[length] == ' ' ? 1 : 0);
-    return true;
-}
-
-int domain_metadata_parse(const char *text, struct microvm_identity *ret_metadata)
-{
-    static const char mark[] = "shoal ";
-    struct microvm_identity metadata = {.family = FAMILY_UNSAID};
-    if (strncmp(text, mark, sizeof mark - 1) != 0)
-        return -1;
-    const char *at = text + sizeof mark - 1;
-    if (!read_word(&at, "instance", metadata.id, sizeof metadata.id))
-        return -1;
-    bool has_kernel = read_word(&at, "kernel", metadata.kernel, sizeof metadata.kernel);
-    if (!read_word(&at, "image", metadata.image, sizeof metadata.image) ||
-        !read_word(&at, "address", metadata.address, sizeof metadata.address))
-        return -1;
-    if (*at != '\0' && !read_word(&at, "family", metadata.family, sizeof metadata.family))
-        return -1;
-    unsigned char bytes[(INSTANCE_ID_MAX - 1) / 2];
-    if (*at != '\0' || !text_parse_hex(metadata.id, bytes, sizeof bytes) ||
-        (has_kernel && !digest_is_valid(metadata.kernel)) || !digest_is_valid(metadata.image))
-        return -1;
-    *ret_metadata = metadata;
+        append_qemu(spec->kvm ? "kvm" : "qemu", spec, owner, buffer);
     return 0;
 }

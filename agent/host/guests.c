@@ -115,6 +115,7 @@ static uint32_t cause_of(const struct guest *guest)
 {
     switch (guest->end) {
     case HYPERVISOR_END_EXIT:
+    case HYPERVISOR_END_RESET:
         return guest->stopping ? HOST_END_STOPPED : HOST_END_GUEST_EXIT;
     case HYPERVISOR_END_PANIC:
         return HOST_END_GUEST_PANIC;

@@ -115,7 +115,9 @@ static void start_run(struct worker_job *worker_job)
     struct hypervisor_listener listener = {.ended = on_ended, .context = host};
     gid_t group = host->accelerator.kvm ? host->accelerator.group : NOBODY_GROUP;
     AUTO_FREE char *root = xasprintf("%s/v", host->options.run_directory);
-    job->result = hypervisor_libvirt_open(root, group, &listener, &host->hypervisor, &job->error);
+    struct hypervisor_libvirt_options options = {
+        .uri = host->options.hypervisor_uri, .root = root, .gid = group};
+    job->result = hypervisor_libvirt_open(&options, &listener, &host->hypervisor, &job->error);
     if (job->result == 0)
         job->result =
             hypervisor_adopt(host->hypervisor, &job->found, &job->found_count, &job->error);
@@ -235,19 +237,19 @@ static void prepare_hypervisor_thread(void)
     }
 }
 
-/* QEMU's users have to get through to their console and their kernel. */
-static int check_passable(const char *path, struct error *error)
+/* QEMU's users have to get through to their console and their kernel. `what`: "run folder". */
+static int check_passable(const char *what, const char *path, struct error *error)
 {
     AUTO_FREE char *copy = xstrdup(path);
     for (;;) {
         struct stat status;
         if (stat(copy, &status) < 0)
-            return error_set_errno(error, errno, "run folder %s", copy);
+            return error_set_errno(error, errno, "%s %s", what, copy);
         if ((status.st_mode & S_IXOTH) == 0)
             return error_set(error, ERROR_DENIED,
-                             "the run folder %s cannot be used: QEMU's users may not enter %s "
+                             "the %s %s cannot be used: QEMU's users may not enter %s "
                              "(chmod o+x %s, or choose another folder)",
-                             path, copy, copy);
+                             what, path, copy, copy);
         char *slash = strrchr(copy, '/');
         if (slash == NULL || slash == copy)
             return 0;
@@ -267,7 +269,7 @@ static int make_folders(const struct host_options *options, struct error *error)
     if (strlen(options->run_directory) > HOST_RUN_DIRECTORY_MAX)
         return error_set(error, ERROR_INVALID, "the run folder's path %s is longer than %d bytes",
                          options->run_directory, HOST_RUN_DIRECTORY_MAX);
-    if (check_passable(options->run_directory, error) < 0)
+    if (check_passable("run folder", options->run_directory, error) < 0)
         return -1;
     return file_make_directory(consoles, 0755, error);
 }
@@ -283,30 +285,60 @@ static void open_standard_descriptors(void)
         close(descriptor);
 }
 
-/* QEMU's users may enter the run folder but not always the state's parents. */
+/* Where QEMU sees a folder of the state: its users may enter the run folder but not always the
+ * state's parents. A daemon that starts QEMU does not see what is mounted here. */
+static char *name_shown(const struct host *host, const char *name, const char *folder)
+{
+    return libvirt_driver_is_outside(host->driver)
+               ? xasprintf("%s/host/%s", host->options.state_directory, folder)
+               : xasprintf("%s/%s", host->options.run_directory, name);
+}
+
+static int show(const struct host *host, const char *from, const char *to, bool read_only,
+                struct error *error)
+{
+    return libvirt_driver_is_outside(host->driver) ? check_passable("state folder", from, error)
+                                                   : mounts_show(from, to, read_only, error);
+}
+
 static int show_images(struct host *host, struct error *error)
 {
     const struct host_options *options = &host->options;
-    AUTO_FREE char *images = xasprintf("%s/i", options->run_directory);
-    AUTO_FREE char *overlays = xasprintf("%s/o", options->run_directory);
+    AUTO_FREE char *images = name_shown(host, "i", "images");
+    AUTO_FREE char *overlays = name_shown(host, "o", "overlays");
     host->images = image_store_create(options->state_directory, images, error);
     if (host->images == NULL)
         return -1;
     host->overlays = overlays_create(options->state_directory, overlays, error);
     if (host->overlays == NULL ||
-        mounts_show(image_store_folder(host->images), images, true, error) < 0)
+        show(host, image_store_folder(host->images), images, true, error) < 0)
         return -1;
-    return mounts_show(overlays_folder(host->overlays), overlays, false, error);
+    return show(host, overlays_folder(host->overlays), overlays, false, error);
 }
 
 static int show_volumes(struct host *host, struct error *error)
 {
     const struct host_options *options = &host->options;
-    AUTO_FREE char *shown = xasprintf("%s/w", options->run_directory);
+    AUTO_FREE char *shown = name_shown(host, "w", "volumes");
     host->volumes = volumes_create(options->state_directory, shown, options->volumes, error);
     if (host->volumes == NULL)
         return -1;
-    return mounts_show(volumes_folder(host->volumes), shown, false, error);
+    return show(host, volumes_folder(host->volumes), shown, false, error);
+}
+
+/* A daemon's QEMUs are not in this process's mount namespace, which then is nobody's. */
+static int prepare_mounts(struct host *host, struct error *error)
+{
+    bool is_outside = libvirt_driver_is_outside(host->driver);
+    if (!is_outside && mounts_separate(error) < 0)
+        return -1;
+    if (show_images(host, error) < 0 || show_volumes(host, error) < 0 ||
+        accelerator_choose(host->options.accelerator, host->options.run_directory,
+                           &host->accelerator, error) < 0)
+        return -1;
+    return is_outside
+               ? 0
+               : accelerator_hide_device(&host->accelerator, host->options.run_directory, error);
 }
 
 /* What must come before the first thread: namespaces of the process, and what children inherit. */
@@ -318,13 +350,11 @@ static int prepare_process(struct host *host, struct error *error)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* QEMU asks for huge pages and wastes them */
     umask(022);
-    if (make_folders(options, error) < 0 ||
+    if (libvirt_uri_parse(options->hypervisor_uri, &host->driver, error) < 0 ||
+        make_folders(options, error) < 0 ||
         network_create(options->node, options->state_directory, &host->network, error) < 0)
         return -1;
-    if (mounts_separate(error) < 0 || show_images(host, error) < 0 || show_volumes(host, error) < 0)
-        return -1;
-    return accelerator_choose(options->accelerator, options->run_directory, &host->accelerator,
-                              error);
+    return prepare_mounts(host, error);
 }
 
 static void watch_signal(struct host *host, uv_signal_t *handle, uv_signal_cb callback, int number)
@@ -395,8 +425,11 @@ int host_run(const struct host_options *options)
     host.volume_requests = (struct volume_requests){.worker = worker_create(host.queue, 1, NULL),
                                                     .volumes = host.volumes,
                                                     .channel = host.channel};
-    host.boot_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare_hypervisor_thread);
-    host.end_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare_hypervisor_thread);
+    /* A daemon opens taps where it is itself. */
+    void (*prepare)(void) =
+        libvirt_driver_is_outside(host.driver) ? NULL : prepare_hypervisor_thread;
+    host.boot_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare);
+    host.end_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare);
     begin_start(&host);
     uv_run(&host.loop, UV_RUN_DEFAULT);
     finish(&host);

@@ -10,6 +10,7 @@
 #include "agent/host/host.h"
 #include "agent/host/hypervisor.h"
 #include "agent/host/image_store.h"
+#include "agent/host/libvirt_uri.h"
 #include "agent/host/loop_queue.h"
 #include "agent/host/namespace.h"
 #include "agent/host/network.h"
@@ -28,6 +29,7 @@ struct host {
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, child;
     struct accelerator accelerator;
+    enum libvirt_driver driver;
     struct network *network;
     struct dhcp *dhcp;
     struct image_store *images;
@@ -38,9 +40,9 @@ struct host {
     struct worker *end_worker;
     struct worker *image_worker;
     struct volume_requests volume_requests; /* with its worker */
-    struct hypervisor *hypervisor; /* set by the first job, before there are guests */
-    struct guests *guests;         /* NULL until the start is through */
-    struct usage *usage;           /* the same */
+    struct hypervisor *hypervisor;          /* set by the first job, before there are guests */
+    struct guests *guests;                  /* NULL until the start is through */
+    struct usage *usage;                    /* the same */
     struct channel *channel;
     struct proxy *proxy;
     struct proxy_model *model; /* being collected, between BEGIN and COMMIT */

@@ -14,7 +14,8 @@
 #include "lib/error.h"
 
 enum hypervisor_end {
-    HYPERVISOR_END_EXIT,  /* the guest powered off or reset itself */
+    HYPERVISOR_END_EXIT,  /* the guest powered off */
+    HYPERVISOR_END_RESET, /* it reset itself, as by a triple fault: some have no other way to end */
     HYPERVISOR_END_PANIC, /* the guest told of a panic */
     HYPERVISOR_END_DEATH, /* the hypervisor's process died under it */
     HYPERVISOR_END_STOP,  /* hypervisor_destroy */
@@ -61,7 +62,14 @@ struct hypervisor_listener {
     void *context;
 };
 
-/* libvirt's QEMU driver inside this process, everything of it below `root`. QEMUs of libvirt's own
- * run in group `gid`. Once per process. */
-int hypervisor_libvirt_open(const char *root, gid_t gid, const struct hypervisor_listener *listener,
+struct hypervisor_libvirt_options {
+    const char *uri;  /* libvirt_uri.h */
+    const char *root; /* of the driver inside this process, and whose microVMs are ours */
+    gid_t gid;        /* of QEMUs that this driver starts for itself */
+};
+
+/* Once at a time in a process. With qemu:///embed libvirt's QEMU driver is inside this process,
+ * everything of it below `root`. */
+int hypervisor_libvirt_open(const struct hypervisor_libvirt_options *options,
+                            const struct hypervisor_listener *listener,
                             struct hypervisor **ret_hypervisor, struct error *error);

@@ -1,50 +1,42 @@
-/* libvirt's embedded QEMU driver. The only file that knows libvirt. */
-#include <libvirt/libvirt.h>
+/* Any of libvirt's drivers. With hypervisor_libvirt_link.c the only file that knows libvirt. */
 #include <libvirt/virterror.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/host/domain_metadata.h"
 #include "agent/host/domain_xml.h"
 #include "agent/host/hypervisor_interface.h"
+#include "agent/host/hypervisor_libvirt_link.h"
+#include "agent/host/libvirt_known.h"
 #include "agent/host/libvirt_leftovers.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/log.h"
-#include "lib/text.h"
 #include "lib/xalloc.h"
+
+/* Where libvirt's daemon keeps what the driver inside this process keeps below its root. */
+#define DAEMON_RUN_FOLDER "/run/libvirt"
+#define DAEMON_LOG_FOLDER "/var/log/libvirt"
+
+#define PROCESSOR_PERIOD_US 100000
 
 struct libvirt {
     struct hypervisor hypervisor;
     struct hypervisor_listener listener;
-    char *root;
-    virConnectPtr connection;
-    int callback;
-    pthread_t thread;
-    atomic_bool stopping;
-    atomic_bool unlimited; /* said once */
+    enum libvirt_driver driver;
+    char *root; /* of the driver inside this process */
+    char owner[DOMAIN_OWNER_MAX];
+    struct libvirt_link *link;
+    struct libvirt_known *known;
+    atomic_bool unlimited_memory, unlimited_processors; /* said once */
 };
 
 static struct libvirt *of(struct hypervisor *hypervisor)
 {
     return (struct libvirt *)hypervisor;
-}
-
-static void ignore_error(void *context, virErrorPtr error)
-{
-    (void)context;
-    (void)error;
-}
-
-static int refuse(struct error *error, const char *what)
-{
-    const char *message = virGetLastErrorMessage();
-    enum error_code code = virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? ERROR_NOT_FOUND : ERROR_IO;
-    return error_set(error, code, "%s: %s", what, message);
 }
 
 static void free_domain(virDomainPtr *domain)
@@ -54,12 +46,26 @@ static void free_domain(virDomainPtr *domain)
 }
 #define AUTO_DOMAIN __attribute__((cleanup(free_domain)))
 
-static virDomainPtr find(struct libvirt *libvirt, const char *id)
+static void close_connection(virConnectPtr *connection)
+{
+    if (*connection != NULL)
+        virConnectClose(*connection);
+}
+#define AUTO_CONNECTION __attribute__((cleanup(close_connection)))
+
+/* NULL and why; ERROR_NOT_FOUND when there is none. */
+static virDomainPtr find(struct libvirt *libvirt, const char *id, struct error *error)
 {
     char uuid[DOMAIN_UUID_MAX];
     domain_uuid(id, uuid);
-    return virDomainLookupByUUIDString(libvirt->connection, uuid);
+    AUTO_CONNECTION virConnectPtr connection = libvirt_link_take(libvirt->link, error);
+    virDomainPtr domain = connection != NULL ? virDomainLookupByUUIDString(connection, uuid) : NULL;
+    if (connection != NULL && domain == NULL)
+        libvirt_refuse(error, "look for the microVM");
+    return domain;
 }
+
+/* ---- what libvirt's files say of one ---- */
 
 /* -1 when unknown. QEMU holds its pid file open and can write to it: it must not be able to name
  * somebody else. */
@@ -67,14 +73,12 @@ static pid_t read_pid(struct libvirt *libvirt, const char *id)
 {
     char name[DOMAIN_NAME_MAX];
     domain_name(id, name);
-    AUTO_FREE char *path = xasprintf("%s/run/qemu/%s.pid", libvirt->root, name);
-    AUTO_FREE char *text = NULL;
-    if (file_read(path, 64, &text, NULL, NULL) < 0)
+    if (libvirt->driver == LIBVIRT_TEST)
         return -1;
-    uint64_t pid;
-    text[strcspn(text, "\n")] = '\0';
-    return text_parse_u64(text, INT32_MAX, &pid) && libvirt_pid_is_of(name, (pid_t)pid) ? (pid_t)pid
-                                                                                        : -1;
+    AUTO_FREE char *path = libvirt->driver == LIBVIRT_EMBED
+                               ? xasprintf("%s/run/qemu/%s.pid", libvirt->root, name)
+                               : xasprintf(DAEMON_RUN_FOLDER "/qemu/%s.pid", name);
+    return libvirt_find_pid(name, path);
 }
 
 /* What libvirt and QEMU write about one boot; the caller frees. */
@@ -82,7 +86,8 @@ static char *log_path(struct libvirt *libvirt, const char *id)
 {
     char name[DOMAIN_NAME_MAX];
     domain_name(id, name);
-    return xasprintf("%s/log/qemu/%s.log", libvirt->root, name);
+    return libvirt->driver == LIBVIRT_EMBED ? xasprintf("%s/log/qemu/%s.log", libvirt->root, name)
+                                            : xasprintf(DAEMON_LOG_FOLDER "/qemu/%s.log", name);
 }
 
 /* The last line that QEMU itself left in its log, or "". The caller frees. */
@@ -102,13 +107,15 @@ static char *last_words(struct libvirt *libvirt, const char *id)
     return xstrdup(line != NULL ? line + 1 : text);
 }
 
+/* ---- making ---- */
+
 /* libvirt's message for a QEMU that ended at once is its whole command line: of no use to people.
  */
 static int refuse_create(struct libvirt *libvirt, const char *id, struct error *error)
 {
     const char *message = virGetLastErrorMessage();
     if (strstr(message, "Child process (") == NULL)
-        return refuse(error, "create the microVM");
+        return libvirt_refuse(error, "create the microVM");
     AUTO_FREE char *words = last_words(libvirt, id);
     return error_set(error, ERROR_IO, "QEMU does not start: %.300s", words);
 }
@@ -120,8 +127,39 @@ static void limit_memory(struct libvirt *libvirt, virDomainPtr domain, uint64_t 
     virTypedParameter limit = {.type = VIR_TYPED_PARAM_ULLONG, .value.ul = bytes / 1024};
     snprintf(limit.field, sizeof limit.field, "%s", VIR_DOMAIN_MEMORY_HARD_LIMIT);
     if (virDomainSetMemoryParameters(domain, &limit, 1, VIR_DOMAIN_AFFECT_LIVE) < 0 &&
-        !atomic_exchange(&libvirt->unlimited, true))
+        !atomic_exchange(&libvirt->unlimited_memory, true))
         log_warn("microVMs run without a memory limit", "error", virGetLastErrorMessage());
+}
+
+/* Of QEMU as a whole, its virtual processors' threads and its own; also only where the host can,
+ * where the XML would be refused. */
+static void limit_processors(struct libvirt *libvirt, virDomainPtr domain, uint32_t vcpus)
+{
+    virTypedParameter limits[] = {
+        {.type = VIR_TYPED_PARAM_ULLONG, .value.ul = PROCESSOR_PERIOD_US},
+        {.type = VIR_TYPED_PARAM_LLONG,
+         .value.l = (long long)microvm_processor_percent(vcpus) * PROCESSOR_PERIOD_US / 100},
+    };
+    snprintf(limits[0].field, sizeof limits[0].field, "%s", VIR_DOMAIN_SCHEDULER_GLOBAL_PERIOD);
+    snprintf(limits[1].field, sizeof limits[1].field, "%s", VIR_DOMAIN_SCHEDULER_GLOBAL_QUOTA);
+    if (virDomainSetSchedulerParametersFlags(domain, limits, ARRAY_LENGTH(limits),
+                                             VIR_DOMAIN_AFFECT_LIVE) < 0 &&
+        !atomic_exchange(&libvirt->unlimited_processors, true))
+        log_warn("microVMs run without a processor limit", "error", virGetLastErrorMessage());
+}
+
+/* libvirt's test driver begins nothing paused. */
+static virDomainPtr create_paused(struct libvirt *libvirt, const char *xml, struct error *error)
+{
+    bool is_test = libvirt->driver == LIBVIRT_TEST;
+    AUTO_CONNECTION virConnectPtr connection = libvirt_link_take(libvirt->link, error);
+    if (connection == NULL)
+        return NULL;
+    virDomainPtr domain =
+        virDomainCreateXML(connection, xml, is_test ? 0 : VIR_DOMAIN_START_PAUSED);
+    if (domain != NULL && is_test)
+        virDomainSuspend(domain);
+    return domain;
 }
 
 static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec, pid_t *ret_pid,
@@ -130,65 +168,94 @@ static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec
     struct libvirt *libvirt = of(hypervisor);
     AUTO_BUFFER struct buffer xml = {0};
     AUTO_FREE char *log = log_path(libvirt, spec->id);
-    unlink(log); /* or it would grow with every restart */
-    if (domain_xml_render(spec, &xml, error) < 0)
+    struct error unreachable = ERROR_INIT;
+    if (libvirt->driver == LIBVIRT_EMBED)
+        unlink(log); /* or it would grow with every restart */
+    if (domain_xml_render(libvirt->driver, libvirt->owner, spec, &xml, error) < 0)
         return -1;
-    AUTO_DOMAIN virDomainPtr domain =
-        virDomainCreateXML(libvirt->connection, buffer_text(&xml), VIR_DOMAIN_START_PAUSED);
-    if (domain == NULL)
-        return refuse_create(libvirt, spec->id, error);
+    libvirt_known_begin(libvirt->known, spec->id, false);
+    AUTO_DOMAIN virDomainPtr domain = create_paused(libvirt, buffer_text(&xml), &unreachable);
+    if (domain == NULL) {
+        if (unreachable.code != ERROR_NONE)
+            error_set(error, unreachable.code, "%s", unreachable.message);
+        else
+            refuse_create(libvirt, spec->id, error);
+        libvirt_known_end(libvirt->known, spec->id, HYPERVISOR_END_DEATH);
+        return -1;
+    }
+    libvirt_known_finish_making(libvirt->known, spec->id);
     limit_memory(libvirt, domain, spec->limit);
+    limit_processors(libvirt, domain, spec->vcpus);
     *ret_pid = read_pid(libvirt, spec->id);
     return 0;
 }
 
 static int resume(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
-    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id);
-    if (domain == NULL || virDomainResume(domain) < 0)
-        return refuse(error, "start the microVM");
-    return 0;
+    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id, error);
+    if (domain == NULL)
+        return error_wrap(error, "start the microVM");
+    return virDomainResume(domain) < 0 ? libvirt_refuse(error, "start the microVM") : 0;
 }
 
 static int pause_guest(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
-    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id);
+    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id, error);
     int state = VIR_DOMAIN_NOSTATE;
-    if (domain == NULL || virDomainGetState(domain, &state, NULL, 0) < 0)
-        return refuse(error, "pause the microVM");
+    if (domain == NULL)
+        return error_wrap(error, "pause the microVM");
+    if (virDomainGetState(domain, &state, NULL, 0) < 0)
+        return libvirt_refuse(error, "pause the microVM");
     if (state != VIR_DOMAIN_RUNNING)
         return error_set(error, ERROR_CONFLICT, "microVM %s does not run", id);
-    return virDomainSuspend(domain) < 0 ? refuse(error, "pause the microVM") : 0;
+    return virDomainSuspend(domain) < 0 ? libvirt_refuse(error, "pause the microVM") : 0;
 }
+
+/* ---- ending ---- */
 
 static int press_power(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
-    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id);
-    if (domain == NULL || virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) < 0)
-        return refuse(error, "press the microVM's power button");
+    struct libvirt *libvirt = of(hypervisor);
+    unsigned flags = libvirt->driver == LIBVIRT_TEST ? 0 : VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN;
+    AUTO_DOMAIN virDomainPtr domain = find(libvirt, id, error);
+    if (domain == NULL)
+        return error_wrap(error, "press the microVM's power button");
+    if (virDomainShutdownFlags(domain, flags) < 0)
+        return libvirt_refuse(error, "press the microVM's power button");
     return 0;
 }
 
 static int destroy(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
-    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id);
-    if (domain == NULL || virDomainDestroy(domain) == 0)
+    struct error missing = ERROR_INIT;
+    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id, &missing);
+    if (domain == NULL && missing.code == ERROR_NOT_FOUND)
         return 0;
-    if (virDomainIsActive(domain) == 1)
-        return refuse(error, "end the microVM");
+    if (domain == NULL)
+        return error_set(error, missing.code, "end the microVM: %s", missing.message);
+    if (virDomainDestroy(domain) == 0)
+        return 0;
+    libvirt_refuse(&missing, "end the microVM");
+    if (virDomainIsActive(domain) != 0 && missing.code != ERROR_NOT_FOUND)
+        return error_set(error, missing.code, "%s", missing.message);
     return 0;
 }
 
 static int await_gone(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
     for (int i = 0; i < 1000; i++) {
-        AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id);
-        if (domain == NULL)
+        struct error missing = ERROR_INIT;
+        AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id, &missing);
+        if (domain == NULL && missing.code == ERROR_NOT_FOUND)
             return 0;
+        if (domain == NULL)
+            return error_set(error, missing.code, "%s", missing.message);
         nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
     }
     return error_set(error, ERROR_TIMEOUT, "libvirt still holds the ended microVM %s", id);
 }
+
+/* ---- adopting ---- */
 
 /* From the process's own start time, which survives ours. */
 static uint64_t uptime_of(pid_t pid)
@@ -210,16 +277,17 @@ static uint64_t uptime_of(pid_t pid)
 }
 
 /* Whether name, metadata, MAC and tap of a domain tell of one instance. */
-static bool read_metadata(virDomainPtr domain, struct microvm_identity *ret_metadata)
+static bool read_metadata(virDomainPtr domain, struct domain_metadata *ret_metadata)
 {
     char name[DOMAIN_NAME_MAX], mac[18], expected[64];
-    AUTO_FREE char *text = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_DESCRIPTION, NULL, 0);
+    AUTO_FREE char *text =
+        virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, DOMAIN_METADATA_URI, 0);
     AUTO_FREE char *xml = virDomainGetXMLDesc(domain, 0);
-    struct microvm_identity metadata;
+    struct domain_metadata metadata;
     if (text == NULL || xml == NULL || domain_metadata_parse(text, &metadata) < 0)
         return false;
-    domain_name(metadata.id, name);
-    host_mac_of_instance(metadata.id, mac);
+    domain_name(metadata.identity.id, name);
+    host_mac_of_instance(metadata.identity.id, mac);
     snprintf(expected, sizeof expected, "<mac address='%s'/>", mac);
     if (strcmp(virDomainGetName(domain), name) != 0 || strstr(xml, expected) == NULL)
         return false;
@@ -227,23 +295,61 @@ static bool read_metadata(virDomainPtr domain, struct microvm_identity *ret_meta
     return true;
 }
 
-/* True when the domain runs and is whole. libvirt looks at what it finds in threads of its own;
- * asking for statistics takes a turn behind them. */
-static bool adopt_one(struct libvirt *libvirt, virDomainPtr domain, struct hypervisor_found *found)
+/* libvirt looks at what it finds in threads of its own; asking for statistics takes a turn behind
+ * them. */
+static bool is_running(virDomainPtr domain)
 {
     virDomainMemoryStatStruct statistics[VIR_DOMAIN_MEMORY_STAT_NR];
-    virDomainMemoryStats(domain, statistics, VIR_DOMAIN_MEMORY_STAT_NR, 0);
     int state = VIR_DOMAIN_NOSTATE, reason = 0;
-    if (virDomainIsActive(domain) != 1 || virDomainGetState(domain, &state, &reason, 0) < 0)
-        return false;
-    if (state != VIR_DOMAIN_RUNNING || !read_metadata(domain, &found->identity)) {
+    virDomainMemoryStats(domain, statistics, VIR_DOMAIN_MEMORY_STAT_NR, 0);
+    return virDomainGetState(domain, &state, &reason, 0) == 0 && state == VIR_DOMAIN_RUNNING;
+}
+
+enum judgement { NOT_OURS, TO_END, TO_ADOPT };
+
+/* The driver inside this process has none but ours; a daemon has other people's, which are nothing
+ * to us. */
+static enum judgement judge(struct libvirt *libvirt, virDomainPtr domain,
+                            struct domain_metadata *metadata)
+{
+    bool runs = is_running(domain), is_told = read_metadata(domain, metadata);
+    if (libvirt->driver == LIBVIRT_EMBED)
+        return virDomainIsActive(domain) != 1 ? NOT_OURS : runs && is_told ? TO_ADOPT : TO_END;
+    if (!is_told || strcmp(metadata->owner, libvirt->owner) != 0)
+        return NOT_OURS;
+    return runs ? TO_ADOPT : TO_END;
+}
+
+/* True when it runs and is whole. Its end may come at any time: it is known before that is asked.
+ */
+static bool adopt_one(struct libvirt *libvirt, virDomainPtr domain, struct hypervisor_found *found)
+{
+    struct domain_metadata metadata;
+    enum judgement judgement = judge(libvirt, domain, &metadata);
+    if (judgement == TO_END) {
         log_warn("a microVM that cannot be adopted is ended", "domain", virDomainGetName(domain));
         virDomainDestroy(domain);
+    }
+    if (judgement != TO_ADOPT)
+        return false;
+    libvirt_known_begin(libvirt->known, metadata.identity.id, true);
+    if (virDomainIsActive(domain) != 1) {
+        libvirt_known_end(libvirt->known, metadata.identity.id, HYPERVISOR_END_DEATH);
         return false;
     }
+    found->identity = metadata.identity;
     found->pid = read_pid(libvirt, found->identity.id);
     found->uptime_ms = uptime_of(found->pid);
     return true;
+}
+
+static int list_active(struct libvirt *libvirt, virDomainPtr **ret_domains, struct error *error)
+{
+    AUTO_CONNECTION virConnectPtr connection = libvirt_link_take(libvirt->link, error);
+    if (connection == NULL)
+        return -1;
+    int count = virConnectListAllDomains(connection, ret_domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    return count < 0 ? libvirt_refuse(error, "list the microVMs that run") : count;
 }
 
 static int adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_found,
@@ -251,10 +357,9 @@ static int adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_fo
 {
     struct libvirt *libvirt = of(hypervisor);
     virDomainPtr *domains = NULL;
-    int count =
-        virConnectListAllDomains(libvirt->connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    int count = list_active(libvirt, &domains, error);
     if (count < 0)
-        return refuse(error, "list the microVMs that run");
+        return -1;
     struct hypervisor_found *found = xcalloc((size_t)count + 1, sizeof *found);
     size_t adopted = 0;
     for (int i = 0; i < count; i++) {
@@ -267,6 +372,8 @@ static int adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_fo
     *ret_count = adopted;
     return 0;
 }
+
+/* ---- what is told ---- */
 
 static enum hypervisor_end end_of_detail(int detail)
 {
@@ -282,34 +389,74 @@ static enum hypervisor_end end_of_detail(int detail)
     }
 }
 
-static int on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail,
-                        void *context)
+/* Only names of our form: "sh" and an id. */
+static const char *id_of(const char *name)
 {
-    (void)connection;
-    struct libvirt *libvirt = context;
-    const char *name = virDomainGetName(domain);
-    if (event == VIR_DOMAIN_EVENT_STOPPED && strlen(name) == 2 + INSTANCE_ID_MAX - 1)
-        libvirt->listener.ended(libvirt->listener.context, name + 2, end_of_detail(detail));
-    return 0;
+    return strncmp(name, "sh", 2) == 0 && strlen(name) == 2 + INSTANCE_ID_MAX - 1 ? name + 2 : NULL;
 }
 
-static void *run_events(void *context)
+static void on_changed(void *context, const char *name, int event, int detail)
 {
     struct libvirt *libvirt = context;
-    while (!atomic_load(&libvirt->stopping))
-        virEventRunDefaultImpl();
-    return NULL;
+    const char *id = id_of(name);
+    if (event != VIR_DOMAIN_EVENT_STOPPED || id == NULL)
+        return;
+    enum hypervisor_end end = end_of_detail(detail);
+    /* libvirt calls every shutdown one; QEMU has said which. */
+    enum hypervisor_end said = libvirt_known_end(libvirt->known, id, end);
+    libvirt->listener.ended(libvirt->listener.context, id, end == HYPERVISOR_END_EXIT ? said : end);
 }
 
-static void on_wake(int timer, void *context)
+static void on_shut_down(void *context, const char *name, const char *details)
 {
     struct libvirt *libvirt = context;
-    atomic_store(&libvirt->stopping, true);
-    virEventRemoveTimeout(timer);
+    const char *id = id_of(name);
+    if (id != NULL)
+        libvirt_known_shut_down(libvirt->known, id, details);
 }
 
-/* dynamic_ownership off and labels with relabel='no': libvirt changes no file's owner. namespaces
- * and security drivers off: our own namespaces, uids and QEMU's seccomp filter stand in. */
+/* One whose making was cut off by the daemon's end is nobody's. */
+static void end_unknown(struct libvirt *libvirt)
+{
+    virDomainPtr *domains = NULL;
+    int count = list_active(libvirt, &domains, NULL);
+    for (int i = 0; i < count; i++) {
+        struct domain_metadata metadata;
+        if (judge(libvirt, domains[i], &metadata) != NOT_OURS &&
+            !libvirt_known_has(libvirt->known, metadata.identity.id)) {
+            log_warn("a microVM that was half made is ended", "id", metadata.identity.id);
+            virDomainDestroy(domains[i]);
+        }
+        virDomainFree(domains[i]);
+    }
+    if (count >= 0)
+        free(domains);
+}
+
+static void on_back(void *context)
+{
+    struct libvirt *libvirt = context;
+    char id[INSTANCE_ID_MAX] = "";
+    while (libvirt_known_next(libvirt->known, id)) {
+        struct error missing = ERROR_INIT;
+        AUTO_DOMAIN virDomainPtr domain = find(libvirt, id, &missing);
+        if (domain == NULL && missing.code == ERROR_NOT_FOUND)
+            libvirt->listener.ended(libvirt->listener.context, id,
+                                    libvirt_known_end(libvirt->known, id, HYPERVISOR_END_DEATH));
+    }
+    end_unknown(libvirt);
+}
+
+/* ---- opening ---- */
+
+/* dynamic_ownership off and labels with relabel='no': libvirt changes no file's owner.
+ *
+ * security_driver: libvirt's AppArmor driver confines QEMUs only of a process that is confined as
+ * libvirtd is, which this is not, and SELinux's would label the image files that all share; dac,
+ * which gives each QEMU its user, is on whatever stands here.
+ * namespaces: the only one libvirt has is of mounts, to show QEMU few devices; it cannot be made
+ * where one device is covered by a file (accelerator.h), and QEMU's user may open none but KVM's.
+ */
 static int write_configuration(const char *root, gid_t gid, struct error *error)
 {
     AUTO_FREE char *folder = xasprintf("%s/etc", root);
@@ -331,34 +478,11 @@ static int write_configuration(const char *root, gid_t gid, struct error *error)
     return file_write(path, text, strlen(text), 0644, error);
 }
 
-static int connect_to_driver(struct libvirt *libvirt, struct error *error)
-{
-    AUTO_FREE char *uri = xasprintf("qemu:///embed?root=%s", libvirt->root);
-    libvirt->connection = virConnectOpen(uri);
-    if (libvirt->connection == NULL) {
-        refuse(error, "open libvirt's QEMU driver");
-        if (strstr(error->message, "libvirt-qemu") != NULL)
-            error_wrap(error, "libvirt needs the system user libvirt-qemu (make deps, or the "
-                              "package libvirt-daemon-system, creates it)");
-        return -1;
-    }
-    libvirt->callback =
-        virConnectDomainEventRegisterAny(libvirt->connection, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                         VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), libvirt, NULL);
-    if (libvirt->callback < 0)
-        return refuse(error, "listen to libvirt's events");
-    return 0;
-}
-
 static void close_driver(struct hypervisor *hypervisor)
 {
     struct libvirt *libvirt = of(hypervisor);
-    if (libvirt->callback >= 0)
-        virConnectDomainEventDeregisterAny(libvirt->connection, libvirt->callback);
-    if (libvirt->connection != NULL)
-        virConnectClose(libvirt->connection);
-    virEventAddTimeout(0, on_wake, libvirt, NULL);
-    pthread_join(libvirt->thread, NULL);
+    libvirt_link_close(libvirt->link);
+    libvirt_known_destroy(libvirt->known);
     free(libvirt->root);
     free(libvirt);
 }
@@ -374,30 +498,43 @@ static const struct hypervisor_operations operations = {
     .close = close_driver,
 };
 
-int hypervisor_libvirt_open(const char *root, gid_t gid, const struct hypervisor_listener *listener,
+/* The full URI; the caller frees. */
+static char *prepare_driver(const struct hypervisor_libvirt_options *options,
+                            enum libvirt_driver driver, struct error *error)
+{
+    if (driver != LIBVIRT_EMBED)
+        return xstrdup(options->uri);
+    if (write_configuration(options->root, options->gid, error) < 0)
+        return NULL;
+    libvirt_leftovers_settle(options->root);
+    return xasprintf("%s?root=%s", options->uri, options->root);
+}
+
+int hypervisor_libvirt_open(const struct hypervisor_libvirt_options *options,
+                            const struct hypervisor_listener *listener,
                             struct hypervisor **ret_hypervisor, struct error *error)
 {
-    if (write_configuration(root, gid, error) < 0)
+    enum libvirt_driver driver;
+    if (libvirt_uri_parse(options->uri, &driver, error) < 0)
         return -1;
-    libvirt_leftovers_settle(root);
-    /* Its messages come back in errors; LIBVIRT_LOG_OUTPUTS from outside still shows them all. */
-    setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", 0);
-    virSetErrorFunc(NULL, ignore_error);
-    if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
-        return refuse(error, "initialize libvirt");
+    if (driver == LIBVIRT_XEN)
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "%s: domains are described for Xen, but nothing connects a Xen guest's "
+                         "console and network yet; use qemu:///embed",
+                         options->uri);
+    AUTO_FREE char *uri = prepare_driver(options, driver, error);
+    if (uri == NULL)
+        return -1;
     struct libvirt *libvirt = xcalloc(1, sizeof *libvirt);
     libvirt->hypervisor.operations = &operations;
     libvirt->listener = *listener;
-    libvirt->root = xstrdup(root);
-    libvirt->callback = -1;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&libvirt->thread, NULL, run_events, libvirt);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (result != 0)
-        abort();
-    if (connect_to_driver(libvirt, error) < 0) {
+    libvirt->driver = driver;
+    libvirt->root = xstrdup(options->root);
+    domain_owner_of(options->root, libvirt->owner);
+    libvirt->known = libvirt_known_create();
+    struct libvirt_link_listener heard = {
+        .changed = on_changed, .shut_down = on_shut_down, .back = on_back, .context = libvirt};
+    if (libvirt_link_open(driver, uri, &heard, &libvirt->link, error) < 0) {
         close_driver(&libvirt->hypervisor);
         return -1;
     }

@@ -14,6 +14,7 @@
 #include "lib/crypto.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 #define NO_PROCESS INT32_MAX /* more than Linux ever gives: 1 << 22 */
@@ -27,6 +28,35 @@ bool libvirt_pid_is_of(const char *name, pid_t pid)
         return false;
     AUTO_FREE char *guest = xasprintf("guest=%s,", name);
     return memmem(text, length, guest, strlen(guest)) != NULL;
+}
+
+/* -1 also when two have that name: another agent's libvirt may have one, too. */
+static pid_t search_pid(const char *name)
+{
+    DIR *folder = opendir("/proc");
+    pid_t found = -1;
+    size_t count = 0;
+    uint64_t pid;
+    for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        if (text_parse_u64(entry->d_name, INT32_MAX, &pid) && libvirt_pid_is_of(name, (pid_t)pid)) {
+            found = (pid_t)pid;
+            count++;
+        }
+    }
+    if (folder != NULL)
+        closedir(folder);
+    return count == 1 ? found : -1;
+}
+
+pid_t libvirt_find_pid(const char *name, const char *pid_file)
+{
+    AUTO_FREE char *text = NULL;
+    uint64_t pid;
+    if (file_read(pid_file, 64, &text, NULL, NULL) < 0)
+        return search_pid(name);
+    text[strcspn(text, "\n")] = '\0';
+    return text_parse_u64(text, INT32_MAX, &pid) && libvirt_pid_is_of(name, (pid_t)pid) ? (pid_t)pid
+                                                                                        : -1;
 }
 
 static void remove_folders(const char *pattern)

@@ -10,3 +10,6 @@
 void libvirt_leftovers_settle(const char *root);
 /* Whether a process is the QEMU of the domain. */
 bool libvirt_pid_is_of(const char *name, pid_t pid);
+/* The QEMU of the domain: as its pid file says, or, where that cannot be read, found among all
+ * processes. -1: none. */
+pid_t libvirt_find_pid(const char *name, const char *pid_file);

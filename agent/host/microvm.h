@@ -46,6 +46,12 @@ struct microvm_spec {
     uint32_t uid, gid; /* QEMU's own */
 };
 
+/* That QEMU may use in all, of one processor: its virtual ones, and one for its own work. */
+static inline uint32_t microvm_processor_percent(uint32_t vcpus)
+{
+    return (vcpus + 1) * 100;
+}
+
 /* What a running microVM says of itself, so that the next agent knows it without files of ours. */
 struct microvm_identity {
     char id[INSTANCE_ID_MAX];

@@ -315,13 +315,15 @@ int main(int count, char **arguments)
         fprintf(stderr, "usage: host_driver [--clean] NODE STATE RUN LOG [ACCELERATOR]\n");
         return 2;
     }
+    const char *uri = getenv("HYPERVISOR_URI");
     char **first = arguments + (clean ? 2 : 1);
     struct host_options options = {.node = first[0],
                                    .state_directory = first[1],
                                    .run_directory = first[2],
                                    .log_directory = first[3],
                                    .publish_address = "127.0.0.1",
-                                   .accelerator = clean ? "tcg" : first[4]};
+                                   .accelerator = clean ? "tcg" : first[4],
+                                   .hypervisor_uri = uri != NULL ? uri : "qemu:///embed"};
     log_open("host-driver", LOG_LEVEL_INFO);
     if (clean) {
         struct error error = ERROR_INIT;

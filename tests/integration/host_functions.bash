@@ -68,7 +68,7 @@ host_kill() {
     exec {host_in}>&- {host_out}<&-
 }
 
-qemu_of() { pgrep -f "guest=sh$1,"; }
+qemu_of() { pgrep -f "guest=sh$1,.*$run/"; } # others may test on this machine, too
 
 # take FILE: imports it, and prints its digest.
 take() {

@@ -275,9 +275,11 @@ boot $first 2 >/dev/null
 host_end
 check guests_outlive_the_agent qemu_of $first
 check clean_works host_clean
+mark_of() { printf %s "$1" | sha256sum | cut -c1-8; }
 nothing_left() {
     [ -z "$(pgrep -f -- "$work/")" ] && [ ! -e "/run/netns/$space" ] && [ -z "$(ls "$run")" ] &&
-        ! find /sys/fs/cgroup -maxdepth 4 -name "*sh0001000000a[123]*" 2>/dev/null | grep -q .
+        ! find /sys/fs/cgroup -maxdepth 4 \( -path "*/qemu-embed-$(mark_of "$run/v")-*" -o \
+            -path "*/shoal/$(mark_of "$run")*" \) 2>/dev/null | grep -q .
 }
 check nothing_is_left wait_for 10 nothing_left
 exit 0

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/host/domain_metadata.h"
 #include "agent/host/domain_xml.h"
 #include "agent/host/guest_user.h"
 #include "lib/cleanup.h"
@@ -16,6 +17,7 @@
 
 #define DIGEST   "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define FIXTURES "tests/fixtures/domain"
+#define OWNER    "0a1b2c3d"
 
 /* What an instance of the family is given when it boots that way. */
 static struct microvm_spec spec_of(const struct family *family, const struct family_boot *boot)
@@ -71,10 +73,15 @@ static struct microvm_spec spec(void)
     return spec_for("shoal", "pvh", "microvm");
 }
 
+static enum libvirt_driver driver_of(const struct microvm_spec *domain)
+{
+    return domain->boot->protocol == BOOT_XEN ? LIBVIRT_XEN : LIBVIRT_EMBED;
+}
+
 static void render(const struct microvm_spec *domain, struct buffer *xml)
 {
     struct error error = ERROR_INIT;
-    if (domain_xml_render(domain, xml, &error) < 0)
+    if (domain_xml_render(driver_of(domain), OWNER, domain, xml, &error) < 0)
         fail_msg("%s", error.message);
 }
 
@@ -173,14 +180,14 @@ static void nothing_in_a_value_becomes_markup(void **state)
     assert_contains(&domain, "<format type='raw&apos;/&gt;'/>");
     assert_contains(&domain, "<target dev='t&apos;/&gt;&lt;b/&gt;'");
     assert_contains(&domain, "<mac address='m&apos;/&gt;&lt;b/&gt;'/>");
-    assert_contains(&domain, " family=&lt;f&gt;</description>");
+    assert_contains(&domain, " family='&lt;f&gt;' ");
 }
 
 static void assert_refused(const struct microvm_spec *domain, const char *why)
 {
     AUTO_BUFFER struct buffer xml = {0};
     struct error error = ERROR_INIT;
-    assert_int_equal(domain_xml_render(domain, &xml, &error), -1);
+    assert_int_equal(domain_xml_render(driver_of(domain), OWNER, domain, &xml, &error), -1);
     if (strstr(error.message, why) == NULL)
         fail_msg("no %s in %s", why, error.message);
     assert_int_equal(xml.length, 0);
@@ -262,50 +269,110 @@ static void an_empty_command_line_is_left_out(void **state)
     assert_null(strstr(buffer_text(&xml), "cmdline"));
 }
 
+/* As libvirt gives it back: without the namespace. */
+#define META(kernel)                                                                               \
+    "<instance id=\"0001000003f2\"" kernel " image=\"" DIGEST "\" address=\"10.64.0.2\""           \
+    " family=\"osv\" owner=\"" OWNER "\"/>"
+
 static void the_metadata_reads_back(void **state)
 {
     (void)state;
-    struct microvm_identity metadata;
-    assert_int_equal(domain_metadata_parse("shoal instance=0001000003f2 kernel=" DIGEST
-                                           " image=" DIGEST " address=10.64.0.2",
-                                           &metadata),
-                     0);
-    assert_string_equal(metadata.id, "0001000003f2");
-    assert_string_equal(metadata.kernel, DIGEST);
-    assert_string_equal(metadata.address, "10.64.0.2");
+    struct domain_metadata metadata;
+    assert_int_equal(domain_metadata_parse(META(" kernel=\"" DIGEST "\""), &metadata), 0);
+    assert_string_equal(metadata.identity.id, "0001000003f2");
+    assert_string_equal(metadata.identity.kernel, DIGEST);
+    assert_string_equal(metadata.identity.image, DIGEST);
+    assert_string_equal(metadata.identity.address, "10.64.0.2");
+    assert_string_equal(metadata.identity.family, "osv");
+    assert_string_equal(metadata.owner, OWNER);
+    assert_int_equal(domain_metadata_parse(META(""), &metadata), 0);
+    assert_string_equal(metadata.identity.kernel, "");
     struct microvm_spec domain = spec();
-    assert_contains(&domain, "<description>shoal instance=0001000003f2 kernel=" DIGEST
-                             " image=" DIGEST " address=10.64.0.2</description>");
-    assert_string_equal(metadata.family, "shoal");
-    assert_int_equal(domain_metadata_parse("shoal instance=0001000003f2 image=" DIGEST
-                                           " address=10.64.0.2 family=osv",
-                                           &metadata),
-                     0);
-    assert_string_equal(metadata.kernel, "");
-    assert_string_equal(metadata.family, "osv");
-    domain = spec_for("osv", "disk", "pc");
-    assert_contains(&domain, "<description>shoal instance=0001000003f2 image=" DIGEST
-                             " address=10.64.0.2 family=osv</description>");
+    AUTO_BUFFER struct buffer written = {0};
+    domain_metadata_append(&domain, OWNER, &written);
+    assert_int_equal(domain_metadata_parse(buffer_text(&written), &metadata), 0);
+    assert_string_equal(metadata.identity.family, "shoal");
+    assert_contains(&domain, buffer_text(&written));
 }
 
 static void foreign_metadata_is_refused(void **state)
 {
     (void)state;
+#define OTHERS " image='" DIGEST "' address='10.64.0.2' family='shoal' owner='" OWNER "'"
     static const char *const texts[] = {
         "",
         "somebody's machine",
-        "shoal instance=0001000003f2",
-        "shoal instance=0001000003f2 kernel=sha256:1 image=" DIGEST " address=10.64.0.2",
-        "shoal instance=../../../etc kernel=" DIGEST " image=" DIGEST " address=10.64.0.2",
-        "shoal instance=0001000003f2ff kernel=" DIGEST " image=" DIGEST " address=10.64.0.2",
-        "shoal instance=0001000003f2 kernel=" DIGEST " image=" DIGEST " address=10.64.0.2 more=1",
-        "shoal instance=0001000003f2 kernel=" DIGEST " image=" DIGEST
-        " address=10.64.0.2 family=osv more=1",
-        "shoal instance=0001000003f2 kernel= image=" DIGEST " address=10.64.0.2",
+        "<instance/>",
+        "<instances id='0001000003f2'" OTHERS "/>",
+        "<instance id='0001000003f2'/>",
+        "<instance id='0001000003f2'" OTHERS ">",
+        "<instance id='0001000003f2'" OTHERS "/>more",
+        "<instance id='0001000003f2'" OTHERS " more='1'/>",
+        "<instance id='0001000003f2' id='0001000003f2'" OTHERS "/>",
+        "<instance id='0001000003f2\"" OTHERS "/>",
+        "<instance id='0001000003f2" OTHERS "/>",
+        "<instance id=0001000003f2" OTHERS "/>",
+        "<instance id='../../../etc'" OTHERS "/>",
+        "<instance id='0001000003f2ff'" OTHERS "/>",
+        "<instance id='&#48;001000003f2'" OTHERS "/>",
+        "<instance id='0001000003f2' kernel='sha256:1'" OTHERS "/>",
+        "<instance id='0001000003f2' image='" DIGEST "' address='10.64.0.2' family='shoal'/>",
     };
-    struct microvm_identity metadata;
+    struct domain_metadata metadata;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         assert_int_equal(domain_metadata_parse(texts[i], &metadata), -1);
+}
+
+static void a_machine_is_the_one_drivers_or_the_others(void **state)
+{
+    (void)state;
+    AUTO_BUFFER struct buffer xml = {0};
+    struct microvm_spec domain = spec();
+    struct error error = ERROR_INIT;
+    assert_int_equal(domain_xml_render(LIBVIRT_XEN, OWNER, &domain, &xml, &error), -1);
+    assert_int_equal(error.code, ERROR_UNSUPPORTED);
+    domain = spec_for("xen", "xen", "xenpvh");
+    assert_int_equal(domain_xml_render(LIBVIRT_SYSTEM, OWNER, &domain, &xml, &error), -1);
+    assert_int_equal(error.code, ERROR_UNSUPPORTED);
+}
+
+static void only_this_machines_drivers_have_a_uri(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *uri;
+        enum libvirt_driver driver;
+    } good[] = {
+        {"qemu:///embed", LIBVIRT_EMBED},
+        {"qemu:///system", LIBVIRT_SYSTEM},
+        {"qemu:///system?socket=/run/libvirt/libvirt-sock", LIBVIRT_SYSTEM},
+        {"xen:///system", LIBVIRT_XEN},
+        {"test:///default", LIBVIRT_TEST},
+    };
+    static const char *const bad[] = {
+        "",
+        "qemu",
+        "qemu:///session",
+        "qemu:///embed?root=/",
+        "qemu:///embedded",
+        "qemu://elsewhere/system",
+        "qemu+ssh:///system",
+        "qemu:///system?command=/bin/sh",
+        "qemu:///system?socket=relative",
+        "qemu:///system?socket=/a&command=/bin/sh",
+        "qemu:///system?socket=/a;command=/bin/sh",
+        "test:///default?socket=/a",
+    };
+    enum libvirt_driver driver;
+    for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
+        assert_int_equal(libvirt_uri_parse(good[i].uri, &driver, NULL), 0);
+        assert_int_equal(driver, good[i].driver);
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+        struct error error = ERROR_INIT;
+        assert_int_equal(libvirt_uri_parse(bad[i], &driver, &error), -1);
+        assert_int_equal(error.code, ERROR_INVALID);
+    }
 }
 
 static void name_and_uuid_follow_from_the_id(void **state)
@@ -338,6 +405,8 @@ int main(void)
         cmocka_unit_test(an_empty_command_line_is_left_out),
         cmocka_unit_test(the_metadata_reads_back),
         cmocka_unit_test(foreign_metadata_is_refused),
+        cmocka_unit_test(a_machine_is_the_one_drivers_or_the_others),
+        cmocka_unit_test(only_this_machines_drivers_have_a_uri),
         cmocka_unit_test(name_and_uuid_follow_from_the_id),
         cmocka_unit_test(each_instance_has_a_user_of_its_own),
     };
