@@ -8,52 +8,19 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
-#include "scheduler/agent_calls.h"
+#include "scheduler/agent_survey.h"
 
-#define NODES_MAX   1024 /* that are asked for one answer */
-#define AT_ONCE_MAX 32
+#define NODES_MAX 1024 /* that are asked for one answer */
 /* Whoever has not answered by then is told as one that did not. */
 #define DEADLINE_MS 5000
 #define ANSWER_MAX  ((size_t)32 << 20) /* all answers together */
 
-/* An agent that is being asked. */
-struct question {
-    LIST_ENTRY(question) link;
-    struct inquiry *inquiry;
-    struct http_call *call;
-    char node[NAME_MAX_TEXT];
-};
-
 struct inquiry {
-    uv_timer_t deadline; /* first: the close callback frees by it */
-    struct core *core;
     struct http_request *request;
-    char *path;                   /* what each is asked */
-    char (*names)[NAME_MAX_TEXT]; /* of the nodes to ask */
-    size_t count, next;           /* those from `next` on were not asked yet */
-    LIST_HEAD(, question) questions;
-    size_t asking;
-    size_t length; /* of the answers so far */
+    struct agent_survey *survey;
     struct json_object *nodes, *failed;
     uint64_t left_out;
 };
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct inquiry *inquiry = (struct inquiry *)handle;
-    free(inquiry->names);
-    free(inquiry->path);
-    free(inquiry);
-}
-
-static void question_free(struct question *question)
-{
-    LIST_REMOVE(question, link);
-    question->inquiry->asking--;
-    free(question);
-}
-
-/* --- the end --- */
 
 static void note_failure(struct inquiry *inquiry, const char *node, const char *message)
 {
@@ -63,107 +30,39 @@ static void note_failure(struct inquiry *inquiry, const char *node, const char *
     json_object_array_add(inquiry->failed, failure);
 }
 
-static void answer(struct inquiry *inquiry)
+static void on_answer(const char *node, const char *body, size_t length, const struct error *error,
+                      void *data)
 {
+    struct inquiry *inquiry = data;
+    struct json_object *document;
+    struct error reason = ERROR_INIT;
+    if (error != NULL && error->code == ERROR_TOO_LARGE)
+        inquiry->left_out++;
+    else if (error != NULL)
+        note_failure(inquiry, node, error->message);
+    else if (json_parse(body, length, &document, &reason) < 0)
+        note_failure(inquiry, node, reason.message);
+    else
+        json_object_array_add(inquiry->nodes, document);
+}
+
+static void on_done(void *data)
+{
+    AUTO_FREE struct inquiry *inquiry = data;
     struct json_object *document = json_object_new_object();
     json_object_object_add(document, "nodes", inquiry->nodes);
     json_object_object_add(document, "failed", inquiry->failed);
     json_object_object_add(document, "left_out", json_object_new_uint64(inquiry->left_out));
     http_request_respond_json(inquiry->request, 200, document);
-    uv_close((uv_handle_t *)&inquiry->deadline, on_closed);
-}
-
-static void cancel_questions(struct inquiry *inquiry)
-{
-    while (!LIST_EMPTY(&inquiry->questions)) {
-        http_client_cancel(LIST_FIRST(&inquiry->questions)->call);
-        question_free(LIST_FIRST(&inquiry->questions));
-    }
 }
 
 static void on_abandoned(struct http_request *request, void *data)
 {
     (void)request;
-    struct inquiry *inquiry = data;
-    cancel_questions(inquiry);
+    AUTO_FREE struct inquiry *inquiry = data;
+    agent_survey_cancel(inquiry->survey);
     json_object_put(inquiry->nodes);
     json_object_put(inquiry->failed);
-    uv_close((uv_handle_t *)&inquiry->deadline, on_closed);
-}
-
-static void on_deadline(uv_timer_t *timer)
-{
-    struct inquiry *inquiry = timer->data;
-    const struct question *question;
-    char text[64];
-    snprintf(text, sizeof text, "no answer within %d s", DEADLINE_MS / 1000);
-    LIST_FOREACH(question, &inquiry->questions, link)
-    {
-        note_failure(inquiry, question->node, text);
-    }
-    cancel_questions(inquiry);
-    while (inquiry->next < inquiry->count)
-        note_failure(inquiry, inquiry->names[inquiry->next++], "there was no time to ask it");
-    answer(inquiry);
-}
-
-/* --- asking --- */
-
-static void ask_more(struct inquiry *inquiry);
-
-static void take_answer(struct inquiry *inquiry, const char *node,
-                        const struct http_client_response *response)
-{
-    struct json_object *document;
-    struct error error = ERROR_INIT;
-    if (http_response_check(response, &error) < 0 ||
-        json_parse(response->body, response->body_length, &document, &error) < 0) {
-        note_failure(inquiry, node, error.message);
-        return;
-    }
-    inquiry->length += response->body_length;
-    json_object_array_add(inquiry->nodes, document);
-}
-
-static void on_answer(const struct http_client_response *response, void *data)
-{
-    struct question *question = data;
-    struct inquiry *inquiry = question->inquiry;
-    take_answer(inquiry, question->node, response);
-    question_free(question);
-    ask_more(inquiry);
-    if (inquiry->asking == 0)
-        answer(inquiry);
-}
-
-static void ask(struct inquiry *inquiry, const char *name)
-{
-    const struct model_node *node = model_node(&inquiry->core->model, name);
-    struct error error = ERROR_INIT;
-    if (node == NULL)
-        return;
-    if (inquiry->length > ANSWER_MAX) {
-        inquiry->left_out++;
-        return;
-    }
-    struct question *question = xcalloc(1, sizeof *question);
-    struct agent_call call = {.path = inquiry->path};
-    question->inquiry = inquiry;
-    memcpy(question->node, name, sizeof question->node);
-    question->call = agent_calls_start(inquiry->core, node, &call, on_answer, question, &error);
-    if (question->call == NULL) {
-        note_failure(inquiry, name, error.message);
-        free(question);
-        return;
-    }
-    LIST_INSERT_HEAD(&inquiry->questions, question, link);
-    inquiry->asking++;
-}
-
-static void ask_more(struct inquiry *inquiry)
-{
-    while (inquiry->next < inquiry->count && inquiry->asking < AT_ONCE_MAX)
-        ask(inquiry, inquiry->names[inquiry->next++]);
 }
 
 /* Takes names and path. */
@@ -171,24 +70,24 @@ static void begin(struct http_request *request, struct core *core, char *path,
                   char (*names)[NAME_MAX_TEXT], size_t count, size_t left_out)
 {
     struct inquiry *inquiry = xcalloc(1, sizeof *inquiry);
-    inquiry->core = core;
+    const struct agent_survey_options options = {
+        .core = core,
+        .path = path,
+        .names = names,
+        .count = count,
+        .deadline_ms = DEADLINE_MS,
+        .limit = ANSWER_MAX,
+        .on_answer = on_answer,
+        .on_done = on_done,
+        .data = inquiry,
+    };
     inquiry->request = request;
-    inquiry->path = path;
-    inquiry->names = names;
-    inquiry->count = count;
     inquiry->left_out = left_out;
     inquiry->nodes = json_object_new_array();
     inquiry->failed = json_object_new_array();
-    LIST_INIT(&inquiry->questions);
-    uv_timer_init(core->loop, &inquiry->deadline);
-    inquiry->deadline.data = inquiry;
-    ask_more(inquiry);
-    if (inquiry->asking == 0) {
-        answer(inquiry);
-        return;
-    }
+    inquiry->survey = agent_survey_create(&options);
     http_request_on_abandoned(request, on_abandoned, inquiry);
-    uv_timer_start(&inquiry->deadline, on_deadline, DEADLINE_MS, 0);
+    agent_survey_begin(inquiry->survey);
 }
 
 /* --- what is asked for --- */

@@ -8,31 +8,23 @@
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
-#include "scheduler/agent_calls.h"
+#include "scheduler/agent_survey.h"
 #include "scheduler/volume_rules.h"
 
-#define CALLS_MAX 32 /* nodes asked at a time, for one list */
-#define SLOT_MAX  1000000
-#define FEATURE   "volumes"
+#define DEADLINE_MS 10000
+#define ANSWERS_MAX ((size_t)32 << 20)
+#define SLOT_MAX    1000000
+#define FEATURE     "volumes"
 
 /* ---- the list ---- */
-
-struct asked_node {
-    char name[NAME_MAX_TEXT];
-    struct gathering *gathering;
-    struct http_call *call; /* NULL: not asked, or answered */
-};
 
 /* One list in the making. */
 struct gathering {
     struct core *core;
     struct http_request *request;
+    struct agent_survey *survey;
     char namespace_name[NAME_MAX_TEXT]; /* "": all */
     char service[NAME_MAX_TEXT];        /* "": all */
-    struct asked_node *nodes;
-    size_t node_count;
-    size_t next;  /* to be asked */
-    size_t under; /* calls under way */
     struct api_volumes list;
     size_t volume_capacity;
 };
@@ -40,7 +32,6 @@ struct gathering {
 static void gathering_free(struct gathering *gathering)
 {
     json_record_release(&api_volumes_record, &gathering->list);
-    free(gathering->nodes);
     free(gathering);
 }
 
@@ -76,13 +67,6 @@ static void add_volume(struct gathering *gathering, const char *node, struct api
     volume_rules_judge(&gathering->core->model, kept);
 }
 
-static struct api_volume_node *add_node(struct gathering *gathering, const char *name)
-{
-    struct api_volume_node *node = &gathering->list.nodes[gathering->list.node_count++];
-    text_copy(node->node, sizeof node->node, name);
-    return node;
-}
-
 static int compare_views(const void *one_pointer, const void *other_pointer)
 {
     const struct api_volume_view *one = one_pointer, *other = other_pointer;
@@ -102,27 +86,18 @@ static int compare_nodes(const void *one_pointer, const void *other_pointer)
     return strcmp(one->node, other->node);
 }
 
-static void finish(struct gathering *gathering)
+static void on_answer(const char *name, const char *body, size_t length, const struct error *error,
+                      void *data)
 {
-    struct api_volumes *list = &gathering->list;
-    if (list->volume_count > 0)
-        qsort(list->volumes, list->volume_count, sizeof *list->volumes, compare_views);
-    if (list->node_count > 0)
-        qsort(list->nodes, list->node_count, sizeof *list->nodes, compare_nodes);
-    http_request_respond_json(gathering->request, 200, json_encode(&api_volumes_record, list));
-    gathering_free(gathering);
-}
-
-static void take_answer(struct gathering *gathering, const char *name,
-                        const struct http_client_response *response)
-{
-    struct api_volume_node *node = add_node(gathering, name);
+    struct gathering *gathering = data;
+    struct api_volume_node *node = &gathering->list.nodes[gathering->list.node_count++];
     struct api_node_volumes answer = {0};
-    struct error error = ERROR_INIT;
-    if (http_response_check(response, &error) < 0 ||
-        json_parse_record(&api_node_volumes_record, response->body, response->body_length,
-                          JSON_LENIENT, &answer, &error) < 0) {
-        text_copy(node->reason, sizeof node->reason, error.message);
+    struct error reason = ERROR_INIT;
+    text_copy(node->node, sizeof node->node, name);
+    if (error != NULL || json_parse_record(&api_node_volumes_record, body, length, JSON_LENIENT,
+                                           &answer, &reason) < 0) {
+        text_copy(node->reason, sizeof node->reason,
+                  error != NULL ? error->message : (const char *)reason.message);
         return;
     }
     node->limit = answer.limit;
@@ -134,49 +109,23 @@ static void take_answer(struct gathering *gathering, const char *name,
     json_record_release(&api_node_volumes_record, &answer);
 }
 
-static void ask_more(struct gathering *gathering);
-
-static void on_answer(const struct http_client_response *response, void *data)
+static void on_done(void *data)
 {
-    struct asked_node *asked = data;
-    struct gathering *gathering = asked->gathering;
-    asked->call = NULL;
-    gathering->under--;
-    take_answer(gathering, asked->name, response);
-    ask_more(gathering);
-}
-
-static void ask(struct gathering *gathering, struct asked_node *asked)
-{
-    const struct model_node *node = model_node(&gathering->core->model, asked->name);
-    struct agent_call call = {.path = "/v1/volumes"};
-    struct error error = ERROR_INIT;
-    if (node == NULL || node->document == NULL)
-        return; /* removed meanwhile, and its volumes with it */
-    asked->gathering = gathering;
-    asked->call = agent_calls_start(gathering->core, node, &call, on_answer, asked, &error);
-    if (asked->call != NULL)
-        gathering->under++;
-    else
-        text_copy(add_node(gathering, asked->name)->reason, REASON_MAX, error.message);
-}
-
-static void ask_more(struct gathering *gathering)
-{
-    while (gathering->next < gathering->node_count && gathering->under < CALLS_MAX)
-        ask(gathering, &gathering->nodes[gathering->next++]);
-    if (gathering->under == 0)
-        finish(gathering);
+    struct gathering *gathering = data;
+    struct api_volumes *list = &gathering->list;
+    if (list->volume_count > 0)
+        qsort(list->volumes, list->volume_count, sizeof *list->volumes, compare_views);
+    if (list->node_count > 0)
+        qsort(list->nodes, list->node_count, sizeof *list->nodes, compare_nodes);
+    http_request_respond_json(gathering->request, 200, json_encode(&api_volumes_record, list));
+    gathering_free(gathering);
 }
 
 static void on_abandoned(struct http_request *request, void *data)
 {
     (void)request;
     struct gathering *gathering = data;
-    for (size_t i = 0; i < gathering->next; i++) {
-        if (gathering->nodes[i].call != NULL)
-            http_client_cancel(gathering->nodes[i].call);
-    }
+    agent_survey_cancel(gathering->survey);
     gathering_free(gathering);
 }
 
@@ -195,15 +144,25 @@ void volumes_handle_list(struct http_request *request, void *data)
     gathering->request = request;
     copy_query(request, "namespace", gathering->namespace_name);
     copy_query(request, "service", gathering->service);
-    gathering->nodes = xcalloc(core->model.nodes.count + 1, sizeof *gathering->nodes);
+    struct agent_survey_options options = {
+        .core = core,
+        .path = xstrdup("/v1/volumes"),
+        .names = xcalloc(core->model.nodes.count + 1, sizeof *options.names),
+        .deadline_ms = DEADLINE_MS,
+        .limit = ANSWERS_MAX,
+        .on_answer = on_answer,
+        .on_done = on_done,
+        .data = gathering,
+    };
     for (size_t i = 0; i < core->model.nodes.count; i++) {
         const struct model_node *node = core->model.nodes.items[i];
         if (attaches_volumes(node))
-            text_copy(gathering->nodes[gathering->node_count++].name, NAME_MAX_TEXT, node->name);
+            text_copy(options.names[options.count++], NAME_MAX_TEXT, node->name);
     }
-    gathering->list.nodes = xcalloc(gathering->node_count + 1, sizeof *gathering->list.nodes);
+    gathering->list.nodes = xcalloc(options.count + 1, sizeof *gathering->list.nodes);
+    gathering->survey = agent_survey_create(&options);
     http_request_on_abandoned(request, on_abandoned, gathering);
-    ask_more(gathering);
+    agent_survey_begin(gathering->survey);
 }
 
 /* ---- one of them ---- */
