@@ -372,6 +372,18 @@ static void on_host_image(const struct host_image *image, void *data)
     image_keeper_found(agent->keeper, image);
 }
 
+static void on_host_boot_steps(const struct host_boot_steps *steps, void *data)
+{
+    struct agent *agent = data;
+    instance_table_steps_measured(agent->instances, steps);
+}
+
+static void on_booted(const struct instance *instance, void *data)
+{
+    struct agent *agent = data;
+    figures_take_boot(agent->figures, &instance->steps, instance->boot_ms);
+}
+
 static void on_host_node(const struct host_node *node, void *data)
 {
     struct agent *agent = data;
@@ -398,6 +410,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .on_usage = on_host_usage,
         .on_image = on_host_image,
         .on_node = on_host_node,
+        .on_boot_steps = on_host_boot_steps,
         .on_lost = on_host_lost,
         .data = agent,
     };
@@ -436,6 +449,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .store = agent->store,
         .node = options->node,
         .on_changed = on_changed,
+        .on_booted = on_booted,
         .data = agent,
     };
     agent->instances = instance_table_create(&instances);

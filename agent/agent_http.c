@@ -80,6 +80,18 @@ static void handle_stats(struct http_request *request, void *data)
         http_request_respond_json(request, 200, stats_document(&sources, &query));
 }
 
+static void handle_instance_stats(struct http_request *request, void *data)
+{
+    struct stats_sources sources = sources_of(data);
+    struct json_object *document;
+    struct error error = ERROR_INIT;
+    if (stats_instance_document(&sources, http_request_parameter(request, "id"), &document,
+                                &error) < 0)
+        http_request_respond_error(request, &error);
+    else
+        http_request_respond_json(request, 200, document);
+}
+
 static void handle_metrics(struct http_request *request, void *data)
 {
     struct stats_sources sources = sources_of(data);
@@ -113,6 +125,7 @@ static const struct http_route routes[] = {
     {.method = "DELETE", .pattern = VOLUME "/snapshots/{snapshot}", .handler = handle_remove},
     {.method = "POST", .pattern = VOLUME "/restore/{snapshot}", .handler = handle_restore},
     {.method = "GET", .pattern = "/v1/instances/{id}/logs", .handler = handle_logs},
+    {.method = "GET", .pattern = "/v1/instances/{id}/stats", .handler = handle_instance_stats},
     {.method = "GET", .pattern = "/v1/stats", .handler = handle_stats},
     {.method = "GET", .pattern = "/healthz", .handler = handle_health},
     {.method = "GET", .pattern = "/metrics", .handler = handle_metrics},

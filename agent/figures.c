@@ -22,6 +22,7 @@ struct figure {
 struct figures {
     struct figure *items;
     size_t count, capacity;
+    struct boot_histogram boots;
     struct host_node node, node_before; /* taken_ns 0: there is none */
 };
 
@@ -169,6 +170,17 @@ bool figures_fill(const struct figures *figures, const char *id, uint64_t now_ns
     ret_figures->sent_packets = now->sent_packets;
     ret_figures->sent_drops = now->sent_drops;
     return true;
+}
+
+void figures_take_boot(struct figures *figures, const struct api_boot_steps *steps,
+                       uint64_t boot_ms)
+{
+    boot_histogram_add(&figures->boots, steps, boot_ms);
+}
+
+const struct boot_histogram *figures_boots(const struct figures *figures)
+{
+    return &figures->boots;
 }
 
 void figures_take_node(struct figures *figures, const struct host_node *node)

@@ -3,6 +3,7 @@
  * Loop thread only. Knows ids and numbers; what service an instance is of, others know. */
 #pragma once
 
+#include "agent/boot_histogram.h"
 #include "agent/host_protocol.h"
 #include "lib/api/figures.h"
 
@@ -21,6 +22,11 @@ size_t figures_count(const struct figures *figures);
  * alone. False when there is no sample. */
 bool figures_fill(const struct figures *figures, const char *id, uint64_t now_ns,
                   struct api_instance_figures *ret_figures);
+
+/* An instance has become ready for the first time. */
+void figures_take_boot(struct figures *figures, const struct api_boot_steps *steps,
+                       uint64_t boot_ms);
+const struct boot_histogram *figures_boots(const struct figures *figures);
 
 void figures_take_node(struct figures *figures, const struct host_node *node);
 /* The machine's and the agent's; what its instances add up to is left alone. False when there is no

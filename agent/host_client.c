@@ -206,6 +206,10 @@ static void dispatch(struct host_client *client, const struct host_message *mess
         if (client->options.on_image != NULL && host_message_check(message, NULL) == 0)
             client->options.on_image(&message->image, client->options.data);
         break;
+    case HOST_BOOT_STEPS:
+        if (client->options.on_boot_steps != NULL && host_message_check(message, NULL) == 0)
+            client->options.on_boot_steps(&message->boot_steps, client->options.data);
+        break;
     case HOST_NODE:
         if (client->options.on_node != NULL && host_message_check(message, NULL) == 0)
             client->options.on_node(&message->node, client->options.data);

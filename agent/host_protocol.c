@@ -351,6 +351,8 @@ int host_message_check(const struct host_message *message, struct error *error)
         return check_frontend(&message->frontend, error);
     case HOST_USAGE:
         return check_usage(&message->usage, error);
+    case HOST_BOOT_STEPS:
+        return is_instance_id(message->boot_steps.id) ? 0 : refuse(error, "boot steps", "id");
     case HOST_NODE:
         if (message->node.processors == 0 || message->node.processors > HOST_PROCESSORS_MAX)
             return refuse(error, "node", "number of processors");

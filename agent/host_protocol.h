@@ -50,6 +50,8 @@ enum host_message_type {
     HOST_USAGE,    /* host_usage: what some of the microVMs use, every few seconds */
     HOST_IMAGE,    /* host_image: an image file that is here; before the answer to HOST_HELLO */
     HOST_NODE,     /* host_node: what the node itself uses, as often */
+    /* host_boot_steps: before the answer to HOST_BOOT, and again when the guest has spoken */
+    HOST_BOOT_STEPS,
 };
 
 /* Guests that can run here. */
@@ -243,6 +245,15 @@ struct host_node {
     uint64_t agent_memory_private;
 };
 
+/* How long the steps of a boot took, in microseconds. */
+struct host_boot_steps {
+    char id[INSTANCE_ID_MAX];
+    uint64_t queue_us;        /* until a thread was free for it */
+    uint64_t create_us;       /* files, tap, the hypervisor's process */
+    uint64_t start_us;        /* console, lease, network, the guest begins */
+    uint64_t first_packet_us; /* since then; 0: none yet */
+};
+
 struct host_message {
     uint32_t type;
     uint32_t reserved;
@@ -265,6 +276,7 @@ struct host_message {
         struct host_frontend frontend;
         struct host_usage usage;
         struct host_node node;
+        struct host_boot_steps boot_steps;
     };
 };
 

@@ -23,7 +23,19 @@ struct image_preparation {
     struct trust_need proven; /* the keys that `verified` was proven with */
     bool is_fresh;            /* the chain was fetched by this preparation */
     bool waits_for_trust;
+    enum api_boot_step phase; /* whose time passes, */
+    uint64_t phase_since_ns;  /* since then */
 };
+
+/* The time since the last call went into the phase that ends. */
+static void enter(struct image_preparation *preparation, enum api_boot_step phase)
+{
+    uint64_t now = uv_hrtime();
+    preparation->options.steps->us[preparation->phase] +=
+        (now - preparation->phase_since_ns) / 1000;
+    preparation->phase = phase;
+    preparation->phase_since_ns = now;
+}
 
 static void fetch(struct image_preparation *preparation);
 
@@ -88,6 +100,7 @@ static void finish(struct image_preparation *preparation)
         prove(preparation);
         return;
     }
+    enter(preparation, BOOT_STEP_IMPORT);
     struct image_preparation_options options = preparation->options;
     struct image_verified verified = preparation->verified;
     preparation->verified = (struct image_verified){0};
@@ -119,6 +132,7 @@ static void on_unpacked(const struct error *error, void *data)
 
 static void unpack(struct image_preparation *preparation)
 {
+    enter(preparation, BOOT_STEP_PULL);
     preparation->is_unpacked = true;
     preparation->waiter.on_done = on_unpacked;
     image_downloads_unpack(preparation->options.store, preparation->repository, preparation->digest,
@@ -153,6 +167,7 @@ static void next_part(struct image_preparation *preparation)
         finish(preparation);
         return;
     }
+    enter(preparation, BOOT_STEP_IMPORT);
     const struct image_part *part = &verified->parts[preparation->part];
     preparation->waiter.on_done = on_part;
     if (part->packing == IMAGE_PACKING_NONE)
@@ -164,6 +179,7 @@ static void next_part(struct image_preparation *preparation)
 
 static void on_state(enum instance_state state, const char *cause, const char *message, void *data)
 {
+    enter(data, state == INSTANCE_FETCHING ? BOOT_STEP_PULL : BOOT_STEP_IMPORT);
     tell(data, state, cause, message);
 }
 
@@ -204,6 +220,7 @@ static void prove(struct image_preparation *preparation)
 {
     const struct trust *trust = preparation->options.trust;
     const struct trust_need *needed = preparation->options.trust_needed;
+    enter(preparation, BOOT_STEP_VERIFY);
     preparation->proven = (struct trust_need){trust->term, trust->revision};
     preparation->waits_for_trust = !trust_is_since(trust, needed->term, needed->revision);
     tell(preparation, INSTANCE_VERIFYING, "",
@@ -246,6 +263,7 @@ static void on_chain(const struct error *error, void *data)
 
 static void fetch(struct image_preparation *preparation)
 {
+    enter(preparation, BOOT_STEP_PULL);
     preparation->waiter.on_done = on_chain;
     image_downloads_fetch_chain(preparation->options.store, preparation->repository,
                                 preparation->digest, preparation->architecture,
@@ -285,6 +303,8 @@ struct image_preparation *image_preparation_start(uv_loop_t *loop,
     snprintf(preparation->digest, sizeof preparation->digest, "%s", options->digest);
     snprintf(preparation->architecture, sizeof preparation->architecture, "%s",
              options->architecture);
+    preparation->phase = BOOT_STEP_VERIFY;
+    preparation->phase_since_ns = uv_hrtime();
     preparation->waiter.on_state = on_state;
     preparation->waiter.data = preparation;
     uv_timer_init(loop, &preparation->step);

@@ -11,6 +11,7 @@
 #include "agent/image_downloads.h"
 #include "agent/trust.h"
 #include "image-format/chain.h"
+#include "lib/api/boot_steps.h"
 
 struct image_preparation;
 
@@ -26,7 +27,8 @@ struct image_preparation_options {
     const char *repository;
     const char *digest;
     const char *architecture;
-    bool is_imported; /* since this process started: only the proof is made again */
+    bool is_imported;             /* since this process started: only the proof is made again */
+    struct api_boot_steps *steps; /* where its time goes is added up here; outlives it */
     void (*on_state)(enum instance_state state, const char *cause, const char *message, void *data);
     /* Exactly one of these ends it; the preparation is gone when it returns. `verified` is lent. */
     void (*on_ready)(const struct image_verified *verified, void *data);

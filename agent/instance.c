@@ -10,7 +10,9 @@
 
 /* How long after its grace time a microVM may still be there before its end is asked for again. */
 #define END_CHECK_SLACK_MS 20000
-#define CAUSE_UNREADY      "unready"
+/* A status that tells of readiness tells how the boot went, for so long. */
+#define STEPS_TOLD_MS 10000
+#define CAUSE_UNREADY "unready"
 
 static uint64_t now_of(const struct instance *instance)
 {
@@ -80,6 +82,17 @@ static void begin_boot(struct instance *instance)
     instance->boot_ms = 0;
     instance->boot_deadline_ms = timeout > 0 ? instance->booted_at_ms + timeout : 0;
     instance->adopted_image[0] = '\0';
+    for (size_t i = BOOT_STEP_QUEUE; i < BOOT_STEPS; i++)
+        instance->steps.us[i] = 0;
+}
+
+/* What is left of the whole boot passed until the check did. */
+static void settle_steps(struct instance *instance)
+{
+    uint64_t *us = instance->steps.us, spent = 0, whole = instance->boot_ms * 1000;
+    for (size_t i = BOOT_STEP_QUEUE; i < BOOT_STEP_READY; i++)
+        spent += us[i];
+    us[BOOT_STEP_READY] = whole > spent ? whole - spent : 0;
 }
 
 static void begin_end(struct instance *instance, uint64_t grace_ms)
@@ -294,6 +307,17 @@ unsigned instance_ended(struct instance *instance, enum host_end_cause cause, co
     return actions | instance_tick(instance);
 }
 
+void instance_steps_measured(struct instance *instance, const struct host_boot_steps *measured)
+{
+    uint64_t *us = instance->steps.us;
+    us[BOOT_STEP_QUEUE] = measured->queue_us;
+    us[BOOT_STEP_CREATE] = measured->create_us;
+    us[BOOT_STEP_START] = measured->start_us;
+    us[BOOT_STEP_FIRST_PACKET] = measured->first_packet_us;
+    if (instance->boot_ms > 0)
+        settle_steps(instance);
+}
+
 unsigned instance_became_ready(struct instance *instance)
 {
     if (!may(instance, INSTANCE_EVENT_READY))
@@ -302,6 +326,7 @@ unsigned instance_became_ready(struct instance *instance)
     if (instance->boot_ms == 0) {
         uint64_t took = now_of(instance) - instance->booted_at_ms;
         instance->boot_ms = took > 0 ? took : 1;
+        settle_steps(instance);
     }
     if (strcmp(instance->cause, CAUSE_UNREADY) == 0)
         explain(instance, "", "");
@@ -419,6 +444,11 @@ void instance_observe(const struct instance *instance, const char *accel,
     enum instance_vm vm = instance_vm(instance);
     if (vm == INSTANCE_VM_RUNNING || vm == INSTANCE_VM_ENDING)
         observed.uptime_ms = now - instance->booted_at_ms;
+    /* Told of once, for the event: whoever asks later asks this node. */
+    observed.has_steps = instance->boot_ms > 0 && observed.state == INSTANCE_READY &&
+                         observed.state_age_ms < STEPS_TOLD_MS;
+    if (observed.has_steps)
+        observed.steps = instance->steps;
     memcpy(observed.id, instance->id, sizeof observed.id);
     memcpy(observed.cause, instance->cause, sizeof observed.cause);
     memcpy(observed.message, instance->message, sizeof observed.message);

@@ -10,6 +10,7 @@
 #include "agent/instance_machine.h"
 #include "agent/restart_policy.h"
 #include "lib/api/agent.h"
+#include "lib/api/boot_steps.h"
 #include "lib/clock.h"
 
 struct instance {
@@ -24,7 +25,8 @@ struct instance {
     struct restart_history history;
     enum host_stop_method stop_method;
     char kernel[DIGEST_TEXT_MAX];
-    uint64_t boot_ms; /* boot to first pass of the check; 0: not yet */
+    uint64_t boot_ms;            /* boot to first pass of the check; 0: not yet */
+    struct api_boot_steps steps; /* of the last boot, as far as it has come */
 
     /* Monotonic milliseconds; 0 where it says so means "not set". */
     uint64_t state_since_ms;
@@ -63,6 +65,8 @@ void instance_image_moved(struct instance *instance, enum instance_state state, 
 unsigned instance_image_ready(struct instance *instance);
 unsigned instance_image_failed(struct instance *instance, const char *cause, const char *message);
 unsigned instance_booted(struct instance *instance);
+/* What the host half measured of the boot, perhaps only after it was ready. */
+void instance_steps_measured(struct instance *instance, const struct host_boot_steps *measured);
 unsigned instance_boot_failed(struct instance *instance, const char *message);
 /* It cannot boot, however often it is tried. */
 unsigned instance_boot_refused(struct instance *instance, const char *message);

@@ -21,6 +21,7 @@ static const struct json_field fields[] = {
     JSON_FIELD(struct instance, stop_method, "stop_method", JSON_ENUM, .names = stop_method_names),
     JSON_FIELD(struct instance, kernel, "kernel", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct instance, boot_ms, "boot_ms", JSON_UINT),
+    JSON_FIELD(struct instance, steps, "boot_steps", JSON_OBJECT, .record = &api_boot_steps_record),
     JSON_FIELD(struct instance, state_since_wall_ms, "state_since", JSON_UINT),
     JSON_FIELD(struct instance, last_restart_wall_ms, "last_restart", JSON_UINT),
     JSON_FIELD_END,

@@ -89,7 +89,9 @@ static void start_preparation(struct member *member)
     const struct api_assigned_instance *assigned = &member->instance.assigned;
     if (member->preparation != NULL)
         return;
+    member->instance.steps = (struct api_boot_steps){0};
     struct image_preparation_options options = {
+        .steps = &member->instance.steps,
         .store = table->options.images,
         .trust = table->options.trust,
         .trust_needed = &table->trust_needed,
@@ -169,8 +171,12 @@ static void ask_end(struct member *member, bool at_once)
 static void on_ready(bool ready, const char *message, void *data)
 {
     struct member *member = data;
+    const struct instance *instance = &member->instance;
+    bool is_first = instance->boot_ms == 0;
     act(member, ready ? instance_became_ready(&member->instance)
                       : instance_became_unready(&member->instance, message));
+    if (is_first && instance->boot_ms > 0)
+        member->table->options.on_booted(instance, member->table->options.data);
 }
 
 static void on_unhealthy(const char *message, void *data)
@@ -393,6 +399,14 @@ void instance_table_ended(struct instance_table *table, const struct host_instan
         instance_ended(&member->instance, (enum host_end_cause)ended->cause, ended->message));
 }
 
+void instance_table_steps_measured(struct instance_table *table,
+                                   const struct host_boot_steps *measured)
+{
+    struct member *member = find(table, measured->id);
+    if (member != NULL)
+        instance_steps_measured(&member->instance, measured);
+}
+
 void instance_table_trust_changed(struct instance_table *table)
 {
     struct member *member;
@@ -433,6 +447,12 @@ void instance_table_each(const struct instance_table *table,
     {
         each(&member->instance, data);
     }
+}
+
+const struct instance *instance_table_find(const struct instance_table *table, const char *id)
+{
+    const struct member *member = find(table, id);
+    return member != NULL ? &member->instance : NULL;
 }
 
 bool instance_table_has(const struct instance_table *table, const char *id)

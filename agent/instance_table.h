@@ -21,6 +21,7 @@ struct instance_table_options {
     struct state_store *store;
     const char *node;
     void (*on_changed)(void *data); /* something a status shows is different now */
+    void (*on_booted)(const struct instance *instance, void *data); /* ready for the first time */
     void *data;
 };
 
@@ -41,11 +42,15 @@ void instance_table_resume(struct instance_table *table, const struct host_welco
 /* Nothing is stopped because it is not named. */
 void instance_table_apply(struct instance_table *table, const struct api_assignment *assignment);
 void instance_table_ended(struct instance_table *table, const struct host_instance *ended);
+void instance_table_steps_measured(struct instance_table *table,
+                                   const struct host_boot_steps *measured);
 void instance_table_trust_changed(struct instance_table *table);
 /* Fills status->instances; the caller releases the status. */
 void instance_table_observe(const struct instance_table *table, struct api_status *status);
 void instance_table_each(const struct instance_table *table,
                          void (*each)(const struct instance *instance, void *data), void *data);
+/* NULL when there is none. */
+const struct instance *instance_table_find(const struct instance_table *table, const char *id);
 bool instance_table_has(const struct instance_table *table, const char *id);
 /* Whether an instance that is not over was booted from an image, or is to be. */
 bool instance_table_uses_image(const struct instance_table *table, const char *digest,

@@ -24,14 +24,15 @@ static uint64_t monotonic_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void list_one(const struct instance *instance, void *data)
+/* False when it does not run, or was not looked at yet. */
+static bool fill_instance(const struct stats_sources *sources, const struct instance *instance,
+                          uint64_t now_ns, struct api_instance_figures *ret_figures)
 {
-    struct listing *listing = data;
     struct api_instance_figures figures = {.slot = instance->assigned.slot};
     struct api_observed_instance observed;
     if (instance_vm(instance) != INSTANCE_VM_RUNNING ||
-        !figures_fill(listing->sources->figures, instance->id, listing->now_ns, &figures))
-        return;
+        !figures_fill(sources->figures, instance->id, now_ns, &figures))
+        return false;
     instance_observe(instance, "", &observed);
     figures.state = observed.state;
     figures.uptime_ms = observed.uptime_ms;
@@ -39,8 +40,16 @@ static void list_one(const struct instance *instance, void *data)
     memcpy(figures.namespace_name, instance->assigned.namespace_name,
            sizeof figures.namespace_name);
     memcpy(figures.service, instance->assigned.service, sizeof figures.service);
-    strncpy(figures.node, listing->sources->node, sizeof figures.node - 1);
-    listing->items[listing->count++] = figures;
+    strncpy(figures.node, sources->node, sizeof figures.node - 1);
+    *ret_figures = figures;
+    return true;
+}
+
+static void list_one(const struct instance *instance, void *data)
+{
+    struct listing *listing = data;
+    if (fill_instance(listing->sources, instance, listing->now_ns, &listing->items[listing->count]))
+        listing->count++;
 }
 
 static int compare_ids(const void *left, const void *right)
@@ -185,6 +194,19 @@ struct json_object *stats_document(const struct stats_sources *sources,
     return document;
 }
 
+int stats_instance_document(const struct stats_sources *sources, const char *id,
+                            struct json_object **ret_document, struct error *error)
+{
+    const struct instance *instance = instance_table_find(sources->instances, id);
+    if (instance == NULL)
+        return error_set(error, ERROR_NOT_FOUND, "no instance %.32s on node %s", id, sources->node);
+    struct api_instance_stats stats = {.boot_ms = instance->boot_ms, .steps = instance->steps};
+    memcpy(stats.id, instance->id, sizeof stats.id);
+    stats.has_figures = fill_instance(sources, instance, monotonic_ns(), &stats.figures);
+    *ret_document = json_encode(&api_instance_stats_record, &stats);
+    return 0;
+}
+
 /* --- Prometheus --- */
 
 static void describe(struct buffer *text, const char *name, const char *type, const char *help)
@@ -322,6 +344,7 @@ void stats_append_metrics(const struct stats_sources *sources, struct buffer *te
     struct listing listing = list_instances(sources);
     append_node(sources, text);
     append_machine(&listing, text);
+    boot_histogram_append(figures_boots(sources->figures), text);
     if (sources->images != NULL)
         append_images(sources->images, text);
     for (size_t i = 0; i < ARRAY_LENGTH(instance_series); i++)

@@ -25,5 +25,8 @@ struct stats_query {
 /* api_stats, and how many instances are in which state. The caller owns it. */
 struct json_object *stats_document(const struct stats_sources *sources,
                                    const struct stats_query *query);
+/* api_instance_stats of one. The caller owns it. */
+int stats_instance_document(const struct stats_sources *sources, const char *id,
+                            struct json_object **ret_document, struct error *error);
 /* In Prometheus' text form 0.0.4. */
 void stats_append_metrics(const struct stats_sources *sources, struct buffer *text);

@@ -218,6 +218,33 @@ static int inspect_service(struct cli *cli, const char *name, struct json_object
     return session_get(cli_session(cli), path, ret_object, error);
 }
 
+/* What its node knows besides: how its boot went, and what it uses. Nothing of it where the node
+ * does not answer. */
+static void add_stats(struct cli *cli, const char *path, struct json_object *instance)
+{
+    static const char *const keys[] = {"boot_steps", "figures"};
+    AUTO_FREE char *stats_path = xasprintf("%s/stats", path);
+    AUTO_JSON struct json_object *stats = NULL;
+    if (session_get(cli_session(cli), stats_path, &stats, NULL) < 0)
+        return;
+    for (size_t i = 0; i < ARRAY_LENGTH(keys); i++) {
+        struct json_object *value;
+        if (json_object_object_get_ex(stats, keys[i], &value))
+            json_object_object_add(instance, keys[i], json_object_get(value));
+    }
+}
+
+static int inspect_instance(struct cli *cli, const char *name, struct json_object **ret_object,
+                            struct error *error)
+{
+    AUTO_FREE char *segment = http_encode_segment(name);
+    AUTO_FREE char *path = xasprintf("/v1/instances/%s", segment);
+    if (session_get(cli_session(cli), path, ret_object, error) < 0)
+        return -1;
+    add_stats(cli, path, *ret_object);
+    return 0;
+}
+
 static int inspect_node(struct cli *cli, const char *name, struct json_object **ret_object,
                         struct error *error)
 {
@@ -271,7 +298,7 @@ int inspect_run(struct cli *cli, struct error *error)
     if (strcmp(kind, "service") == 0)
         result = inspect_service(cli, name, &object, error);
     else if (strcmp(kind, "instance") == 0)
-        result = inspect_in_list(cli, "/v1/instances", "instances", "id", name, &object, error);
+        result = inspect_instance(cli, name, &object, error);
     else if (strcmp(kind, "node") == 0)
         result = inspect_node(cli, name, &object, error);
     else if (strcmp(kind, "key") == 0)

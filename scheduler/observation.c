@@ -59,6 +59,16 @@ static void note_ready_since(struct look *look, struct model_instance *instance,
     instance->ready_age_ms = age;
 }
 
+static void describe_boot(const struct look *look, const struct api_observed_instance *seen,
+                          char *ret_text, size_t size)
+{
+    char steps[API_BOOT_STEPS_TEXT_MAX] = "";
+    if (seen->has_steps)
+        api_boot_steps_format(&seen->steps, steps, sizeof steps);
+    snprintf(ret_text, size, "on node %s, %llu ms after its start%s%s", look->node->name,
+             (unsigned long long)seen->boot_ms, steps[0] != '\0' ? ": " : "", steps);
+}
+
 static void tell_state(struct look *look, const struct model_instance *instance,
                        const struct api_observed_instance *seen)
 {
@@ -68,8 +78,7 @@ static void tell_state(struct look *look, const struct model_instance *instance,
         text_copy(look->last_ready, sizeof look->last_ready, instance->name);
         if (++look->ready_count > TOLD_ALONE_MAX)
             break;
-        snprintf(text, sizeof text, "on node %s, %llu ms after its start", look->node->name,
-                 (unsigned long long)seen->boot_ms);
+        describe_boot(look, seen, text, sizeof text);
         instance_event(look, instance, "ready", NULL, text);
         break;
     case INSTANCE_FAILED:

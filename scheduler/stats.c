@@ -196,3 +196,10 @@ void stats_handle_node(struct http_request *request, void *data)
     if (path != NULL)
         agent_calls_pass(request, core, node, path, NULL);
 }
+
+void stats_handle_instance(struct http_request *request, void *data)
+{
+    AUTO_FREE char *id = http_encode_segment(http_request_parameter(request, "instance"));
+    AUTO_FREE char *path = xasprintf("/v1/instances/%s/stats", id);
+    agent_calls_pass_instance(request, data, path, NULL);
+}

@@ -9,5 +9,7 @@
 void stats_handle_all(struct http_request *request, void *data);
 /* GET /v1/namespaces/NS/services/NAME/stats?of=...: of the nodes that have instances of it. */
 void stats_handle_service(struct http_request *request, void *data);
+/* GET /v1/instances/ID/stats: of the agent that has it. */
+void stats_handle_instance(struct http_request *request, void *data);
 /* GET /v1/nodes/NAME/stats?of=... */
 void stats_handle_node(struct http_request *request, void *data);

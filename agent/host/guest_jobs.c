@@ -253,13 +253,17 @@ void guest_job_boot(struct worker_job *worker_job)
     struct guest *guest = job->guest;
     const struct guests_options *options = &guest->guests->options;
     AUTO_FREE char *console_path = guest_console_path(guest);
+    job->begun_ns = uv_hrtime();
     unlink(console_path);
     job->result = -1;
     if (network_tap_remove(options->network, guest->tap, guest->mac, "", &job->error) < 0 ||
         network_tap_make(guest->tap, &job->error) < 0)
         return;
-    if (create(job, console_path) == 0)
+    if (create(job, console_path) == 0) {
+        job->created_ns = uv_hrtime();
         job->result = start(job, console_path);
+        job->started_ns = uv_hrtime();
+    }
     if (job->result < 0) {
         /* Also when it was not made: what an earlier attempt could not end may be in the way. */
         bool is_gone = end_for_good(guest, NULL) == 0;

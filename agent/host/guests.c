@@ -343,6 +343,7 @@ static void boot_done(struct worker_job *worker_job)
         guest->adopted_at = uv_now(guests->options.loop);
         attach_console(guest, job->console, false);
         log_info("microVM started", "id", guest->id, "pid", LOG_NUMBER(guest->pid));
+        guest_steps_started(guest, job);
         answer(guests, job->sequence, NULL);
         /* An end that was told of meanwhile may be that of an earlier attempt. */
         if (guest->ended_early && !guest_process_lives(guest->pid))
@@ -423,6 +424,7 @@ void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boo
     struct guest_job *job = guest_job_create(guest, sequence, guest_job_boot, boot_done);
     job->boot = *boot;
     job->way = way;
+    guest_steps_begin(guest, job);
     worker_submit(guests->options.boot_worker, &job->job);
 }
 

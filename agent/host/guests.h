@@ -46,6 +46,8 @@ struct guests_options {
     const struct accelerator *accelerator;
     /* A microVM that was adopted or that ended. */
     void (*report)(void *context, const struct host_instance *instance);
+    /* A boot's steps, when its guest has begun, and again when it has spoken; NULL: not wanted. */
+    void (*report_steps)(void *context, const struct host_boot_steps *steps);
     /* The answer to a request that took time; `error` NULL: it worked. */
     void (*answer)(void *context, uint64_t sequence, const struct error *error);
     void *context;
@@ -69,5 +71,7 @@ void guests_forget(struct guests *guests, uint64_t sequence, const char *id);
 
 /* The hypervisor says that a microVM ended. */
 void guests_ended(struct guests *guests, const char *id, enum hypervisor_end end);
+/* The bridge has learned of an address: if it is a guest's, this was its first frame. */
+void guests_first_packet(struct guests *guests, const char *mac);
 /* A process was reaped; true when it was one of ours. */
 bool guests_reaped(struct guests *guests, pid_t pid, int status);

@@ -1,4 +1,5 @@
-/* Shared by guests.c (states, on the loop) and guest_jobs.c (blocking steps, on the workers). */
+/* Shared by guests.c, guest_steps.c (states, on the loop) and guest_jobs.c (blocking steps, on the
+ * workers). */
 #pragma once
 
 #include "agent/host/guests.h"
@@ -34,6 +35,8 @@ struct guest {
     int wait_status;
     uint64_t begun_before_ms; /* uptime at adopted_at: when it was adopted, or booted here */
     uint64_t adopted_at;
+    struct host_boot_steps steps;  /* of a boot of ours */
+    uint64_t started_ns, spoke_ns; /* uv_hrtime; 0: not yet, or not by us */
 };
 
 struct guests {
@@ -53,8 +56,9 @@ struct guest_job {
     struct error error;
     struct host_boot boot; /* boot */
     const struct family_boot *way;
-    pid_t pid;   /* boot: of the hypervisor's process */
-    int console; /* boot: connected */
+    uint64_t submitted_ns, begun_ns, created_ns, started_ns; /* boot */
+    pid_t pid;                                               /* boot: of the hypervisor's process */
+    int console;                                             /* boot: connected */
 };
 
 struct guest_job *guest_job_create(struct guest *guest, uint64_t sequence,
@@ -63,6 +67,9 @@ struct guest_job *guest_job_create(struct guest *guest, uint64_t sequence,
 /* To the worker that ends microVMs. */
 void guest_job_submit(struct guest *guest, uint64_t sequence, void (*run)(struct worker_job *),
                       void (*done)(struct worker_job *));
+/* guest_steps.c: loop thread. A boot is asked for; its guest has begun. */
+void guest_steps_begin(struct guest *guest, struct guest_job *job);
+void guest_steps_started(struct guest *guest, const struct guest_job *job);
 void guest_job_boot(struct worker_job *job);
 void guest_job_press(struct worker_job *job);
 void guest_job_destroy(struct worker_job *job);

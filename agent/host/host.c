@@ -146,6 +146,7 @@ static void create_guests(struct host *host)
         .log_files = host->options.log_files,
         .accelerator = &host->accelerator,
         .report = host_report_instance,
+        .report_steps = host_report_steps,
         .answer = host_answer_request,
         .context = host,
     };
@@ -166,6 +167,20 @@ static void create_usage(struct host *host)
         .context = host,
     };
     host->usage = usage_create(&options);
+}
+
+static void on_first_packet(void *context, const char *mac)
+{
+    struct host *host = context;
+    guests_first_packet(host->guests, mac);
+}
+
+static void watch_first_packets(struct host *host)
+{
+    struct error error = ERROR_INIT;
+    if (first_packet_create(&host->loop, host->network, on_first_packet, host, &host->first_packet,
+                            &error) < 0)
+        log_warn("when guests speak first is not known", "error", error.message);
 }
 
 static int create_proxy(struct host *host, struct error *error)
@@ -210,6 +225,7 @@ static void start_done(struct worker_job *worker_job)
         create_guests(host);
         guests_adopt(host->guests, job->found, job->found_count);
         create_usage(host);
+        watch_first_packets(host);
         log_info("host half ready", "accelerator", host->accelerator.kvm ? "kvm" : "tcg", "reason",
                  host->accelerator.reason, "adopted", LOG_NUMBER(job->found_count));
         channel_start(host->channel);
@@ -379,6 +395,7 @@ static void finish(struct host *host)
     worker_stop(host->image_worker);
     worker_stop(host->volume_requests.worker);
     usage_stop(host->usage);
+    first_packet_destroy(host->first_packet);
     proxy_destroy(host->proxy);
     dhcp_destroy(host->dhcp);
     hypervisor_close(host->hypervisor);

@@ -6,6 +6,7 @@
 #include "agent/host/accelerator.h"
 #include "agent/host/channel.h"
 #include "agent/host/dhcp.h"
+#include "agent/host/first_packet.h"
 #include "agent/host/guests.h"
 #include "agent/host/host.h"
 #include "agent/host/hypervisor.h"
@@ -43,6 +44,7 @@ struct host {
     struct hypervisor *hypervisor;          /* set by the first job, before there are guests */
     struct guests *guests;                  /* NULL until the start is through */
     struct usage *usage;                    /* the same */
+    struct first_packet *first_packet;      /* NULL also where the kernel does not tell of it */
     struct channel *channel;
     struct proxy *proxy;
     struct proxy_model *model; /* being collected, between BEGIN and COMMIT */
@@ -56,6 +58,7 @@ void host_report_instance(void *context, const struct host_instance *instance);
 void host_report_frontend(void *context, const struct host_frontend *frontend);
 void host_report_usage(void *context, const struct host_usage *usage);
 void host_report_node(void *context, const struct host_node *node);
+void host_report_steps(void *context, const struct host_boot_steps *steps);
 void host_answer_number(void *context, uint64_t sequence, const struct error *error,
                         uint32_t number);
 void host_answer_request(void *context, uint64_t sequence, const struct error *error);

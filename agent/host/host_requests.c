@@ -40,6 +40,13 @@ void host_report_node(void *context, const struct host_node *node)
     channel_send(host->channel, &message, -1);
 }
 
+void host_report_steps(void *context, const struct host_boot_steps *steps)
+{
+    struct host *host = context;
+    struct host_message message = {.type = HOST_BOOT_STEPS, .boot_steps = *steps};
+    channel_send(host->channel, &message, -1);
+}
+
 void host_answer_number(void *context, uint64_t sequence, const struct error *error,
                         uint32_t number)
 {
@@ -218,6 +225,7 @@ void host_receive(void *context, const struct host_message *message)
     case HOST_USAGE:
     case HOST_IMAGE:
     case HOST_NODE:
+    case HOST_BOOT_STEPS:
         error_set(&error, ERROR_PROTOCOL, "message of type %u is not a request", message->type);
         channel_answer(host->channel, message->sequence, &error);
     }

@@ -181,6 +181,9 @@ static const struct json_field observed_fields[] = {
     JSON_FIELD(struct api_observed_instance, uptime_ms, "uptime_ms", JSON_UINT,
                .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct api_observed_instance, accel, "accel", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct api_observed_instance, steps, "boot_steps", JSON_OBJECT,
+               .record = &api_boot_steps_record,
+               .present_offset = offsetof(struct api_observed_instance, has_steps)),
     JSON_FIELD_END,
 };
 static const struct json_record observed_record = {sizeof(struct api_observed_instance),

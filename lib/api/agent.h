@@ -12,6 +12,7 @@
  * Readers ignore unknown fields. Ages travel as milliseconds. */
 #pragma once
 
+#include "lib/api/boot_steps.h"
 #include "lib/api/policy.h"
 #include "lib/api/service_spec.h"
 #include "lib/api/states.h"
@@ -157,6 +158,8 @@ struct api_observed_instance {
     uint64_t boot_ms;         /* start of the microVM to the first pass of its check; 0: not yet */
     uint64_t uptime_ms;       /* of the present boot; 0: not running */
     char accel[16];           /* kvm | tcg */
+    bool has_steps;           /* it became ready a moment ago: */
+    struct api_boot_steps steps; /* how its boot went */
 };
 
 struct api_observed_frontend {

@@ -48,6 +48,19 @@ const struct json_record api_instance_figures_record = {sizeof(struct api_instan
                                                         instance_fields};
 #undef VIEW
 
+#define VIEW api_instance_stats
+static const struct json_field instance_stats_fields[] = {
+    FIELD(id, "id", JSON_STRING, .flags = JSON_REQUIRED, .check = api_check_instance_id),
+    FIELD(figures, "figures", JSON_OBJECT, .record = &api_instance_figures_record,
+          .present_offset = offsetof(struct api_instance_stats, has_figures)),
+    FIELD(boot_ms, "boot_ms", JSON_UINT, .flags = 0),
+    FIELD(steps, "boot_steps", JSON_OBJECT, .record = &api_boot_steps_record),
+    JSON_FIELD_END,
+};
+const struct json_record api_instance_stats_record = {sizeof(struct api_instance_stats),
+                                                      instance_stats_fields};
+#undef VIEW
+
 #define VIEW api_service_figures
 static const struct json_field service_fields[] = {
     FIELD(namespace_name, "namespace", JSON_STRING, .flags = 0),

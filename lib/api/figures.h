@@ -4,6 +4,7 @@
  * samples, which are some seconds apart. */
 #pragma once
 
+#include "lib/api/boot_steps.h"
 #include "lib/api/service_spec.h"
 #include "lib/api/states.h"
 #include "lib/json.h"
@@ -32,6 +33,15 @@ struct api_instance_figures {
     uint64_t received_packets, received_drops;
     uint64_t sent_bytes, sent_rate;
     uint64_t sent_packets, sent_drops;
+};
+
+/* GET /v1/instances/ID/stats. */
+struct api_instance_stats {
+    char id[INSTANCE_ID_MAX];
+    bool has_figures; /* it runs, and was looked at */
+    struct api_instance_figures figures;
+    uint64_t boot_ms; /* of the last boot, from the order to boot to readiness; 0: not ready yet */
+    struct api_boot_steps steps;
 };
 
 /* All running instances of one service on one node, added up. */
@@ -88,6 +98,7 @@ struct api_cluster_stats {
 };
 
 extern const struct json_record api_instance_figures_record;
+extern const struct json_record api_instance_stats_record;
 extern const struct json_record api_service_figures_record;
 extern const struct json_record api_node_figures_record;
 extern const struct json_record api_stats_record;

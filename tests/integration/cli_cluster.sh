@@ -106,7 +106,7 @@ check guests_answer answer_often
 check figures_move_with_the_load wait_for 30 figures_move
 expect top_is_a_table 0 "^$id +hello +$node +ready +[0-9.]+%.*/s" shoal top
 expect top_of_services 0 '^default +hello +2 +[0-9.]+%' shoal top services
-expect top_of_nodes 0 "^$node +2 +[0-9.]+% +[0-9]+ +[0-9.]+Gi/" shoal top nodes
+expect top_of_nodes 0 "^$node +2 +[0-9.]+% +[0-9]+ +[0-9.]+[MG]i/" shoal top nodes
 expect top_of_nothing 1 'no service nothere' shoal top nothere
 expect metrics_have_each_instance 0 \
     "^shoal_instance_cpu_seconds_total\{namespace=\"default\",service=\"hello\",instance=\"$id\"\} [0-9.]+$" \
@@ -117,6 +117,20 @@ metrics_are_well_formed() {
         ! grep -vE '^(# (HELP|TYPE) .+|[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [0-9.e+-]+)$' "$work/metrics"
 }
 check metrics_can_be_read metrics_are_well_formed
+
+# --- how they booted ---
+# The steps from the order to boot on add up to the whole, within what clocks of milliseconds leave.
+boot_is_told() {
+    shoal inspect instance "$id" -o json | jq -e '.boot_ms as $whole | .boot_steps |
+        .first_packet_us > 0 and .create_us > 0 and .verify_us > 0 and
+        (([.queue_us, .create_us, .start_us, .first_packet_us, .ready_us] | add) / 1000 - $whole |
+            fabs) < 2'
+}
+check boots_are_told_step_by_step boot_is_told
+expect events_tell_the_steps 0 "$id +ready .* ms after its start: .*create [0-9.]+ ms, .*first packet" \
+    shoal events hello
+expect metrics_have_the_steps 0 '^shoal_boot_step_seconds_count\{step="first_packet"\} [1-9]' \
+    curl -fsS "http://127.0.0.1:$agent_port/metrics"
 
 # --- following ---
 shoal events -f hello >"$work/events" 2>&1 &

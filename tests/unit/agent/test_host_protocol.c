@@ -360,6 +360,12 @@ static void usage_is_bounded_and_of_instances(void **state)
     message.usage.count = HOST_USAGE_ENTRIES;
     strcpy(message.usage.entries[HOST_USAGE_ENTRIES - 1].id, "0001");
     assert_refused(&message, "id");
+    message = (struct host_message){.type = HOST_BOOT_STEPS};
+    assert_refused(&message, "id");
+    strcpy(message.boot_steps.id, "0001000003f2");
+    assert_int_equal(host_message_check(&message, NULL), 0);
+    message = (struct host_message){.type = HOST_NODE};
+    assert_refused(&message, "processors");
 }
 
 int main(void)
