@@ -3,6 +3,7 @@
  * refused when it is read again. The first line names the message. */
 #include "lib/api/agent.h"
 #include "lib/api/views.h"
+#include "lib/api/volumes.h"
 #include "scheduler/documents.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -25,6 +26,8 @@ static const struct {
     {"instance_view", &api_instance_view_record},
     {"node_view", &api_node_view_record},
     {"verdict_request", &api_verdict_request_record},
+    {"node_volumes", &api_node_volumes_record},
+    {"volumes", &api_volumes_record},
 };
 
 /* Documents are called by the prefix of their keys. */
