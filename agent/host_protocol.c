@@ -271,7 +271,7 @@ static int check_instance(const struct host_instance *instance, struct error *er
         return refuse(error, "instance", "id");
     if (instance->state > HOST_INSTANCE_ENDED)
         return refuse(error, "instance", "state");
-    if (instance->cause > HOST_END_STOP_KILLED)
+    if (instance->cause > HOST_END_HUNG)
         return refuse(error, "instance", "cause");
     if (instance->state == HOST_INSTANCE_RUNNING && instance->kernel[0] != '\0' &&
         !is_digest(instance->kernel))

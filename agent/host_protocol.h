@@ -192,6 +192,9 @@ enum host_end_cause {
     HOST_END_KILLED,      /* the hypervisor's process died or was killed by somebody else */
     HOST_END_STOPPED,     /* we stopped it: it ended within its grace */
     HOST_END_STOP_KILLED, /* we stopped it: its grace passed and it was killed */
+    HOST_END_GUEST_RESET, /* it reset its machine, and its family's guests power off to end */
+    HOST_END_OOM,         /* the kernel killed the hypervisor's process for its memory */
+    HOST_END_HUNG,        /* the hypervisor's process was stopped by somebody, and killed by us */
 };
 
 struct host_instance {

@@ -144,7 +144,9 @@ void image_job_fail(struct image_job *job, const struct error *error)
     log_warn("an image cannot be had just now, trying again", "repository", job->repository,
              "digest", job->digest, "after_ms", LOG_NUMBER(job->retry_delay_ms), "reason",
              error->message);
-    job->cause = is_full ? "no_space" : is_local(error) ? "local_storage" : "registry_unreachable";
+    job->cause = is_full           ? INSTANCE_CAUSE_NO_SPACE
+                 : is_local(error) ? INSTANCE_CAUSE_LOCAL_STORAGE
+                                   : INSTANCE_CAUSE_REGISTRY_UNREACHABLE;
     snprintf(job->message, sizeof job->message, "%s", error->message);
     image_job_tell(job, INSTANCE_FETCHING, job->cause, job->message);
     uv_timer_start(&job->retry, on_retry, job->retry_delay_ms, 0);

@@ -59,15 +59,15 @@ void image_preparation_cancel(struct image_preparation *preparation)
 
 static void fail(struct image_preparation *preparation, const struct error *error)
 {
-    const char *cause = "image_invalid";
+    const char *cause = INSTANCE_CAUSE_IMAGE_INVALID;
     if (error->code == ERROR_NOT_FOUND)
-        cause = "image_not_found";
+        cause = INSTANCE_CAUSE_IMAGE_NOT_FOUND;
     else if (error->code == ERROR_SIGNATURE)
-        cause = "signature_rejected";
+        cause = INSTANCE_CAUSE_SIGNATURE_REJECTED;
     else if (error->code == ERROR_POLICY)
-        cause = "policy_refused";
+        cause = INSTANCE_CAUSE_POLICY_REFUSED;
     else if (error->code == ERROR_DENIED)
-        cause = "registry_denied";
+        cause = INSTANCE_CAUSE_REGISTRY_DENIED;
     struct image_preparation_options options = preparation->options;
     image_preparation_cancel(preparation);
     options.on_failed(cause, error->message, options.data);

@@ -12,7 +12,6 @@
 #define END_CHECK_SLACK_MS 20000
 /* A status that tells of readiness tells how the boot went, for so long. */
 #define STEPS_TOLD_MS 10000
-#define CAUSE_UNREADY "unready"
 
 static uint64_t now_of(const struct instance *instance)
 {
@@ -77,11 +76,11 @@ static void enter(struct instance *instance, enum instance_phase to, enum instan
 
 static void begin_boot(struct instance *instance)
 {
-    uint64_t timeout = instance->assigned.boot_timeout_ms;
     instance->booted_at_ms = now_of(instance);
     instance->boot_ms = 0;
-    instance->boot_deadline_ms = timeout > 0 ? instance->booted_at_ms + timeout : 0;
+    instance->boot_deadline_ms = 0;
     instance->adopted_image[0] = '\0';
+    instance->was_asked_to_end = false;
     for (size_t i = BOOT_STEP_QUEUE; i < BOOT_STEPS; i++)
         instance->steps.us[i] = 0;
 }
@@ -110,8 +109,10 @@ static unsigned put(struct instance *instance, enum instance_event event)
     enter(instance, step->to, event);
     if (step->actions & INSTANCE_BOOT)
         begin_boot(instance);
-    if (step->actions & INSTANCE_END)
+    if (step->actions & INSTANCE_END) {
         begin_end(instance, instance->assigned.stop.grace_ms);
+        instance->was_asked_to_end = instance->stop_method != HOST_STOP_KILL;
+    }
     if (step->actions & INSTANCE_KILL)
         begin_end(instance, 0);
     return step->actions;
@@ -177,15 +178,16 @@ static bool is_foreign(const struct instance *instance)
 static unsigned replace_foreign(struct instance *instance)
 {
     const struct loss loss = {
-        .cause = "adoption_mismatch",
-        .message = "the microVM that runs was booted from another image",
+        .cause = INSTANCE_CAUSE_ADOPTION_MISMATCH,
+        .message = instance_cause_meaning(INSTANCE_CAUSE_ADOPTION_MISMATCH),
         .is_failure = true,
         .is_there = true,
     };
     return lose(instance, &loss);
 }
 
-/* Nobody looked at an adopted guest meanwhile: it gets the whole time from now on. */
+/* It has its boot_timeout from now on: it was its turn to run only now, or nobody looked at it
+ * meanwhile. */
 static void expect_ready(struct instance *instance)
 {
     uint64_t timeout = instance->assigned.boot_timeout_ms;
@@ -257,12 +259,15 @@ unsigned instance_image_failed(struct instance *instance, const char *cause, con
 
 unsigned instance_booted(struct instance *instance)
 {
-    return put(instance, INSTANCE_EVENT_BOOTED);
+    unsigned actions = put(instance, INSTANCE_EVENT_BOOTED);
+    expect_ready(instance);
+    return actions;
 }
 
 unsigned instance_boot_failed(struct instance *instance, const char *message)
 {
-    const struct loss loss = {.cause = "boot_failed", .message = message, .is_failure = true};
+    const struct loss loss = {
+        .cause = INSTANCE_CAUSE_BOOT_FAILED, .message = message, .is_failure = true};
     if (instance_vm(instance) != INSTANCE_VM_BOOTING)
         return 0;
     return may(instance, INSTANCE_EVENT_GONE) ? put(instance, INSTANCE_EVENT_GONE)
@@ -272,28 +277,38 @@ unsigned instance_boot_failed(struct instance *instance, const char *message)
 unsigned instance_boot_refused(struct instance *instance, const char *message)
 {
     if (may(instance, INSTANCE_EVENT_BOOT_REFUSED))
-        explain(instance, "image_invalid", message);
+        explain(instance, INSTANCE_CAUSE_IMAGE_INVALID, message);
     return put(instance, INSTANCE_EVENT_BOOT_REFUSED);
 }
+
+static const char *const end_causes[] = {
+    [HOST_END_GUEST_EXIT] = INSTANCE_CAUSE_GUEST_EXIT,
+    [HOST_END_GUEST_PANIC] = INSTANCE_CAUSE_GUEST_PANIC,
+    [HOST_END_KILLED] = INSTANCE_CAUSE_HYPERVISOR_KILLED,
+    [HOST_END_STOPPED] = INSTANCE_CAUSE_GUEST_EXIT,
+    [HOST_END_STOP_KILLED] = INSTANCE_CAUSE_HYPERVISOR_KILLED,
+    [HOST_END_GUEST_RESET] = INSTANCE_CAUSE_GUEST_RESET,
+    [HOST_END_OOM] = INSTANCE_CAUSE_OOM,
+    [HOST_END_HUNG] = INSTANCE_CAUSE_HUNG,
+};
 
 static unsigned ended_by_itself(struct instance *instance, enum host_end_cause cause,
                                 const char *message)
 {
-    struct loss loss = {
-        .cause = "hypervisor_died",
-        .message = "the hypervisor's process died or was killed",
+    const char *name = end_causes[cause];
+    const struct loss loss = {
+        .cause = name,
+        .message = message[0] != '\0' ? message : instance_cause_meaning(name),
         .is_failure = cause != HOST_END_GUEST_EXIT,
     };
-    if (cause == HOST_END_GUEST_EXIT) {
-        loss.cause = "guest_exit";
-        loss.message = "the guest ended by itself";
-    } else if (cause == HOST_END_GUEST_PANIC) {
-        loss.cause = "guest_panic";
-        loss.message = "the guest panicked";
-    }
-    if (message[0] != '\0')
-        loss.message = message;
     return lose(instance, &loss);
+}
+
+/* Why it was to stop the scheduler knows better, and says it. */
+static const char *stop_cause_of(const struct instance *instance, enum host_end_cause cause)
+{
+    bool was_deaf = cause == HOST_END_STOP_KILLED && instance->was_asked_to_end;
+    return was_deaf ? INSTANCE_CAUSE_STOP_KILLED : INSTANCE_CAUSE_STOPPED;
 }
 
 unsigned instance_ended(struct instance *instance, enum host_end_cause cause, const char *message)
@@ -303,6 +318,8 @@ unsigned instance_ended(struct instance *instance, enum host_end_cause cause, co
     instance->end_check_ms = 0;
     if (!may(instance, INSTANCE_EVENT_GONE))
         return ended_by_itself(instance, cause, message);
+    if (instance->phase == INSTANCE_PHASE_STOPPING && instance->assigned.stop_cause[0] == '\0')
+        explain(instance, stop_cause_of(instance, cause), "");
     unsigned actions = put(instance, INSTANCE_EVENT_GONE);
     return actions | instance_tick(instance);
 }
@@ -328,7 +345,7 @@ unsigned instance_became_ready(struct instance *instance)
         instance->boot_ms = took > 0 ? took : 1;
         settle_steps(instance);
     }
-    if (strcmp(instance->cause, CAUSE_UNREADY) == 0)
+    if (strcmp(instance->cause, INSTANCE_CAUSE_UNREADY) == 0)
         explain(instance, "", "");
     return put(instance, INSTANCE_EVENT_READY);
 }
@@ -336,14 +353,16 @@ unsigned instance_became_ready(struct instance *instance)
 unsigned instance_became_unready(struct instance *instance, const char *message)
 {
     if (may(instance, INSTANCE_EVENT_UNREADY))
-        explain(instance, CAUSE_UNREADY, message);
+        explain(instance, INSTANCE_CAUSE_UNREADY, message);
     return put(instance, INSTANCE_EVENT_UNREADY);
 }
 
 unsigned instance_became_unhealthy(struct instance *instance, const char *message)
 {
-    const struct loss loss = {
-        .cause = "unhealthy", .message = message, .is_failure = true, .is_there = true};
+    const struct loss loss = {.cause = INSTANCE_CAUSE_UNHEALTHY,
+                              .message = message,
+                              .is_failure = true,
+                              .is_there = true};
     return lose(instance, &loss);
 }
 
@@ -354,8 +373,10 @@ static unsigned miss_boot(struct instance *instance)
     char timeout[TEXT_DURATION_MAX], text[128];
     text_format_duration(instance->assigned.boot_timeout_ms, timeout, sizeof timeout);
     snprintf(text, sizeof text, "not ready within boot_timeout %s", timeout);
-    const struct loss loss = {
-        .cause = "boot_timeout", .message = text, .is_failure = true, .is_there = true};
+    const struct loss loss = {.cause = INSTANCE_CAUSE_BOOT_TIMEOUT,
+                              .message = text,
+                              .is_failure = true,
+                              .is_there = true};
     return lose(instance, &loss);
 }
 
@@ -403,7 +424,7 @@ static unsigned restart_with_the_node(struct instance *instance)
 {
     const struct loss loss = {
         .cause = INSTANCE_CAUSE_NODE_RESTARTED,
-        .message = "its microVM was gone when the agent started",
+        .message = instance_cause_meaning(INSTANCE_CAUSE_NODE_RESTARTED),
         .is_failure = true,
     };
     struct restart_history before = instance->history;

@@ -35,8 +35,9 @@ struct instance {
     uint64_t restart_at_ms;    /* 0: none */
     uint64_t end_check_ms;     /* 0: none; when to ask again for its end */
 
-    bool is_recalled; /* from a record: whether its microVM is there is not known yet */
-    bool image_ready; /* verified and imported by this process, for this instance */
+    bool is_recalled;      /* from a record: whether its microVM is there is not known yet */
+    bool was_asked_to_end; /* and has its grace time; else it is killed at once */
+    bool image_ready;      /* verified and imported by this process, for this instance */
     char adopted_image[DIGEST_TEXT_MAX]; /* what its microVM was booted from; "": by us */
     bool is_listed;                      /* named by the last full assignment or a later one */
 

@@ -68,7 +68,7 @@ static void on_image_ready(const struct image_verified *verified, void *data)
     struct error error = ERROR_INIT;
     if (instance_boot_fill(&instance->assigned, verified, member->table->options.node,
                            &member->boot, &error) < 0) {
-        act(member, instance_image_failed(instance, "image_invalid", error.message));
+        act(member, instance_image_failed(instance, INSTANCE_CAUSE_IMAGE_INVALID, error.message));
         return;
     }
     memcpy(instance->kernel, verified->config.boot.kernel, sizeof instance->kernel);

@@ -60,6 +60,7 @@ static const struct family families[] = {
         .memory_min = 80 * MIB,
         .stop = FAMILY_STOP_ACPI,
         .stops = FAMILY_STOP_CONSOLE | FAMILY_STOP_ACPI,
+        .powers_off = true,
         .compose = family_line_linux,
     },
     {
@@ -119,6 +120,7 @@ static const struct family families[] = {
         .memory_min = 64 * MIB,
         .stop = FAMILY_STOP_ACPI,
         .stops = FAMILY_STOP_ACPI,
+        .powers_off = true,
         .compose = family_line_osv,
     },
     {

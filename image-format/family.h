@@ -83,6 +83,7 @@ struct family {
     /* What the guest's console says when it has ended but stays up; NULL: its machine powers off,
      * resets or panics, which the hypervisor sees. */
     const char *halted;
+    bool powers_off; /* its guests power off to end: a reset is a crash or no end at all */
     /* Why it cannot run on a node; NULL: it can. */
     const char *refused;
     /* Appends the whole command line (command_line.h). */

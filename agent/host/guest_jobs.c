@@ -236,6 +236,7 @@ static int start(struct guest_job *job, const char *console_path)
         hypervisor_resume(options->hypervisor, guest->id, &job->error) < 0)
         return -1;
     job->console = TAKE_DESCRIPTOR(console);
+    guest_memory_begin(job->pid, &job->memory);
     return 0;
 }
 

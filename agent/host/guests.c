@@ -5,11 +5,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/host/channel.h"
 #include "agent/host/console.h"
+#include "agent/host/guest_pulse.h"
 #include "agent/host/guest_user.h"
 #include "agent/host/guests_internal.h"
 #include "lib/cleanup.h"
@@ -33,6 +33,7 @@ struct guests *guests_create(const struct guests_options *options)
         .clock = clock_system(),
     };
     guests->consoles = consoles_create(options->loop, &logs);
+    guests->pulse = guest_pulse_create(options->loop, guests);
     return guests;
 }
 
@@ -56,6 +57,7 @@ void guests_destroy(struct guests *guests)
         close_guest(guest);
     }
     consoles_destroy(guests->consoles);
+    guest_pulse_destroy(guests->pulse);
     free(guests->console_folder);
     free(guests);
 }
@@ -111,51 +113,40 @@ static void attach_console(struct guest *guest, int descriptor, bool is_adopted)
 
 /* ---- ending ---- */
 
-static uint32_t cause_of(const struct guest *guest)
+static struct guest_end_facts facts_of(const struct guest *guest)
 {
-    switch (guest->end) {
-    case HYPERVISOR_END_EXIT:
-    case HYPERVISOR_END_RESET:
-        return guest->stopping ? HOST_END_STOPPED : HOST_END_GUEST_EXIT;
-    case HYPERVISOR_END_PANIC:
-        return HOST_END_GUEST_PANIC;
-    case HYPERVISOR_END_STOP:
-        if (guest->halted)
-            return guest->stopping ? HOST_END_STOPPED : HOST_END_GUEST_EXIT;
-        return HOST_END_STOP_KILLED;
-    case HYPERVISOR_END_DEATH:
-        break;
-    }
-    return HOST_END_KILLED;
+    const struct family *family = family_find(guest->family);
+    return (struct guest_end_facts){
+        .end = guest->end,
+        .is_stopping = guest->stopping,
+        .is_halted = guest->halted,
+        .is_hung = guest->hung,
+        .powers_off = family != NULL && family->powers_off,
+        .is_reaped = guest->reaped,
+        .wait_status = guest->wait_status,
+        .is_oom = guest->oom,
+        .limit = guest->memory_limit,
+    };
 }
 
-static void describe_end(const struct guest *guest, uint32_t cause, char *text, size_t size)
+/* Before what counts its memory goes. */
+static void look_at_memory(struct guest *guest)
 {
-    static const char *const texts[] = {
-        [HOST_END_GUEST_EXIT] = "the guest ended by itself",
-        [HOST_END_GUEST_PANIC] = "the guest told of a panic",
-        [HOST_END_KILLED] = "the hypervisor's process ended",
-        [HOST_END_STOPPED] = "stopped",
-        [HOST_END_STOP_KILLED] = "stopped by force",
-    };
-    if (cause == HOST_END_KILLED && guest->reaped && WIFSIGNALED(guest->wait_status))
-        snprintf(text, size, "the hypervisor's process was killed by signal %d (%s)",
-                 WTERMSIG(guest->wait_status), strsignal(WTERMSIG(guest->wait_status)));
-    else if (cause == HOST_END_KILLED && guest->reaped && WIFEXITED(guest->wait_status))
-        snprintf(text, size, "the hypervisor's process ended with status %d",
-                 WEXITSTATUS(guest->wait_status));
-    else
-        snprintf(text, size, "%s", texts[cause]);
+    struct guest_end_facts facts = facts_of(guest);
+    guest_memory_look(&guest->memory, &facts);
+    guest->oom = facts.is_oom;
+    guest->memory_limit = facts.limit;
 }
 
 static void report_end(struct guest *guest)
 {
     struct guests *guests = guest->guests;
-    struct host_instance instance = {.state = HOST_INSTANCE_ENDED, .cause = cause_of(guest)};
+    struct host_instance instance = {.state = HOST_INSTANCE_ENDED};
     memcpy(instance.id, guest->id, sizeof instance.id);
     memcpy(instance.kernel, guest->kernel, sizeof instance.kernel);
     memcpy(instance.image, guest->image, sizeof instance.image);
-    describe_end(guest, instance.cause, instance.message, sizeof instance.message);
+    struct guest_end_facts facts = facts_of(guest);
+    instance.cause = guest_end_judge(&facts, instance.message, sizeof instance.message);
     log_info("microVM ended", "id", guest->id, "cause", instance.message);
     consoles_mark(guests->consoles, guest->id, "ended", instance.message);
     guests->options.report(guests->options.context, &instance);
@@ -182,10 +173,12 @@ static void end_done(struct worker_job *worker_job)
     free(job);
 }
 
-static void begin_end(struct guest *guest, enum hypervisor_end end)
+void guest_begin_end(struct guest *guest, enum hypervisor_end end)
 {
     guest->state = GUEST_ENDING;
     guest->end = end;
+    if (end == HYPERVISOR_END_DEATH && !guest->oom)
+        look_at_memory(guest);
     uv_timer_stop(&guest->grace);
     console_destroy(guest->console);
     guest->console = NULL;
@@ -201,7 +194,7 @@ void guests_ended(struct guests *guests, const char *id, enum hypervisor_end end
         guest->ended_early = true;
         guest->end = end;
     } else if (guest->state == GUEST_RUNNING) {
-        begin_end(guest, end);
+        guest_begin_end(guest, end);
     }
 }
 
@@ -211,6 +204,7 @@ bool guests_reaped(struct guests *guests, pid_t pid, int status)
         if (guest->pid == pid && guest->state != GUEST_ENDED) {
             guest->reaped = true;
             guest->wait_status = status;
+            look_at_memory(guest);
             return true;
         }
     }
@@ -228,7 +222,7 @@ static void destroy_done(struct worker_job *worker_job)
     guest->destroying = false;
     /* The event may have come before this, or, when it was lost, never comes. */
     if (job->result == 0 && guest->state == GUEST_RUNNING) {
-        begin_end(guest, HYPERVISOR_END_STOP);
+        guest_begin_end(guest, HYPERVISOR_END_STOP);
     } else if (guest->state == GUEST_RUNNING) {
         log_warn("a microVM cannot be ended, trying again", "id", guest->id, "error",
                  job->error.message);
@@ -238,7 +232,7 @@ static void destroy_done(struct worker_job *worker_job)
     free(job);
 }
 
-static void begin_destroy(struct guest *guest)
+void guest_begin_destroy(struct guest *guest)
 {
     uv_timer_stop(&guest->grace);
     if (guest->destroying)
@@ -251,7 +245,7 @@ static void on_grace(uv_timer_t *timer)
 {
     struct guest *guest = timer->data;
     if (guest->state == GUEST_RUNNING)
-        begin_destroy(guest);
+        guest_begin_destroy(guest);
 }
 
 /* Its console said what its family says at the end; its machine stays up. */
@@ -261,7 +255,7 @@ static void on_halted(void *context)
     if (guest->state != GUEST_RUNNING || guest->halted)
         return;
     guest->halted = true;
-    begin_destroy(guest);
+    guest_begin_destroy(guest);
 }
 
 static void press_done(struct worker_job *worker_job)
@@ -272,7 +266,7 @@ static void press_done(struct worker_job *worker_job)
     if (job->result < 0 && guest->state == GUEST_RUNNING) {
         log_warn("a guest cannot be told to stop and is ended by force", "id", guest->id, "error",
                  job->error.message);
-        begin_destroy(guest);
+        guest_begin_destroy(guest);
     }
     finish_end(guest);
     free(job);
@@ -291,7 +285,7 @@ static void begin_stop(struct guest *guest)
 {
     struct error error = ERROR_INIT;
     if (guest->stop.method == HOST_STOP_KILL) {
-        begin_destroy(guest);
+        guest_begin_destroy(guest);
         return;
     }
     if (guest->stop.method == HOST_STOP_ACPI) {
@@ -304,7 +298,7 @@ static void begin_stop(struct guest *guest)
     }
     log_warn("a guest cannot be told to stop and is ended by force", "id", guest->id, "error",
              error.message);
-    begin_destroy(guest);
+    guest_begin_destroy(guest);
 }
 
 void guests_stop(struct guests *guests, uint64_t sequence, const struct host_stop *stop)
@@ -339,6 +333,7 @@ static void boot_done(struct worker_job *worker_job)
     } else {
         guest->state = GUEST_RUNNING;
         guest->pid = job->pid;
+        guest->memory = job->memory;
         guest->begun_before_ms = 0;
         guest->adopted_at = uv_now(guests->options.loop);
         attach_console(guest, job->console, false);
@@ -347,7 +342,7 @@ static void boot_done(struct worker_job *worker_job)
         answer(guests, job->sequence, NULL);
         /* An end that was told of meanwhile may be that of an earlier attempt. */
         if (guest->ended_early && !guest_process_lives(guest->pid))
-            begin_end(guest, guest->end);
+            guest_begin_end(guest, guest->end);
         else if (guest->stopping)
             begin_stop(guest);
     }
@@ -416,7 +411,10 @@ void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boo
     }
     guest->state = GUEST_BOOTING;
     guest->pid = 0;
-    guest->stopping = guest->halted = guest->ended_early = guest->reaped = false;
+    guest->stopping = guest->halted = guest->hung = guest->oom = false;
+    guest->ended_early = guest->reaped = false;
+    guest->memory = (struct guest_memory){0};
+    guest->missed_pulses = 0;
     memcpy(guest->family, boot->family, sizeof guest->family);
     memcpy(guest->kernel, boot->kernel, sizeof guest->kernel);
     memcpy(guest->image, boot->image, sizeof guest->image);
@@ -529,6 +527,7 @@ static void adopt_one(struct guests *guests, const struct hypervisor_found *foun
     int descriptor;
     guest->state = GUEST_RUNNING;
     guest->pid = found->pid;
+    guest_memory_begin(found->pid, &guest->memory);
     guest->begun_before_ms = found->uptime_ms;
     guest->adopted_at = uv_now(guests->options.loop);
     memcpy(guest->family, identity->family, sizeof guest->family);
@@ -561,10 +560,10 @@ static void end_broken(struct guests *guests)
     bool listed = network_list_taps(guests->options.network, &ids, &count, NULL) == 0;
     for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
         if (guest->pid > 0 && !guest_process_lives(guest->pid)) {
-            begin_end(guest, HYPERVISOR_END_DEATH);
+            guest_begin_end(guest, HYPERVISOR_END_DEATH);
         } else if (guest->pid <= 0 || (listed && !has_tap(guest, ids, count))) {
             log_warn("an adopted microVM without its process or tap is ended", "id", guest->id);
-            begin_destroy(guest);
+            guest_begin_destroy(guest);
         }
     }
     free(ids);

@@ -2,6 +2,7 @@
  * workers). */
 #pragma once
 
+#include "agent/host/guest_end.h"
 #include "agent/host/guests.h"
 
 enum guest_state { GUEST_BOOTING, GUEST_RUNNING, GUEST_ENDING, GUEST_ENDED };
@@ -28,11 +29,16 @@ struct guest {
     bool destroying;  /* a job that ends it by force is under way */
     bool pressing;    /* a job that presses its power button is under way */
     bool halted;      /* it said that it has ended, and is ended by force */
+    bool hung;        /* its process was found stopped, and is killed */
     bool ended_early; /* its end was told while it was booting */
     bool end_is_done; /* nothing of it is left; waits for those two jobs */
     enum hypervisor_end end;
     bool reaped; /* its process, with wait_status */
     int wait_status;
+    bool oom; /* seen while its control group was there, with the limit */
+    uint64_t memory_limit;
+    struct guest_memory memory;
+    unsigned missed_pulses;   /* looks in a row that did not find its process running */
     uint64_t begun_before_ms; /* uptime at adopted_at: when it was adopted, or booted here */
     uint64_t adopted_at;
     struct host_boot_steps steps;  /* of a boot of ours */
@@ -45,6 +51,7 @@ struct guests {
     struct consoles *consoles;
     struct guest *first;
     size_t count;
+    struct guest_pulse *pulse;
 };
 
 /* A blocking step. What it needs of the guest does not change while it runs. */
@@ -58,8 +65,13 @@ struct guest_job {
     const struct family_boot *way;
     uint64_t submitted_ns, begun_ns, created_ns, started_ns; /* boot */
     pid_t pid;                                               /* boot: of the hypervisor's process */
+    struct guest_memory memory;                              /* boot: of that process */
     int console;                                             /* boot: connected */
 };
+
+/* On the loop, of one that runs: it has ended; it is to end by force, once. */
+void guest_begin_end(struct guest *guest, enum hypervisor_end end);
+void guest_begin_destroy(struct guest *guest);
 
 struct guest_job *guest_job_create(struct guest *guest, uint64_t sequence,
                                    void (*run)(struct worker_job *),

@@ -3,6 +3,8 @@
 
 #include <stdbool.h>
 
+#include "lib/api/causes.h"
+
 /* pending -> fetching -> verifying -> starting -> running <-> ready -> draining -> stopping
  *                                        ^            |        |
  *                                        +--restart---+--------+          ... -> stopped | failed
@@ -27,12 +29,6 @@ extern const char *const instance_state_names[];
 bool instance_state_may_move(enum instance_state from, enum instance_state to);
 /* stopped or failed: its VM is gone and it will not come back under this id. */
 bool instance_state_is_over(enum instance_state state);
-
-/* Causes that the scheduler decides by, as agents write them. */
-/* stopped: the guest ended by itself, said nothing of a failure, and was to run once. */
-#define INSTANCE_CAUSE_COMPLETED "completed"
-/* Its microVM went with the node, or while no agent looked: nobody knows how it ended. */
-#define INSTANCE_CAUSE_NODE_RESTARTED "node_restarted"
 
 /*      +-- pause --- awaiting_promotion
  *      v                 ^      |

@@ -377,6 +377,15 @@ bool hypervisor_fake_lose(struct hypervisor_fake *world, const char *id)
     return microvm != NULL;
 }
 
+pid_t hypervisor_fake_pid(struct hypervisor_fake *world, const char *id)
+{
+    pthread_mutex_lock(&world->lock);
+    const struct microvm *microvm = find(world, id);
+    pid_t pid = microvm != NULL ? microvm->pid : -1;
+    pthread_mutex_unlock(&world->lock);
+    return pid;
+}
+
 bool hypervisor_fake_say(struct hypervisor_fake *world, const char *id, const char *text)
 {
     pthread_mutex_lock(&world->lock);

@@ -44,6 +44,8 @@ void hypervisor_fake_obey_power(struct hypervisor_fake *world, bool obey);
 bool hypervisor_fake_end(struct hypervisor_fake *world, const char *id, enum hypervisor_end end);
 /* Its process is killed, and nobody hears of it. */
 bool hypervisor_fake_lose(struct hypervisor_fake *world, const char *id);
+/* Of its process; -1: there is none. */
+pid_t hypervisor_fake_pid(struct hypervisor_fake *world, const char *id);
 /* The guest writes to its console. */
 bool hypervisor_fake_say(struct hypervisor_fake *world, const char *id, const char *text);
 /* One byte that was sent to its console, or -1 when there is none. */

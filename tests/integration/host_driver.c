@@ -34,8 +34,8 @@ struct driver {
 
 static void print_event(const struct host_message *message)
 {
-    static const char *const causes[] = {"guest_exit", "guest_panic", "killed", "stopped",
-                                         "stop_killed"};
+    static const char *const causes[] = {"guest_exit",  "guest_panic", "killed", "stopped",
+                                         "stop_killed", "guest_reset", "oom",    "hung"};
     if (message->type == HOST_INSTANCE && message->instance.state == HOST_INSTANCE_RUNNING)
         printf("event running %s %llu\n", message->instance.id,
                (unsigned long long)message->instance.uptime_ms);

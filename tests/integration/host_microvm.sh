@@ -166,6 +166,30 @@ kill -9 "$(qemu_of $first)"
 says killed_qemu_is_reported "event ended $first killed .*signal 9" wait $first 30
 check dead_server_is_passed_over only_second
 boot $first 2 >/dev/null
+kill -STOP "$(qemu_of $first)"
+says stopped_qemu_is_found_and_ended "event ended $first hung " wait $first 30
+boot $first 2 >/dev/null
+# Somebody else takes all memory of its group.
+memory_group() {
+    local path
+    path=$(sed -n 's/^[0-9]*:memory:/memory/p; s/^0:://p' "/proc/$(qemu_of "$1")/cgroup" |
+        grep machine | head -n 1)
+    echo "/sys/fs/cgroup/${path%/emulator}"
+}
+take_memory() { # GROUP BYTES
+    (echo "$BASHPID" >"$1/cgroup.procs" && head -c "$2" /dev/zero | tail -n 1) >/dev/null
+    rmdir "$1" 2>/dev/null # nobody else could while we were in it
+    return 0
+}
+limit=$(memory_limit $first)
+if [ -n "$limit" ]; then
+    echo 1000 >"/proc/$(qemu_of $first)/oom_score_adj"
+    take_memory "$(memory_group $first)" $((limit - 8388608))
+    says qemu_out_of_memory_is_told_apart "event ended $first oom .*limit of" wait $first 30
+    boot $first 2 >/dev/null
+else
+    skip qemu_out_of_memory_is_told_apart "no memory controller"
+fi
 for _ in $(seq 200); do say get "$subnet.2" 8080 /healthz | grep -q 200 && break; done
 check restarted_in_place_serves_again wait_for 20 both_answer "$web"
 

@@ -214,7 +214,7 @@ static void a_guest_that_is_to_run_once_and_is_killed_has_failed(void **state)
     run_once(instance, API_RESTART_NEVER);
     instance_ended(instance, HOST_END_KILLED, "killed by signal 9");
     assert_int_equal(instance_state(instance), INSTANCE_FAILED);
-    assert_string_equal(instance->cause, "hypervisor_died");
+    assert_string_equal(instance->cause, "hypervisor_killed");
 }
 
 static void before_a_restart_in_place_the_image_is_judged_again(void **state)
@@ -315,6 +315,62 @@ static void a_stop_asks_the_guest_and_ends_when_it_is_gone(void **state)
     instance_ended(instance, HOST_END_STOPPED, "");
     assert_int_equal(instance_state(instance), INSTANCE_STOPPED);
     assert_true(instance_is_over(instance));
+}
+
+static void how_it_stopped_is_told(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    instance->stop_method = HOST_STOP_CONSOLE;
+    want(instance, API_WANTED_STOP);
+    instance_ended(instance, HOST_END_STOP_KILLED, "");
+    assert_string_equal(instance->cause, "stop_killed");
+    instance_finish(instance);
+    instance_init(instance, ID, &fake.clock);
+    bring_to_ready(instance);
+    want(instance, API_WANTED_STOP);
+    /* It listens to nothing: nothing was asked of it. */
+    instance_ended(instance, HOST_END_STOP_KILLED, "");
+    assert_string_equal(instance->cause, "stopped");
+}
+
+static void every_end_has_its_cause(void **state)
+{
+    static const struct {
+        enum host_end_cause end;
+        const char *cause;
+    } ends[] = {
+        {HOST_END_GUEST_EXIT, "guest_exit"},
+        {HOST_END_GUEST_PANIC, "guest_panic"},
+        {HOST_END_GUEST_RESET, "guest_reset"},
+        {HOST_END_KILLED, "hypervisor_killed"},
+        {HOST_END_OOM, "oom"},
+        {HOST_END_HUNG, "hung"},
+    };
+    struct instance *instance = *state;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        instance_finish(instance);
+        instance_init(instance, ID, &fake.clock);
+        bring_to_ready(instance);
+        instance_ended(instance, ends[i].end, "");
+        assert_string_equal(instance->cause, ends[i].cause);
+        assert_memory_equal(instance->message, instance_cause_meaning(ends[i].cause),
+                            strlen(instance_cause_meaning(ends[i].cause)));
+        assert_int_equal(instance_state(instance), INSTANCE_STARTING);
+    }
+}
+
+static void one_that_waited_for_its_turn_to_boot_is_not_late(void **state)
+{
+    struct instance *instance = *state;
+    want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    instance_image_ready(instance);
+    fake.now_ms += 60000;
+    assert_int_equal(instance_tick(instance), 0);
+    instance_booted(instance);
+    assert_int_equal(instance_tick(instance), 0);
+    assert_int_equal(instance_next_deadline(instance), fake.now_ms + 20000);
 }
 
 static void a_guest_that_does_not_end_is_asked_for_again(void **state)
@@ -521,6 +577,9 @@ int main(void)
         TEST(failing_liveness_restarts_and_fails_only_when_the_guest_is_gone),
         TEST(lost_readiness_is_running_again_and_no_restart),
         TEST(a_stop_asks_the_guest_and_ends_when_it_is_gone),
+        TEST(how_it_stopped_is_told),
+        TEST(every_end_has_its_cause),
+        TEST(one_that_waited_for_its_turn_to_boot_is_not_late),
         TEST(a_guest_that_does_not_end_is_asked_for_again),
         TEST(a_stop_before_the_boot_abandons_it),
         TEST(a_stop_during_the_boot_kills_what_was_booted),

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/host/guest_pulse.h"
 #include "tests/fake/guests_bench.h"
 
 #define ID    "000100000001"
@@ -184,6 +185,8 @@ static void the_ways_to_end_are_told_apart(void **state)
         {HYPERVISOR_END_EXIT, HOST_END_GUEST_EXIT},
         {HYPERVISOR_END_PANIC, HOST_END_GUEST_PANIC},
         {HYPERVISOR_END_DEATH, HOST_END_KILLED},
+        /* The family of these guests ends in no other way. */
+        {HYPERVISOR_END_RESET, HOST_END_GUEST_EXIT},
     };
     struct guests_bench *bench = *state;
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
@@ -195,6 +198,50 @@ static void the_ways_to_end_are_told_apart(void **state)
         assert_nothing_left(bench);
         assert_true(network_fake_has_lease(bench->network, TAP));
     }
+}
+
+static void a_stopped_process_is_hung_and_ended(void **state)
+{
+    struct guests_bench *bench = *state;
+    boot(bench, ID);
+    pid_t pid = hypervisor_fake_pid(bench->world, ID);
+    kill(pid, SIGSTOP);
+    waitpid(pid, NULL, WUNTRACED); /* it has */
+    for (unsigned i = 0; i < GUEST_PULSE_MISSES; i++) {
+        assert_int_equal(bench->report_count, 0);
+        guests_bench_pass_time(bench);
+        guests_bench_settle(bench);
+    }
+    assert_ended(bench, ID, HOST_END_HUNG);
+    assert_nothing_left(bench);
+}
+
+static void one_that_goes_on_is_not_hung(void **state)
+{
+    struct guests_bench *bench = *state;
+    boot(bench, ID);
+    pid_t pid = hypervisor_fake_pid(bench->world, ID);
+    for (unsigned i = 0; i < 4 * GUEST_PULSE_MISSES; i++) {
+        kill(pid, i % GUEST_PULSE_MISSES == 0 ? SIGCONT : SIGSTOP);
+        guests_bench_pass_time(bench);
+        guests_bench_settle(bench);
+    }
+    assert_int_equal(bench->report_count, 0);
+    assert_true(hypervisor_fake_runs(bench->world, ID));
+}
+
+static void a_death_that_nobody_told_of_is_seen(void **state)
+{
+    struct guests_bench *bench = *state;
+    boot(bench, ID);
+    assert_true(hypervisor_fake_lose(bench->world, ID));
+    for (unsigned i = 0; i < GUEST_PULSE_MISSES; i++) {
+        assert_int_equal(bench->report_count, 0);
+        guests_bench_pass_time(bench);
+        guests_bench_settle(bench);
+    }
+    assert_ended(bench, ID, HOST_END_KILLED);
+    assert_nothing_left(bench);
 }
 
 static void an_end_told_twice_is_reported_once(void **state)
@@ -447,6 +494,9 @@ int main(void)
         TEST(a_guest_that_ends_while_it_boots_is_reported_after_the_answer),
         TEST(the_end_of_an_earlier_attempt_ends_no_later_one),
         TEST(the_ways_to_end_are_told_apart),
+        TEST(a_stopped_process_is_hung_and_ended),
+        TEST(one_that_goes_on_is_not_hung),
+        TEST(a_death_that_nobody_told_of_is_seen),
         TEST(an_end_told_twice_is_reported_once),
         TEST(a_stop_without_grace_ends_at_once),
         TEST(a_guest_hears_of_its_stop_on_its_console),
