@@ -46,6 +46,7 @@ static void free_domain(virDomainPtr *domain)
 }
 #define AUTO_DOMAIN __attribute__((cleanup(free_domain)))
 
+/* What libvirt said last is gone with it. */
 static void close_connection(virConnectPtr *connection)
 {
     if (*connection != NULL)
@@ -149,7 +150,8 @@ static void limit_processors(struct libvirt *libvirt, virDomainPtr domain, uint3
 }
 
 /* libvirt's test driver begins nothing paused. */
-static virDomainPtr create_paused(struct libvirt *libvirt, const char *xml, struct error *error)
+static virDomainPtr create_paused(struct libvirt *libvirt, const char *id, const char *xml,
+                                  struct error *error)
 {
     bool is_test = libvirt->driver == LIBVIRT_TEST;
     AUTO_CONNECTION virConnectPtr connection = libvirt_link_take(libvirt->link, error);
@@ -157,7 +159,9 @@ static virDomainPtr create_paused(struct libvirt *libvirt, const char *xml, stru
         return NULL;
     virDomainPtr domain =
         virDomainCreateXML(connection, xml, is_test ? 0 : VIR_DOMAIN_START_PAUSED);
-    if (domain != NULL && is_test)
+    if (domain == NULL)
+        refuse_create(libvirt, id, error);
+    else if (is_test)
         virDomainSuspend(domain);
     return domain;
 }
@@ -168,18 +172,13 @@ static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec
     struct libvirt *libvirt = of(hypervisor);
     AUTO_BUFFER struct buffer xml = {0};
     AUTO_FREE char *log = log_path(libvirt, spec->id);
-    struct error unreachable = ERROR_INIT;
     if (libvirt->driver == LIBVIRT_EMBED)
         unlink(log); /* or it would grow with every restart */
     if (domain_xml_render(libvirt->driver, libvirt->owner, spec, &xml, error) < 0)
         return -1;
     libvirt_known_begin(libvirt->known, spec->id, false);
-    AUTO_DOMAIN virDomainPtr domain = create_paused(libvirt, buffer_text(&xml), &unreachable);
+    AUTO_DOMAIN virDomainPtr domain = create_paused(libvirt, spec->id, buffer_text(&xml), error);
     if (domain == NULL) {
-        if (unreachable.code != ERROR_NONE)
-            error_set(error, unreachable.code, "%s", unreachable.message);
-        else
-            refuse_create(libvirt, spec->id, error);
         libvirt_known_end(libvirt->known, spec->id, HYPERVISOR_END_DEATH);
         return -1;
     }

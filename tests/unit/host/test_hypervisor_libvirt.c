@@ -140,7 +140,8 @@ static void a_microvm_is_made_once(void **state)
     struct error error = ERROR_INIT;
     start(heard, ID);
     assert_int_equal(create(heard, ID, &error), -1);
-    assert_non_null(strstr(error.message, "create the microVM"));
+    assert_non_null(strstr(error.message, "create the microVM: "));
+    assert_non_null(strstr(error.message, "already"));
 }
 
 static void what_is_not_there_is_said_so(void **state)
