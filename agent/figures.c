@@ -144,6 +144,22 @@ static uint64_t span_ms(uint64_t from_ns, uint64_t to_ns)
     return from_ns > 0 && to_ns > from_ns ? (to_ns - from_ns) / 1000000 : 0;
 }
 
+/* Where they were not known last time, what they did since the boot is no rate. */
+static void fill_disks(const struct figure *figure, struct api_instance_figures *ret_figures)
+{
+    const struct host_usage_entry *now = &figure->now, *before = &figure->before;
+    uint64_t before_ns = before->disks > 0 ? figure->before_ns : 0;
+    ret_figures->disks = now->disks;
+    ret_figures->read_bytes = now->read_bytes;
+    ret_figures->read_rate =
+        rate(now->read_bytes, before->read_bytes, figure->taken_ns, before_ns, SECOND_NS);
+    ret_figures->read_operations = now->read_operations;
+    ret_figures->written_bytes = now->written_bytes;
+    ret_figures->write_rate =
+        rate(now->written_bytes, before->written_bytes, figure->taken_ns, before_ns, SECOND_NS);
+    ret_figures->write_operations = now->write_operations;
+}
+
 bool figures_fill(const struct figures *figures, const char *id, uint64_t now_ns,
                   struct api_instance_figures *ret_figures)
 {
@@ -169,6 +185,7 @@ bool figures_fill(const struct figures *figures, const char *id, uint64_t now_ns
         rate(now->sent_bytes, before->sent_bytes, taken_ns, before_ns, SECOND_NS);
     ret_figures->sent_packets = now->sent_packets;
     ret_figures->sent_drops = now->sent_drops;
+    fill_disks(figure, ret_figures);
     return true;
 }
 

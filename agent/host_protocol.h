@@ -221,6 +221,9 @@ struct host_usage_entry {
     uint64_t memory_private; /* the same without files */
     uint64_t received_bytes, received_packets, received_drops;
     uint64_t sent_bytes, sent_packets, sent_drops;
+    uint32_t disks; /* whose use is known; 0: it has none, or it is not known just now */
+    uint64_t read_bytes, read_operations;
+    uint64_t written_bytes, write_operations;
 };
 
 #define HOST_USAGE_ENTRIES 16

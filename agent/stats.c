@@ -91,6 +91,10 @@ static void add_to_service(struct api_service_figures *sum,
     sum->sent_bytes += figures->sent_bytes;
     sum->sent_rate += figures->sent_rate;
     sum->sent_drops += figures->sent_drops;
+    sum->read_bytes += figures->read_bytes;
+    sum->read_rate += figures->read_rate;
+    sum->written_bytes += figures->written_bytes;
+    sum->write_rate += figures->write_rate;
 }
 
 static int compare_services(const void *left, const void *right)
@@ -129,6 +133,8 @@ static void fill_node(const struct stats_sources *sources, const struct listing 
         node->guests_memory_private += figures->memory_private;
         node->received_rate += figures->received_rate;
         node->sent_rate += figures->sent_rate;
+        node->read_rate += figures->read_rate;
+        node->write_rate += figures->write_rate;
     }
 }
 
@@ -327,6 +333,20 @@ static const struct series instance_series[] = {
 #undef SERIES
 };
 
+/* For those that have disks. */
+static const struct series disk_series[] = {
+#define SERIES(member) offsetof(struct api_instance_figures, member)
+    {"shoal_instance_disk_read_bytes_total", "counter", "Bytes that the guest read from its disks.",
+     SERIES(read_bytes), 1},
+    {"shoal_instance_disk_reads_total", "counter", "Times that the guest read from its disks.",
+     SERIES(read_operations), 1},
+    {"shoal_instance_disk_written_bytes_total", "counter",
+     "Bytes that the guest wrote to its disks.", SERIES(written_bytes), 1},
+    {"shoal_instance_disk_writes_total", "counter", "Times that the guest wrote to its disks.",
+     SERIES(write_operations), 1},
+#undef SERIES
+};
+
 static void append_series(const struct series *series, const struct listing *listing,
                           struct buffer *text)
 {
@@ -339,6 +359,16 @@ static void append_series(const struct series *series, const struct listing *lis
     }
 }
 
+static void keep_with_disks(struct listing *listing)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < listing->count; i++) {
+        if (listing->items[i].disks > 0)
+            listing->items[kept++] = listing->items[i];
+    }
+    listing->count = kept;
+}
+
 void stats_append_metrics(const struct stats_sources *sources, struct buffer *text)
 {
     struct listing listing = list_instances(sources);
@@ -349,5 +379,8 @@ void stats_append_metrics(const struct stats_sources *sources, struct buffer *te
         append_images(sources->images, text);
     for (size_t i = 0; i < ARRAY_LENGTH(instance_series); i++)
         append_series(&instance_series[i], &listing, text);
+    keep_with_disks(&listing);
+    for (size_t i = 0; i < ARRAY_LENGTH(disk_series); i++)
+        append_series(&disk_series[i], &listing, text);
     free(listing.items);
 }

@@ -9,7 +9,7 @@
 enum top_kind { TOP_INSTANCES, TOP_SERVICES, TOP_NODES };
 extern const char *const top_kind_names[]; /* "instances", ... as typed; ends with NULL */
 
-enum top_order { TOP_BY_CPU, TOP_BY_MEMORY, TOP_BY_NETWORK, TOP_BY_NAME };
+enum top_order { TOP_BY_CPU, TOP_BY_MEMORY, TOP_BY_NETWORK, TOP_BY_DISK, TOP_BY_NAME };
 extern const char *const top_order_names[];
 
 struct top {

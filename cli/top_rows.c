@@ -7,11 +7,12 @@
 #include "lib/xalloc.h"
 
 const char *const top_kind_names[] = {"instances", "services", "nodes", NULL};
-const char *const top_order_names[] = {"cpu", "memory", "network", "name", NULL};
+const char *const top_order_names[] = {"cpu", "memory", "network", "disk", "name", NULL};
 
 /* --- order: the largest first, alike ones by name --- */
 
-static uint64_t choose(enum top_order order, uint64_t cpu, uint64_t memory, uint64_t network)
+static uint64_t choose(enum top_order order, uint64_t cpu, uint64_t memory, uint64_t network,
+                       uint64_t disk)
 {
     switch (order) {
     case TOP_BY_CPU:
@@ -20,6 +21,8 @@ static uint64_t choose(enum top_order order, uint64_t cpu, uint64_t memory, uint
         return memory;
     case TOP_BY_NETWORK:
         return network;
+    case TOP_BY_DISK:
+        return disk;
     case TOP_BY_NAME:
         break;
     }
@@ -36,7 +39,8 @@ static int compare(uint64_t left, uint64_t right, int names)
 static uint64_t weigh_instance(const struct api_instance_figures *figures, enum top_order order)
 {
     return choose(order, figures->cpu_ppm, figures->memory_private,
-                  figures->received_rate + figures->sent_rate);
+                  figures->received_rate + figures->sent_rate,
+                  figures->read_rate + figures->write_rate);
 }
 
 static int compare_instances(const void *left, const void *right, void *order)
@@ -54,7 +58,8 @@ static int compare_instances(const void *left, const void *right, void *order)
 static uint64_t weigh_service(const struct api_service_figures *figures, enum top_order order)
 {
     return choose(order, figures->cpu_ppm, figures->memory_private,
-                  figures->received_rate + figures->sent_rate);
+                  figures->received_rate + figures->sent_rate,
+                  figures->read_rate + figures->write_rate);
 }
 
 static int compare_services(const void *left, const void *right, void *order)
@@ -70,7 +75,8 @@ static int compare_services(const void *left, const void *right, void *order)
 static uint64_t weigh_node(const struct api_node_figures *figures, enum top_order order)
 {
     return choose(order, figures->cpu_ppm, figures->memory - figures->memory_available,
-                  figures->received_rate + figures->sent_rate);
+                  figures->received_rate + figures->sent_rate,
+                  figures->read_rate + figures->write_rate);
 }
 
 static int compare_nodes(const void *left, const void *right, void *order)
@@ -94,6 +100,10 @@ static void add_service(struct api_service_figures *sum, const struct api_servic
     sum->sent_bytes += more->sent_bytes;
     sum->sent_rate += more->sent_rate;
     sum->sent_drops += more->sent_drops;
+    sum->read_bytes += more->read_bytes;
+    sum->read_rate += more->read_rate;
+    sum->written_bytes += more->written_bytes;
+    sum->write_rate += more->write_rate;
 }
 
 static void merge_services(struct top *top)
@@ -224,8 +234,12 @@ static void instance_row(struct table *table, const struct api_instance_figures 
     cell_bytes(table, figures->memory);
     cell_rate(table, figures->received_rate, known);
     cell_rate(table, figures->sent_rate, known);
+    cell_rate(table, figures->read_rate, known && figures->disks > 0);
+    cell_rate(table, figures->write_rate, known && figures->disks > 0);
     cell_bytes(table, figures->received_bytes);
     cell_bytes(table, figures->sent_bytes);
+    cell_bytes(table, figures->read_bytes);
+    cell_bytes(table, figures->written_bytes);
     table_cell(table, "%llu", (unsigned long long)(figures->received_drops + figures->sent_drops));
     cell_uptime(table, figures->uptime_ms);
 }
@@ -240,6 +254,8 @@ static void service_row(struct table *table, const struct api_service_figures *f
     cell_bytes(table, figures->memory);
     cell_rate(table, figures->received_rate, true);
     cell_rate(table, figures->sent_rate, true);
+    cell_rate(table, figures->read_rate, true);
+    cell_rate(table, figures->write_rate, true);
     table_cell(table, "%llu", (unsigned long long)(figures->received_drops + figures->sent_drops));
 }
 
@@ -256,6 +272,8 @@ static void node_row(struct table *table, const struct api_node_figures *figures
     cell_bytes(table, figures->guests_memory_private);
     cell_rate(table, figures->received_rate, known);
     cell_rate(table, figures->sent_rate, known);
+    cell_rate(table, figures->read_rate, known);
+    cell_rate(table, figures->write_rate, known);
     cell_cpu(table, figures->agent_cpu_ppm, known);
     cell_bytes(table, figures->agent_memory_private);
 }
@@ -263,20 +281,12 @@ static void node_row(struct table *table, const struct api_node_figures *figures
 static const struct table_column *const columns[] = {
     [TOP_INSTANCES] =
         (const struct table_column[]){
-            {"ID", .right = false},
-            {"NAMESPACE", .wide = true},
-            {"SERVICE", .right = false},
-            {"NODE", .right = false},
-            {"STATE", .right = false},
-            {"CPU", .right = true},
-            {"MEMORY", .right = true},
-            {"RESIDENT", true, true},
-            {"NET IN", .right = true},
-            {"NET OUT", .right = true},
-            {"IN", true, true},
-            {"OUT", true, true},
-            {"DROPS", .right = true},
-            {"UPTIME", .right = true},
+            {"ID", .right = false},     {"NAMESPACE", .wide = true}, {"SERVICE", .right = false},
+            {"NODE", .right = false},   {"STATE", .right = false},   {"CPU", .right = true},
+            {"MEMORY", .right = true},  {"RESIDENT", true, true},    {"NET IN", .right = true},
+            {"NET OUT", .right = true}, {"READ", .right = true},     {"WRITE", .right = true},
+            {"IN", true, true},         {"OUT", true, true},         {"READ IN ALL", true, true},
+            {"WRITTEN", true, true},    {"DROPS", true, true},       {"UPTIME", .right = true},
             {NULL, false, false},
         },
     [TOP_SERVICES] =
@@ -289,7 +299,9 @@ static const struct table_column *const columns[] = {
             {"RESIDENT", true, true},
             {"NET IN", .right = true},
             {"NET OUT", .right = true},
-            {"DROPS", .right = true},
+            {"READ", .right = true},
+            {"WRITE", .right = true},
+            {"DROPS", true, true},
             {NULL, false, false},
         },
     [TOP_NODES] =
@@ -304,6 +316,8 @@ static const struct table_column *const columns[] = {
             {"GUESTS' MEMORY", .right = true},
             {"NET IN", .right = true},
             {"NET OUT", .right = true},
+            {"READ", .right = true},
+            {"WRITE", .right = true},
             {"AGENT'S CPU", true, true},
             {"AGENT'S MEMORY", true, true},
             {NULL, false, false},

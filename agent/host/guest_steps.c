@@ -21,6 +21,8 @@ void guest_steps_begin(struct guest *guest, struct guest_job *job)
     guest->steps = (struct host_boot_steps){0};
     memcpy(guest->steps.id, guest->id, sizeof guest->steps.id);
     guest->started_ns = guest->spoke_ns = 0;
+    guest->diskless = job->boot.disk_count == 0 && job->boot.volume_count == 0;
+    guest->disk_pause = 0;
     job->submitted_ns = uv_hrtime();
 }
 

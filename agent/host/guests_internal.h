@@ -41,6 +41,8 @@ struct guest {
     unsigned missed_pulses;   /* looks in a row that did not find its process running */
     uint64_t begun_before_ms; /* uptime at adopted_at: when it was adopted, or booted here */
     uint64_t adopted_at;
+    bool diskless;                 /* known to have none; their use is not asked for */
+    uint32_t disk_pause;           /* looks at it that are left out, since it did not answer */
     struct host_boot_steps steps;  /* of a boot of ours */
     uint64_t started_ns, spoke_ns; /* uv_hrtime; 0: not yet, or not by us */
 };

@@ -159,6 +159,7 @@ static void create_usage(struct host *host)
         .loop = &host->loop,
         .queue = host->queue,
         .guests = host->guests,
+        .hypervisor = host->hypervisor,
         .network = host->network,
         .decider = host->options.decider,
         .state_directory = host->options.state_directory,

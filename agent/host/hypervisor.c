@@ -39,6 +39,15 @@ int hypervisor_adopt(struct hypervisor *hypervisor, struct hypervisor_found **re
     return hypervisor->operations->adopt(hypervisor, ret_found, ret_count, error);
 }
 
+int hypervisor_use_of_disks(struct hypervisor *hypervisor, const char *id,
+                            struct hypervisor_disk_use *ret_use, struct error *error)
+{
+    if (hypervisor->operations->use_of_disks == NULL)
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "this hypervisor does not tell what guests do with their disks");
+    return hypervisor->operations->use_of_disks(hypervisor, id, ret_use, error);
+}
+
 void hypervisor_close(struct hypervisor *hypervisor)
 {
     if (hypervisor != NULL)

@@ -54,6 +54,18 @@ int hypervisor_await_gone(struct hypervisor *hypervisor, const char *id, struct 
 int hypervisor_adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_found,
                      size_t *ret_count, struct error *error);
 
+/* What the guest has read from its disks and written to them since it booted, all together. */
+struct hypervisor_disk_use {
+    uint32_t disks;
+    uint64_t read_bytes, read_operations;
+    uint64_t written_bytes, write_operations;
+};
+
+/* ERROR_UNSUPPORTED where the hypervisor does not tell. May wait some seconds for one that does not
+ * answer. */
+int hypervisor_use_of_disks(struct hypervisor *hypervisor, const char *id,
+                            struct hypervisor_disk_use *ret_use, struct error *error);
+
 /* The microVMs go on. */
 void hypervisor_close(struct hypervisor *hypervisor);
 

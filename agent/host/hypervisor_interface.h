@@ -13,6 +13,9 @@ struct hypervisor_operations {
     int (*await_gone)(struct hypervisor *hypervisor, const char *id, struct error *error);
     int (*adopt)(struct hypervisor *hypervisor, struct hypervisor_found **ret_found,
                  size_t *ret_count, struct error *error);
+    /* NULL: it does not tell */
+    int (*use_of_disks)(struct hypervisor *hypervisor, const char *id,
+                        struct hypervisor_disk_use *ret_use, struct error *error);
     void (*close)(struct hypervisor *hypervisor);
 };
 

@@ -19,6 +19,8 @@
 
 /* A line of /proc/net/dev has some 130 bytes: this is more than all taps and the bridge take. */
 #define LINKS_TEXT_MAX (1u << 20)
+/* Looks that a guest's disks are left out of when its hypervisor did not answer. */
+#define DISK_PAUSE 12
 
 /* The timer goes with the loop; freed when it is closed and the thread is done. */
 struct usage {
@@ -40,6 +42,8 @@ struct look {
         uid_t user;
         char tap[NETWORK_TAP_MAX];
         bool found;
+        bool asks_disks;
+        bool disks_failed;
         struct host_usage_entry figures;
     } entries[];
 };
@@ -118,6 +122,21 @@ static void look_at_process(struct look_entry *entry)
     entry->figures.memory_private = process.memory_private;
 }
 
+static void look_at_disks(struct usage *usage, struct look_entry *entry)
+{
+    struct hypervisor_disk_use use = {0};
+    struct host_usage_entry *figures = &entry->figures;
+    if (!entry->found || !entry->asks_disks)
+        return;
+    entry->disks_failed =
+        hypervisor_use_of_disks(usage->options.hypervisor, figures->id, &use, NULL) < 0;
+    figures->disks = use.disks;
+    figures->read_bytes = use.read_bytes;
+    figures->read_operations = use.read_operations;
+    figures->written_bytes = use.written_bytes;
+    figures->write_operations = use.write_operations;
+}
+
 static void look_at_disk(const char *folder, struct host_node *node)
 {
     struct statvfs disk;
@@ -160,6 +179,8 @@ static void look_run(struct worker_job *job)
     for (size_t i = 0; i < look->count; i++)
         look_at_process(&look->entries[i]);
     look_at_links(look);
+    for (size_t i = 0; i < look->count; i++)
+        look_at_disks(look->usage, &look->entries[i]);
 }
 
 /* ---- on the loop ---- */
@@ -178,30 +199,53 @@ static void report(const struct look *look)
     }
 }
 
+/* Who did not answer is left alone for a while: one that hangs must not hold up every pass. Who was
+ * found running at the start has shown by now whether it has any. */
+static void note_disks(const struct look *look)
+{
+    struct look_entry key;
+    for (struct guest *guest = look->usage->options.guests->first; guest != NULL;
+         guest = guest->next) {
+        memcpy(key.tap, guest->tap, sizeof key.tap);
+        const struct look_entry *entry =
+            bsearch(&key, look->entries, look->count, sizeof key, compare_taps);
+        if (entry == NULL || !entry->found || !entry->asks_disks || entry->pid != guest->pid)
+            continue;
+        if (entry->disks_failed)
+            guest->disk_pause = DISK_PAUSE;
+        else if (entry->figures.disks == 0)
+            guest->diskless = true;
+    }
+}
+
 static void look_done(struct worker_job *job)
 {
     struct look *look = (struct look *)job;
     look->usage->looking = false;
     if (look->node.taken_ns != 0)
         look->usage->options.report_node(look->usage->options.context, &look->node);
-    if (look->taken_ns != 0)
+    if (look->taken_ns != 0) {
+        note_disks(look);
         report(look);
+    }
     free(look);
 }
 
 static struct look *list_guests(struct usage *usage)
 {
-    const struct guests *guests = usage->options.guests;
+    struct guests *guests = usage->options.guests;
     struct look *look = xcalloc(1, sizeof *look + guests->count * sizeof *look->entries);
     look->job.run = look_run;
     look->job.done = look_done;
     look->usage = usage;
-    for (const struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
+    for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
         if (guest->state != GUEST_RUNNING)
             continue;
         struct look_entry *entry = &look->entries[look->count++];
         entry->pid = guest->pid;
         entry->user = guest_user_of(guest->id);
+        entry->asks_disks = !guest->diskless && guest->disk_pause == 0;
+        guest->disk_pause -= guest->disk_pause > 0;
         memcpy(entry->tap, guest->tap, sizeof entry->tap);
         memcpy(entry->figures.id, guest->id, sizeof entry->figures.id);
     }

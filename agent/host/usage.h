@@ -19,6 +19,7 @@ struct usage_options {
     uv_loop_t *loop;
     struct loop_queue *queue;
     struct guests *guests;
+    struct hypervisor *hypervisor;
     struct network *network;
     pid_t decider; /* the other half of this agent */
     const char *state_directory;

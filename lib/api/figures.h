@@ -33,6 +33,9 @@ struct api_instance_figures {
     uint64_t received_packets, received_drops;
     uint64_t sent_bytes, sent_rate;
     uint64_t sent_packets, sent_drops;
+    uint32_t disks; /* whose use is known, volumes among them */
+    uint64_t read_bytes, read_rate, read_operations;
+    uint64_t written_bytes, write_rate, write_operations;
 };
 
 /* GET /v1/instances/ID/stats. */
@@ -53,6 +56,8 @@ struct api_service_figures {
     uint64_t memory, memory_private;
     uint64_t received_bytes, received_rate, received_drops;
     uint64_t sent_bytes, sent_rate, sent_drops;
+    uint64_t read_bytes, read_rate;
+    uint64_t written_bytes, write_rate;
 };
 
 /* The machine itself. */
@@ -67,6 +72,7 @@ struct api_node_figures {
     uint64_t guests_cpu_ppm;       /* of the instances, their hypervisors included */
     uint64_t guests_memory, guests_memory_private;
     uint64_t received_rate, sent_rate; /* by all guests */
+    uint64_t read_rate, write_rate;    /* likewise, of their disks */
     uint64_t agent_cpu_ppm;            /* of both halves of the agent */
     uint64_t agent_cpu_us;
     uint64_t agent_memory_private;

@@ -63,6 +63,13 @@ expect both_disks_are_there 0 'vda has 2048 sectors: the raw one' \
     curl -sS -m 20 "http://127.0.0.1:$publish_port/"
 expect second_disk_is_there 0 'vdb has 2048 sectors: the qcow2 one' \
     curl -sS -m 20 "http://127.0.0.1:$publish_port/"
+disks_are_counted() {
+    shoal top instances disks -o json | jq -e '.instances | length == 2 and
+        all(.disks == 2 and .read_bytes > 0 and .written_bytes > 0 and .write_operations > 0)'
+}
+check what_disks_do_is_counted wait_for 30 disks_are_counted
+check metrics_tell_of_disks bash -c \
+    "curl -fsS 'http://127.0.0.1:$agent_port/metrics' | grep -E '^shoal_instance_disk_read_bytes_total.* [1-9]'"
 shoal logs -f disks >"$work/logs" 2>&1 &
 started_pids="$started_pids $!"
 check logs_are_followed wait_for 30 grep -q 'listens' "$work/logs"

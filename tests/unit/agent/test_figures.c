@@ -182,6 +182,29 @@ static void rates_are_of_the_last_two_samples(void **state)
     figures_destroy(figures);
 }
 
+static void disks_have_rates_once_they_are_known_twice(void **state)
+{
+    (void)state;
+    struct figures *figures = figures_create();
+    struct api_instance_figures told = {0};
+    struct host_usage usage = sample(ID, SECOND_NS, 0, 0);
+    figures_take(figures, &usage);
+    for (unsigned i = 1; i <= 2; i++) {
+        usage = sample(ID, (1 + 5 * i) * SECOND_NS, 0, 0);
+        usage.entries[0].disks = 2;
+        usage.entries[0].read_bytes = 100000 * i;
+        usage.entries[0].written_bytes = 50000 * i;
+        usage.entries[0].write_operations = 7 * i;
+        figures_take(figures, &usage);
+        assert_true(figures_fill(figures, ID, usage.taken_ns, &told));
+        assert_int_equal(told.read_bytes, 100000 * i);
+        assert_int_equal(told.read_rate, i == 2 ? 20000 : 0);
+        assert_int_equal(told.write_rate, i == 2 ? 10000 : 0);
+        assert_int_equal(told.write_operations, 7 * i);
+    }
+    figures_destroy(figures);
+}
+
 static void a_new_boot_begins_anew(void **state)
 {
     (void)state;
@@ -276,6 +299,7 @@ int main(void)
         cmocka_unit_test(somebody_elses_process_is_not_read),
         cmocka_unit_test(one_sample_gives_totals_and_no_rates),
         cmocka_unit_test(rates_are_of_the_last_two_samples),
+        cmocka_unit_test(disks_have_rates_once_they_are_known_twice),
         cmocka_unit_test(a_new_boot_begins_anew),
         cmocka_unit_test(a_sample_that_comes_twice_counts_once),
         cmocka_unit_test(who_has_ended_or_is_silent_has_no_figures),
