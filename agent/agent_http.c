@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/console_sessions.h"
 #include "agent/log_requests.h"
 #include "agent/stats.h"
 #include "agent/volume_routes.h"
@@ -17,6 +18,7 @@
 struct agent_http {
     struct agent_http_options options;
     struct http_server *http;
+    struct console_sessions *consoles;
     void (*on_closed)(void *data);
     void *on_closed_data;
 };
@@ -29,6 +31,16 @@ static void handle_logs(struct http_request *request, void *data)
                                 .node = server->options.node,
                                 .instances = server->options.instances};
     log_requests_handle(request, &source);
+}
+
+static void handle_console(struct http_request *request, void *data)
+{
+    console_sessions_attach(((struct agent_http *)data)->consoles, request);
+}
+
+static void handle_console_input(struct http_request *request, void *data)
+{
+    console_sessions_write(((struct agent_http *)data)->consoles, request);
 }
 
 /* --- volumes --- */
@@ -126,6 +138,11 @@ static const struct http_route routes[] = {
     {.method = "POST", .pattern = VOLUME "/restore/{snapshot}", .handler = handle_restore},
     {.method = "GET", .pattern = "/v1/instances/{id}/logs", .handler = handle_logs},
     {.method = "GET", .pattern = "/v1/instances/{id}/stats", .handler = handle_instance_stats},
+    {.method = "GET", .pattern = "/v1/instances/{id}/console", .handler = handle_console},
+    {.method = "POST",
+     .pattern = "/v1/instances/{id}/console",
+     .handler = handle_console_input,
+     .body_limit = CONSOLE_POST_MAX},
     {.method = "GET", .pattern = "/v1/stats", .handler = handle_stats},
     {.method = "GET", .pattern = "/healthz", .handler = handle_health},
     {.method = "GET", .pattern = "/metrics", .handler = handle_metrics},
@@ -153,6 +170,8 @@ int agent_http_create(const struct agent_http_options *options, struct agent_htt
         free(server);
         return -1;
     }
+    server->consoles =
+        console_sessions_create(options->loop, options->host, options->instances, options->node);
     *ret_server = server;
     return 0;
 }
@@ -167,6 +186,7 @@ static void on_http_closed(void *data)
     struct agent_http *server = data;
     void (*on_closed)(void *) = server->on_closed;
     void *on_closed_data = server->on_closed_data;
+    console_sessions_destroy(server->consoles);
     free(server);
     if (on_closed != NULL)
         on_closed(on_closed_data);

@@ -1,6 +1,7 @@
 /* The agent's own HTTP interface, called by the scheduler: console logs, numbers, health.
- *   GET /v1/instances/ID/logs?tail=N&follow=1 · /v1/volumes and below · /v1/stats · /healthz · /metrics · /version
- * Loop thread only; reads the instance table, changes nothing. */
+ *   GET /v1/instances/ID/logs?tail=N&since=T&follow=1 · /v1/instances/ID/console · /v1/volumes and
+ * below · /v1/stats · /healthz · /metrics · /version Loop thread only; reads the instance table,
+ * changes nothing. */
 #pragma once
 
 #include <stdint.h>
@@ -20,7 +21,7 @@ struct agent_http_options {
     const struct instance_table *instances;
     const struct figures *figures;
     const struct image_cache *images;
-    struct host_client *host; /* for the volumes */
+    struct host_client *host; /* for volumes and consoles */
     bool (*is_joined)(void *data);
     void *data;
 };

@@ -331,6 +331,8 @@ int host_message_check(const struct host_message *message, struct error *error)
         return check_stop(&message->stop, error);
     case HOST_FORGET:
         return is_instance_id(message->forget.id) ? 0 : refuse(error, "forget", "id");
+    case HOST_CONSOLE:
+        return is_instance_id(message->console.id) ? 0 : refuse(error, "console", "id");
     case HOST_VOLUME:
         return check_volume(&message->volume, error);
     case HOST_PROXY_FRONTEND:

@@ -43,6 +43,7 @@ enum host_message_type {
     HOST_DROP,           /* host_drop: remove an image file that no instance needs */
     HOST_VOLUMES,        /* no body: answer carries a file of JSON (lib/api/volumes.h) */
     HOST_VOLUME,         /* host_volume_request: snapshot, restore or remove one */
+    HOST_CONSOLE,        /* host_console: answer carries a stream socket to a guest's serial port */
     /* host half -> deciding half */
     HOST_ANSWER,   /* host_answer */
     HOST_INSTANCE, /* host_instance: an event, or an adopted microVM */
@@ -145,6 +146,10 @@ struct host_stop {
 };
 
 struct host_forget {
+    char id[INSTANCE_ID_MAX];
+};
+
+struct host_console {
     char id[INSTANCE_ID_MAX];
 };
 
@@ -270,6 +275,7 @@ struct host_message {
         struct host_boot boot;
         struct host_stop stop;
         struct host_forget forget;
+        struct host_console console;
         struct host_proxy proxy;
         struct host_proxy_frontend proxy_frontend;
         struct host_proxy_server proxy_server;

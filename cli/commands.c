@@ -230,7 +230,8 @@ static const struct option logs_options[] = {
     {"follow", 'f', OPTION_FLAG, .help = "go on with what comes"},
     {"tail", 0, OPTION_NUMBER, .value = "N", .help = "the last N lines (default 100)",
      .max = 100000},
-    {"since", 0, OPTION_TEXT, .value = "TIME", .help = "what came since: 10m, 2026-11-26T02:14:50Z"},
+    {"since", 0, OPTION_TEXT, .value = "TIME",
+     .help = "what came since: 10m, 2026-11-26T02:14:50Z"},
     {"timestamps", 't', OPTION_FLAG, .help = "each line with its time (UTC)"},
     END,
 };
@@ -240,6 +241,13 @@ static const struct option top_options[] = {
     {"sort", 0, OPTION_CHOICE, .value = "BY", .help = "largest first (default cpu)",
      .choices = top_order_names},
     {"interval", 0, OPTION_DURATION, .value = "TIME", .help = "between two looks (default 2s)"},
+    END,
+};
+
+static const struct option console_options[] = {
+    {"read-only", 0, OPTION_FLAG, .help = "only show what it writes; others may be attached"},
+    {"wait", 0, OPTION_DURATION, .value = "TIME",
+     .help = "how long to go on after the end of a piped input (1s)"},
     END,
 };
 
@@ -481,6 +489,14 @@ const struct command commands[] = {
          "what it shares with others too.",
      .examples = "  shoal top\n  shoal top hello --sort memory\n  shoal top nodes --once\n"
                  "  shoal top services -o json"},
+    {"instance", "console", "console", "attach to a guest's console", "INSTANCE",
+     .options = console_options, .run = console_run,
+     .details = "Shows what the guest writes from now on, as it comes, and types into it. Ctrl-] "
+                "detaches; all other\nkeys, Ctrl-C too, go to the guest. One at a time may write, "
+                "several may read. What a guest writes\nreaches the terminal unaltered: for one "
+                "that is not trusted, `shoal logs` shows only what is printable.",
+     .examples = "  shoal console 000100000003\n  echo status | shoal console 000100000003\n"
+                 "  shoal console --read-only 000100000003"},
     {"event", "list", "events", "what happened, oldest first", "[SERVICE]",
      .options = events_options, .run = events_run, .examples = "  shoal events -f hello"},
     {"node", "list", NULL, "the nodes and what they have free", "", .run = node_list_run},

@@ -350,6 +350,11 @@ void session_catch_interrupt(struct session *session)
     uv_signal_start(&session->signal, on_interrupt, SIGINT);
 }
 
+struct http_client *session_http(struct session *session)
+{
+    return session->http;
+}
+
 bool session_is_interrupted(const struct session *session)
 {
     return session->interrupted;

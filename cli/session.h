@@ -53,5 +53,7 @@ bool session_sleep(struct session *session, unsigned ms);
  * are. Fails when the file of their logins makes no sense. */
 int session_registry(struct session *session, const char *url, struct oci_client **ret_client,
                      struct error *error);
+/* For what goes on beside a call: the loop and its client. */
+struct http_client *session_http(struct session *session);
 /* Runs the loop until the flag is set or an interrupt came. */
 void session_run_until(struct session *session, const bool *done);

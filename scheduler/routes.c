@@ -2,6 +2,7 @@
 
 #include "lib/cleanup.h"
 #include "scheduler/agents.h"
+#include "scheduler/consoles.h"
 #include "scheduler/deployment.h"
 #include "scheduler/event_log.h"
 #include "scheduler/logs.h"
@@ -97,6 +98,14 @@ const struct http_route scheduler_routes[] = {
      .pattern = "/v1/instances/{instance}/logs",
      .handler = logs_handle_instance,
      .deadline_ms = LONG_MS},
+    {.method = "GET",
+     .pattern = "/v1/instances/{instance}/console",
+     .handler = consoles_handle_read,
+     .deadline_ms = LONG_MS},
+    {.method = "POST",
+     .pattern = "/v1/instances/{instance}/console",
+     .handler = consoles_handle_write,
+     .body_limit = SMALL_LIMIT},
     {.method = "GET",
      .pattern = "/v1/nodes",
      .tag = ROUTE_LEADER_FIRST,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/host/console_lines.h"
+#include "agent/host/console_reader.h"
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
 
@@ -42,6 +43,9 @@ struct console {
     int descriptor;
     struct console_file file;
     struct console_lines lines;
+    struct console_reader *readers[CONSOLE_READERS_MAX]; /* NULL: a free place */
+    char input[CONSOLE_INPUT_MAX]; /* that the guest has not taken yet; no more is read before */
+    size_t input_length;
     size_t read_in_tick;
     bool is_paused;
     bool closed;
@@ -159,6 +163,88 @@ void console_watch(struct console *console, const char *text, void (*found)(void
     console->context = context;
 }
 
+static void on_ready(uv_poll_t *poll, int status, int events);
+
+static void watch(struct console *console)
+{
+    int events =
+        (console->is_paused ? 0 : UV_READABLE) | (console->input_length > 0 ? UV_WRITABLE : 0);
+    if (console->closed || events == 0)
+        uv_poll_stop(&console->poll);
+    else
+        uv_poll_start(&console->poll, events, on_ready);
+}
+
+/* --- who is attached --- */
+
+static void write_to_readers(struct console *console, const char *bytes, size_t length)
+{
+    for (size_t i = 0; i < CONSOLE_READERS_MAX; i++) {
+        if (console->readers[i] != NULL)
+            console_reader_write(console->readers[i], bytes, length);
+    }
+}
+
+static void listen_to_readers(struct console *console, bool listens)
+{
+    for (size_t i = 0; i < CONSOLE_READERS_MAX; i++) {
+        if (console->readers[i] != NULL)
+            console_reader_listen(console->readers[i], listens);
+    }
+}
+
+/* As much as the guest takes now. */
+static void pass_input(struct console *console)
+{
+    ssize_t sent = send(console->descriptor, console->input, console->input_length,
+                        MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR)
+        sent = (ssize_t)console->input_length; /* nobody is there to take it */
+    if (sent > 0) {
+        console->input_length -= (size_t)sent;
+        memmove(console->input, console->input + sent, console->input_length);
+    }
+    listen_to_readers(console, console->input_length == 0);
+    watch(console);
+}
+
+static void on_input(void *context, const char *bytes, size_t length)
+{
+    struct console *console = context;
+    if (length > sizeof console->input - console->input_length)
+        length = sizeof console->input - console->input_length;
+    memcpy(console->input + console->input_length, bytes, length);
+    console->input_length += length;
+    pass_input(console);
+}
+
+static void on_reader_gone(void *context, struct console_reader *reader)
+{
+    struct console *console = context;
+    for (size_t i = 0; i < CONSOLE_READERS_MAX; i++) {
+        if (console->readers[i] == reader)
+            console->readers[i] = NULL;
+    }
+    console_reader_close(reader);
+}
+
+int console_attach(struct console *console, int *ret_peer, struct error *error)
+{
+    struct console_reader_owner owner = {
+        .input = on_input, .gone = on_reader_gone, .context = console};
+    size_t place = 0;
+    while (place < CONSOLE_READERS_MAX && console->readers[place] != NULL)
+        place++;
+    if (place == CONSOLE_READERS_MAX)
+        return error_set(error, ERROR_NO_CAPACITY,
+                         "%d are attached to this console already, no more are let in",
+                         CONSOLE_READERS_MAX);
+    return console_reader_create(console->consoles->loop, &owner, ret_peer,
+                                 &console->readers[place], error);
+}
+
+/* --- what the guest writes --- */
+
 /* One chunk; false when there is nothing now or nothing any more. */
 static bool read_chunk(struct console *console)
 {
@@ -167,6 +253,7 @@ static bool read_chunk(struct console *console)
     if (got > 0) {
         console->read_in_tick += (size_t)got;
         console_lines_feed(&console->lines, chunk, (size_t)got);
+        write_to_readers(console, chunk, (size_t)got);
         if (console->watched != NULL)
             look_for_watched(console, chunk, (size_t)got);
         return true;
@@ -174,35 +261,34 @@ static bool read_chunk(struct console *console)
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     console->closed = true;
-    uv_poll_stop(&console->poll);
+    watch(console);
     return false;
 }
-
-static void on_readable(uv_poll_t *poll, int status, int events);
 
 static void on_tick(uv_timer_t *timer)
 {
     struct console *console = timer->data;
     bool waits = console_lines_tick(&console->lines) || console->read_in_tick > 0;
     console->read_in_tick = 0;
-    if (console->is_paused && !console->closed)
-        uv_poll_start(&console->poll, UV_READABLE, on_readable);
     console->is_paused = false;
+    watch(console);
     if (!waits)
         uv_timer_stop(timer);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void on_ready(uv_poll_t *poll, int status, int events)
 {
-    (void)status;
-    (void)events;
     struct console *console = poll->data;
+    if (status == 0 && (events & UV_WRITABLE) && console->input_length > 0)
+        pass_input(console);
+    if (status == 0 && !(events & UV_READABLE))
+        return;
     read_chunk(console);
     if (!uv_is_active((const uv_handle_t *)&console->timer))
         uv_timer_start(&console->timer, on_tick, CONSOLE_TICK_MS, CONSOLE_TICK_MS);
     if (console->read_in_tick >= CONSOLE_TICK_BYTES && !console->closed) {
         console->is_paused = true;
-        uv_poll_stop(poll);
+        watch(console);
     }
 }
 
@@ -238,7 +324,7 @@ struct console *console_create(struct consoles *consoles, int descriptor, const 
     uv_timer_init(consoles->loop, &console->timer);
     console->poll.data = console->timer.data = console;
     console->handles = 2;
-    uv_poll_start(&console->poll, UV_READABLE, on_readable);
+    watch(console);
     return console;
 }
 
@@ -267,6 +353,10 @@ void console_destroy(struct console *console)
         return;
     for (int i = 0; i < 64 && !console->closed && read_chunk(console); i++)
         ;
+    for (size_t i = 0; i < CONSOLE_READERS_MAX; i++) {
+        if (console->readers[i] != NULL)
+            console_reader_close(console->readers[i]);
+    }
     console_lines_finish(&console->lines);
     console_file_finish(&console->file);
     uv_close((uv_handle_t *)&console->poll, on_closed);

@@ -34,6 +34,10 @@ struct console *console_create(struct consoles *consoles, int descriptor, const 
 #define CONSOLE_WATCH_MAX 64
 void console_watch(struct console *console, const char *text, void (*found)(void *context),
                    void *context);
+/* Attaches somebody: `ret_peer` is a stream socket on which the guest's output comes and its input
+ * goes, until the console is destroyed or the socket closed. At most CONSOLE_READERS_MAX. */
+#define CONSOLE_READERS_MAX 8
+int console_attach(struct console *console, int *ret_peer, struct error *error);
 /* ERROR_UNAVAILABLE when the guest's end is closed or does not take it now. */
 int console_send(struct console *console, char byte, struct error *error);
 /* Reads what is still there and closes. NULL is fine. */

@@ -317,6 +317,15 @@ void guests_stop(struct guests *guests, uint64_t sequence, const struct host_sto
         begin_stop(guest);
 }
 
+int guests_open_console(struct guests *guests, const char *id, int *ret_peer, struct error *error)
+{
+    struct guest *guest = find(guests, id);
+    if (guest == NULL || guest->console == NULL)
+        return error_set(error, ERROR_UNAVAILABLE,
+                         "instance %s has no console now: it does not run", id);
+    return console_attach(guest->console, ret_peer, error);
+}
+
 /* ---- booting ---- */
 
 static void boot_done(struct worker_job *worker_job)

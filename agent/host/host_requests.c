@@ -102,6 +102,17 @@ static void give_socket(struct host *host, uint64_t sequence)
         channel_send(host->channel, &message, descriptor);
 }
 
+static void give_console(struct host *host, uint64_t sequence, const char *id)
+{
+    struct error error = ERROR_INIT;
+    struct host_message message = {.type = HOST_ANSWER, .sequence = sequence};
+    int descriptor = -1;
+    if (guests_open_console(host->guests, id, &descriptor, &error) < 0)
+        channel_answer(host->channel, sequence, &error);
+    else
+        channel_send(host->channel, &message, descriptor);
+}
+
 /* Imports and the network's setting up take time: they run on a worker. */
 struct request_job {
     struct worker_job job;
@@ -205,6 +216,9 @@ void host_receive(void *context, const struct host_message *message)
         return;
     case HOST_SOCKET:
         give_socket(host, message->sequence);
+        return;
+    case HOST_CONSOLE:
+        give_console(host, message->sequence, message->console.id);
         return;
     case HOST_VOLUMES:
     case HOST_VOLUME:

@@ -9,6 +9,8 @@
  *           /crash    panics
  *           /hang     never answers again
  *
+ * On its console "log on" and "log off" say whether each request is logged, as LOG=debug does.
+ *
  * Built in three versions from this source: HELLO_VERSION names it, HELLO_BROKEN makes one that
  * never becomes healthy.
  */
@@ -81,6 +83,17 @@ static void answer_admin(const struct shoal_http_request *request,
     }
 }
 
+/* What is typed on the console. */
+static void take_line(const char *line)
+{
+    if (strcmp(line, "log on") == 0 || strcmp(line, "log off") == 0) {
+        hello.log_requests = line[5] == 'n';
+        shoal_log("hello: requests are %s", hello.log_requests ? "logged" : "not logged");
+    } else {
+        shoal_log("hello: \"%s\" is not known here (known: log on, log off)", line);
+    }
+}
+
 static int read_arguments(int argc, char **argv)
 {
     hello.greeting = "hello";
@@ -115,6 +128,7 @@ static int start(int argc, char **argv)
         shoal_log("hello: cannot listen");
         return -1;
     }
+    shoal_console_listen(take_line);
     shoal_log("hello %s listening on %s:%d", HELLO_VERSION, shoal_address(), PORT_PUBLIC);
     return 0;
 }

@@ -25,6 +25,9 @@ static struct {
     uint64_t random_state;
     bool stopping;
     void (*after_flush)(void);
+    void (*console_line)(const char *text);
+    char typed[128]; /* on the console, a line that has not ended */
+    size_t typed_length;
 } runtime;
 
 const char *shoal_instance_id(void)
@@ -154,12 +157,35 @@ static void read_arguments(const struct machine_boot_information *information)
              address >> 16 & 255, address >> 8 & 255, address & 255);
 }
 
+void shoal_console_listen(void (*line)(const char *text))
+{
+    runtime.console_line = line;
+}
+
+/* A terminal ends its lines by \r, a pipe by \n. */
+static void take_typed(char byte)
+{
+    if (byte != '\r' && byte != '\n') {
+        if (runtime.typed_length < sizeof(runtime.typed) - 1) {
+            runtime.typed[runtime.typed_length++] = byte;
+        }
+        return;
+    }
+    runtime.typed[runtime.typed_length] = '\0';
+    if (runtime.typed_length > 0 && runtime.console_line != NULL) {
+        runtime.console_line(runtime.typed);
+    }
+    runtime.typed_length = 0;
+}
+
 static void poll_console(void)
 {
     int byte;
     while ((byte = machine_console_read()) >= 0) {
         if (byte == MACHINE_CONSOLE_STOP) {
             shoal_stop();
+        } else {
+            take_typed((char)byte);
         }
     }
 }

@@ -377,6 +377,41 @@ static void what_is_watched_for_is_seen_across_pieces(void **state)
     close(ends[1]);
 }
 
+static void whoever_is_attached_reads_and_types(void **state)
+{
+    int ends[2], peer, other;
+    char text[64] = "";
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    struct consoles *consoles = open_consoles(&loop, *state);
+    struct console *console = console_create(consoles, ends[0], "0001000000a1", false);
+    assert_int_equal(console_attach(console, &peer, NULL), 0);
+    for (int i = 1; i < CONSOLE_READERS_MAX; i++) {
+        assert_int_equal(console_attach(console, &other, NULL), 0);
+        if (i > 1)
+            close(other);
+    }
+    assert_int_equal(console_attach(console, &other, NULL), -1);
+    assert_int_equal(write(ends[1], "login: ", 7), 7);
+    while (recv(peer, text, sizeof text, MSG_DONTWAIT) != 7)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    assert_string_equal(text, "login: ");
+    assert_int_equal(write(peer, "root", 4), 4);
+    while (recv(ends[1], text, sizeof text, MSG_DONTWAIT) != 4)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    assert_memory_equal(text, "root", 4);
+    assert_int_equal(console_attach(console, &other, NULL), 0); /* those that left made room */
+    close(other);
+    console_destroy(console);
+    consoles_destroy(consoles);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(recv(peer, text, sizeof text, 0), 0); /* the guest has ended */
+    assert_int_equal(uv_loop_close(&loop), 0);
+    close(peer);
+    close(ends[1]);
+}
+
 static void a_console_log_is_bounded_and_whole_at_its_end(void **state)
 {
     int ends[2];
@@ -481,6 +516,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_watched_for_is_seen_across_pieces, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(the_last_words_of_the_last_that_ended_are_kept, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(whoever_is_attached_reads_and_types, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_console_log_is_bounded_and_whole_at_its_end, make_folder,
                                         remove_folder),

@@ -58,6 +58,10 @@ void shoal_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Writes "panic: ..." to the console, reports the panic to the hypervisor and ends the guest. */
 _Noreturn void shoal_panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Has `line` called with each line that is typed on the console, without its end; at most 127 bytes
+ * of one, longer ones are cut. NULL: nobody listens, as at first. */
+void shoal_console_listen(void (*line)(const char *text));
+
 /* Begins the end as the console byte 0x04 does: stop accepting, answer what is open, power off. */
 void shoal_stop(void);
 

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# What guests write, and what is typed to them: logs by time and over restarts, consoles that
+# people attach to.
+# shellcheck source=tests/integration/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+type_to() { printf '%s\n' "$2" | shoal console "$1"; }
+log_has() { shoal logs "$1" | grep -qE -- "$2"; }
+has() { grep -qF -- "$1" "$2"; }
+times_of() { shoal logs "$@" -t | cut -d ' ' -f 1; }
+is_sorted() { times_of hello --tail 1000 >"$work/times" && sort -c "$work/times" && [ -s "$work/times" ]; }
+agent_ended() { ! kill -0 "$1" 2>/dev/null; }
+
+# shellcheck disable=SC2119
+cluster_up >"$work/up.log" 2>&1 || { cat "$work/up.log" && fail up "the cluster does not start"; exit 1; }
+check build_and_push build_and_push 1
+shoal trust add "$work/shoal.pub" >/dev/null
+manifest 1 2 >"$work/hello.yaml"
+check deploy shoal deploy -f "$work/hello.yaml"
+mapfile -t ids < <(instances_in ready)
+first=${ids[0]} second=${ids[1]}
+
+# --- logs ---
+expect a_boot_is_marked 0 '^-- started --$' shoal logs "$first"
+expect lines_have_their_times 0 '^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z hello 1.0 listening' shoal logs -t "$first"
+expect lines_of_a_service_have_instances 0 "^20[^ ]*Z $second hello 1.0 listening" shoal logs -t hello
+check a_service_is_in_the_order_of_time is_sorted
+expect since_a_moment_ago_there_is_all 0 listening shoal logs --since 10m hello
+check since_later_there_is_nothing test -z "$(shoal logs --since 2099-01-01T00:00Z hello)"
+expect since_has_forms 1 '2026-11-26T02:14:50Z' shoal logs --since yesterday hello
+expect a_document_has_time_instance_and_line 0 true sh -c \
+    "shoal logs hello -o json | jq -e '[.lines[] | select(.line | test(\"listening\"))] | length == 2 and all(.time and .instance)'"
+expect a_mark_is_told_from_lines 0 true sh -c "shoal logs $first -o json | jq -e '.lines[0] | .mark and .line == \"started\"'"
+
+# --- attached, by pipes ---
+expect what_is_typed_is_answered 0 'hello: requests are logged' type_to "$first" 'log on'
+expect who_attaches_is_told_so 0 "Attached to $first on node $node" type_to "$first" 'what now'
+shoal console --read-only "$first" >"$work/read" 2>"$work/read.err" &
+reader=$!
+mkfifo "$work/keys"
+shoal console "$first" <"$work/keys" >"$work/written" 2>"$work/written.err" &
+writer=$!
+started_pids="$started_pids $reader $writer"
+exec 4>"$work/keys"
+check the_reader_is_attached wait_for 20 has Attached "$work/read.err"
+check the_writer_is_attached wait_for 20 has Attached "$work/written.err"
+expect one_writes_at_a_time 1 "@.* writes to the console of $first already" type_to "$first" 'log on'
+echo 'log off' >&4
+check the_writer_sees_the_answer wait_for 20 has 'not logged' "$work/written"
+check the_reader_sees_it_too wait_for 20 has 'not logged' "$work/read"
+check the_log_has_it wait_for 20 log_has "$first" 'not logged'
+exec 4>&-
+wait "$writer"
+expect the_place_is_free_again 0 'is not known here' type_to "$first" anything
+expect only_instances_have_consoles 2 'shoal ps' shoal console hello
+expect output_is_a_document_a_line 0 '^\{"output": ?".' sh -c "echo x | shoal console $first -o json"
+
+# --- attached, by a terminal: a carriage return ends a line there, and Ctrl-] detaches ---
+{ wait_for 20 has Attached "$work/terminal" && printf 'log on\r' && wait_for 20 has 'are logged' "$work/terminal" && printf '\035'; } |
+    script -qfec "shoal console $first; stty -a; echo restored" "$work/terminal" >/dev/null
+check the_terminal_shows_the_answer has 'hello: requests are logged' "$work/terminal"
+check the_key_detaches has Detached "$work/terminal"
+check the_terminal_is_put_right grep -q ' icanon .*' "$work/terminal"
+
+# --- nobody reads while no agent runs ---
+shoal logs -f hello >"$work/followed" 2>&1 &
+follower=$!
+started_pids="$started_pids $follower"
+check following_begins wait_for 20 has listening "$work/followed"
+agent=$(daemon_pid agent)
+kill -9 "$agent"
+wait_for 20 agent_ended "$agent"
+check the_agent_comes_back cluster_up_again
+gap="no agent read this console from 20.* to 20.*: what it wrote then is missing"
+check the_gap_is_said wait_for 30 log_has "$first" "$gap"
+check following_survives_it wait_for 30 grep -qE "$first .*no agent read" "$work/followed"
+
+# --- an end, and a boot after it ---
+check attached_again wait_for 20 type_to "$second" 'before the end'
+kill -9 "$(pgrep -f -- "qemu-system.*$second" | head -n 1)"
+is_back() { [ "$(shoal logs "$second" | grep -c -- '^-- started --')" = 2 ]; }
+check it_boots_again wait_for 60 is_back
+expect how_it_ended_is_in_the_log 0 '^-- ended: .*(process|killed)' shoal logs "$second"
+expect lines_before_the_end_are_there 0 'before the end' shoal logs "$second"
+check who_follows_sees_the_second_boot wait_for 30 has "$second -- ended" "$work/followed"
+kill "$follower"
+
+name=$node
+check cluster_goes_down cluster_down
+check nothing_is_left test -z "$(leftovers "$name")"
