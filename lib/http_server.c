@@ -32,6 +32,7 @@ static void free_server(struct http_server *server)
         unlink(server->unix_path);
     free(server->unix_path);
     http_watch_finish(&server->watch);
+    http_waiting_finish(server);
     http_identity_release(server->identity);
     pthread_mutex_destroy(&server->identity_lock);
     free(server->routes);
@@ -60,6 +61,7 @@ static void stop_daemon(struct http_server *server)
         close(server->quiesced_socket);
     uv_close((uv_handle_t *)&server->poll, on_handle_closed);
     uv_close((uv_handle_t *)&server->timer, on_handle_closed);
+    http_waiting_close(server, on_handle_closed);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -107,12 +109,14 @@ static int start_on_loop(struct http_server *server, uv_loop_t *loop, struct err
 {
     const union MHD_DaemonInfo *info =
         MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (http_waiting_init(server, loop, error) < 0)
+        return -1;
     if (info == NULL || uv_poll_init(loop, &server->poll, info->epoll_fd) < 0)
         return error_set(error, ERROR_INTERNAL, "the loop cannot watch the HTTP server");
     uv_timer_init(loop, &server->timer);
     server->loop = loop;
     server->poll.data = server->timer.data = server;
-    server->handles = 2;
+    server->handles += 2;
     uv_poll_start(&server->poll, UV_READABLE, on_poll);
     return 0;
 }
@@ -224,7 +228,7 @@ int http_server_create(const struct http_server_options *options, struct http_se
     server->idle_timeout_s =
         options->idle_timeout_s > 0 ? options->idle_timeout_s : DEFAULT_IDLE_TIMEOUT_S;
     server->unix_path = xstrdup(options->listen_unix);
-    server->quiesced_socket = -1;
+    server->quiesced_socket = server->hangups = -1;
     server->port = http_server_port_of(listener);
     LIST_INIT(&server->requests);
     server->identity = identity;

@@ -120,6 +120,8 @@ struct http_connection {
     atomic_uint requests;          /* that ended */
     struct http_progress progress; /* the watching thread's alone */
     struct http_request *request;  /* that libmicrohttpd holds */
+    bool is_watched;               /* for the client's leaving, since a request waited here */
+    bool has_left;                 /* the client says that it sends no more */
     LIST_ENTRY(http_connection) link;
 };
 
@@ -152,6 +154,8 @@ bool http_connection_is_cut(const struct http_connection *connection);
 
 /* --- the server --- */
 
+TAILQ_HEAD(http_request_queue, http_request);
+
 struct http_server {
     struct MHD_Daemon *daemon;
     enum http_server_mode mode;
@@ -183,6 +187,11 @@ struct http_server {
         resumed; /* connections wait for the next run; libmicrohttpd does not say so by its epoll */
     uint64_t stop_deadline;
     LIST_HEAD(http_request_list, http_request) requests; /* those that libmicrohttpd holds */
+    int hangups;                        /* an epoll of connections whose clients leave; or -1 */
+    uv_poll_t hangup_poll;              /* of it */
+    struct http_request_queue *waiting; /* of each route, the first one due in front */
+    uv_timer_t deadlines;
+    uint64_t next_due_ms; /* when `deadlines` is set; 0: it is not */
     void (*on_closed)(void *data);
     void *closed_data;
 };
@@ -239,16 +248,6 @@ struct http_answer {
     bool ended;
 };
 
-/* Watches the client and the clock while libmicrohttpd has the connection suspended and does
- * neither. On the heap by itself: libuv frees it in its time. */
-struct request_watch {
-    uv_poll_t poll;
-    uv_timer_t deadline;
-    struct http_server *server;
-    struct http_request *request; /* NULL once closing */
-    unsigned open;
-};
-
 struct http_request {
     struct http_server *server;        /* NULL once libmicrohttpd is through with it */
     struct MHD_Connection *connection; /* likewise */
@@ -280,8 +279,10 @@ struct http_request {
     bool
         sent_at_once; /* the answer was written around libmicrohttpd; what still comes is dropped */
     bool suspended;
-    bool gone; /* the client is, and libmicrohttpd does not know it yet */
-    struct request_watch *watch;
+    bool gone;     /* the client is, and libmicrohttpd does not know it yet */
+    bool is_timed; /* among those that wait at its route */
+    uint64_t due_ms;
+    TAILQ_ENTRY(http_request) waiting;
     void (*abandoned)(struct http_request *request, void *data);
     void *abandoned_data;
     LIST_ENTRY(http_request) link;
@@ -300,7 +301,12 @@ void http_request_on_completed(void *server, struct MHD_Connection *connection, 
 
 void http_request_suspend(struct http_request *request, uint64_t deadline_ms);
 void http_request_resume(struct http_request *request);
-void http_request_stop_watching(struct http_request *request);
+/* For the clock: it is not due any more. */
+void http_request_stop_waiting(struct http_request *request);
+/* Begins two handles on the loop, closed by http_waiting_close. On failure finish is due alone. */
+int http_waiting_init(struct http_server *server, uv_loop_t *loop, struct error *error);
+void http_waiting_close(struct http_server *server, uv_close_cb on_closed);
+void http_waiting_finish(struct http_server *server);
 /* Tells the handler, if it is still at it, that its request ended without it. */
 void http_request_abandon(struct http_request *request);
 /* The handler's side lets go. */

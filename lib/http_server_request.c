@@ -562,7 +562,7 @@ void http_request_end(struct http_request *request, enum MHD_RequestTerminationC
     atomic_fetch_add(&request->client->requests, 1);
     http_connection_enter(request->client, HTTP_PHASE_HEAD);
     request->gone = true;
-    http_request_stop_watching(request);
+    http_request_stop_waiting(request);
     http_request_abandon(request);
     if (server->mode == HTTP_SERVER_LOOP)
         LIST_REMOVE(request, link);

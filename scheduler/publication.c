@@ -15,7 +15,10 @@
 #define ANSWERS_A_MS    1
 #define FILLED_MS       250 /* without a new instance */
 #define ANSWERS_AT_ONCE 100
-#define PAUSE_LEAST_MS  15
+/* Between two rounds of telling. Who is answered is looked for among all that wait: the more of
+ * them there are, the more are to be answered together. */
+#define PAUSE_LEAST_MS 5
+#define NODES_A_MS     400
 /* How long nodes are told before requests are answered. */
 #define WALK_MS 5
 
@@ -260,6 +263,13 @@ static uint64_t pause_of(const struct model *model, uint64_t now_ms)
     return is_filled || !is_paced(model) ? 0 : model->nodes.count / ANSWERS_A_MS;
 }
 
+/* Between two rounds, from the end of one to the beginning of the next. */
+static uint64_t round_pause(const struct model *model)
+{
+    uint64_t pause = model->nodes.count / NODES_A_MS;
+    return pause > PAUSE_LEAST_MS ? pause : PAUSE_LEAST_MS;
+}
+
 static void wake_in(struct publication *publication, uint64_t wait_ms)
 {
     if (publication->wakeup != NULL)
@@ -273,8 +283,9 @@ static void update_assignments(struct publication *publication)
     uint64_t pause = pause_of(model, now);
     struct model_node *node;
     unsigned answered = 0;
-    if (is_paced(model) && now < publication->walked_ms + PAUSE_LEAST_MS) {
-        wake_in(publication, publication->walked_ms + PAUSE_LEAST_MS - now);
+    uint64_t next_round = publication->walked_ms + round_pause(model);
+    if (is_paced(model) && now < next_round) {
+        wake_in(publication, next_round - now);
         return;
     }
     while ((node = model_next_touched(model, now, pause)) != NULL) {
@@ -291,7 +302,7 @@ static void update_assignments(struct publication *publication)
         return;
     uint64_t wait = rest_ends > now ? rest_ends - now : 0;
     wait = wait < FILLED_MS ? wait : FILLED_MS;
-    wake_in(publication, wait < PAUSE_LEAST_MS ? PAUSE_LEAST_MS : wait);
+    wake_in(publication, wait < round_pause(model) ? round_pause(model) : wait);
 }
 
 void publication_update(struct publication *publication)
