@@ -28,6 +28,7 @@ struct agent {
     struct image_keeper *keeper;
     struct image_downloads *images;
     struct instance_table *instances;
+    struct image_prefetch *prefetch;
     struct figures *figures;
     struct data_plane *data_plane;
     struct scheduler_link *link;
@@ -191,10 +192,13 @@ static void on_assignment(const struct api_assignment *assignment, void *data)
              LOG_NUMBER(assignment->instance_count), "removed",
              LOG_NUMBER(assignment->removed.count));
     instance_table_apply(agent->instances, assignment);
+    image_prefetch_apply(agent->prefetch, assignment);
     struct api_assignment header = *assignment;
     header.full = false;
     header.instances = NULL;
     header.instance_count = 0;
+    header.prefetch = NULL;
+    header.prefetch_count = 0;
     header.removed = (struct json_strings){0};
     keep(agent, STATE_ASSIGNMENT, &api_assignment_record, &header);
 }
@@ -214,6 +218,7 @@ static void on_trust(const struct api_trust *trust, void *data)
     trust_apply(agent->trust, trust);
     keep(agent, STATE_TRUST, &api_trust_record, trust);
     instance_table_trust_changed(agent->instances);
+    image_prefetch_trust_changed(agent->prefetch);
 }
 
 /* --- the guests' network, and what needs it --- */
@@ -242,7 +247,7 @@ static void on_network(const struct host_answer *answer, int descriptor, void *d
     if (!agent->is_resumed) {
         agent->is_resumed = true;
         instance_table_resume(agent->instances, &agent->welcome);
-        image_keeper_begin(agent->keeper, agent->images, agent->instances);
+        image_keeper_begin(agent->keeper, agent->images, agent->instances, agent->prefetch);
         recall_endpoints(agent);
     }
     start_link(agent);
@@ -398,6 +403,14 @@ static void on_host_lost(void *data)
     stop(agent);
 }
 
+/* Images of instances that are to boot now go before those that will be needed. */
+static bool has_waiting_instances(void *data)
+{
+    const struct agent *agent = data;
+    return instance_table_count(agent->instances, INSTANCE_FETCHING) > 0 ||
+           instance_table_count(agent->instances, INSTANCE_VERIFYING) > 0;
+}
+
 static int open_parts(struct agent *agent, struct error *error)
 {
     const struct agent_options *options = agent->options;
@@ -453,6 +466,15 @@ static int open_parts(struct agent *agent, struct error *error)
         .data = agent,
     };
     agent->instances = instance_table_create(&instances);
+    struct image_prefetch_options prefetch = {
+        .loop = &agent->loop,
+        .clock = clock_system(),
+        .downloads = agent->images,
+        .trust = agent->trust,
+        .is_busy = has_waiting_instances,
+        .data = agent,
+    };
+    agent->prefetch = image_prefetch_create(&prefetch);
     struct data_plane_options plane = {
         .loop = &agent->loop, .host = agent->host, .on_changed = on_changed, .data = agent};
     agent->data_plane = data_plane_create(&plane);
@@ -481,6 +503,7 @@ static void stop(struct agent *agent)
     instance_table_destroy(agent->instances);
     data_plane_destroy(agent->data_plane);
     image_keeper_destroy(agent->keeper);
+    image_prefetch_destroy(agent->prefetch);
     image_downloads_destroy(agent->images);
     if (agent->http != NULL)
         http_client_destroy(agent->http);

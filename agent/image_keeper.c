@@ -19,6 +19,7 @@ struct image_keeper {
     struct image_cache *cache;
     struct image_downloads *downloads;      /* NULL before the begin */
     const struct instance_table *instances; /* the same */
+    const struct image_prefetch *prefetch;  /* the same */
     uv_timer_t look;
     unsigned looks;
 };
@@ -29,7 +30,8 @@ static bool is_used(const char *digest, const char *architecture, void *data)
 {
     const struct image_keeper *keeper = data;
     return keeper->instances == NULL ||
-           instance_table_uses_image(keeper->instances, digest, architecture);
+           instance_table_uses_image(keeper->instances, digest, architecture) ||
+           image_prefetch_wants(keeper->prefetch, digest, architecture);
 }
 
 static void remove_chain(const char *digest, const char *architecture, void *data)
@@ -120,10 +122,12 @@ static void on_look(uv_timer_t *timer)
 }
 
 void image_keeper_begin(struct image_keeper *keeper, struct image_downloads *downloads,
-                        const struct instance_table *instances)
+                        const struct instance_table *instances,
+                        const struct image_prefetch *prefetch)
 {
     keeper->downloads = downloads;
     keeper->instances = instances;
+    keeper->prefetch = prefetch;
     uv_timer_start(&keeper->look, on_look, LOOK_MS, LOOK_MS);
 }
 

@@ -7,6 +7,7 @@
 #include "agent/host_client.h"
 #include "agent/image_cache.h"
 #include "agent/image_downloads.h"
+#include "agent/image_prefetch.h"
 #include "agent/instance_table.h"
 #include "agent/state_store.h"
 
@@ -30,9 +31,10 @@ struct image_keeper_options {
 
 /* Reads the local state, so before the first write to it. */
 struct image_keeper *image_keeper_create(const struct image_keeper_options *options);
-/* What it removes from, and who uses images; both outlive it. Nothing is removed before. */
+/* What it removes from, and who uses images; they outlive it. Nothing is removed before. */
 void image_keeper_begin(struct image_keeper *keeper, struct image_downloads *downloads,
-                        const struct instance_table *instances);
+                        const struct instance_table *instances,
+                        const struct image_prefetch *prefetch);
 void image_keeper_destroy(struct image_keeper *keeper);
 /* A file that the host half has. */
 void image_keeper_found(struct image_keeper *keeper, const struct host_image *image);

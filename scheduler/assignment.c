@@ -154,6 +154,61 @@ static void fill_instance(const struct model_instance *instance,
         fill_defaults(assigned);
 }
 
+/* --- what a node will need soon --- */
+
+static bool has_platform(const struct document_revision *revision, const char *architecture)
+{
+    for (size_t i = 0; i < revision->platform_count; i++) {
+        if (strcmp(revision->platforms[i].arch, architecture) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What the instance is being replaced by, where that has another image; else NULL. */
+static const struct document_revision *next_revision(const struct model_instance *instance)
+{
+    const struct document_revision *own = revision_of(instance);
+    if (own == NULL || model_instance_has_ended(instance) || model_is_job(instance->service))
+        return NULL;
+    const struct document_rollout *rollout = model_rollout(instance->service);
+    const struct document_revision *next =
+        model_revision(instance->service, model_target(instance->service));
+    if (next == NULL || rollout->phase == ROLLOUT_FAILED || next->revoked[0] != '\0' ||
+        strcmp(next->template.image_digest, own->template.image_digest) == 0)
+        return NULL;
+    return has_platform(next, instance->document->arch) ? next : NULL;
+}
+
+static bool is_named(const struct api_assignment *header, const char *digest, const char *arch)
+{
+    for (size_t i = 0; i < header->prefetch_count; i++) {
+        if (strcmp(header->prefetch[i].digest, digest) == 0 &&
+            strcmp(header->prefetch[i].arch, arch) == 0)
+            return true;
+    }
+    return false;
+}
+
+void assignment_fill_prefetch(const struct model_node *node, struct api_assignment *header)
+{
+    for (size_t i = 0; i < node->instances.count; i++) {
+        const struct model_instance *instance = node->instances.items[i];
+        const struct document_revision *next = next_revision(instance);
+        const char *arch = instance->document->arch;
+        if (next == NULL || is_named(header, next->template.image_digest, arch))
+            continue;
+        if (header->prefetch_count == API_PREFETCH_MAX)
+            return;
+        if (header->prefetch == NULL)
+            header->prefetch = xcalloc(API_PREFETCH_MAX, sizeof *header->prefetch);
+        struct api_prefetch *prefetch = &header->prefetch[header->prefetch_count++];
+        text_copy(prefetch->repository, sizeof prefetch->repository, next->repository);
+        text_copy(prefetch->digest, sizeof prefetch->digest, next->template.image_digest);
+        text_copy(prefetch->arch, sizeof prefetch->arch, arch);
+    }
+}
+
 /* --- a node's assignment --- */
 
 void assignment_append_instance(struct buffer *text, const struct model_instance *instance)

@@ -23,6 +23,9 @@ void assignment_append_instance(struct buffer *text, const struct model_instance
 /* The same by what is common to its revision. */
 void assignment_append_common(struct buffer *text, struct assignment_texts *texts,
                               const struct model_instance *instance);
+/* Images of the revisions that the node's instances are being replaced by, each once. The caller
+ * frees `header->prefetch`. */
+void assignment_fill_prefetch(const struct model_node *node, struct api_assignment *header);
 /* A node's assignment as text: all it is to have, and orphans it reported that are to be stopped;
  * or, with `after`, a revision that it has, only what changed and what is over since. `header` has
  * all but that. */

@@ -345,10 +345,13 @@ static void apply_rollout(struct model *model, struct document_rollout *document
 {
     struct model_service *service =
         want_service(model, document->namespace_name, document->service);
+    uint32_t target = model_target(service);
     void **list = (void **)service->rollouts;
     apply_numbered(DOCUMENT_ROLLOUT, &list, &service->rollout_count, document, removed);
     service->rollouts = (struct document_rollout **)list;
     service->retire_ms = 0;
+    if (model_target(service) != target)
+        model_touch_prefetch(service);
     model_touch_service(service);
     model_touch_endpoints(service);
 }

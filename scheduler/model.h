@@ -145,6 +145,7 @@ struct model_node {
     TAILQ_ENTRY(model_node) told;
     uint64_t assignment_revision; /* 0: nothing was published yet */
     uint64_t assigned_trust;      /* the trust revision it names */
+    bool prefetch_changed;        /* what its instances are to become is other than published */
     uint64_t orphans_revision;    /* of the assignment, when they last changed there; 0: is to be */
     struct model_removed removed[REMOVED_KEPT]; /* the latest, round and round */
     size_t removed_count;
@@ -240,6 +241,8 @@ struct model_node *model_next_touched(struct model *model, uint64_t now_ms, uint
 uint64_t model_rest_ends(const struct model *model, uint64_t rest_ms);
 /* What its node is told of it changed. */
 void model_touch_assignment(struct model_instance *instance);
+/* What its instances are to become changed: their nodes may fetch that now. */
+void model_touch_prefetch(const struct model_service *service);
 /* The node is to be told that the id is over. */
 void model_note_removed(struct model_node *node, const char *id);
 

@@ -177,6 +177,17 @@ void model_touch_all_nodes(struct model *model)
         model_touch_node(model->nodes.items[i]);
 }
 
+void model_touch_prefetch(const struct model_service *service)
+{
+    for (size_t i = 0; i < service->instances.count; i++) {
+        const struct model_instance *instance = service->instances.items[i];
+        if (instance->node == NULL || model_instance_has_ended(instance))
+            continue;
+        instance->node->prefetch_changed = true;
+        model_touch_node(instance->node);
+    }
+}
+
 void model_touch_assignment(struct model_instance *instance)
 {
     instance->assigned_revision = 0;

@@ -179,7 +179,8 @@ static void refresh_assignment(struct publication *publication, struct model_nod
     if (base < node->model->removed_revision)
         base = node->model->removed_revision;
     uint64_t next = (node->assignment_revision > base ? node->assignment_revision : base) + 1;
-    bool changed = number_changes(node, next);
+    bool changed = number_changes(node, next) || node->prefetch_changed;
+    node->prefetch_changed = false;
     model_leave_touched(node);
     if (changed || node->assignment_revision == 0 ||
         node->assigned_trust != publication->trust.revision)
@@ -200,7 +201,9 @@ static char *assignment_text(const struct publication *publication, const struct
                                     .full = is_whole};
     text_copy(header.cluster, sizeof header.cluster, store_identity(core->store)->cluster);
     text_copy(header.registry, sizeof header.registry, core->options->registry);
+    assignment_fill_prefetch(node, &header);
     assignment_append(&text, publication->texts, node, is_whole ? 0 : after, &header);
+    free(header.prefetch);
     return buffer_take(&text);
 }
 

@@ -90,6 +90,15 @@ static const struct json_field assigned_fields[] = {
 const struct json_record api_assigned_instance_record = {sizeof(struct api_assigned_instance),
                                                          assigned_fields};
 
+static const struct json_field prefetch_fields[] = {
+    JSON_FIELD(struct api_prefetch, repository, "repository", JSON_STRING, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct api_prefetch, digest, "digest", JSON_STRING, .flags = JSON_REQUIRED,
+               .check = api_check_digest),
+    JSON_FIELD(struct api_prefetch, arch, "arch", JSON_STRING, .flags = JSON_REQUIRED),
+    JSON_FIELD_END,
+};
+static const struct json_record prefetch_record = {sizeof(struct api_prefetch), prefetch_fields};
+
 static const struct json_field assignment_fields[] = {
     JSON_FIELD(struct api_assignment, cluster, "cluster", JSON_STRING, .flags = JSON_REQUIRED),
     JSON_FIELD(struct api_assignment, term, "term", JSON_UINT, .flags = JSON_REQUIRED),
@@ -97,6 +106,8 @@ static const struct json_field assignment_fields[] = {
     JSON_FIELD(struct api_assignment, trust_revision, "trust_revision", JSON_UINT),
     JSON_FIELD(struct api_assignment, full, "full", JSON_BOOL, .flags = JSON_REQUIRED),
     JSON_FIELD(struct api_assignment, registry, "registry", JSON_STRING, .flags = JSON_REQUIRED),
+    JSON_FIELD_LIST(struct api_assignment, prefetch, prefetch_count, "prefetch", &prefetch_record,
+                    .flags = JSON_OMIT_EMPTY, .max = API_PREFETCH_MAX),
     JSON_FIELD_LIST(struct api_assignment, instances, instance_count, "instances",
                     &api_assigned_instance_record),
     JSON_FIELD(struct api_assignment, removed, "removed", JSON_STRINGS, .flags = JSON_OMIT_EMPTY,

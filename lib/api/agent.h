@@ -83,6 +83,15 @@ struct api_assigned_instance {
     size_t volume_count;
 };
 
+/* An image that instances of this node will have soon: fetched and proven before their turn. */
+struct api_prefetch {
+    char repository[256];
+    char digest[DIGEST_TEXT_MAX]; /* pinned */
+    char arch[16];
+};
+/* Of one assignment; what would be more is fetched when it is needed. */
+#define API_PREFETCH_MAX 16
+
 struct api_assignment {
     char cluster[CLUSTER_ID_MAX];
     uint64_t term;
@@ -90,6 +99,8 @@ struct api_assignment {
     uint64_t trust_revision; /* apply this trust first */
     bool full;               /* else a delta: `instances` changed, `removed` may be forgotten */
     char registry[256];      /* "http://127.0.0.1:5000" */
+    struct api_prefetch *prefetch; /* all there is, also in a delta */
+    size_t prefetch_count;
     struct api_assigned_instance *instances;
     size_t instance_count;
     struct json_strings removed; /* ids the agent may forget: they are over */

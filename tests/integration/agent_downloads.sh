@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What changes between an image's proof and its boot: the registry goes, the disk is full, a key is
-# taken away. And what a guest writes on its console, whatever its bytes.
+# taken away. A rollout whose image is there before its turn. And what a guest writes on its
+# console, whatever its bytes.
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -33,6 +34,19 @@ check lost_registry_is_the_cause wait_for 30 cause_is 1 registry_unreachable
 check registry_comes_back cluster_up_again
 check kernel_that_came_late_boots wait_for 60 ready_count_is 2
 
+# --- a rollout's image is there before there is room for its first instance ---
+came_early() { grep -q 'an image is here before it is needed' "$cluster/log/agent.log"; }
+all_are_of() { shoal ps hello -o json | jq -e --argjson r "$1" '.instances | length == 2 and all(.state == "ready" and .revision == $r)'; }
+check build_v2 build_and_push 2
+manifest 2 2 >"$work/v2.yaml"
+shoal node cordon "$node" >/dev/null
+shoal deploy -f "$work/v2.yaml" --detach >/dev/null
+check image_comes_before_its_instance wait_for 30 came_early
+stop_pid "$(daemon_pid registry)"
+shoal node uncordon "$node" >/dev/null
+check rollout_needs_no_registry wait_for 60 all_are_of 2
+check registry_comes_back_for_more cluster_up_again
+
 # --- the disk is full when the kernel has to come ---
 find "$cluster/agent/host/images" -type f -delete
 fallocate -l 8M "$cluster/agent/filler"
@@ -43,7 +57,7 @@ expect what_is_missing_is_said 0 'no space for image file sha256:.* are needed, 
 check what_runs_goes_on_with_a_full_disk ready_count_is 2
 rm "$cluster/agent/filler"
 check boots_when_there_is_room wait_for 60 ready_count_is 3
-check cache_knows_the_image cache_is '.images == 1 and .files == 1 and .bytes > 50000'
+check room_was_made_of_what_nobody_used cache_is '.images == 1 and .evictions == 1 and .bytes > 50000'
 check cache_is_measured metric shoal_agent_image_cache_bytes
 
 # --- a key is taken away between the proof and the kernel ---

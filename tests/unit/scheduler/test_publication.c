@@ -184,6 +184,68 @@ static void who_was_told_lately_rests(void **state)
     assert_ptr_equal(model_next_touched(model, 2001000, 1000), a);
 }
 
+/* A revision whose image is the digest of its template's name. */
+static void deploy_image(struct fixture *fixture, const char *name, uint32_t replicas)
+{
+    deploy_prepare(fixture, "s", name, replicas);
+    struct document_revision *revision = fixture->revision;
+    strcpy(revision->repository, "default/s");
+    digest_of_bytes(name, strlen(name), revision->template.image_digest);
+    changes_decide(fixture->core.changes, decide_deploy, NULL, fixture);
+    settle(fixture);
+}
+
+/* What of images a node that has `after` is told to fetch; "": nothing. */
+static void expect_prefetch(struct fixture *fixture, const char *node, uint64_t after,
+                            const char *name)
+{
+    char digest[DIGEST_TEXT_MAX];
+    digest_of_bytes(name, strlen(name), digest);
+    struct api_assignment assignment = read_assignment(fixture, node, after);
+    assert_int_equal(assignment.prefetch_count, name[0] != '\0');
+    if (assignment.prefetch_count > 0) {
+        assert_string_equal(assignment.prefetch[0].repository, "default/s");
+        assert_string_equal(assignment.prefetch[0].digest, digest);
+        assert_string_equal(assignment.prefetch[0].arch, "amd64");
+    }
+    release(&assignment);
+}
+
+static void nodes_fetch_the_image_of_a_rollout_before_their_turn(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    join(fixture, "b");
+    deploy_image(fixture, "A", 6);
+    assert_true(running_on(fixture, "a") > 1 && running_on(fixture, "b") > 1);
+    report(fixture, "a", INSTANCE_READY, 5000, 0);
+    report(fixture, "b", INSTANCE_READY, 5000, 0);
+    wake_at(fixture, 5000);
+    struct api_assignment before[2] = {read_assignment(fixture, "a", 0),
+                                       read_assignment(fixture, "b", 0)};
+    assert_int_equal(before[0].prefetch_count, 0);
+    /* One instance is new; both nodes are told what comes. */
+    deploy_image(fixture, "B", 6);
+    expect_prefetch(fixture, "a", before[0].revision, "B");
+    expect_prefetch(fixture, "b", before[1].revision, "B");
+    /* Another revision comes instead: of a first one nothing is left. */
+    deploy_image(fixture, "C", 6);
+    expect_prefetch(fixture, "a", before[0].revision, "C");
+    /* When all are of it nothing is left to fetch. */
+    for (int i = 0; i < 60 && phase(fixture) != ROLLOUT_SUCCEEDED; i++) {
+        report(fixture, "a", INSTANCE_READY, 5000, 0);
+        report(fixture, "b", INSTANCE_READY, 5000, 0);
+        wake_at(fixture, 5000);
+    }
+    assert_int_equal(phase(fixture), ROLLOUT_SUCCEEDED);
+    report(fixture, "a", INSTANCE_READY, 5000, 0);
+    report(fixture, "b", INSTANCE_READY, 5000, 0);
+    expect_prefetch(fixture, "a", 0, "");
+    expect_prefetch(fixture, "b", 0, "");
+    release(&before[0]);
+    release(&before[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +257,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             who_has_what_was_before_the_removals_that_are_remembered_is_told_the_whole, set_up,
             tear_down),
+        cmocka_unit_test_setup_teardown(nodes_fetch_the_image_of_a_rollout_before_their_turn,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_whole_has_what_is_not_published_yet, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_instance_is_told_by_what_is_common_as_it_would_be_alone,
                                         set_up, tear_down),
