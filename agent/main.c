@@ -36,6 +36,7 @@ static struct host_options host_options_of(const struct agent_options *options)
         .publish_address = options->publish_address,
         .accelerator = options->accelerator,
         .hypervisor_uri = options->hypervisor_uri,
+        .hypervisor = options->hypervisor,
         .volumes = options->volumes,
         .channel = -1,
     };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/host/console_file.h"
+#include "agent/host/hypervisors.h"
 #include "agent/host/libvirt_uri.h"
 #include "agent/image_keeper.h"
 #include "lib/api/constraint.h"
@@ -31,6 +32,7 @@ const char agent_options_usage[] =
     "  --port PORT              of the same, 0 for any free one (7001)\n"
     "  --publish-address ADDR   published ports are bound here (127.0.0.1)\n"
     "  --accelerator KIND       auto, kvm or tcg (auto: kvm only if a guest really runs on it)\n"
+    "  --hypervisor NAME        qemu or libvirt: what starts the microVMs (libvirt)\n"
     "  --hypervisor-uri URI     of libvirt: qemu:///embed, or qemu:///system for the host's "
     "daemon\n"
     "                           (qemu:///embed)\n"
@@ -60,6 +62,7 @@ enum option_id {
     OPTION_PUBLISH_ADDRESS,
     OPTION_ACCELERATOR,
     OPTION_HYPERVISOR_URI,
+    OPTION_HYPERVISOR,
     OPTION_MEMORY,
     OPTION_VCPUS,
     OPTION_VOLUMES,
@@ -87,6 +90,7 @@ static const struct option option_table[] = {
     {"publish-address", required_argument, NULL, OPTION_PUBLISH_ADDRESS},
     {"accelerator", required_argument, NULL, OPTION_ACCELERATOR},
     {"hypervisor-uri", required_argument, NULL, OPTION_HYPERVISOR_URI},
+    {"hypervisor", required_argument, NULL, OPTION_HYPERVISOR},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"vcpus", required_argument, NULL, OPTION_VCPUS},
     {"volumes", required_argument, NULL, OPTION_VOLUMES},
@@ -254,6 +258,13 @@ static int take_one(struct agent_options *options, int option, const char *text,
         return set_accelerator(options, text, error);
     case OPTION_HYPERVISOR_URI:
         return set_hypervisor_uri(options, text, error);
+    case OPTION_HYPERVISOR:
+        if (!hypervisor_is_known(text))
+            return error_set(
+                error, ERROR_INVALID,
+                "--hypervisor %s: " HYPERVISOR_QEMU " or " HYPERVISOR_LIBVIRT " is allowed", text);
+        set(&options->hypervisor, text);
+        return 0;
     case OPTION_MEMORY:
         if (!text_parse_size(text, &options->memory))
             return error_set(error, ERROR_INVALID, "--memory %s: a size such as 8Gi is allowed",
@@ -325,6 +336,11 @@ static void complete(struct agent_options *options)
         free(options->state);
         options->state = absolute;
     }
+    if (options->hypervisor == NULL) /* a URI is libvirt's */
+        options->hypervisor =
+            xstrdup(options->hypervisor_uri != NULL ? HYPERVISOR_LIBVIRT : HYPERVISOR_DEFAULT);
+    if (options->hypervisor_uri == NULL)
+        options->hypervisor_uri = xstrdup(LIBVIRT_URI_EMBED);
     if (options->run == NULL) {
         char digest[DIGEST_TEXT_MAX];
         digest_of_bytes(options->state, strlen(options->state), digest);
@@ -341,7 +357,6 @@ int agent_options_parse(int argc, char **argv, struct agent_options *ret_options
         .port = AGENT_DEFAULT_PORT,
         .publish_address = xstrdup("127.0.0.1"),
         .accelerator = xstrdup("auto"),
-        .hypervisor_uri = xstrdup(LIBVIRT_URI_EMBED),
         .image_age_ms = IMAGE_KEEPER_AGE_MS,
         .log_size = CONSOLE_LOG_SIZE,
         .log_files = CONSOLE_LOG_FILES,
@@ -364,6 +379,12 @@ int agent_options_parse(int argc, char **argv, struct agent_options *ret_options
         agent_options_release(&options);
         return -1;
     }
+    if (options.hypervisor != NULL && options.hypervisor_uri != NULL &&
+        strcmp(options.hypervisor, HYPERVISOR_LIBVIRT) != 0) {
+        agent_options_release(&options);
+        return error_set(error, ERROR_INVALID,
+                         "--hypervisor-uri is for --hypervisor " HYPERVISOR_LIBVIRT);
+    }
     complete(&options);
     *ret_options = options;
     return 0;
@@ -377,6 +398,7 @@ void agent_options_release(struct agent_options *options)
     free(options->publish_address);
     free(options->accelerator);
     free(options->hypervisor_uri);
+    free(options->hypervisor);
     free(options->trust_directory);
     free(options->registry_auth);
     json_map_release(&options->labels);

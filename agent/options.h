@@ -13,6 +13,7 @@ struct agent_options {
     char *address;
     uint16_t port;
     char *publish_address;
+    char *hypervisor;     /* qemu | libvirt */
     char *hypervisor_uri; /* of libvirt's driver */
     char *accelerator;    /* auto | kvm | tcg */
     uint64_t memory;      /* 0: what the host half finds */

@@ -105,6 +105,7 @@ int cluster_open(struct cluster *cluster, struct cli *cli, bool create, struct e
         cluster->ports[i] =
             (uint16_t)invocation_number(cli->invocation, port_options[i], port_defaults[i]);
     cluster->accelerator = invocation_text(cli->invocation, "accelerator");
+    cluster->hypervisor = invocation_text(cli->invocation, "hypervisor");
     if (choose_paths(cluster, invocation_text(cli->invocation, "state"), create, error) < 0 ||
         take_lock(cluster, error) < 0) {
         cluster_close(cluster);
@@ -165,6 +166,8 @@ int cluster_command(const struct cluster *cluster, enum cluster_daemon which,
         add_option(&command, "--publish-address", xstrdup("127.0.0.1"));
         if (cluster->accelerator != NULL)
             add_option(&command, "--accelerator", xstrdup(cluster->accelerator));
+        if (cluster->hypervisor != NULL)
+            add_option(&command, "--hypervisor", xstrdup(cluster->hypervisor));
     }
     *ret_command = command;
     return 0;

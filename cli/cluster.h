@@ -19,6 +19,7 @@ struct cluster {
     char node[NAME_MAX_TEXT];
     uint16_t ports[CLUSTER_DAEMONS];
     const char *accelerator; /* NULL: the agent's own choice */
+    const char *hypervisor;  /* the same */
     int lock;                /* held while up or down works */
 };
 

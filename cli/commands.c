@@ -17,6 +17,7 @@ const char *const output_format_names[] = {"table", "wide", "json", "yaml", NULL
 static const char *const shells[] = {"bash", NULL};
 static const char *const kinds[] = {"service", "instance", "node", "key", "policy", "image", NULL};
 static const char *const accelerators[] = {"auto", "kvm", "tcg", NULL};
+static const char *const hypervisors[] = {"qemu", "libvirt", NULL};
 
 const struct noun nouns[] = {
     {"cluster", "the daemons of this machine"},
@@ -62,6 +63,8 @@ static const struct option up_options[] = {
     {"node", 0, OPTION_TEXT, .value = "NAME", .help = "this machine's name as a node"},
     {"accelerator", 0, OPTION_CHOICE, .value = "ACCEL", .help = "what runs the guests",
      .choices = accelerators},
+    {"hypervisor", 0, OPTION_CHOICE, .value = "NAME", .help = "what starts the guests",
+     .choices = hypervisors},
     {"timeout", 0, OPTION_DURATION, .value = "TIME", .help = "for each daemon (default 1m)"},
     END,
 };

@@ -5,9 +5,10 @@
 #include <unistd.h>
 
 #include "agent/host/accelerator.h"
+#include "agent/host/cgroup.h"
 #include "agent/host/dhcp.h"
 #include "agent/host/host.h"
-#include "agent/host/hypervisor.h"
+#include "agent/host/hypervisors.h"
 #include "agent/host/mounts.h"
 #include "agent/host/namespace.h"
 #include "agent/host/network.h"
@@ -48,24 +49,39 @@ static int end_guests(struct hypervisor *hypervisor, struct error *error)
     return result;
 }
 
-static int clean_hypervisor(const struct host_options *options, struct error *error)
+static int clean_hypervisor(const struct host_options *options, const char *name,
+                            struct error *error)
 {
-    AUTO_FREE char *root = xasprintf("%s/v", options->run_directory);
-    if (access(root, F_OK) < 0)
+    if (!hypervisor_was_used(name, options->run_directory))
         return 0;
+    struct hypervisor_choice choice = {.name = name,
+                                       .run_directory = options->run_directory,
+                                       .uri = options->hypervisor_uri,
+                                       .group = NOBODY_GROUP,
+                                       .beside_other = true};
     struct hypervisor_listener listener = {.ended = ignore_end};
-    struct accelerator accelerator;
     struct hypervisor *hypervisor;
-    struct hypervisor_libvirt_options libvirt = {
-        .uri = options->hypervisor_uri, .root = root, .gid = NOBODY_GROUP};
-    if (mounts_separate(error) < 0 ||
-        accelerator_choose("tcg", options->run_directory, &accelerator, error) < 0 ||
-        accelerator_hide_device(&accelerator, options->run_directory, error) < 0 ||
-        hypervisor_libvirt_open(&libvirt, &listener, &hypervisor, error) < 0)
+    if (hypervisor_open(&choice, &listener, &hypervisor, error) < 0)
         return -1;
     int result = end_guests(hypervisor, error);
     hypervisor_close(hypervisor);
     return result;
+}
+
+static int clean_hypervisors(const struct host_options *options, struct error *error)
+{
+    static const char *const names[] = {HYPERVISOR_QEMU, HYPERVISOR_LIBVIRT};
+    struct accelerator accelerator;
+    if (mounts_separate(error) < 0 ||
+        accelerator_choose("tcg", options->run_directory, &accelerator, error) < 0 ||
+        accelerator_hide_device(&accelerator, options->run_directory, error) < 0)
+        return -1;
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        if (clean_hypervisor(options, names[i], error) < 0)
+            return -1;
+    }
+    cgroups_clean(options->run_directory);
+    return 0;
 }
 
 /* Ends nothing where the node's namespace is another agent's. */
@@ -85,9 +101,9 @@ int host_clean(const struct host_options *options, struct error *error)
     AUTO_FREE char *namespace = xasprintf("shoal-%s", options->node);
     if (check_owner(options, error) < 0 || proxy_clean(options->run_directory, error) < 0 ||
         dhcp_clean(options->run_directory, error) < 0 || namespace_remove(namespace, error) < 0 ||
-        clean_hypervisor(options, error) < 0)
+        clean_hypervisors(options, error) < 0)
         return error_wrap(error, "clean node %s", options->node);
-    static const char *const names[] = {"v", "b",           "c",      "i",
+    static const char *const names[] = {"v", "q",           "b",      "c",        "i",
                                         "o", "accelerator", "no-kvm", "probe.elf"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);

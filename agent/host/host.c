@@ -16,6 +16,7 @@
 #include "agent/host/channel.h"
 #include "agent/host/guests.h"
 #include "agent/host/host_internal.h"
+#include "agent/host/hypervisors.h"
 #include "agent/host/mounts.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
@@ -42,7 +43,7 @@ static void run_ended(struct loop_queue_item *item)
     free(ended);
 }
 
-/* On libvirt's event thread. */
+/* On a thread of the hypervisor's. */
 static void on_ended(void *context, const char *id, enum hypervisor_end end)
 {
     struct host *host = context;
@@ -52,6 +53,32 @@ static void on_ended(void *context, const char *id, enum hypervisor_end end)
     ended->end = end;
     snprintf(ended->id, sizeof ended->id, "%s", id);
     loop_queue_post(host->queue, &ended->item);
+}
+
+struct reaped_item {
+    struct loop_queue_item item;
+    struct host *host;
+    pid_t pid;
+    int status;
+};
+
+static void run_reaped(struct loop_queue_item *item)
+{
+    struct reaped_item *reaped = (struct reaped_item *)item;
+    if (reaped->host->guests != NULL)
+        guests_reaped(reaped->host->guests, reaped->pid, reaped->status);
+    free(reaped);
+}
+
+static void on_reaped(void *context, pid_t pid, int status)
+{
+    struct host *host = context;
+    struct reaped_item *reaped = xcalloc(1, sizeof *reaped);
+    reaped->item.run = run_reaped;
+    reaped->host = host;
+    reaped->pid = pid;
+    reaped->status = status;
+    loop_queue_post(host->queue, &reaped->item);
 }
 
 /* ---- stopping ---- */
@@ -112,12 +139,14 @@ static void start_run(struct worker_job *worker_job)
 {
     struct start_job *job = (struct start_job *)worker_job;
     struct host *host = job->host;
-    struct hypervisor_listener listener = {.ended = on_ended, .context = host};
-    gid_t group = host->accelerator.kvm ? host->accelerator.group : NOBODY_GROUP;
-    AUTO_FREE char *root = xasprintf("%s/v", host->options.run_directory);
-    struct hypervisor_libvirt_options options = {
-        .uri = host->options.hypervisor_uri, .root = root, .gid = group};
-    job->result = hypervisor_libvirt_open(&options, &listener, &host->hypervisor, &job->error);
+    struct hypervisor_listener listener = {.ended = on_ended, .reaped = on_reaped, .context = host};
+    struct hypervisor_choice choice = {
+        .name = host->options.hypervisor,
+        .run_directory = host->options.run_directory,
+        .uri = host->options.hypervisor_uri,
+        .group = host->accelerator.kvm ? host->accelerator.group : NOBODY_GROUP,
+    };
+    job->result = hypervisor_open(&choice, &listener, &host->hypervisor, &job->error);
     if (job->result == 0)
         job->result =
             hypervisor_adopt(host->hypervisor, &job->found, &job->found_count, &job->error);

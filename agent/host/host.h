@@ -21,6 +21,7 @@ struct host_options {
     const char *publish_address; /* published ports bind it, in the host's namespace */
     const char *accelerator;     /* auto | kvm | tcg */
     const char *hypervisor_uri;  /* of libvirt's driver: libvirt_uri.h */
+    const char *hypervisor;      /* hypervisors.h */
     uint64_t volumes;            /* bytes that volumes may have together; 0: volumes_create's own */
     pid_t decider;               /* the deciding half, a child of this process */
     int channel;                 /* SOCK_SEQPACKET to it; taken over */

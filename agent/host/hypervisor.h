@@ -71,6 +71,9 @@ void hypervisor_close(struct hypervisor *hypervisor);
 
 struct hypervisor_listener {
     void (*ended)(void *context, const char *id, enum hypervisor_end end);
+    /* Before that, where the process was a child of this one: how it ended (waitpid(2)). May be
+     * NULL. */
+    void (*reaped)(void *context, pid_t pid, int status);
     void *context;
 };
 
@@ -85,3 +88,9 @@ struct hypervisor_libvirt_options {
 int hypervisor_libvirt_open(const struct hypervisor_libvirt_options *options,
                             const struct hypervisor_listener *listener,
                             struct hypervisor **ret_hypervisor, struct error *error);
+
+/* QEMUs that this process starts itself, everything of them in <run>/q. Once per process, in a
+ * mount namespace of its own (mounts.h). hypervisor_create: from a thread that has the tap in its
+ * network namespace. */
+int hypervisor_qemu_open(const char *run_directory, const struct hypervisor_listener *listener,
+                         struct hypervisor **ret_hypervisor, struct error *error);

@@ -94,12 +94,17 @@ static int check_parts(const struct microvm_spec *spec, struct error *error)
                          "a microVM that boots from its first disk needs one, and no kernel");
     if (spec->boot->protocol != BOOT_DISK && !has_kernel)
         return error_set(error, ERROR_INVALID, "the microVM has no kernel");
-    if (spec->disk_count > HOST_DISKS_MAX)
-        return error_set(error, ERROR_INVALID, "a microVM has %d disks at most", HOST_DISKS_MAX);
+    if (spec->disk_count > HOST_DISKS_MAX || spec->volume_count > HOST_VOLUMES_MAX)
+        return error_set(error, ERROR_INVALID, "a microVM has %d disks and %d volumes at most",
+                         HOST_DISKS_MAX, HOST_VOLUMES_MAX);
     for (size_t i = 0; i < spec->disk_count; i++) {
         if (strcmp(spec->disks[i].image_format, "raw") != 0 &&
             strcmp(spec->disks[i].image_format, "qcow2") != 0)
             return error_set(error, ERROR_INVALID, "a disk is raw or qcow2");
+    }
+    for (size_t i = 0; i < spec->volume_count; i++) {
+        if (!text_is_name(spec->volumes[i].device))
+            return error_set(error, ERROR_INVALID, "a volume's device has no name");
     }
     return 0;
 }
@@ -134,7 +139,7 @@ static void add_identity(const struct microvm_spec *spec, struct qemu_command *c
     char name[DOMAIN_NAME_MAX], uuid[DOMAIN_UUID_MAX];
     domain_name(spec->id, name);
     domain_uuid(spec->id, uuid);
-    add(command, "%s", strrchr(command->program, '/') + 1);
+    add(command, "%s", command->program);
     add(command, "-name");
     add(command, "guest=%s,debug-threads=on", name);
     add_option(command, "-uuid", uuid);
@@ -245,6 +250,31 @@ static void add_disk(const struct microvm_spec *spec, size_t index, struct qemu_
             index == 0 ? ",bootindex=1" : "");
 }
 
+/* Behind the disks. A guest whose disk is full is told so; QEMU would hold it. */
+static void add_volume(const struct microvm_spec *spec, size_t index, struct qemu_command *command)
+{
+    const char *bus = machines[spec->boot->machine].bus, *device = spec->volumes[index].device;
+    size_t place = spec->disk_count + index;
+    add(command, "-blockdev");
+    add(command,
+        "driver=file,node-name=volume%zu-file,filename=" QEMU_FILE_VOLUME
+        "%zu,read-only=off,discard=unmap,cache.direct=off,cache.no-flush=off",
+        index, index);
+    add(command, "-blockdev");
+    add(command,
+        "driver=raw,node-name=volume%zu,file=volume%zu-file,read-only=off,discard=unmap,"
+        "cache.no-flush=off",
+        index, index);
+    add(command, "-device");
+    AUTO_FREE char *slot = bus != NULL
+                               ? xasprintf(",bus=%s,addr=0x%zx", bus, PCI_SLOT_FIRST_DISK + place)
+                               : xstrdup("");
+    add(command,
+        "virtio-blk-%s,id=disk%zu,drive=volume%zu,serial=%s,write-cache=on,rerror=report,"
+        "werror=report%s",
+        bus != NULL ? "pci" : "device", place, index, device, slot);
+}
+
 /* Behind the disks: a virtio-mmio device takes the highest free slot. The card's option ROM would
  * only look for a network to boot from. */
 static void add_network(const struct microvm_spec *spec, struct qemu_command *command)
@@ -288,6 +318,8 @@ int qemu_command_make(const struct microvm_spec *spec, struct qemu_command *ret_
     add_boot(spec, &command);
     for (size_t i = 0; i < spec->disk_count; i++)
         add_disk(spec, i, &command);
+    for (size_t i = 0; i < spec->volume_count; i++)
+        add_volume(spec, i, &command);
     add_network(spec, &command);
     add_serial(spec, &command);
     *ret_command = command;

@@ -25,10 +25,11 @@
 #define QEMU_FILE_INITRD  "/initrd"
 #define QEMU_FILE_OVERLAY "/overlay"
 #define QEMU_FILE_IMAGE   "/image"
+#define QEMU_FILE_VOLUME  "/volume"
 
 struct qemu_command {
     const char *program;
-    char **arguments; /* from the program's own name to a NULL */
+    char **arguments; /* from the program's own path to a NULL */
     size_t count;     /* without the NULL */
 };
 

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "agent/host/host.h"
+#include "agent/host/hypervisors.h"
 #include "agent/host_protocol.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -323,7 +324,10 @@ int main(int count, char **arguments)
                                    .log_directory = first[3],
                                    .publish_address = "127.0.0.1",
                                    .accelerator = clean ? "tcg" : first[4],
+                                   .hypervisor = getenv("SHOAL_HYPERVISOR"),
                                    .hypervisor_uri = uri != NULL ? uri : "qemu:///embed"};
+    if (options.hypervisor == NULL)
+        options.hypervisor = HYPERVISOR_DEFAULT;
     log_open("host-driver", LOG_LEVEL_INFO);
     if (clean) {
         struct error error = ERROR_INIT;

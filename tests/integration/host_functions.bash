@@ -4,6 +4,7 @@
 # shellcheck disable=SC2154,SC2034 # work is lib.sh's; the tests use the variables
 
 driver=$BUILD/tests/host_driver
+hypervisor=${SHOAL_HYPERVISOR:-libvirt}
 kernel=$BUILD/examples/hello/v1/hello-amd64.elf
 node=h$(printf '%05d' $((RANDOM % 100000)))
 space=shoal-$node
@@ -24,6 +25,7 @@ host_start() {
     coproc HOST { exec "$driver" "$node" "$state" "$run" "$log" tcg 2>>"$work/host.log"; }
     driver_pid=$HOST_PID
     exec {host_in}>&"${HOST[1]}" {host_out}<&"${HOST[0]}"
+    exec {HOST[1]}>&- {HOST[0]}<&-
 }
 
 host_gone() { ! kill -0 "$driver_pid" 2>/dev/null; }
@@ -68,7 +70,15 @@ host_kill() {
     exec {host_in}>&- {host_out}<&-
 }
 
-qemu_of() { pgrep -f "guest=sh$1,.*$run/"; } # others may test on this machine, too
+# Of this node only: others may run the same test at the same time.
+qemu_of() {
+    local pid
+    if [ "$hypervisor" = libvirt ]; then
+        pgrep -f "guest=sh$1,.*$run/"
+    else
+        pid=$(jq -r .pid "$run/q/$1.json" 2>/dev/null) && [ -d "/proc/$pid" ] && echo "$pid"
+    fi
+}
 
 # take FILE: imports it, and prints its digest.
 take() {

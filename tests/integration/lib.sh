@@ -6,6 +6,8 @@
 #   fail NAME WHY · pass NAME · skip NAME WHY
 #   wait_for SECONDS COMMAND... until it succeeds
 #   cluster_up / cluster_down  registry, scheduler and agent with `shoal up`, on free ports
+#
+# SHOAL_HYPERVISOR=qemu|libvirt  what microVMs run under, where not the agent's default
 set -u
 BUILD=${BUILD:-build}
 case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
@@ -95,7 +97,8 @@ cluster_up() {
 # Starts what is not running of it, with the same ports and state.
 cluster_up_again() {
     shoal up --state "$cluster" --node "$node" --registry-port "$registry_port" \
-        --scheduler-port "$scheduler_port" --agent-port "$agent_port" --accelerator tcg "$@"
+        --scheduler-port "$scheduler_port" --agent-port "$agent_port" --accelerator tcg \
+        ${SHOAL_HYPERVISOR:+--hypervisor "$SHOAL_HYPERVISOR"} "$@"
 }
 
 cluster_down() {
