@@ -172,6 +172,7 @@ static void fill_join(struct api_join *join, void *data)
     join->overhead = agent->welcome.overhead;
     for (size_t i = 0; i < options->labels.count; i++)
         json_map_set(&join->labels, options->labels.items[i].key, options->labels.items[i].value);
+    join->volumes = agent->welcome.volumes;
     json_strings_add(&join->features, "volumes");
     memcpy(join->subnet, agent->cluster.subnet, sizeof join->subnet);
 }

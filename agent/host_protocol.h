@@ -69,6 +69,7 @@ struct host_welcome {
     uint64_t memory; /* bytes of the host for guests, reserve taken off */
     uint32_t vcpus;
     uint64_t overhead; /* bytes a microVM costs beside its guest's memory */
+    uint64_t volumes;  /* bytes that volumes and their snapshots may have together */
 };
 
 struct host_network {

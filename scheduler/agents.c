@@ -73,6 +73,7 @@ static void fill_node(struct document_node *node, struct api_join *join)
     node->memory = join->memory;
     node->vcpus = join->vcpus;
     node->overhead = join->overhead;
+    node->volumes = join->volumes;
     node->labels = join->labels;
     join->labels = (struct json_map){0};
     node->features = join->features;

@@ -69,6 +69,8 @@ static void fill_place(struct model_node *node, uint64_t now_ms)
     place->memory_used = used->memory + planned->memory +
                          (used->instances + planned->instances) * document->overhead;
     place->vcpus_used = used->vcpus + planned->vcpus;
+    place->volumes = document->volumes;
+    place->volumes_used = used->volumes + planned->volumes;
     const struct usage_kept *kept;
     LIST_FOREACH(kept, &node->kept, link)
     {
@@ -141,6 +143,7 @@ void capacity_take_room(struct capacity *capacity, struct model_node *node,
     usage_set_address(&node->planned, place, true);
     node->planned.memory += request->memory;
     node->planned.vcpus += request->vcpus;
+    node->planned.volumes += request->volume_bytes;
     node->planned.instances++;
     capacity_refresh_place(node, capacity->now_ms);
 }

@@ -7,6 +7,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/capacity.h"
+#include "scheduler/volume_rules.h"
 
 struct capacity_search {
     struct capacity *capacity;
@@ -335,11 +336,25 @@ static struct choice look_at_all(struct capacity_search *search)
     return best;
 }
 
+/* What a slot has of its volumes is promised already, where it is. */
+static void ask_for_volumes(struct capacity_search *search, uint32_t slot)
+{
+    struct placement_request *request = &search->request;
+    const struct document_volume *present = model_volume(search->service, slot);
+    request->volume_node = NULL;
+    request->volume_bytes = volume_rules_bytes(&search->revision->template);
+    if (!request->has_volumes || present == NULL)
+        return;
+    request->volume_node = model_volume_node(search->service, slot);
+    if (request->volume_node != NULL)
+        request->volume_bytes -=
+            present->bytes < request->volume_bytes ? present->bytes : request->volume_bytes;
+}
+
 int capacity_search_place(struct capacity_search *search, struct document_instance *instance,
                           struct error *error)
 {
-    search->request.volume_node =
-        search->request.has_volumes ? model_volume_node(search->service, instance->slot) : NULL;
+    ask_for_volumes(search, instance->slot);
     struct choice best = find_place(search);
     if (best.node == NULL) {
         best = look_at_all(search);

@@ -139,6 +139,7 @@ static const struct json_field volume_fields[] = {
     NUMBER(number, "slot"),
     NUMBER(service_uid, "service_uid"),
     TEXT(node, "node"),
+    FIELD(bytes, "bytes", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     NUMBER(created_ms, "created_ms"),
     JSON_FIELD_END,
 };
@@ -193,6 +194,7 @@ static const struct json_field node_fields[] = {
     NUMBER(memory, "memory"),
     NUMBER(vcpus, "vcpus"),
     NUMBER(overhead, "overhead"),
+    FIELD(volumes, "volumes", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(labels, "labels", JSON_MAP, .flags = JSON_OMIT_EMPTY),
     FIELD(features, "features", JSON_STRINGS, .flags = JSON_OMIT_EMPTY),
     TEXT(subnet, "subnet"),

@@ -147,6 +147,7 @@ struct document_volume {
     uint32_t number; /* the slot */
     uint64_t service_uid;
     char node[NAME_MAX_TEXT];
+    uint64_t bytes; /* of all of them, by the largest of its instances' templates */
     uint64_t created_ms;
 };
 
@@ -192,6 +193,7 @@ struct document_node {
     uint64_t memory;
     uint32_t vcpus;
     uint64_t overhead;
+    uint64_t volumes; /* bytes for them; 0: not known */
     struct json_map labels;
     struct json_strings features; /* api_join's */
     char subnet[24];

@@ -8,6 +8,7 @@
 #include "lib/xalloc.h"
 #include "scheduler/preemption.h"
 #include "scheduler/publication.h"
+#include "scheduler/volume_rules.h"
 
 /* New instances of one decision that have an event each; more share one. */
 #define TOLD_ALONE_MAX 16
@@ -132,16 +133,26 @@ static struct capacity_search *search_for(struct look *look,
 }
 
 /* From its first instance on a slot's volumes are on one node. */
-static void pin_volumes(struct look *look, const struct document_instance *instance)
+static void pin_volumes(struct look *look, const struct document_instance *instance,
+                        const struct document_revision *revision)
 {
-    if (model_volume_node(look->service, instance->slot) != NULL)
+    uint64_t bytes = volume_rules_bytes(&revision->template);
+    const struct document_volume *present = model_volume(look->service, instance->slot);
+    if (present != NULL && model_volume_node(look->service, instance->slot) != NULL) {
+        if (bytes > present->bytes) {
+            struct document_volume *grown =
+                change_edit(look->pass->change, DOCUMENT_VOLUME, present);
+            grown->bytes = bytes;
+        }
         return;
+    }
     struct document_volume *volume = document_create(DOCUMENT_VOLUME);
     text_copy(volume->namespace_name, NAME_MAX_TEXT, instance->namespace_name);
     text_copy(volume->service, NAME_MAX_TEXT, instance->service);
     text_copy(volume->node, NAME_MAX_TEXT, instance->node);
     volume->number = instance->slot;
     volume->service_uid = instance->service_uid;
+    volume->bytes = bytes;
     volume->created_ms = look->pass->wall_ms;
     change_put(look->pass->change, DOCUMENT_VOLUME, volume);
 }
@@ -164,7 +175,7 @@ static void start(struct look *look, const struct reconcile_action *action,
     instance->attempt = action->attempt;
     controller_put_instance(pass, look->document, instance);
     if (revision->template.volume_count > 0)
-        pin_volumes(look, instance);
+        pin_volumes(look, instance, revision);
     look->planned[look->planned_count++] = instance;
     const char *replaced = "";
     if (action->instance != RECONCILE_NONE) {

@@ -387,19 +387,29 @@ static void apply_volume(struct model *model, struct document_volume *document, 
 {
     struct model_service *service =
         want_service(model, document->namespace_name, document->service);
+    const struct document_volume *before = model_volume(service, document->number);
+    if (before != NULL)
+        usage_give_back_volumes(model, before);
+    if (!removed)
+        usage_take_volumes(model, document);
     void **list = (void **)service->volumes;
     apply_numbered(DOCUMENT_VOLUME, &list, &service->volume_count, document, removed);
     service->volumes = (struct document_volume **)list;
 }
 
-const char *model_volume_node(const struct model_service *service, uint32_t slot)
+const struct document_volume *model_volume(const struct model_service *service, uint32_t slot)
 {
     size_t place =
         place_of(DOCUMENT_VOLUME, (void *const *)service->volumes, service->volume_count, slot);
     const struct document_volume *volume =
         place < service->volume_count ? service->volumes[place] : NULL;
-    if (volume == NULL || volume->number != slot ||
-        model_node(service->model, volume->node) == NULL)
+    return volume != NULL && volume->number == slot ? volume : NULL;
+}
+
+const char *model_volume_node(const struct model_service *service, uint32_t slot)
+{
+    const struct document_volume *volume = model_volume(service, slot);
+    if (volume == NULL || model_node(service->model, volume->node) == NULL)
         return NULL;
     return volume->node;
 }

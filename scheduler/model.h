@@ -264,6 +264,8 @@ struct api_policy *model_policies(const struct model *model, size_t *ret_count);
 /* NULL when there is none of that number. */
 const struct document_revision *model_revision(const struct model_service *service,
                                                uint32_t number);
+/* NULL: the slot has none yet. */
+const struct document_volume *model_volume(const struct model_service *service, uint32_t slot);
 /* The node that has the volumes of the slot; NULL: none has, or it is gone for good. */
 const char *model_volume_node(const struct model_service *service, uint32_t slot);
 /* NULL when there is none of that number. */

@@ -194,6 +194,7 @@ static struct model_node *add_node(struct model *model, const char *name, uint64
     for (size_t i = 0; model_removed_node(model, name) != NULL && i < SUBNET_ADDRESSES; i++)
         node->freed_ms[i] = now_ms;
     take_home(model, node);
+    usage_count_volumes(node);
     return node;
 }
 

@@ -160,6 +160,11 @@ static enum placement_reason check_service(const struct placement_node *node,
 {
     if (request->volume_node != NULL && strcmp(request->volume_node, node->name) != 0)
         return PLACEMENT_VOLUME_ELSEWHERE;
+    verdict->free =
+        node->volumes > node->volumes_used ? node->volumes - node->volumes_used : (uint64_t)0;
+    verdict->asked = request->volume_bytes;
+    if (node->volumes > 0 && verdict->asked > verdict->free)
+        return PLACEMENT_VOLUME_ROOM;
     if (port_is_refused(node, request, &verdict->which))
         return PLACEMENT_PORT;
     if (request->distinct_nodes && node->of_service > 0)

@@ -27,6 +27,8 @@ struct placement_node {
     uint32_t vcpus;
     uint64_t memory_used; /* promised, overhead included */
     uint32_t vcpus_used;
+    uint64_t volumes; /* bytes for volumes; 0: not known */
+    uint64_t volumes_used;
     uint64_t address_ms; /* when an address is free: 0 now, UINT64_MAX not by time alone */
     /* About the service that is placed: */
     uint32_t of_service; /* its instances that are there to stay */
@@ -70,6 +72,7 @@ struct placement_request {
     const uint32_t *ports; /* that the service publishes */
     size_t port_count;
     bool has_volumes;
+    uint64_t volume_bytes;   /* more than the slot's volumes have already */
     const char *volume_node; /* that has the slot's volumes; NULL: none yet */
     uint64_t now_ms;
 };
@@ -86,6 +89,7 @@ enum placement_reason {
     PLACEMENT_CONSTRAINT,
     PLACEMENT_NO_VOLUMES,
     PLACEMENT_VOLUME_ELSEWHERE,
+    PLACEMENT_VOLUME_ROOM,
     PLACEMENT_PORT,
     PLACEMENT_DISTINCT_NODES,
     PLACEMENT_MAX_PER_NODE,

@@ -16,6 +16,7 @@ static const char *const reason_names[PLACEMENT_REASONS] = {
     [PLACEMENT_CONSTRAINT] = "constraint",
     [PLACEMENT_NO_VOLUMES] = "no_volumes",
     [PLACEMENT_VOLUME_ELSEWHERE] = "volume_elsewhere",
+    [PLACEMENT_VOLUME_ROOM] = "volume_room",
     [PLACEMENT_PORT] = "port",
     [PLACEMENT_DISTINCT_NODES] = "distinct_nodes",
     [PLACEMENT_MAX_PER_NODE] = "max_per_node",
@@ -86,13 +87,13 @@ static void append_platforms(const struct placement_request *request, struct buf
                       request->platforms[i].family);
 }
 
-static void append_memory(const struct placement_group *group, struct buffer *text)
+static void append_size(const struct placement_group *group, const char *what, struct buffer *text)
 {
     char free_memory[TEXT_SIZE_MAX], asked[TEXT_SIZE_MAX];
     /* Whole mebibytes, as people count memory. */
     text_format_size(group->verdict.free >> 20 << 20, free_memory, sizeof free_memory);
     text_format_size(group->verdict.asked, asked, sizeof asked);
-    buffer_printf(text, "memory: %s%s free of %s asked", group->node_count > 1 ? "at most " : "",
+    buffer_printf(text, "%s: %s%s free of %s asked", what, group->node_count > 1 ? "at most " : "",
                   free_memory, asked);
 }
 
@@ -132,6 +133,9 @@ void placement_group_text(const struct placement_group *group,
     case PLACEMENT_VOLUME_ELSEWHERE:
         buffer_printf(text, "the slot's volumes are on node %s", request->volume_node);
         break;
+    case PLACEMENT_VOLUME_ROOM:
+        append_size(group, "disk for volumes", text);
+        break;
     case PLACEMENT_PORT:
         buffer_printf(text, "port %zu cannot be published there", verdict->which);
         break;
@@ -143,7 +147,7 @@ void placement_group_text(const struct placement_group *group,
                       request->max_per_node);
         break;
     case PLACEMENT_MEMORY:
-        append_memory(group, text);
+        append_size(group, "memory", text);
         break;
     case PLACEMENT_VCPUS:
         buffer_printf(text, "vcpus: %s%llu free of %llu asked",

@@ -1,5 +1,7 @@
 #include "scheduler/usage.h"
 
+#include <string.h>
+
 #include "scheduler/model.h"
 
 bool usage_has_address(const struct usage *usage, size_t place)
@@ -23,6 +25,38 @@ void usage_touch(struct model_node *node, bool kind)
         return;
     node->place_changed = true;
     LIST_INSERT_HEAD(&node->model->changed_places, node, changed_link);
+}
+
+static void change_volumes(struct model *model, const struct document_volume *volume, bool taken)
+{
+    struct model_node *node = model_node(model, volume->node);
+    if (node == NULL || volume->bytes == 0)
+        return;
+    node->used.volumes += taken ? volume->bytes : -volume->bytes;
+    usage_touch(node, false);
+}
+
+void usage_take_volumes(struct model *model, const struct document_volume *volume)
+{
+    change_volumes(model, volume, true);
+}
+
+void usage_give_back_volumes(struct model *model, const struct document_volume *volume)
+{
+    change_volumes(model, volume, false);
+}
+
+void usage_count_volumes(struct model_node *node)
+{
+    const struct sorted *services = &node->model->services;
+    node->used.volumes = 0;
+    for (size_t i = 0; i < services->count; i++) {
+        const struct model_service *service = services->items[i];
+        for (size_t j = 0; j < service->volume_count; j++) {
+            if (strcmp(service->volumes[j]->node, node->name) == 0)
+                node->used.volumes += service->volumes[j]->bytes;
+        }
+    }
 }
 
 void usage_keep_room(struct model_service *service, struct model_node *node, uint64_t memory,

@@ -12,6 +12,8 @@
 
 #define SUBNET_ADDRESSES 256 /* of a node's /24 */
 
+struct document_volume;
+struct model;
 struct model_node;
 struct model_service;
 struct model_instance;
@@ -20,6 +22,7 @@ struct usage {
     uint64_t memory; /* of guests, without overhead */
     uint32_t vcpus;
     uint32_t instances;
+    uint64_t volumes;                          /* bytes */
     uint64_t addresses[SUBNET_ADDRESSES / 64]; /* a bit for each that is in use */
 };
 
@@ -43,6 +46,11 @@ struct usage_kept {
 void usage_follow(struct model_instance *instance);
 /* The instance's record goes. */
 void usage_release(struct model_instance *instance);
+/* What the volumes of a slot take of the node that they are on, from now on or no longer. */
+void usage_take_volumes(struct model *model, const struct document_volume *volume);
+void usage_give_back_volumes(struct model *model, const struct document_volume *volume);
+/* A node that is new to the model may have some already. */
+void usage_count_volumes(struct model_node *node);
 /* Something about the node changed; `kind` when it is what the node is: machines, labels,
  * features. */
 void usage_touch(struct model_node *node, bool kind);

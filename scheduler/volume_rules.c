@@ -78,6 +78,14 @@ int volume_rules_check_removal(struct model *model, const struct api_volume_view
     return 0;
 }
 
+uint64_t volume_rules_bytes(const struct document_template *template)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < template->volume_count; i++)
+        bytes += template->volumes[i].size;
+    return bytes;
+}
+
 static const struct api_volume *find_volume(const struct document_template *template,
                                             const char *name)
 {

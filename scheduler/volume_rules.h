@@ -15,6 +15,8 @@ int volume_rules_find_node(struct model *model, const struct api_volume_view *vo
 /* Whether it may be removed for good. `force`: of a service that is no more. */
 int volume_rules_check_removal(struct model *model, const struct api_volume_view *volume,
                                bool force, struct error *error);
+/* Bytes of all that a slot has by it. */
+uint64_t volume_rules_bytes(const struct document_template *template);
 /* A volume never shrinks: ERROR_INVALID at the size in `spec`. `service` NULL: a new one. */
 int volume_rules_check_sizes(const struct model_service *service,
                              const struct api_service_spec *spec, struct error *error);

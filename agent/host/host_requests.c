@@ -88,6 +88,7 @@ static void hello(struct host *host, uint64_t sequence)
     welcome->memory = total > reserve ? total - reserve : 0;
     welcome->vcpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN) * VCPUS_PER_PROCESSOR;
     welcome->overhead = GUEST_OVERHEAD_BYTES;
+    welcome->volumes = volumes_limit(host->volumes);
     channel_send(host->channel, &message, -1);
 }
 

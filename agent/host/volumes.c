@@ -207,6 +207,11 @@ void volumes_destroy(struct volumes *volumes)
     free(volumes);
 }
 
+uint64_t volumes_limit(const struct volumes *volumes)
+{
+    return volumes->limit;
+}
+
 const char *volumes_folder(const struct volumes *volumes)
 {
     return volumes->folder;

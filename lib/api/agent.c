@@ -24,6 +24,8 @@ static const struct json_field join_fields[] = {
     JSON_FIELD(struct api_join, vcpus, "vcpus", JSON_UINT, .flags = JSON_REQUIRED,
                .max = API_NODE_VCPUS_MAX),
     JSON_FIELD(struct api_join, overhead, "overhead", JSON_UINT, .max = API_NODE_MEMORY_MAX),
+    JSON_FIELD(struct api_join, volumes, "volumes", JSON_UINT, .flags = JSON_OMIT_EMPTY,
+               .max = API_NODE_MEMORY_MAX),
     JSON_FIELD(struct api_join, labels, "labels", JSON_MAP, .flags = JSON_OMIT_EMPTY, .max = 64),
     JSON_FIELD(struct api_join, features, "features", JSON_STRINGS, .flags = JSON_OMIT_EMPTY,
                .max = 64),

@@ -38,6 +38,7 @@ struct api_join {
     uint64_t memory;   /* bytes for guests and their hypervisors */
     uint32_t vcpus;    /* virtual processors that may be promised to guests */
     uint64_t overhead; /* bytes the hypervisor takes for each instance */
+    uint64_t volumes;  /* bytes that volumes may have together; 0: it does not say */
     struct json_map labels;
     struct json_strings features; /* what this agent can do that older ones cannot: "volumes" */
     char subnet[24];              /* what it was given before; "" for a new node */

@@ -243,6 +243,21 @@ static void tells_every_reason_apart(void **state)
     candidate.features = &with_volumes;
     request.volume_node = "b";
     assert_int_equal(placement_check(&candidate, &request, &verdict), PLACEMENT_VOLUME_ELSEWHERE);
+    request.volume_node = NULL;
+    request.volume_bytes = 64 * MIB;
+    assert_int_not_equal(placement_check(&candidate, &request, &verdict), PLACEMENT_VOLUME_ROOM);
+    candidate.volumes = 100 * MIB; /* said to be no more */
+    candidate.volumes_used = 36 * MIB;
+    assert_int_not_equal(placement_check(&candidate, &request, &verdict), PLACEMENT_VOLUME_ROOM);
+    candidate.volumes_used = 37 * MIB;
+    assert_int_equal(placement_check(&candidate, &request, &verdict), PLACEMENT_VOLUME_ROOM);
+    assert_int_equal(verdict.free, 63 * MIB);
+    assert_int_equal(verdict.asked, 64 * MIB);
+    candidate.volumes = 1 * MIB; /* less than before */
+    assert_int_equal(placement_check(&candidate, &request, &verdict), PLACEMENT_VOLUME_ROOM);
+    assert_int_equal(verdict.free, 0);
+    candidate.volumes = candidate.volumes_used = request.volume_bytes = 0;
+    request.volume_node = "b";
 }
 
 static void groups_nodes_by_reason_and_names_some(void **state)

@@ -62,6 +62,69 @@ static void while_the_node_is_away_the_slot_waits_and_says_for_what(void **state
     assert_non_null(strstr(service(fixture)->no_capacity, "silent: no report of it (a)"));
 }
 
+/* ---- room on the nodes' disks ---- */
+
+static int decide_room(struct change *change, void *data, struct error *error)
+{
+    const struct model_node *known = data;
+    (void)error;
+    struct document_node *node = change_edit(change, DOCUMENT_NODE, known->document);
+    node->volumes = 100 * MIB;
+    return 0;
+}
+
+static void join_with_room(struct fixture *fixture, const char *name)
+{
+    join_with_volumes(fixture, name);
+    changes_decide(fixture->core.changes, decide_room, NULL,
+                   model_node(&fixture->core.model, name));
+    settle(fixture);
+}
+
+static void no_node_is_promised_more_volumes_than_it_has_room_for(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = ", \"volumes\": [{\"name\": \"data\", \"size\": \"64Mi\"}],"
+                        " \"placement\": {\"spread\": \"none\"}";
+    join_with_room(fixture, "a");
+    join_with_room(fixture, "b");
+    deploy(fixture, "A", 3);
+    assert_int_equal(running_on(fixture, "a"), 1);
+    assert_int_equal(running_on(fixture, "b"), 1);
+    assert_int_equal(model_node(&fixture->core.model, "a")->used.volumes, 64 * MIB);
+    assert_string_equal(service(fixture)->obstacles.items[0].reason, "volume_room");
+    assert_non_null(
+        strstr(service(fixture)->no_capacity, "disk for volumes: at most 36Mi free of 64Mi asked"));
+    join_with_room(fixture, "c");
+    wake_at(fixture, 5000);
+    assert_int_equal(running_on(fixture, "c"), 1);
+}
+
+static void a_volume_grows_where_there_is_room_for_it(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = volumes;
+    join_with_room(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    fixture->settings = ", \"volumes\": [{\"name\": \"data\", \"size\": \"96Mi\"}]";
+    deploy(fixture, "B", 1);
+    for (int i = 0; i < 4; i++) {
+        wake_at(fixture, 1000);
+        report(fixture, "a", INSTANCE_READY, 3000, 0);
+    }
+    assert_int_equal(running_on(fixture, "a"), 1);
+    assert_int_equal(model_node(&fixture->core.model, "a")->used.volumes, 96 * MIB);
+    fixture->settings = ", \"volumes\": [{\"name\": \"data\", \"size\": \"128Mi\"}]";
+    deploy(fixture, "C", 1);
+    for (int i = 0; i < 4; i++) {
+        wake_at(fixture, 1000);
+        report(fixture, "a", INSTANCE_READY, 3000, 0);
+    }
+    assert_string_equal(service(fixture)->obstacles.items[0].reason, "volume_room");
+    assert_int_equal(model_node(&fixture->core.model, "a")->used.volumes, 96 * MIB);
+}
+
 /* ---- what a volume is to the cluster ---- */
 
 static struct api_volume_view volume_of(const char *name, uint32_t slot, const char *node)
@@ -187,6 +250,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(while_the_node_is_away_the_slot_waits_and_says_for_what,
                                         set_up, tear_down),
+        TEST(no_node_is_promised_more_volumes_than_it_has_room_for),
+        TEST(a_volume_grows_where_there_is_room_for_it),
         TEST(a_volume_is_kept_while_its_slot_is_there),
         TEST(what_is_left_of_a_service_takes_force),
         TEST(the_node_is_the_slots_or_has_to_be_named),
