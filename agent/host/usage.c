@@ -55,6 +55,17 @@ static int compare_taps(const void *left, const void *right)
     return strcmp(((const struct look_entry *)left)->tap, ((const struct look_entry *)right)->tap);
 }
 
+static int compare_with_tap(const void *tap, const void *entry)
+{
+    return strcmp(tap, ((const struct look_entry *)entry)->tap);
+}
+
+/* NULL when it was not looked at. */
+static struct look_entry *find_entry(struct look *look, const char *tap)
+{
+    return bsearch(tap, look->entries, look->count, sizeof *look->entries, compare_with_tap);
+}
+
 /* The file stays that of the namespace it was opened in. */
 static int open_links(struct usage *usage, struct error *error)
 {
@@ -93,12 +104,11 @@ static void look_at_links(struct look *look)
         log_warn("the guests' network figures are not known", "error", error.message);
         return;
     }
-    struct look_entry key;
+    char tap[NETWORK_TAP_MAX];
     struct usage_link link;
     const char *at = buffer_text(&text);
-    while (usage_next_link(&at, key.tap, sizeof key.tap, &link)) {
-        struct look_entry *entry =
-            bsearch(&key, look->entries, look->count, sizeof key, compare_taps);
+    while (usage_next_link(&at, tap, sizeof tap, &link)) {
+        struct look_entry *entry = find_entry(look, tap);
         if (entry == NULL)
             continue;
         struct host_usage_entry *figures = &entry->figures;
@@ -201,14 +211,11 @@ static void report(const struct look *look)
 
 /* Who did not answer is left alone for a while: one that hangs must not hold up every pass. Who was
  * found running at the start has shown by now whether it has any. */
-static void note_disks(const struct look *look)
+static void note_disks(struct look *look)
 {
-    struct look_entry key;
     for (struct guest *guest = look->usage->options.guests->first; guest != NULL;
          guest = guest->next) {
-        memcpy(key.tap, guest->tap, sizeof key.tap);
-        const struct look_entry *entry =
-            bsearch(&key, look->entries, look->count, sizeof key, compare_taps);
+        const struct look_entry *entry = find_entry(look, guest->tap);
         if (entry == NULL || !entry->found || !entry->asks_disks || entry->pid != guest->pid)
             continue;
         if (entry->disks_failed)

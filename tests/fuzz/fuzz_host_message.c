@@ -68,6 +68,17 @@ static struct host_message make(uint8_t choice)
                                                       .key = {"default", "counter", 3, "data"},
                                                       .snapshot = "before"};
         break;
+    case HOST_USAGE:
+        message.usage.count = HOST_USAGE_ENTRIES;
+        for (size_t i = 0; i < HOST_USAGE_ENTRIES; i++)
+            strcpy(message.usage.entries[i].id, "0001000003f2");
+        break;
+    case HOST_NODE:
+        message.node.processors = 2;
+        break;
+    case HOST_BOOT_STEPS:
+        strcpy(message.boot_steps.id, "0001000003f2");
+        break;
     default:
         break;
     }
@@ -113,6 +124,15 @@ static void expect_whole(const struct host_message *message)
         EXPECT(ENDS(volume->snapshot) && strchr(volume->snapshot, '/') == NULL);
         EXPECT(volume->snapshot[0] != '\0' || volume->operation == HOST_VOLUME_REMOVE);
     }
+    if (message->type == HOST_USAGE) {
+        EXPECT(message->usage.count <= HOST_USAGE_ENTRIES);
+        for (uint32_t i = 0; i < message->usage.count; i++)
+            EXPECT(ENDS(message->usage.entries[i].id));
+    }
+    if (message->type == HOST_BOOT_STEPS)
+        EXPECT(ENDS(message->boot_steps.id));
+    if (message->type == HOST_NODE)
+        EXPECT(message->node.processors > 0 && message->node.processors <= HOST_PROCESSORS_MAX);
     if (message->type == HOST_STOP)
         EXPECT(ENDS(message->stop.id));
     if (message->type == HOST_PROXY_FRONTEND)

@@ -2,6 +2,7 @@
  * and read alike, and a copy is the same. What a sender always says and this one left out may be
  * refused when it is read again. The first line names the message. */
 #include "lib/api/agent.h"
+#include "lib/api/figures.h"
 #include "lib/api/views.h"
 #include "lib/api/volumes.h"
 #include "scheduler/documents.h"
@@ -25,6 +26,8 @@ static const struct {
     {"service_view", &api_service_view_record},
     {"instance_view", &api_instance_view_record},
     {"node_view", &api_node_view_record},
+    {"cluster_stats", &api_cluster_stats_record},
+    {"instance_stats", &api_instance_stats_record},
     {"verdict_request", &api_verdict_request_record},
     {"node_volumes", &api_node_volumes_record},
     {"volumes", &api_volumes_record},
