@@ -444,6 +444,7 @@ static const struct hypervisor_operations operations = {
     .destroy = destroy,
     .await_gone = await_gone,
     .adopt = qemu_adopt,
+    .use_of_disks = qemu_use_of_disks,
     .close = close_hypervisor,
 };
 

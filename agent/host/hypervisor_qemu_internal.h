@@ -91,5 +91,11 @@ int qemu_ask(struct qemu_hypervisor *qemu, const char *id, const char *command,
 int qemu_query_status(struct qemu_hypervisor *qemu, const char *id,
                       char ret_status[QEMU_STATUS_MAX], struct error *error);
 
+/* hypervisor_qemu_disks.c. `value`: what query-blockstats returned. */
+int qemu_decode_disks(struct json_object *value, struct hypervisor_disk_use *ret_use,
+                      struct error *error);
+int qemu_use_of_disks(struct hypervisor *hypervisor, const char *id,
+                      struct hypervisor_disk_use *ret_use, struct error *error);
+
 int qemu_adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_found,
                size_t *ret_count, struct error *error);

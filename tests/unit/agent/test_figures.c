@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "agent/figures.h"
+#include "agent/host/hypervisor_qemu_internal.h"
 #include "agent/host/usage_sources.h"
+#include "lib/cleanup.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 #define ID        "000100000001"
@@ -126,6 +128,48 @@ static void the_machine_is_told_with_its_processors_and_memory(void **state)
     assert_false(usage_parse_meminfo("MemTotal: 5 kB\n", &machine));
     assert_int_equal(usage_read_machine(&machine, NULL), 0);
     assert_true(machine.processors > 0 && machine.memory_available <= machine.memory);
+}
+
+static int decode_disks(const char *text, struct hypervisor_disk_use *ret_use)
+{
+    AUTO_JSON struct json_object *value = NULL;
+    assert_int_equal(json_parse(text, strlen(text), &value, NULL), 0);
+    return qemu_decode_disks(value, ret_use, NULL);
+}
+
+static void qemus_disks_are_added_up(void **state)
+{
+    (void)state;
+    struct hypervisor_disk_use use;
+    assert_int_equal(
+        decode_disks("[{\"device\": \"\", \"stats\": {\"rd_bytes\": 4096, \"rd_operations\": 2,"
+                     " \"wr_bytes\": 512, \"wr_operations\": 1, \"flush_operations\": 1},"
+                     " \"parent\": {\"stats\": {\"rd_bytes\": 9}}},"
+                     "{\"stats\": {\"rd_bytes\": 1024, \"rd_operations\": 1, \"wr_bytes\": 0,"
+                     " \"wr_operations\": 0}}]",
+                     &use),
+        0);
+    assert_int_equal(use.disks, 2);
+    assert_int_equal(use.read_bytes, 5120);
+    assert_int_equal(use.read_operations, 3);
+    assert_int_equal(use.written_bytes, 512);
+    assert_int_equal(use.write_operations, 1);
+    assert_int_equal(decode_disks("[]", &use), 0);
+    assert_int_equal(use.disks, 0);
+}
+
+static void what_is_no_list_of_disks_is_refused(void **state)
+{
+    (void)state;
+    struct hypervisor_disk_use use = {.disks = 7};
+    assert_int_equal(decode_disks("{}", &use), -1);
+    assert_int_equal(decode_disks("[7]", &use), -1);
+    assert_int_equal(decode_disks("[{\"stats\": {\"rd_bytes\": 1}}]", &use), -1);
+    assert_int_equal(decode_disks("[{\"stats\": {\"rd_bytes\": -1, \"rd_operations\": 1,"
+                                  " \"wr_bytes\": 0, \"wr_operations\": 0}}]",
+                                  &use),
+                     -1);
+    assert_int_equal(use.disks, 7);
 }
 
 /* --- samples --- */
@@ -297,6 +341,8 @@ int main(void)
         cmocka_unit_test(lines_of_another_form_are_passed_over),
         cmocka_unit_test(a_process_is_read_with_its_processor_time),
         cmocka_unit_test(somebody_elses_process_is_not_read),
+        cmocka_unit_test(qemus_disks_are_added_up),
+        cmocka_unit_test(what_is_no_list_of_disks_is_refused),
         cmocka_unit_test(one_sample_gives_totals_and_no_rates),
         cmocka_unit_test(rates_are_of_the_last_two_samples),
         cmocka_unit_test(disks_have_rates_once_they_are_known_twice),
