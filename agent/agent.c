@@ -146,11 +146,14 @@ static bool boots_on(const struct family *family, const char *architecture)
     return false;
 }
 
-static void fill_machine(struct api_machine *machine, const struct host_machine *host)
+/* `why`: its guests are not helped by the processor; "" for nothing to say. */
+static void fill_machine(struct api_machine *machine, const struct host_machine *host,
+                         const char *why)
 {
     const struct family *family;
     memcpy(machine->arch, host->arch, sizeof machine->arch);
     memcpy(machine->accel, host->accel, sizeof machine->accel);
+    machine->why = why[0] != '\0' ? xstrdup(why) : NULL;
     for (size_t i = 0; (family = family_at(i)) != NULL; i++) {
         if (boots_on(family, machine->arch))
             json_strings_add(&machine->families, family->name);
@@ -166,7 +169,8 @@ static void fill_join(struct api_join *join, void *data)
     join->machines = xcalloc(HOST_MACHINES_MAX, sizeof *join->machines);
     join->machine_count = agent->welcome.machine_count;
     for (uint32_t i = 0; i < agent->welcome.machine_count; i++)
-        fill_machine(&join->machines[i], &agent->welcome.machines[i]);
+        fill_machine(&join->machines[i], &agent->welcome.machines[i],
+                     i == 0 ? agent->welcome.accel_reason : "");
     join->memory = options->memory > 0 ? options->memory : agent->welcome.memory;
     join->vcpus = options->vcpus > 0 ? options->vcpus : agent->welcome.vcpus;
     join->overhead = agent->welcome.overhead;

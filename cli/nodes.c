@@ -21,6 +21,15 @@ static void cell_machines(struct table *table, const struct api_node_view *node)
     table_cell(table, "%s", buffer_text(&text));
 }
 
+/* Of the processor's own architecture; others are translated in any case. */
+static void cell_accelerator(struct table *table, const struct api_node_view *node)
+{
+    const struct api_machine *own = node->machine_count > 0 ? &node->machines[0] : NULL;
+    table_cell(table, "%s%s%s", own != NULL ? own->accel : "",
+               own != NULL && own->why != NULL ? ": " : "",
+               own != NULL && own->why != NULL ? own->why : "");
+}
+
 static void cell_state(struct table *table, const struct api_node_view *node)
 {
     char text[64];
@@ -53,6 +62,7 @@ static void node_row(struct table *table, const struct api_node_view *node)
     table_cell(table, "%s", node->address);
     table_cell(table, "%s", node->subnet);
     table_cell(table, "%s", buffer_text(&labels));
+    cell_accelerator(table, node);
     table_cell(table, "%s", node->reason);
     lists_cell_span(table, node->heartbeat_age_ms);
 }
@@ -77,10 +87,13 @@ void nodes_print_rescheduling(const struct view_list *nodes)
 int node_list_run(struct cli *cli, struct error *error)
 {
     static const struct table_column columns[] = {
-        {"NAME", .right = false},     {"STATE", .right = false},      {"MACHINES", .right = false},
-        {"INSTANCES", .right = true}, {"FREE MEMORY", .right = true}, {"FREE VCPUS", .right = true},
-        {"ADDRESS", .wide = true},    {"SUBNET", .wide = true},       {"LABELS", .wide = true},
-        {"REASON", .wide = true},     {"HEARTBEAT", .right = true},   {NULL, false, false},
+        {"NAME", .right = false},       {"STATE", .right = false},
+        {"MACHINES", .right = false},   {"INSTANCES", .right = true},
+        {"FREE MEMORY", .right = true}, {"FREE VCPUS", .right = true},
+        {"ADDRESS", .wide = true},      {"SUBNET", .wide = true},
+        {"LABELS", .wide = true},       {"ACCELERATOR", .wide = true},
+        {"REASON", .wide = true},       {"HEARTBEAT", .right = true},
+        {NULL, false, false},
     };
     struct view_list AUTO_VIEWS nodes = {0};
     if (scheduler_nodes(cli, &nodes, error) < 0)

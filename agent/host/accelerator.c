@@ -18,10 +18,13 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "lib/json.h"
 #include "lib/xalloc.h"
 
 #define KVM_DEVICE        "/dev/kvm"
 #define PROBE_DEADLINE_MS 3000
+#define BOOT_ID_MAX       37
+#define RECORD_MAX        4096
 
 static void execute_probe(const char *accelerator, const char *kernel, int output, uid_t uid,
                           gid_t gid)
@@ -99,41 +102,95 @@ int accelerator_probe(const char *accelerator, const char *run_directory, uid_t 
     return result;
 }
 
-/* 0 and the answer remembered from an earlier start of this boot of the machine. */
-static int recall(const char *path, struct accelerator *ret_accelerator)
+/* ---- what is kept ---- */
+
+struct record {
+    char boot[BOOT_ID_MAX];
+    bool kvm;
+    char reason[HOST_MESSAGE_TEXT_MAX];
+};
+
+static const struct json_field record_fields[] = {
+    JSON_FIELD(struct record, boot, "boot", JSON_STRING, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct record, kvm, "kvm", JSON_BOOL, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct record, reason, "reason", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+static const struct json_record record_table = {sizeof(struct record), record_fields};
+
+int accelerator_save(const char *path, const char *boot, const struct accelerator *accelerator,
+                     struct error *error)
 {
+    struct record record = {.kvm = accelerator->kvm};
+    snprintf(record.boot, sizeof record.boot, "%s", boot);
+    snprintf(record.reason, sizeof record.reason, "%s", accelerator->reason);
+    AUTO_FREE char *text = json_record_text(&record_table, &record);
+    return file_write(path, text, strlen(text), 0644, error);
+}
+
+int accelerator_load(const char *path, const char *boot, struct accelerator *ret_accelerator)
+{
+    struct record record = {0};
     AUTO_FREE char *text = NULL;
-    if (file_read(path, sizeof ret_accelerator->reason, &text, NULL, NULL) < 0)
+    size_t length;
+    if (file_read(path, RECORD_MAX, &text, &length, NULL) < 0 ||
+        json_parse_record(&record_table, text, length, JSON_LENIENT, &record, NULL) < 0 ||
+        strcmp(record.boot, boot) != 0)
         return -1;
-    ret_accelerator->kvm = strcmp(text, "kvm") == 0;
-    if (ret_accelerator->kvm)
-        return 0;
-    if (strncmp(text, "tcg ", 4) != 0)
-        return -1;
-    snprintf(ret_accelerator->reason, sizeof ret_accelerator->reason, "%s", text + 4);
+    ret_accelerator->kvm = record.kvm;
+    snprintf(ret_accelerator->reason, sizeof ret_accelerator->reason, "%s", record.reason);
     return 0;
 }
 
-static int decide(const char *run_directory, struct accelerator *accelerator, struct error *error)
+/* ---- deciding ---- */
+
+static int read_boot_id(char ret_boot[BOOT_ID_MAX], struct error *error)
 {
-    AUTO_FREE char *path = xasprintf("%s/accelerator", run_directory);
+    AUTO_FREE char *text = NULL;
+    if (file_read("/proc/sys/kernel/random/boot_id", BOOT_ID_MAX, &text, NULL, error) < 0)
+        return -1;
+    snprintf(ret_boot, BOOT_ID_MAX, "%.36s", text);
+    return 0;
+}
+
+static void probe_kvm(const char *run_directory, struct accelerator *accelerator)
+{
+    struct error why = ERROR_INIT;
+    accelerator->kvm =
+        accelerator_probe("kvm", run_directory, GUEST_USER_PROBE, accelerator->group, &why) == 0;
+    if (!accelerator->kvm)
+        snprintf(accelerator->reason, sizeof accelerator->reason,
+                 KVM_DEVICE " is there, but %.400s", why.message);
+}
+
+static int decide(const char *state_directory, const char *run_directory, bool again,
+                  struct accelerator *accelerator, struct error *error)
+{
+    AUTO_FREE char *folder = xasprintf("%s/host", state_directory);
+    AUTO_FREE char *path = xasprintf("%s/accelerator.json", folder);
+    char boot[BOOT_ID_MAX];
     struct stat device;
     if (stat(KVM_DEVICE, &device) < 0) {
         snprintf(accelerator->reason, sizeof accelerator->reason, "there is no " KVM_DEVICE);
         return 0;
     }
     accelerator->group = device.st_gid;
-    if (recall(path, accelerator) == 0)
+    if (read_boot_id(boot, error) < 0)
+        return -1;
+    if (!again && accelerator_load(path, boot, accelerator) == 0)
         return 0;
-    struct error why = ERROR_INIT;
-    accelerator->kvm =
-        accelerator_probe("kvm", run_directory, GUEST_USER_PROBE, device.st_gid, &why) == 0;
-    if (!accelerator->kvm)
-        snprintf(accelerator->reason, sizeof accelerator->reason,
-                 KVM_DEVICE " is there, but %.400s", why.message);
-    AUTO_FREE char *text =
-        accelerator->kvm ? xstrdup("kvm") : xasprintf("tcg %s", accelerator->reason);
-    return file_write(path, text, strlen(text), 0644, error);
+    probe_kvm(run_directory, accelerator);
+    return access(folder, W_OK) == 0 ? accelerator_save(path, boot, accelerator, error) : 0;
+}
+
+int accelerator_choose_again(const char *state_directory, const char *run_directory,
+                             struct accelerator *ret_accelerator, struct error *error)
+{
+    struct accelerator accelerator = {0};
+    if (decide(state_directory, run_directory, true, &accelerator, error) < 0)
+        return -1;
+    *ret_accelerator = accelerator;
+    return 0;
 }
 
 /* A file that nobody may open takes the device's place, here and in what this process starts. */
@@ -176,13 +233,13 @@ uint32_t accelerator_list_machines(const struct accelerator *accelerator,
     return count;
 }
 
-int accelerator_choose(const char *wanted, const char *run_directory,
+int accelerator_choose(const char *wanted, const char *state_directory, const char *run_directory,
                        struct accelerator *ret_accelerator, struct error *error)
 {
     struct accelerator accelerator = {0};
     if (strcmp(wanted, "tcg") == 0)
         snprintf(accelerator.reason, sizeof accelerator.reason, "tcg was asked for");
-    else if (decide(run_directory, &accelerator, error) < 0)
+    else if (decide(state_directory, run_directory, false, &accelerator, error) < 0)
         return -1;
     if (strcmp(wanted, "kvm") == 0 && !accelerator.kvm)
         return error_set(error, ERROR_UNAVAILABLE, "accelerator kvm was asked for: %s",

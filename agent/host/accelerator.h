@@ -18,9 +18,14 @@ struct accelerator {
 };
 
 /* `wanted`: auto | kvm | tcg; kvm fails where it does not work. Runs a probe guest (3 s at most)
- * and remembers the answer in the run folder. No second thread runs yet. */
-int accelerator_choose(const char *wanted, const char *run_directory,
+ * once per boot of the host, and keeps the answer below the state folder. No second thread runs
+ * yet. */
+int accelerator_choose(const char *wanted, const char *state_directory, const char *run_directory,
                        struct accelerator *ret_accelerator, struct error *error);
+/* The same for auto, but asks again whatever was kept, and keeps the new answer where there is such
+ * a state folder. */
+int accelerator_choose_again(const char *state_directory, const char *run_directory,
+                             struct accelerator *ret_accelerator, struct error *error);
 /* Hides a device that is of no use from this process, which has a mount namespace of its own
  * (mounts.h). */
 int accelerator_hide_device(const struct accelerator *accelerator, const char *run_directory,
@@ -34,3 +39,11 @@ uint32_t accelerator_list_machines(const struct accelerator *accelerator,
  * reason when it did not run to its end. */
 int accelerator_probe(const char *accelerator, const char *run_directory, uid_t uid, gid_t gid,
                       struct error *error);
+
+/* ---- what is kept; for tests ---- */
+
+/* Kept for one boot of the host: `boot` is the kernel's id of it (random(4), boot_id). */
+int accelerator_save(const char *path, const char *boot, const struct accelerator *accelerator,
+                     struct error *error);
+/* -1 when nothing well formed was kept for this boot. Fills what was kept: not the group. */
+int accelerator_load(const char *path, const char *boot, struct accelerator *ret_accelerator);

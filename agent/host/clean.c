@@ -73,7 +73,8 @@ static int clean_hypervisors(const struct host_options *options, struct error *e
     static const char *const names[] = {HYPERVISOR_QEMU, HYPERVISOR_LIBVIRT};
     struct accelerator accelerator;
     if (mounts_separate(error) < 0 ||
-        accelerator_choose("tcg", options->run_directory, &accelerator, error) < 0 ||
+        accelerator_choose("tcg", options->state_directory, options->run_directory, &accelerator,
+                           error) < 0 ||
         accelerator_hide_device(&accelerator, options->run_directory, error) < 0)
         return -1;
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
@@ -103,8 +104,7 @@ int host_clean(const struct host_options *options, struct error *error)
         dhcp_clean(options->run_directory, error) < 0 || namespace_remove(namespace, error) < 0 ||
         clean_hypervisors(options, error) < 0)
         return error_wrap(error, "clean node %s", options->node);
-    static const char *const names[] = {"v", "q",           "b",      "c",        "i",
-                                        "o", "accelerator", "no-kvm", "probe.elf"};
+    static const char *const names[] = {"v", "q", "b", "c", "i", "o", "no-kvm", "probe.elf"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
         if (file_remove_tree(path, error) < 0)

@@ -379,8 +379,8 @@ static int prepare_mounts(struct host *host, struct error *error)
     if (!is_outside && mounts_separate(error) < 0)
         return -1;
     if (show_images(host, error) < 0 || show_volumes(host, error) < 0 ||
-        accelerator_choose(host->options.accelerator, host->options.run_directory,
-                           &host->accelerator, error) < 0)
+        accelerator_choose(host->options.accelerator, host->options.state_directory,
+                           host->options.run_directory, &host->accelerator, error) < 0)
         return -1;
     return is_outside
                ? 0

@@ -6,6 +6,7 @@ const char *const api_server_state_names[] = {"ready", "drain", NULL};
 static const struct json_field machine_fields[] = {
     JSON_FIELD(struct api_machine, arch, "arch", JSON_STRING, .flags = JSON_REQUIRED),
     JSON_FIELD(struct api_machine, accel, "accel", JSON_STRING, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct api_machine, why, "why", JSON_TEXT, .max = API_MACHINE_WHY_MAX),
     JSON_FIELD(struct api_machine, families, "families", JSON_STRINGS),
     JSON_FIELD_END,
 };

@@ -18,9 +18,12 @@
 #include "lib/api/states.h"
 #include "lib/crypto.h"
 
+#define API_MACHINE_WHY_MAX 511
+
 struct api_machine {
     char arch[16];  /* amd64 | arm64 */
     char accel[16]; /* kvm | tcg */
+    char *why;      /* that is not kvm; NULL where nothing is known, or it is */
     struct json_strings families;
 };
 

@@ -50,6 +50,8 @@ stop: {drain: 1s, grace: 60s}
 YAML
 
 expect node_lists_its_machines 0 'amd64/tcg,arm64/tcg' shoal node list
+expect node_says_why_its_guests_are_translated 0 ' tcg: (tcg was asked for|there is no|/dev/kvm is there, but)' \
+    shoal node list -o wide
 check image_with_disks_is_built shoal build "$image" -t disks:1.0
 check image_with_disks_is_pushed shoal push disks:1.0 --sign "$work/shoal.key"
 check service_with_disks_is_deployed shoal deploy -f "$work/service.yaml"
