@@ -258,7 +258,7 @@ static void add_volume(const struct microvm_spec *spec, size_t index, struct qem
     add(command, "-blockdev");
     add(command,
         "driver=file,node-name=volume%zu-file,filename=" QEMU_FILE_VOLUME
-        "%zu,read-only=off,discard=unmap,cache.direct=off,cache.no-flush=off",
+        "%zu,read-only=off,locking=on,discard=unmap,cache.direct=off,cache.no-flush=off",
         index, index);
     add(command, "-blockdev");
     add(command,

@@ -16,6 +16,9 @@
 #include "lib/xalloc.h"
 
 #define KVM_DEVICE "/dev/kvm"
+/* By it QEMU finds out whether there are locks of open files. Without it a volume would have none.
+ */
+#define NULL_DEVICE "/dev/null"
 
 /* What is the same for all: what the packages of QEMU and of its libraries brought. A part that a
  * host does not have is left out. */
@@ -79,7 +82,8 @@ static int make_numbered(const char *tree, const char *name, size_t count, struc
 
 static int make_own_places(const char *tree, struct error *error)
 {
-    static const char *const names[] = {QEMU_FILE_KERNEL, QEMU_FILE_INITRD, KVM_DEVICE};
+    static const char *const names[] = {QEMU_FILE_KERNEL, QEMU_FILE_INITRD, KVM_DEVICE,
+                                        NULL_DEVICE};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s%s", tree, names[i]);
         if (make_place(path, false, error) < 0)
@@ -130,6 +134,12 @@ static void add(struct qemu_view *view, const char *from, const char *to, int nu
         snprintf(file->to, sizeof file->to, "%s%d", to, number);
 }
 
+static void add_device(struct qemu_view *view, const char *path)
+{
+    add(view, path, path, -1, true);
+    view->files[view->count - 1].device = true;
+}
+
 void qemu_view_of(const struct microvm_spec *spec, const char *tree, struct qemu_view *ret_view)
 {
     ret_view->tree = tree;
@@ -144,10 +154,10 @@ void qemu_view_of(const struct microvm_spec *spec, const char *tree, struct qemu
     }
     for (size_t i = 0; i < spec->volume_count; i++)
         add(ret_view, spec->volumes[i].path, QEMU_FILE_VOLUME, (int)i, true);
-    if (spec->kvm) {
-        add(ret_view, KVM_DEVICE, KVM_DEVICE, -1, true);
-        ret_view->files[ret_view->count - 1].device = true;
-    }
+    if (spec->volume_count > 0)
+        add_device(ret_view, NULL_DEVICE);
+    if (spec->kvm)
+        add_device(ret_view, KVM_DEVICE);
 }
 
 /* A bind mount takes its flags only by a second call. */

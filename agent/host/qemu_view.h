@@ -11,8 +11,8 @@
 #include "agent/host/microvm.h"
 #include "lib/error.h"
 
-/* kernel, initrd, images and overlays of disks, volumes, the device of KVM */
-#define QEMU_VIEW_FILES_MAX (2 + 2 * HOST_DISKS_MAX + HOST_VOLUMES_MAX + 1)
+/* kernel, initrd, images and overlays of disks, volumes, two devices */
+#define QEMU_VIEW_FILES_MAX (2 + 2 * HOST_DISKS_MAX + HOST_VOLUMES_MAX + 2)
 #define QEMU_VIEW_PATH_MAX  24
 
 struct qemu_view_file {

@@ -37,7 +37,7 @@ qemu_of() { pgrep -f -- "guest=sh$1|/$1\b.*qemu-system" | head -n 1; }
 # Whose it is, and that neither we nor another QEMU get it.
 is_locked() {
     [ "$(stat -c %u "$volume")" != 0 ] && ! flock -n "$volume" true &&
-        qemu-io -f raw -c 'write 0 512' "$volume" 2>&1 | grep -q 'Failed to get'
+        qemu-io -f raw -c 'read 0 512' "$volume" 2>&1 | grep -q 'Failed to get "write" lock'
 }
 
 check counter_is_built shoal build "$BUILD/examples/counter" -t counter:1.0

@@ -168,6 +168,22 @@ static void kvm_is_used_where_it_is_asked_for(void **state)
     qemu_command_release(&command);
 }
 
+static void a_volume_is_locked_and_its_flushes_reach_the_disk(void **state)
+{
+    (void)state;
+    struct microvm_spec spec = spec_for("shoal", "pvh", "microvm");
+    struct qemu_command command;
+    spec.volumes[0] = (struct microvm_volume){"/run/shoal/1/w/default/db/0/data", "data"};
+    spec.volume_count = 1;
+    make(&spec, &command);
+    assert_true(has_argument(&command, "driver=file,node-name=volume0-file,filename=/volume0,"
+                                       "read-only=off,locking=on,discard=unmap,cache.direct=off,"
+                                       "cache.no-flush=off"));
+    assert_true(has_argument(&command, "virtio-blk-device,id=disk0,drive=volume0,serial=data,"
+                                       "write-cache=on,rerror=report,werror=report"));
+    qemu_command_release(&command);
+}
+
 static void all_eight_disks_have_their_slot(void **state)
 {
     (void)state;
@@ -263,6 +279,7 @@ int main(void)
         cmocka_unit_test(no_path_of_the_host_is_named),
         cmocka_unit_test(a_command_line_is_one_argument),
         cmocka_unit_test(kvm_is_used_where_it_is_asked_for),
+        cmocka_unit_test(a_volume_is_locked_and_its_flushes_reach_the_disk),
         cmocka_unit_test(all_eight_disks_have_their_slot),
         cmocka_unit_test(values_out_of_their_form_are_refused),
         cmocka_unit_test(what_boots_is_there),
