@@ -25,6 +25,7 @@ struct image_prefetch {
     uint64_t named_ms;
     struct image_preparation *preparation; /* of `current`; NULL: none runs */
     struct api_prefetch current;
+    struct api_boot_steps steps; /* of its preparation, which nobody asks for */
     uv_timer_t look;
 };
 
@@ -81,6 +82,7 @@ static void begin(struct image_prefetch *prefetch, struct prefetched *item)
         .repository = item->image.repository,
         .digest = item->image.digest,
         .architecture = item->image.arch,
+        .steps = &prefetch->steps,
         .on_state = on_state,
         .on_ready = on_ready,
         .on_failed = on_failed,
