@@ -262,7 +262,7 @@ struct host_boot_steps {
     char id[INSTANCE_ID_MAX];
     uint64_t queue_us;        /* until a thread was free for it */
     uint64_t create_us;       /* files, tap, the hypervisor's process */
-    uint64_t start_us;        /* console, lease, network, the guest begins */
+    uint64_t start_us;        /* console, lease, network: until the guest is told to go */
     uint64_t first_packet_us; /* since then; 0: none yet */
 };
 

@@ -232,8 +232,10 @@ static int start(struct guest_job *job, const char *console_path)
     AUTO_CLOSE int console = -1;
     if (console_connect(console_path, &console, &job->error) < 0 || give_lease(job) < 0 ||
         network_tap_attach(options->network, guest->tap, guest->mac, guest->address, &job->error) <
-            0 ||
-        hypervisor_resume(options->hypervisor, guest->id, &job->error) < 0)
+            0)
+        return -1;
+    job->started_ns = uv_hrtime(); /* the guest may speak before we hear that it runs */
+    if (hypervisor_resume(options->hypervisor, guest->id, &job->error) < 0)
         return -1;
     job->console = TAKE_DESCRIPTOR(console);
     guest_memory_begin(job->pid, &job->memory);
@@ -263,7 +265,6 @@ void guest_job_boot(struct worker_job *worker_job)
     if (create(job, console_path) == 0) {
         job->created_ns = uv_hrtime();
         job->result = start(job, console_path);
-        job->started_ns = uv_hrtime();
     }
     if (job->result < 0) {
         /* Also when it was not made: what an earlier attempt could not end may be in the way. */

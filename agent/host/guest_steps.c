@@ -32,7 +32,7 @@ void guest_steps_started(struct guest *guest, const struct guest_job *job)
     guest->steps.create_us = span_us(job->begun_ns, job->created_ns);
     guest->steps.start_us = span_us(job->created_ns, job->started_ns);
     guest->started_ns = job->started_ns;
-    /* It may have spoken before this thread heard that it runs. */
+    /* Most have spoken before this thread hears that they run. */
     if (guest->spoke_ns != 0)
         guest->steps.first_packet_us = span_us(guest->started_ns, guest->spoke_ns) + 1;
     report(guest);

@@ -10,8 +10,8 @@ enum api_boot_step {
     BOOT_STEP_IMPORT, /* the host half takes the image's files in */
     BOOT_STEP_QUEUE,  /* until one of the threads that boot is free */
     BOOT_STEP_CREATE, /* disks, tap, and the hypervisor's process with a paused guest */
-    BOOT_STEP_START,  /* console, lease, network, and the guest begins */
-    BOOT_STEP_FIRST_PACKET, /* until the guest's first frame was let through */
+    BOOT_STEP_START,  /* console, lease, network: until the guest is told to go */
+    BOOT_STEP_FIRST_PACKET, /* until its first frame was let through */
     BOOT_STEP_READY,        /* from then on (or from the start) until its check passed */
     BOOT_STEPS,
 };
