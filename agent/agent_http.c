@@ -104,6 +104,16 @@ static void handle_instance_stats(struct http_request *request, void *data)
         http_request_respond_json(request, 200, document);
 }
 
+static void handle_images(struct http_request *request, void *data)
+{
+    const struct agent_http *server = data;
+    struct api_node_images images;
+    image_cache_list(server->options.images, &images);
+    snprintf(images.node, sizeof images.node, "%s", server->options.node);
+    http_request_respond_json(request, 200, json_encode(&api_node_images_record, &images));
+    json_record_release(&api_node_images_record, &images);
+}
+
 static void handle_metrics(struct http_request *request, void *data)
 {
     struct stats_sources sources = sources_of(data);
@@ -144,6 +154,7 @@ static const struct http_route routes[] = {
      .handler = handle_console_input,
      .body_limit = CONSOLE_POST_MAX},
     {.method = "GET", .pattern = "/v1/stats", .handler = handle_stats},
+    {.method = "GET", .pattern = "/v1/images", .handler = handle_images},
     {.method = "GET", .pattern = "/healthz", .handler = handle_health},
     {.method = "GET", .pattern = "/metrics", .handler = handle_metrics},
     {.method = "GET", .pattern = "/version", .handler = handle_version},

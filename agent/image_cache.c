@@ -13,6 +13,7 @@
 struct cached_image {
     char digest[DIGEST_TEXT_MAX];
     char architecture[16];
+    char repository[256];      /* the last it was used from; "": not known */
     uint64_t bytes;            /* of its chain */
     struct json_strings parts; /* digests of its files */
     int64_t used_ms;           /* monotonic; before the machine's start it is negative */
@@ -47,6 +48,8 @@ struct cache_record {
 static const struct json_field image_fields[] = {
     JSON_FIELD(struct cached_image, digest, "digest", JSON_STRING, .flags = JSON_REQUIRED),
     JSON_FIELD(struct cached_image, architecture, "arch", JSON_STRING, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct cached_image, repository, "repository", JSON_STRING,
+               .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct cached_image, bytes, "bytes", JSON_UINT),
     JSON_FIELD(struct cached_image, used_wall_ms, "used", JSON_UINT),
     JSON_FIELD(struct cached_image, parts, "parts", JSON_STRINGS),
@@ -195,12 +198,13 @@ static bool names(const struct cached_image *image, const char *digest)
     return false;
 }
 
-void image_cache_use(struct image_cache *cache, const char *digest, const char *architecture,
-                     uint64_t bytes, const struct image_part *parts, size_t part_count)
+void image_cache_use(struct image_cache *cache, const struct image_cache_name *name, uint64_t bytes,
+                     const struct image_part *parts, size_t part_count)
 {
-    struct cached_image *image = ensure_image(cache, digest, architecture);
+    struct cached_image *image = ensure_image(cache, name->digest, name->architecture);
     if (image == NULL)
         return;
+    text_copy(image->repository, sizeof image->repository, name->repository);
     image->is_found = true;
     image->bytes = bytes;
     image->used_ms = now_of(cache);
@@ -366,6 +370,7 @@ int image_cache_load(struct image_cache *cache, const char *text, struct error *
         if (image == NULL)
             continue;
         image->bytes = stored->bytes;
+        memcpy(image->repository, stored->repository, sizeof image->repository);
         /* The wall clock may have been set back: never used in the future. */
         image->used_ms = now;
         if (wall > stored->used_wall_ms)
@@ -401,7 +406,7 @@ static int compare_use(const void *left, const void *right)
     const struct image_cache_entry *one = left, *other = right;
     if (one->age_ms != other->age_ms)
         return one->age_ms < other->age_ms ? -1 : 1;
-    return strcmp(one->digest, other->digest);
+    return strcmp(one->name.digest, other->name.digest);
 }
 
 void image_cache_each(const struct image_cache *cache,
@@ -415,8 +420,7 @@ void image_cache_each(const struct image_cache *cache,
     {
         struct image_cache_entry *entry = &entries[count++];
         *entry = (struct image_cache_entry){
-            .digest = image->digest,
-            .architecture = image->architecture,
+            .name = {image->repository, image->digest, image->architecture},
             .bytes = image->bytes,
             .is_used =
                 cache->options.is_used(image->digest, image->architecture, cache->options.data)};
@@ -430,6 +434,26 @@ void image_cache_each(const struct image_cache *cache,
     qsort(entries, count, sizeof *entries, compare_use);
     for (size_t i = 0; i < count; i++)
         each(&entries[i], data);
+}
+
+static void list_one(const struct image_cache_entry *entry, void *data)
+{
+    struct api_node_images *images = data;
+    struct api_node_image *image = &images->images[images->image_count++];
+    *image = (struct api_node_image){
+        .bytes = entry->bytes, .age_ms = entry->age_ms, .used = entry->is_used};
+    text_copy(image->repository, sizeof image->repository, entry->name.repository);
+    text_copy(image->digest, sizeof image->digest, entry->name.digest);
+    text_copy(image->arch, sizeof image->arch, entry->name.architecture);
+}
+
+void image_cache_list(const struct image_cache *cache, struct api_node_images *ret_images)
+{
+    struct image_cache_figures figures = image_cache_observe(cache);
+    *ret_images = (struct api_node_images){
+        .bytes = figures.bytes, .limit = figures.limit, .evictions = figures.evictions};
+    ret_images->images = xcalloc(figures.images + 1, sizeof *ret_images->images);
+    image_cache_each(cache, list_one, ret_images);
 }
 
 /* --- life --- */

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "image-format/chain.h"
+#include "lib/api/images.h"
 #include "lib/clock.h"
 
 struct image_cache;
@@ -25,6 +26,11 @@ struct image_cache_options {
     void (*remove_chain)(const char *digest, const char *architecture, void *data);
     void (*remove_file)(const char *digest, void *data);
     void *data;
+};
+
+/* Where it came from, for people, and what it is. */
+struct image_cache_name {
+    const char *repository, *digest, *architecture;
 };
 
 struct image_cache_figures {
@@ -52,8 +58,8 @@ void image_cache_found_file(struct image_cache *cache, const char *digest, uint6
                             uint64_t age_ms);
 /* An image was proven, to boot or to be there: its chain has `bytes`, and these are its parts;
  * those without a digest are not known yet. */
-void image_cache_use(struct image_cache *cache, const char *digest, const char *architecture,
-                     uint64_t bytes, const struct image_part *parts, size_t part_count);
+void image_cache_use(struct image_cache *cache, const struct image_cache_name *name, uint64_t bytes,
+                     const struct image_part *parts, size_t part_count);
 /* Removes what is too old, and too much. */
 void image_cache_collect(struct image_cache *cache);
 /* Removes what nobody uses, from the least recently used, until `bytes` are free that were not;
@@ -68,7 +74,7 @@ struct image_cache_figures image_cache_observe(const struct image_cache *cache);
 
 /* An image as it is listed. */
 struct image_cache_entry {
-    const char *digest, *architecture;
+    struct image_cache_name name;
     uint64_t bytes;  /* chain and files, those that others name too included */
     uint64_t age_ms; /* since it was used last */
     bool is_used;
@@ -76,3 +82,5 @@ struct image_cache_entry {
 /* The most recently used first. */
 void image_cache_each(const struct image_cache *cache,
                       void (*each)(const struct image_cache_entry *entry, void *data), void *data);
+/* All of that as the answer to GET /v1/images; released with its record. */
+void image_cache_list(const struct image_cache *cache, struct api_node_images *ret_images);

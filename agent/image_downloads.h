@@ -75,8 +75,8 @@ bool image_downloads_recall(const struct image_downloads *store, const struct im
                             struct image_verified *verified);
 void image_downloads_leave(struct image_waiter *waiter);
 /* An image was proven: the cache is told that it is used, and of its parts. */
-void image_downloads_note(const struct image_downloads *store, const char *digest,
-                          const char *architecture, const struct image_verified *verified);
+void image_downloads_note(const struct image_downloads *store, const struct image_cache_name *name,
+                          const struct image_verified *verified);
 /* Removes files of the staging folder that were not written to for `age_ms` and that no download
  * is about; returns how many bytes. */
 uint64_t image_downloads_sweep(const struct image_downloads *store, uint64_t age_ms);

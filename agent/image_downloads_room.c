@@ -50,13 +50,13 @@ uint64_t image_downloads_folder_bytes(const char *path)
     return folder_bytes(AT_FDCWD, path, 1);
 }
 
-void image_downloads_note(const struct image_downloads *store, const char *digest,
-                          const char *architecture, const struct image_verified *verified)
+void image_downloads_note(const struct image_downloads *store, const struct image_cache_name *name,
+                          const struct image_verified *verified)
 {
-    AUTO_FREE char *path = image_downloads_chain_path(store, digest, architecture);
+    AUTO_FREE char *path = image_downloads_chain_path(store, name->digest, name->architecture);
     if (store->options.cache != NULL)
-        image_cache_use(store->options.cache, digest, architecture,
-                        image_downloads_folder_bytes(path), verified->parts, verified->part_count);
+        image_cache_use(store->options.cache, name, image_downloads_folder_bytes(path),
+                        verified->parts, verified->part_count);
 }
 
 static bool has_job(const struct image_downloads *store, const char *name)

@@ -93,6 +93,13 @@ static bool has_todays_keys(const struct image_preparation *preparation)
            trust_is_since(trust, needed->term, needed->revision);
 }
 
+static void note(const struct image_preparation *preparation, const struct image_verified *verified)
+{
+    const struct image_cache_name name = {preparation->repository, preparation->digest,
+                                          preparation->architecture};
+    image_downloads_note(preparation->options.store, &name, verified);
+}
+
 static void finish(struct image_preparation *preparation)
 {
     /* A download may take hours: what boots is trusted now, not then. */
@@ -104,7 +111,7 @@ static void finish(struct image_preparation *preparation)
     struct image_preparation_options options = preparation->options;
     struct image_verified verified = preparation->verified;
     preparation->verified = (struct image_verified){0};
-    image_downloads_note(options.store, preparation->digest, preparation->architecture, &verified);
+    note(preparation, &verified);
     image_preparation_cancel(preparation);
     options.on_ready(&verified, options.data);
     image_verified_release(&verified);
@@ -236,8 +243,7 @@ static void prove(struct image_preparation *preparation)
             fail(preparation, &error);
         return;
     }
-    image_downloads_note(preparation->options.store, preparation->digest, preparation->architecture,
-                         &preparation->verified);
+    note(preparation, &preparation->verified);
     warn(preparation);
     log_info("image verified", "digest", preparation->digest, "manifest",
              preparation->verified.manifest_digest, "made_for", preparation->verified.made_for,

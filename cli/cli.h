@@ -97,6 +97,7 @@ int events_run(struct cli *cli, struct error *error);
 int node_list_run(struct cli *cli, struct error *error);
 int node_cordon_run(struct cli *cli, struct error *error);
 int node_uncordon_run(struct cli *cli, struct error *error);
+int node_images_run(struct cli *cli, struct error *error);
 int node_drain_run(struct cli *cli, struct error *error);
 int node_remove_run(struct cli *cli, struct error *error);
 int node_give_up_run(struct cli *cli, struct error *error);

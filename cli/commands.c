@@ -503,6 +503,12 @@ const struct command commands[] = {
     {"event", "list", "events", "what happened, oldest first", "[SERVICE]",
      .options = events_options, .run = events_run, .examples = "  shoal events -f hello"},
     {"node", "list", NULL, "the nodes and what they have free", "", .run = node_list_run},
+    {"node", "images", NULL, "the images that a node keeps, and when each was used last", "NODE",
+     .run = node_images_run,
+     .details = "An image that no instance uses stays until it was not used for the agent's "
+                "--image-age, or all take\nmore than its --image-cache: then the least recently "
+                "used goes. SIZE counts what images share for each.",
+     .examples = "  shoal node images worker-3\n  shoal node images worker-3 -o json"},
     {"node", "cordon", NULL, "place nothing on a node any more", "NODE", .options = cordon_options,
      .run = node_cordon_run, .details = "What runs there goes on. `node uncordon` takes it back.",
      .examples = "  shoal node cordon worker-3 --reason \"disk is failing\""},

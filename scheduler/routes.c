@@ -115,6 +115,7 @@ const struct http_route scheduler_routes[] = {
      .pattern = "/v1/instances/{instance}/stats",
      .handler = stats_handle_instance},
     {.method = "GET", .pattern = NODE "/stats", .handler = stats_handle_node},
+    {.method = "GET", .pattern = NODE "/images", .handler = routes_list_node_images},
     {.method = "GET", .pattern = "/v1/stats", .handler = stats_handle_all},
     {.method = "DELETE", .pattern = NODE, .handler = routes_remove_node, .body_limit = SMALL_LIMIT},
     {.method = "POST",

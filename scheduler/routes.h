@@ -43,6 +43,7 @@ void routes_list_keys(struct http_request *request, void *data);
 void routes_put_key(struct http_request *request, void *data);
 /* routes_nodes.c */
 void routes_list_nodes(struct http_request *request, void *data);
+void routes_list_node_images(struct http_request *request, void *data);
 void routes_get_node(struct http_request *request, void *data);
 void routes_remove_node(struct http_request *request, void *data);
 void routes_cordon_node(struct http_request *request, void *data);

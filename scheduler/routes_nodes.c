@@ -3,6 +3,7 @@
 
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "scheduler/agent_calls.h"
 #include "scheduler/node_changes.h"
 #include "scheduler/routes.h"
 #include "scheduler/views.h"
@@ -15,19 +16,34 @@ void routes_list_nodes(struct http_request *request, void *data)
     http_request_respond_json(request, 200, views_nodes(data));
 }
 
-void routes_get_node(struct http_request *request, void *data)
+/* NULL: it is not there, and the request was answered with that. */
+static const struct model_node *find_node(struct http_request *request, const struct core *core)
 {
-    const struct core *core = data;
     const char *name = http_request_parameter(request, "node");
     const struct model_node *node = model_node(&core->model, name);
-    if (node != NULL) {
-        http_request_respond_json(request, 200, views_node(core, node));
-        return;
-    }
+    if (node != NULL)
+        return node;
     struct error error;
     error_set(&error, ERROR_NOT_FOUND, "there is no node %.63s: `shoal node list` shows them",
               name);
     http_request_respond_error(request, &error);
+    return NULL;
+}
+
+void routes_get_node(struct http_request *request, void *data)
+{
+    const struct core *core = data;
+    const struct model_node *node = find_node(request, core);
+    if (node != NULL)
+        http_request_respond_json(request, 200, views_node(core, node));
+}
+
+void routes_list_node_images(struct http_request *request, void *data)
+{
+    struct core *core = data;
+    const struct model_node *node = find_node(request, core);
+    if (node != NULL)
+        agent_calls_pass(request, core, node, "/v1/images", NULL);
 }
 
 struct node_request {

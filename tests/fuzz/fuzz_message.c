@@ -2,6 +2,7 @@
  * and read alike, and a copy is the same. What a sender always says and this one left out may be
  * refused when it is read again. The first line names the message. */
 #include "lib/api/agent.h"
+#include "lib/api/images.h"
 #include "lib/api/figures.h"
 #include "lib/api/views.h"
 #include "lib/api/volumes.h"
@@ -18,6 +19,7 @@ static const struct {
     {"status_answer", &api_status_answer_record},
     {"node_request", &api_node_request_record},
     {"assignment", &api_assignment_record},
+    {"node_images", &api_node_images_record},
     {"endpoints", &api_endpoints_record},
     {"trust", &api_trust_record},
     {"scale", &api_scale_request_record},

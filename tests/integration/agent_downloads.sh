@@ -58,6 +58,8 @@ check what_runs_goes_on_with_a_full_disk ready_count_is 2
 rm "$cluster/agent/filler"
 check boots_when_there_is_room wait_for 60 ready_count_is 3
 check room_was_made_of_what_nobody_used cache_is '.images == 1 and .evictions == 1 and .bytes > 50000'
+expect its_images_are_listed 0 '^default/hello +[0-9a-f]{12} +amd64 .* in use' shoal node images "$node"
+expect node_that_is_not_there_has_none 1 'no node nobody' shoal node images nobody
 check cache_is_measured metric shoal_agent_image_cache_bytes
 
 # --- a key is taken away between the proof and the kernel ---

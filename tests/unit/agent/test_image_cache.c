@@ -100,7 +100,7 @@ static void use(struct fixture *fixture, const char *image, const char *kernel, 
     struct image_part parts[2] = {{.kind = IMAGE_PART_KERNEL}, {.kind = IMAGE_PART_DISK}};
     strcpy(parts[0].digest, kernel);
     strcpy(parts[1].digest, disk);
-    image_cache_use(fixture->cache, image, "amd64", 10, parts, 2);
+    image_cache_use(fixture->cache, &(struct image_cache_name){"r", image, "amd64"}, 10, parts, 2);
     image_cache_found_file(fixture->cache, kernel, 300, 0);
     if (disk[0] != '\0')
         image_cache_found_file(fixture->cache, disk, 100, 0);
@@ -175,7 +175,7 @@ static void a_part_that_was_unpacked_later_belongs_to_its_image(void **state)
     struct fixture *fixture = *state;
     fixture->used = "one";
     struct image_part part = {.kind = IMAGE_PART_KERNEL};
-    image_cache_use(fixture->cache, "one", "amd64", 10, &part, 1);
+    image_cache_use(fixture->cache, &(struct image_cache_name){"r", "one", "amd64"}, 10, &part, 1);
     use(fixture, "one", "k1", "");
     create(fixture, 0);
     use(fixture, "one", "k1", "");
@@ -248,8 +248,9 @@ static void a_record_that_cannot_be_read_is_refused(void **state)
 
 static void note_entry(const struct image_cache_entry *entry, void *data)
 {
-    buffer_printf(data, "%s %llu %llu %s\n", entry->digest, (unsigned long long)entry->bytes,
-                  (unsigned long long)entry->age_ms, entry->is_used ? "used" : "unused");
+    buffer_printf(data, "%s/%s %llu %llu %s\n", entry->name.repository, entry->name.digest,
+                  (unsigned long long)entry->bytes, (unsigned long long)entry->age_ms,
+                  entry->is_used ? "used" : "unused");
 }
 
 static void images_are_listed_from_the_last_used(void **state)
@@ -262,7 +263,7 @@ static void images_are_listed_from_the_last_used(void **state)
     fixture->used = "one";
     image_cache_each(fixture->cache, note_entry, &text);
     assert_string_equal(buffer_text(&text),
-                        "one 410 0 used\nthree 310 1000 unused\ntwo 410 2000 unused\n");
+                        "r/one 410 0 used\nr/three 310 1000 unused\nr/two 410 2000 unused\n");
 }
 
 int main(void)

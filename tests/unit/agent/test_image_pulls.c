@@ -367,7 +367,7 @@ static void a_full_disk_says_what_is_missing_and_waits_for_room(void **state)
     struct world *world = *state;
     if (geteuid() != 0)
         skip();
-    image_cache_use(world->cache, "unused", "amd64", 1, NULL, 0);
+    image_cache_use(world->cache, &(struct image_cache_name){"r", "unused", "amd64"}, 1, NULL, 0);
     /* Less than is left to others in any case. */
     assert_int_equal(mount("tmpfs", world->staging, "tmpfs", 0, "size=8m"), 0);
     fetch(world, 1);
