@@ -177,7 +177,7 @@ memory_group() {
     echo "/sys/fs/cgroup/${path%/emulator}"
 }
 take_memory() { # GROUP BYTES
-    (echo "$BASHPID" >"$1/cgroup.procs" && head -c "$2" /dev/zero | tail -n 1) >/dev/null
+    (echo "$BASHPID" >"$1/cgroup.procs" && head -c "$2" /dev/zero | tail -n 1) >/dev/null 2>&1
     rmdir "$1" 2>/dev/null # nobody else could while we were in it
     return 0
 }
