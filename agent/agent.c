@@ -466,6 +466,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .trust = agent->trust,
         .store = agent->store,
         .node = options->node,
+        .console_folder = agent->consoles_folder,
         .on_changed = on_changed,
         .on_booted = on_booted,
         .data = agent,

@@ -1,24 +1,51 @@
 #include "agent/health.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/xalloc.h"
 
-#define FIRST_PORT_EVERY_MS   1000
-#define FIRST_PORT_TIMEOUT_MS 500
-#define FIRST_PORT_FALL       3
-
 struct health {
     struct health_options options;
     struct probe *readiness; /* NULL: running is ready */
     struct probe *liveness;  /* NULL: none, or not ready yet */
+    struct api_probe liveness_check;
     bool has_liveness;
-    struct probe_options liveness_options;
-    char *liveness_path;
+    uint32_t liveness_port;
+    uint64_t begun_ms; /* the boot, by the loop's clock as far as that reaches back */
+    char id[INSTANCE_ID_MAX];
     char address[ADDRESS_MAX];
     uv_timer_t no_check; /* tells "ready" from the loop where there is nothing to check */
 };
+
+/* What is left of a check's grace after the boot. */
+static uint64_t grace_left(const struct health *health, const struct api_probe *check)
+{
+    uint64_t age = health->options.boot_age_ms + uv_now(health->options.loop) - health->begun_ms;
+    return check->start_grace_ms > age ? check->start_grace_ms - age : 0;
+}
+
+static struct probe *start(struct health *health, const char *which, const struct api_probe *check,
+                           uint32_t port, struct probe_options *options)
+{
+    char name[INSTANCE_ID_MAX + 16];
+    uint64_t age = health->options.boot_age_ms, wall = health->options.now_wall_ms;
+    snprintf(name, sizeof name, "%s/%s", health->id, which);
+    options->loop = health->options.loop;
+    options->http = health->options.http;
+    options->host = health->options.host;
+    options->name = name;
+    options->address = health->address;
+    options->port = port;
+    options->check = check;
+    options->grace_ms = grace_left(health, check);
+    options->console_folder = health->options.console_folder;
+    options->instance = health->id;
+    options->console_since_ms = wall > age ? wall - age : 0;
+    options->data = health;
+    return probe_create(options);
+}
 
 static void on_liveness(bool healthy, const char *message, void *data)
 {
@@ -29,8 +56,10 @@ static void on_liveness(bool healthy, const char *message, void *data)
 
 static void start_liveness(struct health *health)
 {
+    struct probe_options options = {.starts_healthy = true, .on_change = on_liveness};
     if (health->has_liveness && health->liveness == NULL)
-        health->liveness = probe_create(&health->liveness_options);
+        health->liveness =
+            start(health, "liveness", &health->liveness_check, health->liveness_port, &options);
 }
 
 static void on_readiness(bool ready, const char *message, void *data)
@@ -47,55 +76,48 @@ static void on_no_check(uv_timer_t *timer)
 }
 
 /* False when the check names a port that the instance does not have. */
-static bool fill(struct health *health, const struct api_probe *check,
-                 struct probe_options *ret_options)
+static bool find_port(const struct api_assigned_instance *assigned, const struct api_probe *check,
+                      uint32_t *ret_port)
 {
-    const struct api_assigned_instance *assigned = health->options.assigned;
-    const char *name = check->has_http ? check->http.port : check->tcp.port;
-    const struct api_port *port = api_port_find(assigned->ports, assigned->port_count, name);
-    if (port == NULL)
-        return false;
-    *ret_options = (struct probe_options){
-        .loop = health->options.loop,
-        .http = health->options.http,
-        .host = health->options.host,
-        .address = health->address,
-        .port = port->port,
-        .path = check->has_http ? check->http.path : NULL,
-        .every_ms = check->every_ms,
-        .timeout_ms = check->timeout_ms,
-        .rise = check->rise,
-        .fall = check->fall,
-        .data = health,
-    };
-    return true;
+    const char *name = api_probe_port(check);
+    const struct api_port *port =
+        name != NULL ? api_port_find(assigned->ports, assigned->port_count, name) : NULL;
+    *ret_port = port != NULL ? port->port : 0;
+    return name == NULL || port != NULL;
 }
 
 static void start_readiness(struct health *health)
 {
     const struct api_assigned_instance *assigned = health->options.assigned;
-    struct probe_options options;
-    if (!assigned->health.has_readiness || !fill(health, &assigned->health.readiness, &options)) {
+    struct probe_options options = {.starts_healthy = health->options.was_ready,
+                                    .on_change = on_readiness};
+    struct api_probe connect = {.has_tcp = true};
+    const struct api_probe *check = &assigned->health.readiness;
+    uint32_t port;
+    api_probe_set_defaults(&connect);
+    if (!assigned->health.has_readiness || !find_port(assigned, check, &port)) {
         if (assigned->port_count == 0) {
             uv_timer_start(&health->no_check, on_no_check, 0, 0);
             return;
         }
-        options = (struct probe_options){
-            .loop = health->options.loop,
-            .http = health->options.http,
-            .host = health->options.host,
-            .address = health->address,
-            .port = assigned->ports[0].port,
-            .every_ms = FIRST_PORT_EVERY_MS,
-            .timeout_ms = FIRST_PORT_TIMEOUT_MS,
-            .rise = 1,
-            .fall = FIRST_PORT_FALL,
-            .data = health,
-        };
+        check = &connect;
+        port = assigned->ports[0].port;
     }
-    options.starts_healthy = health->options.was_ready;
-    options.on_change = on_readiness;
-    health->readiness = probe_create(&options);
+    /* What was written stays written. */
+    if (!check->has_console || !health->options.was_ready)
+        health->readiness = start(health, "readiness", check, port, &options);
+}
+
+static void prepare_liveness(struct health *health)
+{
+    const struct api_assigned_instance *assigned = health->options.assigned;
+    const struct api_probe *check = &assigned->health.liveness;
+    if (!assigned->health.has_liveness || !find_port(assigned, check, &health->liveness_port))
+        return;
+    json_record_copy(&api_probe_record, check, &health->liveness_check);
+    health->has_liveness = true;
+    if (health->options.was_ready)
+        start_liveness(health);
 }
 
 struct health *health_create(const struct health_options *options)
@@ -103,20 +125,13 @@ struct health *health_create(const struct health_options *options)
     struct health *health = xcalloc(1, sizeof *health);
     health->options = *options;
     const struct api_assigned_instance *assigned = options->assigned;
+    memcpy(health->id, assigned->id, sizeof health->id);
     memcpy(health->address, assigned->address, sizeof health->address);
+    health->begun_ms = uv_now(options->loop);
     uv_timer_init(options->loop, &health->no_check);
     health->no_check.data = health;
     start_readiness(health);
-    if (assigned->health.has_liveness &&
-        fill(health, &assigned->health.liveness, &health->liveness_options)) {
-        health->has_liveness = true;
-        health->liveness_options.starts_healthy = true;
-        health->liveness_options.on_change = on_liveness;
-        health->liveness_path = xstrdup(health->liveness_options.path);
-        health->liveness_options.path = health->liveness_path;
-        if (options->was_ready)
-            start_liveness(health);
-    }
+    prepare_liveness(health);
     health->options.assigned = NULL;
     return health;
 }
@@ -124,7 +139,7 @@ struct health *health_create(const struct health_options *options)
 static void on_closed(uv_handle_t *handle)
 {
     struct health *health = handle->data;
-    free(health->liveness_path);
+    json_record_release(&api_probe_record, &health->liveness_check);
     free(health);
 }
 

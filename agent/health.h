@@ -13,6 +13,9 @@ struct health_options {
     struct host_client *host;
     const struct api_assigned_instance *assigned; /* read during health_create only */
     bool was_ready;                               /* adopted, and ready before */
+    uint64_t boot_age_ms;                         /* how long ago its boot began */
+    uint64_t now_wall_ms;
+    const char *console_folder; /* of the host half's logs; stays the caller's */
     /* The health may be destroyed in each of them. */
     void (*on_ready)(bool ready, const char *message, void *data);
     void (*on_unhealthy)(const char *message, void *data);

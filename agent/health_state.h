@@ -22,3 +22,7 @@ enum health_change health_state_record(struct health_state *state, bool passed, 
                                        uint32_t fall);
 /* Until the first pass 5 ms, doubling up to `every_ms`; then `every_ms`. */
 uint64_t health_state_next_delay(struct health_state *state, uint64_t every_ms);
+/* Checks of many instances do not march in step: each has its own moments, which come every
+ * `every_ms` and depend on its name only, whatever made it late. `key` is the name's. The delay
+ * from `now_ms` is half of `every_ms` to one and a half. */
+uint64_t health_state_spread(uint64_t now_ms, uint64_t every_ms, const char *key);

@@ -34,6 +34,12 @@ enum instance_vm instance_vm(const struct instance *instance)
     return instance->is_recalled ? INSTANCE_VM_NONE : instance_phase_facts(instance->phase)->vm;
 }
 
+uint64_t instance_boot_age(const struct instance *instance)
+{
+    uint64_t now = now_of(instance);
+    return now > instance->booted_at_ms ? now - instance->booted_at_ms : 0;
+}
+
 bool instance_is_over(const struct instance *instance)
 {
     return instance_state_is_over(instance_state(instance)) &&

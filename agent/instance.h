@@ -85,6 +85,8 @@ unsigned instance_resume(struct instance *instance);
 /* What the scheduler hears of its phase. */
 enum instance_state instance_state(const struct instance *instance);
 enum instance_vm instance_vm(const struct instance *instance);
+/* Milliseconds since its last boot was asked for. */
+uint64_t instance_boot_age(const struct instance *instance);
 /* When to call instance_tick; UINT64_MAX: not until something happens. */
 uint64_t instance_next_deadline(const struct instance *instance);
 /* Whether nothing of it is left to wait for, so that it may be forgotten once it is not listed. */

@@ -20,6 +20,7 @@ struct instance_table_options {
     const struct trust *trust;
     struct state_store *store;
     const char *node;
+    const char *console_folder;     /* where the host half keeps what guests write */
     void (*on_changed)(void *data); /* something a status shows is different now */
     void (*on_booted)(const struct instance *instance, void *data); /* ready for the first time */
     void *data;

@@ -6,9 +6,11 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/probe_console.h"
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
 
@@ -22,10 +24,16 @@ struct connection {
     int descriptor;
 };
 
+#define BODY_MAX ((size_t)1 << 20)
+
 struct probe {
     struct probe_options options;
+    char *name;
     char address[ADDRESS_MAX];
-    char *path;
+    struct api_probe check;
+    char *headers[API_PROBE_HEADERS_MAX + 2]; /* as they are sent; ends with NULL */
+    struct probe_console *console;            /* NULL: another kind of check */
+    uint64_t grace_until_ms;                  /* by the loop's clock */
     struct health_state state;
     uv_timer_t wait;     /* for the next attempt */
     uv_timer_t deadline; /* of a TCP connect */
@@ -43,9 +51,13 @@ static void on_wait(uv_timer_t *timer);
 static void finish_attempt(struct probe *probe, bool passed, const char *message)
 {
     struct probe_options *options = &probe->options;
+    const struct api_probe *check = &probe->check;
+    bool counts = passed || uv_now(options->loop) >= probe->grace_until_ms;
     enum health_change change =
-        health_state_record(&probe->state, passed, options->rise, options->fall);
-    uint64_t delay = health_state_next_delay(&probe->state, options->every_ms);
+        counts ? health_state_record(&probe->state, passed, check->rise, check->fall) : HEALTH_SAME;
+    uint64_t delay = health_state_next_delay(&probe->state, check->every_ms);
+    if (probe->state.ever_passed)
+        delay = health_state_spread(uv_now(options->loop), check->every_ms, probe->name);
     uv_timer_start(&probe->wait, on_wait, delay, 0);
     if (change != HEALTH_SAME)
         options->on_change(change == HEALTH_ROSE, message, options->data);
@@ -54,18 +66,20 @@ static void finish_attempt(struct probe *probe, bool passed, const char *message
 static void fail_attempt(struct probe *probe, const char *reason)
 {
     char message[REASON_MAX];
-    if (probe->path != NULL)
-        snprintf(message, sizeof message, "GET http://%s:%" PRIu32 "%s: %.300s", probe->address,
-                 probe->options.port, probe->path, reason);
+    if (probe->check.has_http)
+        snprintf(message, sizeof message, "GET http://%s:%" PRIu32 "%s: %.200s", probe->address,
+                 probe->options.port, probe->check.http.path, reason);
+    else if (probe->console != NULL)
+        snprintf(message, sizeof message, "console: %.200s", reason);
     else
-        snprintf(message, sizeof message, "connect to %s:%" PRIu32 ": %.300s", probe->address,
+        snprintf(message, sizeof message, "connect to %s:%" PRIu32 ": %.200s", probe->address,
                  probe->options.port, reason);
     finish_attempt(probe, false, message);
 }
 
 static uint64_t connect_timeout(const struct probe *probe)
 {
-    uint64_t timeout = probe->options.timeout_ms;
+    uint64_t timeout = probe->check.timeout_ms;
     if (!probe->state.ever_passed && timeout > BOOT_CONNECT_TIMEOUT_MS)
         timeout = BOOT_CONNECT_TIMEOUT_MS;
     return timeout;
@@ -141,33 +155,45 @@ static void start_connect(struct probe *probe, int descriptor)
 
 /* --- HTTP --- */
 
+static bool has_body(const struct probe *probe, const struct http_client_response *response)
+{
+    const char *wanted = probe->check.http.body;
+    return wanted == NULL ||
+           memmem(response->body, response->body_length, wanted, strlen(wanted)) != NULL;
+}
+
 static void on_response(const struct http_client_response *response, void *data)
 {
     struct probe *probe = data;
     probe->call = NULL;
     if (response->failed) {
         fail_attempt(probe, response->error.message);
-    } else if (response->status >= 200 && response->status <= 399) {
-        finish_attempt(probe, true, "answered");
-    } else {
+    } else if (!api_status_matches(probe->check.http.status, response->status)) {
         char reason[64];
         snprintf(reason, sizeof reason, "status %d", response->status);
         fail_attempt(probe, reason);
+    } else if (!has_body(probe, response)) {
+        char reason[API_PROBE_TEXT_MAX + 64];
+        snprintf(reason, sizeof reason, "status %d, but the body has no \"%s\"", response->status,
+                 probe->check.http.body);
+        fail_attempt(probe, reason);
+    } else {
+        finish_attempt(probe, true, "answered");
     }
 }
 
 static void start_get(struct probe *probe, int descriptor)
 {
-    AUTO_FREE char *url =
-        xasprintf("http://%s:%" PRIu32 "%s", probe->address, probe->options.port, probe->path);
+    AUTO_FREE char *url = xasprintf("http://%s:%" PRIu32 "%s", probe->address, probe->options.port,
+                                    probe->check.http.path);
     /* No "Connection: close": the side that closes first waits in TIME_WAIT with the port, which is
      * better held here, where it is not used again meanwhile, than in the guest. */
-    static const char *const headers[] = {"User-Agent: shoal-health", NULL};
     struct http_client_request request = {
         .url = url,
-        .headers = headers,
+        .headers = (const char *const *)probe->headers,
+        .response_limit = BODY_MAX,
         .connect_timeout_ms = (unsigned)connect_timeout(probe),
-        .timeout_ms = (unsigned)probe->options.timeout_ms,
+        .timeout_ms = (unsigned)probe->check.timeout_ms,
         .has_socket = true,
         .socket_descriptor = descriptor,
     };
@@ -186,20 +212,52 @@ static void on_socket(const struct host_answer *answer, int descriptor, void *da
     probe->socket_request = 0;
     if (answer->code != ERROR_NONE || descriptor < 0) {
         /* That says nothing about the guest. */
-        uv_timer_start(&probe->wait, on_wait, probe->options.every_ms, 0);
+        uv_timer_start(&probe->wait, on_wait, probe->check.every_ms, 0);
         return;
     }
-    if (probe->path != NULL)
+    if (probe->check.has_http)
         start_get(probe, TAKE_DESCRIPTOR(owned));
     else
         start_connect(probe, TAKE_DESCRIPTOR(owned));
 }
 
+/* What was written stays written: nothing is looked at any more. */
+static void look_at_console(struct probe *probe)
+{
+    char reason[API_PROBE_TEXT_MAX + 64];
+    if (probe_console_look(probe->console)) {
+        probe->state.healthy = true;
+        probe->options.on_change(true, "written", probe->options.data);
+        return;
+    }
+    snprintf(reason, sizeof reason, "no line so far has \"%s\"", probe->check.console.pattern);
+    fail_attempt(probe, reason);
+}
+
 static void on_wait(uv_timer_t *timer)
 {
     struct probe *probe = timer->data;
+    if (probe->console != NULL) {
+        look_at_console(probe);
+        return;
+    }
     struct host_message message = {.type = HOST_SOCKET};
     probe->socket_request = host_client_request(probe->options.host, &message, on_socket, probe);
+}
+
+static void compose_headers(struct probe *probe)
+{
+    const struct json_map *own = &probe->check.http.headers;
+    size_t count = 0;
+    bool has_agent = false;
+    for (size_t i = 0; i < own->count && i < API_PROBE_HEADERS_MAX; i++) {
+        /* A value of nothing is sent by a semicolon: curl takes a bare colon for "leave it out". */
+        const char *form = own->items[i].value[0] != '\0' ? "%s: %s" : "%s;";
+        has_agent = has_agent || strcasecmp(own->items[i].key, "user-agent") == 0;
+        probe->headers[count++] = xasprintf(form, own->items[i].key, own->items[i].value);
+    }
+    if (!has_agent)
+        probe->headers[count] = xstrdup("User-Agent: shoal-health");
 }
 
 struct probe *probe_create(const struct probe_options *options)
@@ -207,7 +265,15 @@ struct probe *probe_create(const struct probe_options *options)
     struct probe *probe = xcalloc(1, sizeof *probe);
     probe->options = *options;
     snprintf(probe->address, sizeof probe->address, "%s", options->address);
-    probe->path = xstrdup(options->path);
+    json_record_copy(&api_probe_record, options->check, &probe->check);
+    probe->name = xstrdup(options->name);
+    probe->grace_until_ms = uv_now(options->loop) + options->grace_ms;
+    if (probe->check.has_http)
+        compose_headers(probe);
+    if (probe->check.has_console)
+        probe->console =
+            probe_console_create(options->console_folder, options->instance,
+                                 probe->check.console.pattern, options->console_since_ms);
     health_state_init(&probe->state, options->starts_healthy);
     uv_timer_init(options->loop, &probe->wait);
     uv_timer_init(options->loop, &probe->deadline);
@@ -223,7 +289,11 @@ static void on_closed(uv_handle_t *handle)
     struct probe *probe = handle->data;
     if (--probe->open_handles > 0)
         return;
-    free(probe->path);
+    for (size_t i = 0; probe->headers[i] != NULL; i++)
+        free(probe->headers[i]);
+    probe_console_destroy(probe->console);
+    json_record_release(&api_probe_record, &probe->check);
+    free(probe->name);
     free(probe);
 }
 

@@ -1,11 +1,13 @@
-/* One check of one guest, again and again: HTTP (status 200 to 399 passes) or a TCP connect,
- * through sockets that the host half opens in the guests' namespace. Never two at a time.
+/* One check of one guest, again and again: an HTTP request or a TCP connect, through sockets that
+ * the host half opens in the guests' namespace, or a look at what it wrote on its console. An
+ * attempt begins when the one before it is over: never two at a time.
  *
  * Owns the waiting, the attempts and the counting of passes and failures. Loop thread only. */
 #pragma once
 
 #include "agent/health_state.h"
 #include "agent/host_client.h"
+#include "lib/api/health_spec.h"
 #include "lib/http_client.h"
 
 struct probe;
@@ -14,13 +16,16 @@ struct probe_options {
     uv_loop_t *loop;
     struct http_client *http;
     struct host_client *host;
-    const char *address; /* of the guest; copied */
-    uint32_t port;
-    const char *path; /* NULL: a TCP connect; else an HTTP GET; copied */
-    uint64_t every_ms;
-    uint64_t timeout_ms;
-    uint32_t rise;
-    uint32_t fall;
+    const char *name;              /* the moments of its attempts follow from it; copied */
+    const char *address;           /* of the guest; copied */
+    uint32_t port;                 /* of http and tcp */
+    const struct api_probe *check; /* copied */
+    /* For how long from now on failures do not count. */
+    uint64_t grace_ms;
+    /* Of a console's check: where its log is, and since when it counts (wall clock); copied. */
+    const char *console_folder;
+    const char *instance;
+    uint64_t console_since_ms;
     bool starts_healthy;
     /* The verdict changed; `message` says what was seen last. The probe may be destroyed here. */
     void (*on_change)(bool healthy, const char *message, void *data);

@@ -172,9 +172,9 @@ static int check_probe(const struct image_config *config, bool present,
 {
     if (!present)
         return 0;
-    if (api_probe_validate(probe, pointer, error) < 0)
-        return -1;
-    const char *port = probe->has_http ? probe->http.port : probe->tcp.port;
+    const char *port = api_probe_port(probe);
+    if (port == NULL)
+        return 0;
     char at[64];
     snprintf(at, sizeof at, "%s/%s/port", pointer, probe->has_http ? "http" : "tcp");
     if (image_config_port(config, port) == NULL)
@@ -228,7 +228,8 @@ int image_config_check(const struct image_config *config, struct error *error)
         api_ports_validate(config->ports, config->port_count, "/ports", error) < 0)
         return -1;
     if (config->has_health &&
-        (check_probe(config, config->health.has_readiness, &config->health.readiness,
+        (api_health_validate(&config->health, error) < 0 ||
+         check_probe(config, config->health.has_readiness, &config->health.readiness,
                      "/health/readiness", error) < 0 ||
          check_probe(config, config->health.has_liveness, &config->health.liveness,
                      "/health/liveness", error) < 0))

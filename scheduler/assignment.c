@@ -12,8 +12,9 @@
 
 static bool has_probe_port(const struct document_revision *revision, const struct api_probe *probe)
 {
-    const char *name = probe->has_http ? probe->http.port : probe->tcp.port;
-    return api_port_find(revision->template.ports, revision->template.port_count, name) != NULL;
+    const char *name = api_probe_port(probe);
+    return name == NULL ||
+           api_port_find(revision->template.ports, revision->template.port_count, name) != NULL;
 }
 
 static bool choose_probe(const struct document_revision *revision, bool has_own,

@@ -109,8 +109,9 @@ static int check_probe(const struct document_template *template, bool present,
                        const struct api_probe *probe, const char *which, struct error *error)
 {
     char pointer[64];
-    const char *name = probe->has_http ? probe->http.port : probe->tcp.port;
-    if (!present || api_port_find(template->ports, template->port_count, name) != NULL)
+    const char *name = api_probe_port(probe);
+    if (!present || name == NULL ||
+        api_port_find(template->ports, template->port_count, name) != NULL)
         return 0;
     snprintf(pointer, sizeof pointer, "/health/%s/%s/port", which,
              probe->has_http ? "http" : "tcp");
@@ -203,7 +204,7 @@ static void rename_port(const struct image_config *config, const struct document
                         struct api_probe *probe)
 {
     char *name = probe->has_http ? probe->http.port : probe->tcp.port;
-    const struct api_port *port = image_config_port(config, name);
+    const struct api_port *port = probe->has_console ? NULL : image_config_port(config, name);
     for (size_t i = 0; i < template->port_count && port != NULL; i++) {
         if (template->ports[i].port == port->port)
             text_copy(name, NAME_MAX_TEXT, template->ports[i].name);
@@ -214,7 +215,7 @@ static void fill_health(const struct image_config *config, struct document_revis
 {
     if (!config->has_health)
         return;
-    revision->health = config->health;
+    json_record_copy(&api_health_record, &config->health, &revision->health);
     rename_port(config, &revision->template, &revision->health.readiness);
     rename_port(config, &revision->template, &revision->health.liveness);
 }

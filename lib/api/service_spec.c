@@ -110,46 +110,6 @@ static const struct json_field image_port_fields[] = {
 };
 const struct json_record api_image_port_record = {sizeof(struct api_port), image_port_fields};
 
-static const struct json_field probe_http_fields[] = {
-    JSON_FIELD(struct api_probe_http, path, "path", JSON_STRING, .flags = JSON_REQUIRED,
-               .check = api_check_path),
-    JSON_FIELD(struct api_probe_http, port, "port", JSON_STRING, .flags = JSON_REQUIRED,
-               .check = api_check_name),
-    JSON_FIELD_END,
-};
-static const struct json_record probe_http_record = {sizeof(struct api_probe_http),
-                                                     probe_http_fields};
-
-static const struct json_field probe_tcp_fields[] = {
-    JSON_FIELD(struct api_probe_tcp, port, "port", JSON_STRING, .flags = JSON_REQUIRED,
-               .check = api_check_name),
-    JSON_FIELD_END,
-};
-static const struct json_record probe_tcp_record = {sizeof(struct api_probe_tcp), probe_tcp_fields};
-
-static const struct json_field probe_fields[] = {
-    JSON_FIELD(struct api_probe, http, "http", JSON_OBJECT, .record = &probe_http_record,
-               .present_offset = offsetof(struct api_probe, has_http)),
-    JSON_FIELD(struct api_probe, tcp, "tcp", JSON_OBJECT, .record = &probe_tcp_record,
-               .present_offset = offsetof(struct api_probe, has_tcp)),
-    JSON_FIELD(struct api_probe, every_ms, "every", JSON_DURATION, .min = 10, .max = HOUR),
-    JSON_FIELD(struct api_probe, timeout_ms, "timeout", JSON_DURATION, .min = 10,
-               .max = 60 * SECOND),
-    JSON_FIELD(struct api_probe, rise, "rise", JSON_UINT, .min = 1, .max = 100),
-    JSON_FIELD(struct api_probe, fall, "fall", JSON_UINT, .min = 1, .max = 100),
-    JSON_FIELD_END,
-};
-const struct json_record api_probe_record = {sizeof(struct api_probe), probe_fields};
-
-static const struct json_field health_fields[] = {
-    JSON_FIELD(struct api_health, readiness, "readiness", JSON_OBJECT, .record = &api_probe_record,
-               .present_offset = offsetof(struct api_health, has_readiness)),
-    JSON_FIELD(struct api_health, liveness, "liveness", JSON_OBJECT, .record = &api_probe_record,
-               .present_offset = offsetof(struct api_health, has_liveness)),
-    JSON_FIELD_END,
-};
-const struct json_record api_health_record = {sizeof(struct api_health), health_fields};
-
 static const struct json_field resources_fields[] = {
     JSON_FIELD(struct api_resources, memory, "memory", JSON_SIZE, .flags = JSON_OMIT_EMPTY,
                .min = MIB, .max = MIB << 20),
@@ -305,14 +265,6 @@ static const struct json_field spec_fields[] = {
 };
 const struct json_record api_service_spec_record = {sizeof(struct api_service_spec), spec_fields};
 
-void api_probe_set_defaults(struct api_probe *ret_probe)
-{
-    ret_probe->every_ms = SECOND;
-    ret_probe->timeout_ms = SECOND / 2;
-    ret_probe->rise = 1;
-    ret_probe->fall = 3;
-}
-
 void api_service_spec_set_defaults(struct api_service_spec *ret_spec)
 {
     strcpy(ret_spec->namespace_name, "default");
@@ -332,15 +284,6 @@ void api_service_spec_set_defaults(struct api_service_spec *ret_spec)
     strcpy(ret_spec->placement.spread, API_SPREAD_NODE);
     ret_spec->priority = API_PRIORITY;
     ret_spec->history = 20;
-}
-
-int api_probe_validate(const struct api_probe *probe, const char *pointer, struct error *error)
-{
-    if (probe->has_http == probe->has_tcp)
-        return error_set_at(error, ERROR_INVALID, pointer,
-                            "a check needs exactly one of http and tcp, found %s",
-                            probe->has_http ? "both" : "neither");
-    return 0;
 }
 
 int api_ports_validate(const struct api_port *ports, size_t count, const char *pointer,
@@ -459,11 +402,7 @@ static int validate(const struct api_service_spec *spec, struct error *error)
         return -1;
     if (api_ports_validate(spec->ports, spec->port_count, "/ports", error) < 0)
         return -1;
-    if (spec->health.has_readiness &&
-        api_probe_validate(&spec->health.readiness, "/health/readiness", error) < 0)
-        return -1;
-    if (spec->health.has_liveness &&
-        api_probe_validate(&spec->health.liveness, "/health/liveness", error) < 0)
+    if (api_health_validate(&spec->health, error) < 0)
         return -1;
     for (size_t i = 0; i < spec->env.count; i++) {
         char at[200];

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "lib/api/constraint.h"
+#include "lib/api/health_spec.h"
 #include "lib/api/protocol.h"
 #include "lib/cron.h"
 #include "lib/json.h"
@@ -22,31 +23,6 @@ struct api_port {
     bool has_mode;
     enum api_port_mode mode;
     bool is_private; /* images only: never published */
-};
-
-struct api_probe_http {
-    char path[256];
-    char port[NAME_MAX_TEXT]; /* a port's name */
-};
-
-struct api_probe_tcp {
-    char port[NAME_MAX_TEXT];
-};
-
-struct api_probe {
-    struct api_probe_http http;
-    struct api_probe_tcp tcp;
-    bool has_http, has_tcp; /* exactly one */
-    uint64_t every_ms;
-    uint64_t timeout_ms;
-    uint32_t rise;
-    uint32_t fall;
-};
-
-struct api_health {
-    struct api_probe readiness;
-    struct api_probe liveness;
-    bool has_readiness, has_liveness;
 };
 
 struct api_resources {
@@ -177,22 +153,16 @@ extern const struct json_record api_service_spec_record;
 extern const struct json_record api_volume_record;
 extern const struct json_record api_port_record;       /* a service's port */
 extern const struct json_record api_image_port_record; /* an image's port: private, no publish */
-extern const struct json_record api_health_record;
-extern const struct json_record api_probe_record;
 extern const struct json_record api_restart_record;
 extern const struct json_record api_stop_record;
 extern const struct json_record api_resources_record;
 
 /* The defaults of docs/manifest.md, in a zeroed struct. */
 void api_service_spec_set_defaults(struct api_service_spec *ret_spec);
-/* A probe's defaults: every 1s, timeout 500ms, rise 1, fall 3. Lists of probes start from these. */
-void api_probe_set_defaults(struct api_probe *ret_probe);
 /* Decodes strictly over the defaults and checks what a table cannot say; error->pointer names the
  * value. The caller releases the spec. */
 int api_service_spec_decode(struct json_object *object, struct api_service_spec *ret_spec,
                             struct error *error);
-/* Checks a probe and the ports it names; `pointer` is the probe's place in the document. */
-int api_probe_validate(const struct api_probe *probe, const char *pointer, struct error *error);
 /* Duplicate names or numbers, publishing twice; `pointer` is the list's place. */
 int api_ports_validate(const struct api_port *ports, size_t count, const char *pointer,
                        struct error *error);

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@
 
 /* Generous: for a loaded machine. */
 #define DEADLINE_MS 10000
+#define INSTANCE    "0001000000a7"
 
 struct fixture {
     uv_loop_t loop;
@@ -30,6 +32,9 @@ struct fixture {
     struct http_server *server;
     int status; /* what the server answers */
     int requests;
+    int under_way;   /* that are not answered */
+    char who[16];    /* what the last one said of itself */
+    char folder[64]; /* of consoles */
     struct probe *probe;
     int rises, falls;
     char message[REASON_MAX];
@@ -76,20 +81,32 @@ static void ignore_lost(void *data)
 static void answer_status(struct http_request *request, void *data)
 {
     struct fixture *fixture = data;
+    const char *who = http_request_header(request, "X-Who");
     fixture->requests++;
-    http_request_respond(request, fixture->status, "text/plain", "x", 1);
+    assert_int_equal(fixture->under_way, 0);
+    snprintf(fixture->who, sizeof fixture->who, "%s", who != NULL ? who : "");
+    http_request_respond(request, fixture->status, "text/plain", "all is fine", 11);
+}
+
+static void keep_waiting(struct http_request *request, void *data)
+{
+    struct fixture *fixture = data;
+    (void)request;
+    fixture->requests++;
+    fixture->under_way++;
 }
 
 static void start_server(struct fixture *fixture)
 {
     static const struct http_route routes[] = {
-        {.method = "GET", .pattern = "/healthz", .handler = answer_status}};
+        {.method = "GET", .pattern = "/healthz", .handler = answer_status},
+        {.method = "GET", .pattern = "/slow", .handler = keep_waiting}};
     struct http_server_options options = {
         .mode = HTTP_SERVER_LOOP,
         .loop = &fixture->loop,
         .address = "127.0.0.1",
         .routes = routes,
-        .route_count = 1,
+        .route_count = 2,
         .data = fixture,
     };
     struct error error = ERROR_INIT;
@@ -105,6 +122,9 @@ static int set_up(void **state)
         return -1;
     uv_loop_init(&fixture->loop);
     fixture->status = 200;
+    strcpy(fixture->folder, "/tmp/shoal-probe-XXXXXX");
+    if (mkdtemp(fixture->folder) == NULL)
+        return -1;
     fixture->peer_descriptor = pair[1];
     uv_poll_init(&fixture->loop, &fixture->peer, pair[1]);
     fixture->peer.data = fixture;
@@ -124,6 +144,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
+    char path[200];
+    snprintf(path, sizeof path, "%s/" INSTANCE ".log", fixture->folder);
+    unlink(path);
+    rmdir(fixture->folder);
     probe_destroy(fixture->probe);
     if (fixture->server != NULL)
         http_server_destroy(fixture->server, NULL, NULL);
@@ -147,23 +171,39 @@ static void on_change(bool healthy, const char *message, void *data)
     strncpy(fixture->message, message, sizeof fixture->message - 1);
 }
 
-static void start_probe(struct fixture *fixture, uint32_t port, const char *path)
+static void start_check(struct fixture *fixture, uint32_t port, const struct api_probe *check)
 {
     struct probe_options options = {
         .loop = &fixture->loop,
         .http = fixture->http,
         .host = fixture->host,
+        .name = "0001000000a7/readiness",
         .address = "127.0.0.1",
         .port = port,
-        .path = path,
-        .every_ms = 20,
-        .timeout_ms = 500,
-        .rise = 1,
-        .fall = 2,
+        .check = check,
+        .grace_ms = check->start_grace_ms,
+        .console_folder = fixture->folder,
+        .instance = INSTANCE,
         .on_change = on_change,
         .data = fixture,
     };
     fixture->probe = probe_create(&options);
+}
+
+static struct api_probe make_check(const char *path)
+{
+    struct api_probe check = {.every_ms = 20, .timeout_ms = 500, .rise = 1, .fall = 2};
+    check.has_http = path != NULL;
+    check.has_tcp = path == NULL;
+    if (path != NULL)
+        strcpy(check.http.path, path);
+    return check;
+}
+
+static void start_probe(struct fixture *fixture, uint32_t port, const char *path)
+{
+    struct api_probe check = make_check(path);
+    start_check(fixture, port, &check);
 }
 
 /* Runs the loop until `*counter` is `wanted`. */
@@ -258,6 +298,107 @@ static void a_destroyed_probe_is_silent(void **state)
     assert_int_equal(fixture->rises, 0);
 }
 
+static void other_statuses_pass_where_they_are_named(void **state)
+{
+    struct fixture *fixture = *state;
+    struct api_probe check = make_check("/healthz");
+    strcpy(check.http.status, "200,503");
+    start_server(fixture);
+    fixture->status = 503;
+    start_check(fixture, http_server_port(fixture->server), &check);
+    run_until(fixture, &fixture->rises, 1);
+    fixture->status = 204;
+    run_until(fixture, &fixture->falls, 1);
+    assert_non_null(strstr(fixture->message, "status 204"));
+}
+
+static void the_body_has_to_have_the_text(void **state)
+{
+    struct fixture *fixture = *state;
+    struct api_probe check = make_check("/healthz");
+    char wanted[] = "is fine", other[] = "is bad";
+    check.http.body = wanted;
+    start_server(fixture);
+    start_check(fixture, http_server_port(fixture->server), &check);
+    run_until(fixture, &fixture->rises, 1);
+    probe_destroy(fixture->probe);
+    check.http.body = other;
+    start_check(fixture, http_server_port(fixture->server), &check);
+    run_until(fixture, &fixture->requests, fixture->requests + 4);
+    assert_int_equal(fixture->rises, 1);
+}
+
+static void headers_are_sent(void **state)
+{
+    struct fixture *fixture = *state;
+    struct api_probe check = make_check("/healthz");
+    json_map_set(&check.http.headers, "X-Who", "a check");
+    start_server(fixture);
+    start_check(fixture, http_server_port(fixture->server), &check);
+    json_map_release(&check.http.headers);
+    run_until(fixture, &fixture->rises, 1);
+    assert_string_equal(fixture->who, "a check");
+}
+
+static void failures_within_the_grace_do_not_count(void **state)
+{
+    struct fixture *fixture = *state;
+    struct api_probe check = make_check("/healthz");
+    check.start_grace_ms = 3600 * 1000;
+    start_server(fixture);
+    start_check(fixture, http_server_port(fixture->server), &check);
+    run_until(fixture, &fixture->rises, 1);
+    fixture->status = 500;
+    run_until(fixture, &fixture->requests, fixture->requests + 6);
+    assert_int_equal(fixture->falls, 0);
+}
+
+static void write_console(const struct fixture *fixture, const char *line)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/" INSTANCE ".log", fixture->folder);
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    fprintf(file, "2026-11-26T02:14:50.123Z %s\n", line);
+    fclose(file);
+}
+
+static void a_line_of_the_console_passes_once_and_for_all(void **state)
+{
+    struct fixture *fixture = *state;
+    char pattern[] = "listening on *:80";
+    struct api_probe check = {.every_ms = 20,
+                              .timeout_ms = 500,
+                              .rise = 1,
+                              .fall = 1,
+                              .has_console = true,
+                              .console.pattern = pattern};
+    start_check(fixture, 0, &check);
+    for (int i = 0; i < 5; i++)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    write_console(fixture, "M listening on the agent's behalf:80");
+    write_console(fixture, "L listens");
+    for (int i = 0; i < 5; i++)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    assert_int_equal(fixture->rises, 0);
+    write_console(fixture, "L now listening on 10.0.0.2:80 as asked");
+    run_until(fixture, &fixture->rises, 1);
+    assert_int_equal(fixture->sockets_given, 0);
+}
+
+static void no_check_begins_before_the_last_is_over(void **state)
+{
+    struct fixture *fixture = *state;
+    struct api_probe check = make_check("/slow");
+    check.timeout_ms = 60000;
+    start_server(fixture);
+    start_check(fixture, http_server_port(fixture->server), &check);
+    run_until(fixture, &fixture->requests, 1);
+    for (uint64_t end = uv_hrtime() + 200 * 1000 * 1000; uv_hrtime() < end;)
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    assert_int_equal(fixture->requests, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -269,6 +410,12 @@ int main(void)
         TEST(a_refused_connect_fails),
         TEST(no_socket_says_nothing_about_the_guest),
         TEST(a_destroyed_probe_is_silent),
+        TEST(other_statuses_pass_where_they_are_named),
+        TEST(the_body_has_to_have_the_text),
+        TEST(headers_are_sent),
+        TEST(failures_within_the_grace_do_not_count),
+        TEST(a_line_of_the_console_passes_once_and_for_all),
+        TEST(no_check_begins_before_the_last_is_over),
     };
 #undef TEST
     log_open("test", LOG_LEVEL_ERROR);

@@ -76,7 +76,7 @@ static void refusals_name_file_line_column_and_what_is_allowed(void **state)
     assert_refused(HEAD "ports:\n  - {name: http, port: 8080}\n  - {name: http, port: 81}\n",
                    ERROR_INVALID, "a.yaml:5:12: the port name \"http\" is used twice");
     assert_refused(HEAD "health: {readiness: {every: 1s}}\n", ERROR_INVALID,
-                   "a.yaml:3:21: a check needs exactly one of http and tcp");
+                   "a.yaml:3:21: a check needs exactly one of http, tcp and console");
     assert_refused(HEAD "egress: true\n", ERROR_UNSUPPORTED,
                    "a.yaml:3:9: \"egress\" is not supported yet");
     assert_refused(HEAD "rollout: {canary: one}\n", ERROR_INVALID,

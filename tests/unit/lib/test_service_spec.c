@@ -217,10 +217,10 @@ static void combinations_that_make_no_sense_are_refused(void **state)
     assert_refused("\"rollout\":{\"min_healthy_time\":\"2m\"}", ERROR_INVALID,
                    "/rollout/progress_deadline", "longer than min_healthy_time");
     assert_refused("\"health\":{\"readiness\":{\"every\":\"1s\"}}", ERROR_INVALID,
-                   "/health/readiness", "exactly one of http and tcp, found neither");
+                   "/health/readiness", "exactly one of http, tcp and console, found none");
     assert_refused("\"health\":{\"liveness\":{\"tcp\":{\"port\":\"a\"},\"http\":{\"path\":\"/\","
                    "\"port\":\"a\"}}}",
-                   ERROR_INVALID, "/health/liveness", "found both");
+                   ERROR_INVALID, "/health/liveness", "found more than one");
     assert_refused("\"ports\":[{\"name\":\"a\",\"port\":1},{\"name\":\"a\",\"port\":2}]",
                    ERROR_INVALID, "/ports/1/name", "used twice");
     assert_refused("\"ports\":[{\"name\":\"a\",\"port\":1},{\"name\":\"b\",\"port\":1}]",
