@@ -183,7 +183,7 @@ struct host_drop {
 struct host_answer {
     uint32_t code; /* enum error_code; ERROR_NONE: it worked */
     char message[HOST_MESSAGE_TEXT_MAX];
-    uint32_t number;             /* HOST_PROXY_COUNT: connections */
+    uint32_t number; /* HOST_PROXY_COUNT: connections; HOST_VOLUME: of the slot, after a removal */
     struct host_welcome welcome; /* HOST_HELLO */
 };
 

@@ -78,12 +78,14 @@ void volume_routes_list(struct http_request *request, struct host_client *host)
 static void on_changed(const struct host_answer *answer, int descriptor, void *data)
 {
     (void)descriptor;
+    struct api_volume_answer done = {.left = answer->number};
     AUTO_FREE struct waiting *waiting = data;
     struct error error = ERROR_INIT;
     if (host_answer_check(answer, &error) < 0)
         http_request_respond_error(waiting->request, &error);
     else
-        http_request_respond_json(waiting->request, 200, json_object_new_object());
+        http_request_respond_json(waiting->request, 200,
+                                  json_encode(&api_volume_answer_record, &done));
 }
 
 static bool take_name(const struct http_request *request, const char *parameter, char *ret_name)

@@ -9,6 +9,7 @@
 #include "scheduler/revocation.h"
 #include "scheduler/stats.h"
 #include "scheduler/verdicts.h"
+#include "scheduler/volume_changes.h"
 #include "scheduler/volumes.h"
 
 #define SPEC_LIMIT   (256u << 10)
@@ -148,19 +149,19 @@ const struct http_route scheduler_routes[] = {
     {.method = "GET", .pattern = "/v1/volumes", .handler = volumes_handle_list},
     {.method = "DELETE",
      .pattern = VOLUME,
-     .handler = volumes_handle_remove,
+     .handler = volume_changes_handle_removal,
      .body_limit = SMALL_LIMIT},
     {.method = "POST",
      .pattern = VOLUME "/snapshots/{snapshot}",
-     .handler = volumes_handle_change,
+     .handler = volume_changes_handle,
      .body_limit = SMALL_LIMIT},
     {.method = "DELETE",
      .pattern = VOLUME "/snapshots/{snapshot}",
-     .handler = volumes_handle_change,
+     .handler = volume_changes_handle,
      .body_limit = SMALL_LIMIT},
     {.method = "POST",
      .pattern = VOLUME "/restore/{snapshot}",
-     .handler = volumes_handle_change,
+     .handler = volume_changes_handle,
      .body_limit = SMALL_LIMIT},
     {.method = "GET",
      .pattern = "/v1/events",

@@ -1,6 +1,5 @@
 #include "scheduler/volumes.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,10 +12,7 @@
 
 #define DEADLINE_MS 10000
 #define ANSWERS_MAX ((size_t)32 << 20)
-#define SLOT_MAX    1000000
 #define FEATURE     "volumes"
-
-/* ---- the list ---- */
 
 /* One list in the making. */
 struct gathering {
@@ -163,83 +159,4 @@ void volumes_handle_list(struct http_request *request, void *data)
     gathering->survey = agent_survey_create(&options);
     http_request_on_abandoned(request, on_abandoned, gathering);
     agent_survey_begin(gathering->survey);
-}
-
-/* ---- one of them ---- */
-
-static bool take_name(const struct http_request *request, const char *parameter, char *ret_name)
-{
-    const char *text = http_request_parameter(request, parameter);
-    return text != NULL && text_is_name(text) && text_copy(ret_name, NAME_MAX_TEXT, text);
-}
-
-static int read_volume(const struct http_request *request, struct api_volume_view *ret_volume,
-                       struct error *error)
-{
-    const char *slot_text = http_request_parameter(request, "slot");
-    uint64_t slot;
-    if (!take_name(request, "namespace", ret_volume->namespace_name) ||
-        !take_name(request, "service", ret_volume->service) ||
-        !take_name(request, "volume", ret_volume->name) ||
-        !text_parse_u64(slot_text, SLOT_MAX, &slot))
-        return error_set(error, ERROR_INVALID,
-                         "a volume is named NAMESPACE/SERVICE/SLOT/NAME, in names and a number");
-    ret_volume->slot = (uint32_t)slot;
-    return 0;
-}
-
-static int read_snapshot(const struct http_request *request, char *ret_snapshot,
-                         struct error *error)
-{
-    if (http_request_parameter(request, "snapshot") == NULL ||
-        take_name(request, "snapshot", ret_snapshot))
-        return 0;
-    return error_set(error, ERROR_INVALID,
-                     "a snapshot's name is made of a to z, 0 to 9 and -, at most %d",
-                     NAME_MAX_TEXT - 1);
-}
-
-/* The path's own end: "/snapshots/NAME", "/restore/NAME", or "". */
-static char *rest_of(const struct http_request *request, const char *snapshot)
-{
-    if (snapshot[0] == '\0')
-        return xstrdup("");
-    bool restores = strstr(http_request_path(request), "/restore/") != NULL;
-    return xasprintf("/%s/%s", restores ? "restore" : "snapshots", snapshot);
-}
-
-static void pass_on(struct http_request *request, struct core *core, bool removes)
-{
-    struct api_volume_view volume = {0};
-    struct error error = ERROR_INIT;
-    struct model_node *node;
-    char snapshot[NAME_MAX_TEXT] = "";
-    const char *force = http_request_query(request, "force");
-    bool forced = force != NULL && strcmp(force, "0") != 0;
-    int result = -1;
-    if (read_volume(request, &volume, &error) == 0 &&
-        read_snapshot(request, snapshot, &error) == 0 &&
-        volume_rules_find_node(&core->model, &volume, http_request_query(request, "node"), &node,
-                               &error) == 0) {
-        text_copy(volume.node, sizeof volume.node, node->name);
-        result = removes ? volume_rules_check_removal(&core->model, &volume, forced, &error) : 0;
-    }
-    if (result < 0) {
-        http_request_respond_error(request, &error);
-        return;
-    }
-    AUTO_FREE char *rest = rest_of(request, snapshot);
-    AUTO_FREE char *path = xasprintf("/v1/volumes/%s/%s/%" PRIu32 "/%s%s", volume.namespace_name,
-                                     volume.service, volume.slot, volume.name, rest);
-    agent_calls_pass(request, core, node, path, NULL);
-}
-
-void volumes_handle_change(struct http_request *request, void *data)
-{
-    pass_on(request, data, false);
-}
-
-void volumes_handle_remove(struct http_request *request, void *data)
-{
-    pass_on(request, data, true);
 }

@@ -287,6 +287,20 @@ static void remove_one(void *context, const struct volume_file *file)
     unlink(path);
 }
 
+/* The other volumes of a slot. */
+struct slot_count {
+    const struct host_volume_key *key;
+    uint32_t count;
+};
+
+static void count_one(void *context, const struct volume_file *file)
+{
+    struct slot_count *counted = context;
+    struct host_volume_key key = file->key;
+    memcpy(key.name, counted->key->name, sizeof key.name);
+    counted->count += file->snapshot[0] == '\0' && volume_key_is_same(&key, counted->key);
+}
+
 /* Folders go with the last file in them, up to the namespace's. */
 static void remove_folders(char *path)
 {
@@ -317,8 +331,9 @@ static int remove_volume(struct volumes *volumes, const struct host_volume_key *
 }
 
 int volumes_remove(struct volumes *volumes, const struct host_volume_key *key, const char *snapshot,
-                   struct error *error)
+                   uint32_t *ret_left, struct error *error)
 {
+    struct slot_count left = {.key = key};
     if (volume_key_check(key, error) < 0 ||
         (snapshot[0] != '\0' && check_names(key, snapshot, error) < 0))
         return -1;
@@ -330,6 +345,10 @@ int volumes_remove(struct volumes *volumes, const struct host_volume_key *key, c
         result = remove_volume(volumes, key, error);
     else if (unlink(path) < 0)
         result = error_set_errno(error, errno, "snapshot %s", snapshot);
+    volumes_walk(volumes, count_one, &left);
     pthread_mutex_unlock(&volumes->lock);
-    return result < 0 ? error_wrap(error, "remove volume %s", text) : 0;
+    if (result < 0)
+        return error_wrap(error, "remove volume %s", text);
+    *ret_left = left.count;
+    return 0;
 }

@@ -15,6 +15,7 @@ struct volume_job {
     const struct volume_requests *requests;
     struct host_message message;
     int descriptor; /* of the list; -1: none */
+    uint32_t left;  /* of the slot's volumes, after a removal */
     int result;
     struct error error;
 };
@@ -63,7 +64,7 @@ static int change(struct volume_job *job)
     case HOST_VOLUME_RESTORE:
         return volumes_restore(volumes, &asked->key, asked->snapshot, &job->error);
     case HOST_VOLUME_REMOVE:
-        return volumes_remove(volumes, &asked->key, asked->snapshot, &job->error);
+        return volumes_remove(volumes, &asked->key, asked->snapshot, &job->left, &job->error);
     }
     return error_set(&job->error, ERROR_PROTOCOL, "volumes know no operation %u", asked->operation);
 }
@@ -80,6 +81,7 @@ static void done(struct worker_job *worker_job)
 {
     struct volume_job *job = (struct volume_job *)worker_job;
     struct host_message answer = {.type = HOST_ANSWER, .sequence = job->message.sequence};
+    answer.answer.number = job->left;
     if (job->result < 0)
         channel_answer(job->requests->channel, job->message.sequence, &job->error);
     else

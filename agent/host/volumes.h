@@ -65,8 +65,8 @@ int volumes_snapshot(struct volumes *volumes, const struct host_volume_key *key,
 int volumes_restore(struct volumes *volumes, const struct host_volume_key *key,
                     const char *snapshot, struct error *error);
 /* Removes a snapshot, or with "" the volume and all of its snapshots: ERROR_CONFLICT while an
- * instance has it. */
+ * instance has it. `ret_left`: volumes that the slot still has. */
 int volumes_remove(struct volumes *volumes, const struct host_volume_key *key, const char *snapshot,
-                   struct error *error);
+                   uint32_t *ret_left, struct error *error);
 /* JSON as lib/api/volumes.h has it. */
 void volumes_list(struct volumes *volumes, struct buffer *ret_text);

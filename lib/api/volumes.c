@@ -41,6 +41,13 @@ static const struct json_field node_volumes_fields[] = {
 const struct json_record api_node_volumes_record = {sizeof(struct api_node_volumes),
                                                     node_volumes_fields};
 
+static const struct json_field answer_fields[] = {
+    JSON_FIELD(struct api_volume_answer, left, "left", JSON_UINT),
+    JSON_FIELD_END,
+};
+const struct json_record api_volume_answer_record = {sizeof(struct api_volume_answer),
+                                                     answer_fields};
+
 static const struct json_field node_fields[] = {
     JSON_FIELD(struct api_volume_node, node, "node", JSON_STRING, .flags = JSON_REQUIRED),
     JSON_FIELD(struct api_volume_node, reason, "reason", JSON_STRING, .flags = JSON_OMIT_EMPTY),

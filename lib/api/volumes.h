@@ -46,6 +46,11 @@ struct api_node_volumes {
     size_t volume_count;
 };
 
+/* An agent's, to all but the list. */
+struct api_volume_answer {
+    uint32_t left; /* after a removal: volumes that the slot still has on the node */
+};
+
 struct api_volume_node {
     char node[NAME_MAX_TEXT];
     char reason[REASON_MAX]; /* why its volumes are not known; "": they are */
@@ -65,4 +70,5 @@ struct api_volumes {
 
 extern const struct json_record api_volume_view_record;
 extern const struct json_record api_node_volumes_record;
+extern const struct json_record api_volume_answer_record;
 extern const struct json_record api_volumes_record;

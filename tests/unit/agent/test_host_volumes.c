@@ -22,6 +22,7 @@
 #define MIB  ((uint64_t)1 << 20)
 #define USER 0x70000005U
 
+static uint32_t left; /* of the last removal */
 static const char one[] = "000100000001", other[] = "000100000002";
 static const struct host_volume_key data = {"default", "counter", 0, "data"};
 
@@ -109,7 +110,7 @@ static int pause_guest(void *context, const char *id, struct error *error)
     /* Its instance goes and the next one comes: not before the copy is done. */
     volumes_detach(guest->volumes, one);
     assert_not_attached(guest->volumes, other, &data, MIB, ERROR_CONFLICT, "being copied");
-    assert_int_equal(volumes_remove(guest->volumes, &data, "", NULL), -1);
+    assert_int_equal(volumes_remove(guest->volumes, &data, "", &left, NULL), -1);
     return 0;
 }
 
@@ -230,8 +231,27 @@ static void no_more_than_the_limit_is_promised(void **state)
     volumes_detach(volumes, other);
     assert_not_attached(volumes, other, &next, 2 * MIB, ERROR_STORAGE_FULL, "no room for 1Mi more");
     volumes_detach(volumes, one);
-    assert_int_equal(volumes_remove(volumes, &data, "", NULL), 0);
+    assert_int_equal(volumes_remove(volumes, &data, "", &left, NULL), 0);
+    assert_int_equal(left, 0);
     attach(volumes, other, &next, 4 * MIB);
+    volumes_destroy(volumes);
+}
+
+static void a_removal_tells_what_the_slot_still_has(void **state)
+{
+    struct volumes *volumes = open_volumes(*state, 0);
+    struct host_volume_key log = data, next = data;
+    strcpy(log.name, "log");
+    next.slot = 1;
+    attach(volumes, one, &data, MIB);
+    attach(volumes, one, &log, MIB);
+    attach(volumes, other, &next, MIB);
+    volumes_detach(volumes, one);
+    assert_int_equal(volumes_snapshot(volumes, &log, "a", NULL, NULL), 0);
+    assert_int_equal(volumes_remove(volumes, &data, "", &left, NULL), 0);
+    assert_int_equal(left, 1);
+    assert_int_equal(volumes_remove(volumes, &log, "", &left, NULL), 0);
+    assert_int_equal(left, 0);
     volumes_destroy(volumes);
 }
 
@@ -245,7 +265,7 @@ static void a_name_that_is_none_reaches_no_path(void **state)
         assert_not_attached(volumes, one, &key, MIB, ERROR_INVALID, "well formed");
         key = data;
         strcpy(key.service, names[i]);
-        assert_int_equal(volumes_remove(volumes, &key, "", NULL), -1);
+        assert_int_equal(volumes_remove(volumes, &key, "", &left, NULL), -1);
         assert_int_equal(volumes_snapshot(volumes, &data, names[i], NULL, NULL), -1);
         assert_int_equal(volumes_restore(volumes, &data, names[i], NULL), -1);
     }
@@ -314,7 +334,7 @@ static void a_snapshot_is_the_volume_as_it_was(void **state)
     assert_int_equal(volumes_restore(volumes, &data, "before", NULL), 0);
     assert_holds(*state, "0/data", 0, "first");
     assert_holds(*state, "0/data", 40 * (off_t)MIB, "far");
-    assert_int_equal(volumes_remove(volumes, &data, "before", NULL), 0);
+    assert_int_equal(volumes_remove(volumes, &data, "before", &left, NULL), 0);
     assert_int_equal(volumes_restore(volumes, &data, "before", &error), -1);
     assert_int_equal(error.code, ERROR_NOT_FOUND);
     volumes_destroy(volumes);
@@ -339,13 +359,13 @@ static void what_an_instance_has_is_copied_while_it_is_paused_and_not_replaced(v
     assert_int_equal(volumes_restore(volumes, &data, "a", &error), -1);
     assert_int_equal(error.code, ERROR_CONFLICT);
     assert_non_null(strstr(error.message, one));
-    assert_int_equal(volumes_remove(volumes, &data, "", &error), -1);
+    assert_int_equal(volumes_remove(volumes, &data, "", &left, &error), -1);
     assert_int_equal(error.code, ERROR_CONFLICT);
     volumes_detach(volumes, one);
-    assert_int_equal(volumes_remove(volumes, &data, "", NULL), 0);
-    AUTO_FREE char *left = xasprintf("%s/host/volumes/default", (char *)*state);
-    assert_int_equal(access(left, F_OK), -1); /* with its snapshot and its folders */
-    assert_int_equal(volumes_remove(volumes, &data, "", &error), -1);
+    assert_int_equal(volumes_remove(volumes, &data, "", &left, NULL), 0);
+    AUTO_FREE char *folder = xasprintf("%s/host/volumes/default", (char *)*state);
+    assert_int_equal(access(folder, F_OK), -1); /* with its snapshot and its folders */
+    assert_int_equal(volumes_remove(volumes, &data, "", &left, &error), -1);
     assert_int_equal(error.code, ERROR_NOT_FOUND);
     volumes_destroy(volumes);
 }
@@ -395,6 +415,7 @@ int main(void)
         TEST(the_next_start_knows_who_has_which),
         TEST(a_volume_keeps_what_was_written_and_only_grows),
         TEST(no_more_than_the_limit_is_promised),
+        TEST(a_removal_tells_what_the_slot_still_has),
         TEST(a_name_that_is_none_reaches_no_path),
         TEST(a_link_in_its_place_is_not_followed),
         TEST(a_full_disk_is_told_and_leaves_nothing),
