@@ -313,6 +313,7 @@ static int start_http(struct agent *agent, struct error *error)
         .port = agent->options->port,
         .console_folder = agent->consoles_folder,
         .node = agent->options->node,
+        .run_directory = agent->options->run,
         .instances = agent->instances,
         .figures = agent->figures,
         .images = image_keeper_cache(agent->keeper),

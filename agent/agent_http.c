@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/console_sessions.h"
+#include "agent/debug_requests.h"
 #include "agent/log_requests.h"
 #include "agent/stats.h"
 #include "agent/volume_routes.h"
@@ -41,6 +42,16 @@ static void handle_console(struct http_request *request, void *data)
 static void handle_console_input(struct http_request *request, void *data)
 {
     console_sessions_write(((struct agent_http *)data)->consoles, request);
+}
+
+static void handle_debug(struct http_request *request, void *data)
+{
+    const struct agent_http *server = data;
+    struct debug_target target = {.host = server->options.host,
+                                  .instances = server->options.instances,
+                                  .node = server->options.node,
+                                  .run_directory = server->options.run_directory};
+    debug_requests_handle(request, &target);
 }
 
 /* --- volumes --- */
@@ -148,6 +159,7 @@ static const struct http_route routes[] = {
     {.method = "POST", .pattern = VOLUME "/restore/{snapshot}", .handler = handle_restore},
     {.method = "GET", .pattern = "/v1/instances/{id}/logs", .handler = handle_logs},
     {.method = "GET", .pattern = "/v1/instances/{id}/stats", .handler = handle_instance_stats},
+    {.method = "POST", .pattern = "/v1/instances/{id}/debug", .handler = handle_debug},
     {.method = "GET", .pattern = "/v1/instances/{id}/console", .handler = handle_console},
     {.method = "POST",
      .pattern = "/v1/instances/{id}/console",

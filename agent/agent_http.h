@@ -18,7 +18,8 @@ struct agent_http_options {
     uint16_t port; /* 0: any free one */
     const char *console_folder;
     const char *node;
-    const struct instance_table *instances;
+    const char *run_directory; /* of the host half */
+    struct instance_table *instances;
     const struct figures *figures;
     const struct image_cache *images;
     struct host_client *host; /* for volumes and consoles */

@@ -278,6 +278,8 @@ static int check_instance(const struct host_instance *instance, struct error *er
         return refuse(error, "instance", "kernel digest");
     if (instance->state == HOST_INSTANCE_RUNNING && !is_digest(instance->image))
         return refuse(error, "instance", "image digest");
+    if (instance->debugged > 1)
+        return refuse(error, "instance", "debugger");
     if (!is_printable(instance->message, sizeof instance->message))
         return refuse(error, "instance", "text");
     return 0;
@@ -333,6 +335,10 @@ int host_message_check(const struct host_message *message, struct error *error)
         return is_instance_id(message->forget.id) ? 0 : refuse(error, "forget", "id");
     case HOST_CONSOLE:
         return is_instance_id(message->console.id) ? 0 : refuse(error, "console", "id");
+    case HOST_DEBUG:
+        return is_instance_id(message->debug.id) && message->debug.open <= 1
+                   ? 0
+                   : refuse(error, "debug", "id or switch");
     case HOST_VOLUME:
         return check_volume(&message->volume, error);
     case HOST_PROXY_FRONTEND:

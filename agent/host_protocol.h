@@ -44,6 +44,7 @@ enum host_message_type {
     HOST_VOLUMES,        /* no body: answer carries a file of JSON (lib/api/volumes.h) */
     HOST_VOLUME,         /* host_volume_request: snapshot, restore or remove one */
     HOST_CONSOLE,        /* host_console: answer carries a stream socket to a guest's serial port */
+    HOST_DEBUG,          /* host_debug: QEMU's gdb stub on <run>/g/<id>, on or off */
     /* host half -> deciding half */
     HOST_ANSWER,   /* host_answer */
     HOST_INSTANCE, /* host_instance: an event, or an adopted microVM */
@@ -154,6 +155,11 @@ struct host_console {
     char id[INSTANCE_ID_MAX];
 };
 
+struct host_debug {
+    char id[INSTANCE_ID_MAX];
+    uint32_t open; /* else it is switched off */
+};
+
 struct host_proxy {
     uint64_t revision;
 };
@@ -211,6 +217,7 @@ struct host_instance {
     char kernel[DIGEST_TEXT_MAX]; /* adopted: from the domain's metadata; "" as in host_boot */
     char image[DIGEST_TEXT_MAX];
     char message[HOST_MESSAGE_TEXT_MAX];
+    uint32_t debugged; /* adopted: its gdb stub is on */
 };
 
 struct host_frontend {
@@ -277,6 +284,7 @@ struct host_message {
         struct host_stop stop;
         struct host_forget forget;
         struct host_console console;
+        struct host_debug debug;
         struct host_proxy proxy;
         struct host_proxy_frontend proxy_frontend;
         struct host_proxy_server proxy_server;

@@ -365,6 +365,8 @@ unsigned instance_became_unready(struct instance *instance, const char *message)
 
 unsigned instance_became_unhealthy(struct instance *instance, const char *message)
 {
+    if (instance->is_debugged)
+        return 0;
     const struct loss loss = {.cause = INSTANCE_CAUSE_UNHEALTHY,
                               .message = message,
                               .is_failure = true,
@@ -402,6 +404,10 @@ unsigned instance_tick(struct instance *instance)
 {
     if (now_of(instance) < instance_next_deadline(instance))
         return 0;
+    if (instance_vm(instance) == INSTANCE_VM_RUNNING && instance->is_debugged) {
+        expect_ready(instance);
+        return 0;
+    }
     if (instance_vm(instance) == INSTANCE_VM_RUNNING)
         return miss_boot(instance);
     if (instance->phase == INSTANCE_PHASE_WAITING)
@@ -411,6 +417,13 @@ unsigned instance_tick(struct instance *instance)
 }
 
 /* --- a restarted agent --- */
+
+void instance_debugged(struct instance *instance, bool debugged)
+{
+    if (instance->is_debugged && !debugged && instance->boot_deadline_ms != 0)
+        expect_ready(instance);
+    instance->is_debugged = debugged;
+}
 
 void instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms)
 {
@@ -479,6 +492,11 @@ void instance_observe(const struct instance *instance, const char *accel,
     memcpy(observed.id, instance->id, sizeof observed.id);
     memcpy(observed.cause, instance->cause, sizeof observed.cause);
     memcpy(observed.message, instance->message, sizeof observed.message);
+    if (instance->is_debugged)
+        snprintf(
+            observed.message, sizeof observed.message,
+            "its gdb stub is on (shoal debug --stop %s), so its liveness is not judged%s%.300s",
+            instance->id, instance->message[0] != '\0' ? ": " : "", instance->message);
     snprintf(observed.accel, sizeof observed.accel, "%s", accel);
     *ret_observed = observed;
 }

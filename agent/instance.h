@@ -35,6 +35,7 @@ struct instance {
     uint64_t restart_at_ms;    /* 0: none */
     uint64_t end_check_ms;     /* 0: none; when to ask again for its end */
 
+    bool is_debugged;      /* its gdb stub is on: a guest that stands still is not judged by that */
     bool is_recalled;      /* from a record: whether its microVM is there is not known yet */
     bool was_asked_to_end; /* and has its grace time; else it is killed at once */
     bool image_ready;      /* verified and imported by this process, for this instance */
@@ -77,6 +78,9 @@ unsigned instance_became_unready(struct instance *instance, const char *message)
 unsigned instance_became_unhealthy(struct instance *instance, const char *message);
 /* A deadline of instance_next_deadline has passed, or not: looks at the clock. */
 unsigned instance_tick(struct instance *instance);
+/* Its gdb stub was switched on or off: on, its liveness and its time to boot do not count; off,
+ * the time begins anew. */
+void instance_debugged(struct instance *instance, bool debugged);
 /* At start: its microVM was found running, booted from `image`. */
 void instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms);
 /* After adoption, whether there was something to adopt or not: what a restarted agent does. */

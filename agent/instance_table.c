@@ -334,6 +334,7 @@ void instance_table_adopt(struct instance_table *table, const struct host_instan
         instance_init(&member->instance, found->id, table->options.clock);
     }
     instance_adopted(&member->instance, found->image, found->uptime_ms);
+    instance_debugged(&member->instance, found->debugged != 0);
 }
 
 void instance_table_resume(struct instance_table *table, const struct host_welcome *welcome)
@@ -408,6 +409,19 @@ void instance_table_steps_measured(struct instance_table *table,
     struct member *member = find(table, measured->id);
     if (member != NULL)
         instance_steps_measured(&member->instance, measured);
+}
+
+void instance_table_debugged(struct instance_table *table, const char *id, bool debugged)
+{
+    struct member *member = find(table, id);
+    if (member == NULL)
+        return;
+    instance_debugged(&member->instance, debugged);
+    if (!debugged && member->health != NULL) {
+        unwatch(member);
+        watch(member);
+    }
+    act(member, 0);
 }
 
 void instance_table_trust_changed(struct instance_table *table)

@@ -91,6 +91,7 @@ int job_list_run(struct cli *cli, struct error *error);
 int job_run_run(struct cli *cli, struct error *error);
 int job_stop_run(struct cli *cli, struct error *error);
 int logs_run(struct cli *cli, struct error *error);
+int debug_run(struct cli *cli, struct error *error);
 int console_run(struct cli *cli, struct error *error);
 int top_run(struct cli *cli, struct error *error);
 int events_run(struct cli *cli, struct error *error);

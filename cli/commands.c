@@ -247,6 +247,11 @@ static const struct option top_options[] = {
     END,
 };
 
+static const struct option debug_options[] = {
+    {"stop", 0, OPTION_FLAG, .help = "switch the stub off: breakpoints go, the guest runs on"},
+    END,
+};
+
 static const struct option console_options[] = {
     {"read-only", 0, OPTION_FLAG, .help = "only show what it writes; others may be attached"},
     {"wait", 0, OPTION_DURATION, .value = "TIME",
@@ -500,6 +505,14 @@ const struct command commands[] = {
                 "that is not trusted, `shoal logs` shows only what is printable.",
      .examples = "  shoal console 000100000003\n  echo status | shoal console 000100000003\n"
                  "  shoal console --read-only 000100000003"},
+    {"instance", "debug", "debug", "let gdb look into a guest", "INSTANCE",
+     .options = debug_options, .run = debug_run,
+     .details =
+         "Switches QEMU's gdb stub on, fetches the image's symbols (its debug part, else the "
+         "kernel), and prints\nthe command for gdb. Root's, on the node that the instance "
+         "runs on. While the stub is on a guest that\nstands still is not taken for dead; "
+         "its readiness is judged as ever.",
+     .examples = "  shoal debug 000100000003\n  shoal debug --stop 000100000003"},
     {"event", "list", "events", "what happened, oldest first", "[SERVICE]",
      .options = events_options, .run = events_run, .examples = "  shoal events -f hello"},
     {"node", "list", NULL, "the nodes and what they have free", "", .run = node_list_run},

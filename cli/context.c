@@ -57,6 +57,11 @@ char *context_path(void)
     return user_path("XDG_CONFIG_HOME", ".config", "config.json");
 }
 
+char *debug_store_path(void)
+{
+    return user_path("XDG_CACHE_HOME", ".cache", "debug");
+}
+
 char *image_store_path(void)
 {
     const char *folder = getenv("SHOAL_IMAGES");

@@ -26,3 +26,5 @@ int context_write(const char *name, const char *scheduler, const char *registry,
 char *context_path(void);
 /* "$SHOAL_IMAGES", "$XDG_DATA_HOME/shoal/images" or below ~/.local/share; the caller frees it. */
 char *image_store_path(void);
+/* The folder of symbols that `debug` fetched; the caller frees. */
+char *debug_store_path(void);

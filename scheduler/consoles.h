@@ -1,5 +1,5 @@
-/* Guests' consoles, attached to: passed on to the agent of the instance (its console_sessions.h
- * says how). Loop thread only. */
+/* Guests' consoles and gdb stubs: passed on to the agent of the instance, whose console_sessions.h
+ * and debug_requests.h say how. Loop thread only. */
 #pragma once
 
 #include "lib/http_server.h"
@@ -7,3 +7,4 @@
 /* `data` is the struct core. */
 void consoles_handle_read(struct http_request *request, void *data);
 void consoles_handle_write(struct http_request *request, void *data);
+void consoles_handle_debug(struct http_request *request, void *data);

@@ -104,7 +104,7 @@ int host_clean(const struct host_options *options, struct error *error)
         dhcp_clean(options->run_directory, error) < 0 || namespace_remove(namespace, error) < 0 ||
         clean_hypervisors(options, error) < 0)
         return error_wrap(error, "clean node %s", options->node);
-    static const char *const names[] = {"v", "q", "b", "c", "i", "o", "no-kvm", "probe.elf"};
+    static const char *const names[] = {"v", "q", "b", "c", "i", "o", "g", "no-kvm", "probe.elf"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
         if (file_remove_tree(path, error) < 0)

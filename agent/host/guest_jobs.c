@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "agent/host/console.h"
+#include "agent/host/gdb_socket.h"
 #include "agent/host/guest_user.h"
 #include "agent/host/guests_internal.h"
 #include "lib/cleanup.h"
@@ -257,6 +258,7 @@ void guest_job_boot(struct worker_job *worker_job)
     const struct guests_options *options = &guest->guests->options;
     AUTO_FREE char *console_path = guest_console_path(guest);
     job->begun_ns = uv_hrtime();
+    gdb_socket_forget(options->run_directory, guest->id);
     unlink(console_path);
     job->result = -1;
     if (network_tap_remove(options->network, guest->tap, guest->mac, "", &job->error) < 0 ||
@@ -301,6 +303,7 @@ void guest_job_end(struct worker_job *worker_job)
     int gone = hypervisor_await_gone(options->hypervisor, guest->id, &job->error);
     int removed = network_tap_remove(options->network, guest->tap, guest->mac, guest->address,
                                      gone < 0 ? NULL : &job->error);
+    gdb_socket_forget(options->run_directory, guest->id);
     unlink(console_path);
     overlays_remove(options->overlays, guest->id);
     if (gone == 0) /* else its QEMU may still write */

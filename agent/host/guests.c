@@ -9,6 +9,7 @@
 
 #include "agent/host/channel.h"
 #include "agent/host/console.h"
+#include "agent/host/gdb_socket.h"
 #include "agent/host/guest_pulse.h"
 #include "agent/host/guest_user.h"
 #include "agent/host/guests_internal.h"
@@ -62,7 +63,7 @@ void guests_destroy(struct guests *guests)
     free(guests);
 }
 
-static struct guest *find(struct guests *guests, const char *id)
+struct guest *guests_find(struct guests *guests, const char *id)
 {
     for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
         if (strcmp(guest->id, id) == 0)
@@ -187,7 +188,7 @@ void guest_begin_end(struct guest *guest, enum hypervisor_end end)
 
 void guests_ended(struct guests *guests, const char *id, enum hypervisor_end end)
 {
-    struct guest *guest = find(guests, id);
+    struct guest *guest = guests_find(guests, id);
     if (guest == NULL)
         return;
     if (guest->state == GUEST_BOOTING) {
@@ -304,7 +305,7 @@ static void begin_stop(struct guest *guest)
 void guests_stop(struct guests *guests, uint64_t sequence, const struct host_stop *stop)
 {
     struct error error = ERROR_INIT;
-    struct guest *guest = find(guests, stop->id);
+    struct guest *guest = guests_find(guests, stop->id);
     if (guest == NULL || guest->state == GUEST_ENDED) {
         error_set(&error, ERROR_NOT_FOUND, "instance %s does not run here", stop->id);
         answer(guests, sequence, &error);
@@ -315,15 +316,6 @@ void guests_stop(struct guests *guests, uint64_t sequence, const struct host_sto
     answer(guests, sequence, NULL);
     if (guest->state == GUEST_RUNNING)
         begin_stop(guest);
-}
-
-int guests_open_console(struct guests *guests, const char *id, int *ret_peer, struct error *error)
-{
-    struct guest *guest = find(guests, id);
-    if (guest == NULL || guest->console == NULL)
-        return error_set(error, ERROR_UNAVAILABLE,
-                         "instance %s has no console now: it does not run", id);
-    return console_attach(guest->console, ret_peer, error);
 }
 
 /* ---- booting ---- */
@@ -379,7 +371,7 @@ static int check_unique(struct guests *guests, const struct host_boot *boot, str
 static struct guest *room_for(struct guests *guests, const struct host_boot *boot,
                               struct error *error)
 {
-    struct guest *guest = find(guests, boot->id);
+    struct guest *guest = guests_find(guests, boot->id);
     if (guest != NULL && guest->state != GUEST_ENDED) {
         error_set(error, ERROR_CONFLICT, "instance %s runs already", boot->id);
         return NULL;
@@ -452,7 +444,7 @@ static void forget_done(struct worker_job *worker_job)
 
 void guests_forget(struct guests *guests, uint64_t sequence, const char *id)
 {
-    struct guest *guest = find(guests, id);
+    struct guest *guest = guests_find(guests, id);
     if (guest != NULL && guest->state != GUEST_ENDED) {
         struct error error = ERROR_INIT;
         error_set(&error, ERROR_CONFLICT, "instance %s still runs: stop it first", id);
@@ -475,7 +467,7 @@ static void sweep_taps(struct guests *guests)
         return;
     for (size_t i = 0; i < count; i++) {
         char tap[NETWORK_TAP_MAX], mac[18];
-        if (find(guests, ids[i]) != NULL)
+        if (guests_find(guests, ids[i]) != NULL)
             continue;
         network_tap_name(ids[i], tap);
         host_mac_of_instance(ids[i], mac);
@@ -517,7 +509,7 @@ static void sweep_consoles(struct guests *guests)
             continue;
         memcpy(id, entry->d_name, length);
         id[length] = '\0';
-        if (find(guests, id) == NULL)
+        if (guests_find(guests, id) == NULL)
             unlinkat(dirfd(folder), entry->d_name, 0);
     }
     closedir(folder);
@@ -525,7 +517,7 @@ static void sweep_consoles(struct guests *guests)
 
 static bool is_known(void *context, const char *id)
 {
-    return find(context, id) != NULL;
+    return guests_find(context, id) != NULL;
 }
 
 static void adopt_one(struct guests *guests, const struct hypervisor_found *found)
@@ -601,6 +593,7 @@ void guests_report_running(struct guests *guests)
         memcpy(instance.image, guest->image, sizeof instance.image);
         instance.uptime_ms =
             guest->begun_before_ms + uv_now(guests->options.loop) - guest->adopted_at;
+        instance.debugged = gdb_socket_is_open(guests->options.run_directory, guest->id);
         guests->options.report(guests->options.context, &instance);
     }
 }

@@ -67,8 +67,6 @@ void guests_report_running(struct guests *guests);
 /* Each answers once by options.answer, at once or later. */
 void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boot *boot);
 void guests_stop(struct guests *guests, uint64_t sequence, const struct host_stop *stop);
-/* Attaches somebody to a running guest's console; see console_attach. At once. */
-int guests_open_console(struct guests *guests, const char *id, int *ret_peer, struct error *error);
 void guests_forget(struct guests *guests, uint64_t sequence, const char *id);
 
 /* The hypervisor says that a microVM ended. */

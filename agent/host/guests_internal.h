@@ -90,6 +90,8 @@ void guest_job_destroy(struct worker_job *job);
 void guest_job_end(struct worker_job *job);
 void guest_job_forget(struct worker_job *job);
 
+/* NULL: there is none. */
+struct guest *guests_find(struct guests *guests, const char *id);
 /* The caller frees. */
 char *guest_console_path(const struct guest *guest);
 /* Whose QEMU runs under it, or NULL; `context` is the guests. For volumes_adopt. */

@@ -311,7 +311,10 @@ static int make_folders(const struct host_options *options, struct error *error)
         if (file_make_directory(path, 0755, error) < 0)
             return -1;
     }
+    AUTO_FREE char *debug = xasprintf("%s/g", options->run_directory);
     AUTO_FREE char *consoles = xasprintf("%s/consoles", options->log_directory);
+    if (file_make_directory(debug, 0700, error) < 0)
+        return -1;
     if (strlen(options->run_directory) > HOST_RUN_DIRECTORY_MAX)
         return error_set(error, ERROR_INVALID, "the run folder's path %s is longer than %d bytes",
                          options->run_directory, HOST_RUN_DIRECTORY_MAX);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/host/guest_access.h"
 #include "agent/host/host_internal.h"
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
@@ -220,6 +221,9 @@ void host_receive(void *context, const struct host_message *message)
         return;
     case HOST_CONSOLE:
         give_console(host, message->sequence, message->console.id);
+        return;
+    case HOST_DEBUG:
+        guests_debug(host->guests, message->sequence, &message->debug);
         return;
     case HOST_VOLUMES:
     case HOST_VOLUME:

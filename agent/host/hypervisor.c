@@ -48,6 +48,14 @@ int hypervisor_use_of_disks(struct hypervisor *hypervisor, const char *id,
     return hypervisor->operations->use_of_disks(hypervisor, id, ret_use, error);
 }
 
+int hypervisor_debug(struct hypervisor *hypervisor, const char *id, int descriptor, bool listens,
+                     struct error *error)
+{
+    if (hypervisor->operations->debug == NULL)
+        return error_set(error, ERROR_UNSUPPORTED, "this hypervisor has no gdb stub");
+    return hypervisor->operations->debug(hypervisor, id, descriptor, listens, error);
+}
+
 void hypervisor_close(struct hypervisor *hypervisor)
 {
     if (hypervisor != NULL)

@@ -66,6 +66,11 @@ struct hypervisor_disk_use {
 int hypervisor_use_of_disks(struct hypervisor *hypervisor, const char *id,
                             struct hypervisor_disk_use *ret_use, struct error *error);
 
+/* Has QEMU's gdb stub serve `descriptor` (which stays the caller's), a stream socket that `listens`
+ * or is connected; -1: no stub any more. The guest stops when a debugger connects. */
+int hypervisor_debug(struct hypervisor *hypervisor, const char *id, int descriptor, bool listens,
+                     struct error *error);
+
 /* The microVMs go on. */
 void hypervisor_close(struct hypervisor *hypervisor);
 

@@ -16,6 +16,9 @@ struct hypervisor_operations {
     /* NULL: it does not tell */
     int (*use_of_disks)(struct hypervisor *hypervisor, const char *id,
                         struct hypervisor_disk_use *ret_use, struct error *error);
+    /* NULL: it has no debugger. */
+    int (*debug)(struct hypervisor *hypervisor, const char *id, int descriptor, bool listens,
+                 struct error *error);
     void (*close)(struct hypervisor *hypervisor);
 };
 

@@ -9,6 +9,7 @@
 #include "agent/host/domain_metadata.h"
 #include "agent/host/domain_xml.h"
 #include "agent/host/hypervisor_interface.h"
+#include "agent/host/hypervisor_libvirt_debug.h"
 #include "agent/host/hypervisor_libvirt_link.h"
 #include "agent/host/libvirt_known.h"
 #include "agent/host/libvirt_leftovers.h"
@@ -532,6 +533,13 @@ static void close_driver(struct hypervisor *hypervisor)
     free(libvirt);
 }
 
+static int debug(struct hypervisor *hypervisor, const char *id, int descriptor, bool listens,
+                 struct error *error)
+{
+    AUTO_DOMAIN virDomainPtr domain = find(of(hypervisor), id, error);
+    return domain != NULL ? libvirt_debug(domain, descriptor, listens, error) : -1;
+}
+
 static const struct hypervisor_operations operations = {
     .create = create,
     .resume = resume,
@@ -541,6 +549,7 @@ static const struct hypervisor_operations operations = {
     .await_gone = await_gone,
     .adopt = adopt,
     .use_of_disks = use_of_disks,
+    .debug = debug,
     .close = close_driver,
 };
 

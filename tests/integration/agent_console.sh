@@ -15,7 +15,7 @@ agent_ended() { ! kill -0 "$1" 2>/dev/null; }
 cluster_up >"$work/up.log" 2>&1 || { cat "$work/up.log" && fail up "the cluster does not start"; exit 1; }
 check build_and_push build_and_push 1
 shoal trust add "$work/shoal.pub" >/dev/null
-manifest 1 2 >"$work/hello.yaml"
+manifest 1 2 | sed 's|^health:|&\n  liveness: {http: {path: /healthz, port: http}, every: 300ms, timeout: 300ms, rise: 1, fall: 2}|' >"$work/hello.yaml"
 check deploy shoal deploy -f "$work/hello.yaml"
 mapfile -t ids < <(instances_in ready)
 first=${ids[0]} second=${ids[1]}
@@ -61,6 +61,28 @@ expect output_is_a_document_a_line 0 '^\{"output": ?".' sh -c "echo x | shoal co
 check the_terminal_shows_the_answer has 'hello: requests are logged' "$work/terminal"
 check the_key_detaches has Detached "$work/terminal"
 check the_terminal_is_put_right grep -q ' icanon .*' "$work/terminal"
+
+# --- a debugger: the guest stands still, and is not taken for dead ---
+export XDG_CACHE_HOME=$work/cache
+of_first() { shoal ps hello -o json | jq -re --arg id "$first" ".instances[] | select(.id == \$id) | $1"; }
+# What the stub answers to one packet of gdb's remote protocol.
+ask_stub() { printf '$%s' "$1" | socat -t 2 - "UNIX-CONNECT:$socket"; }
+is_debugged_and_unready() { [ "$(of_first .state)" = running ] && of_first .message | grep -q 'gdb stub is on'; }
+expect the_command_for_gdb_is_printed 0 "^gdb -ex 'target remote /.*/g/$first' $work/cache/shoal/debug/" shoal debug "$first"
+socket=$(shoal debug "$first" -o json 2>/dev/null | jq -r .socket)
+check only_root_reaches_the_socket test "$(stat -c '%a %u' "${socket%/*}" "$socket" | tr '\n' ' ')" = "700 0 600 0 "
+symbols=$(shoal debug "$first" -o json 2>/dev/null | jq -r .symbols)
+check the_symbols_are_the_kernels cmp "$symbols" "$BUILD/examples/hello/v1/hello-amd64.elf"
+expect the_stub_speaks 0 'PacketSize=' ask_stub 'qSupported#37'
+check a_stopped_guest_is_out_of_the_endpoints wait_for 20 is_debugged_and_unready
+sleep 2 # several times what liveness would have needed
+check it_was_not_restarted test "$(of_first .restarts)" = 0
+expect others_are_debugged_elsewhere 0 "runs on node $node, and is debugged there" \
+    curl -s -X POST "$SHOAL_ADDRESS/v1/instances/$first/debug?boot=another"
+check the_stub_goes_off shoal debug --stop "$first"
+check it_runs_on wait_for 20 ready_count_is 2
+check as_the_same_boot test "$(of_first .restarts)" = 0
+check the_socket_is_gone test ! -e "$socket"
 
 # --- nobody reads while no agent runs ---
 shoal logs -f hello >"$work/followed" 2>&1 &

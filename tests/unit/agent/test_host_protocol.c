@@ -60,6 +60,22 @@ static void assert_refused(const struct host_message *message, const char *field
     assert_non_null(strstr(error.message, field));
 }
 
+static void consoles_and_debuggers_are_of_an_instance(void **state)
+{
+    (void)state;
+    struct host_message console = {.type = HOST_CONSOLE, .console = {.id = "0001000003f2"}};
+    struct host_message debug = {.type = HOST_DEBUG, .debug = {.id = "0001000003f2", .open = 1}};
+    assert_int_equal(host_message_check(&console, NULL), 0);
+    assert_int_equal(host_message_check(&debug, NULL), 0);
+    debug.debug.open = 2;
+    assert_refused(&debug, "switch");
+    debug.debug.open = 0;
+    strcpy(debug.debug.id, "../etc");
+    assert_refused(&debug, "id");
+    strcpy(console.console.id, "0001/00003f2");
+    assert_refused(&console, "id");
+}
+
 static void a_boot_is_refused_for_its_volumes(void **state)
 {
     (void)state;
@@ -372,6 +388,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_boot_passes),
+        cmocka_unit_test(consoles_and_debuggers_are_of_an_instance),
         cmocka_unit_test(a_boot_is_refused_for_each_field),
         cmocka_unit_test(a_boot_is_refused_for_its_volumes),
         cmocka_unit_test(a_volume_is_asked_for_by_names),

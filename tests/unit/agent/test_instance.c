@@ -290,6 +290,21 @@ static void failing_liveness_restarts_and_fails_only_when_the_guest_is_gone(void
     assert_true(instance_is_over(instance));
 }
 
+static void a_guest_in_a_debugger_is_not_taken_for_dead(void **state)
+{
+    struct instance *instance = *state;
+    struct api_observed_instance observed;
+    bring_to_ready(instance);
+    instance_debugged(instance, true);
+    assert_int_equal(instance_became_unhealthy(instance, "no answer"), 0);
+    assert_int_equal(instance_state(instance), INSTANCE_READY);
+    instance_observe(instance, "tcg", &observed);
+    assert_non_null(strstr(observed.message, "gdb stub is on"));
+    instance_debugged(instance, false);
+    assert_int_equal(instance_became_unhealthy(instance, "no answer"),
+                     INSTANCE_UNWATCH | INSTANCE_KILL);
+}
+
 static void lost_readiness_is_running_again_and_no_restart(void **state)
 {
     struct instance *instance = *state;
@@ -575,6 +590,7 @@ int main(void)
         TEST(after_the_allowed_attempts_it_fails),
         TEST(a_boot_that_never_gets_ready_is_killed_and_restarted),
         TEST(failing_liveness_restarts_and_fails_only_when_the_guest_is_gone),
+        TEST(a_guest_in_a_debugger_is_not_taken_for_dead),
         TEST(lost_readiness_is_running_again_and_no_restart),
         TEST(a_stop_asks_the_guest_and_ends_when_it_is_gone),
         TEST(how_it_stopped_is_told),

@@ -1,0 +1,94 @@
+#include "agent/host/gdb_socket.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/xalloc.h"
+
+#define ANSWER_MS 1000
+/* gdb's remote protocol: detach, with its checksum. */
+#define DETACH "$D#44"
+
+char *gdb_socket_path(const char *run_directory, const char *id)
+{
+    return xasprintf("%s/g/%s", run_directory, id);
+}
+
+bool gdb_socket_is_open(const char *run_directory, const char *id)
+{
+    AUTO_FREE char *path = gdb_socket_path(run_directory, id);
+    return access(path, F_OK) == 0;
+}
+
+void gdb_socket_forget(const char *run_directory, const char *id)
+{
+    AUTO_FREE char *path = gdb_socket_path(run_directory, id);
+    unlink(path);
+}
+
+static int listen_at(const char *path, int *ret_descriptor, struct error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        return error_set(error, ERROR_INVALID, "the socket's path %s is too long", path);
+    memcpy(address.sun_path, path, strlen(path));
+    AUTO_CLOSE int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    unlink(path);
+    if (descriptor < 0 || bind(descriptor, (const struct sockaddr *)&address, sizeof address) < 0 ||
+        chmod(path, 0600) < 0 || listen(descriptor, 1) < 0)
+        return error_set_errno(error, errno, "the gdb stub's socket %s", path);
+    *ret_descriptor = TAKE_DESCRIPTOR(descriptor);
+    return 0;
+}
+
+/* Whoever was connected may have gone without a word, and left the guest stopped and full of
+ * breakpoints: a detach of our own puts that right. */
+static int let_go(struct hypervisor *hypervisor, const char *id, struct error *error)
+{
+    int ends[2];
+    char answer[64];
+    if (hypervisor_debug(hypervisor, id, -1, false, error) < 0)
+        return -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return error_set_errno(error, errno, "a socket for the gdb stub");
+    AUTO_CLOSE int ours = ends[0];
+    AUTO_CLOSE int theirs = ends[1];
+    if (hypervisor_debug(hypervisor, id, theirs, false, error) < 0)
+        return -1;
+    struct pollfd ready = {.fd = ours, .events = POLLIN};
+    if (send(ours, DETACH, strlen(DETACH), MSG_NOSIGNAL) > 0 && poll(&ready, 1, ANSWER_MS) == 1)
+        recv(ours, answer, sizeof answer, MSG_DONTWAIT);
+    return hypervisor_debug(hypervisor, id, -1, false, error);
+}
+
+int gdb_socket_open(struct hypervisor *hypervisor, const char *run_directory, const char *id,
+                    struct error *error)
+{
+    AUTO_FREE char *path = gdb_socket_path(run_directory, id);
+    AUTO_CLOSE int descriptor = -1;
+    if (gdb_socket_is_open(run_directory, id) && let_go(hypervisor, id, error) < 0)
+        return -1;
+    if (listen_at(path, &descriptor, error) < 0)
+        return -1;
+    if (hypervisor_debug(hypervisor, id, descriptor, true, error) == 0)
+        return 0;
+    unlink(path);
+    return -1;
+}
+
+int gdb_socket_close(struct hypervisor *hypervisor, const char *run_directory, const char *id,
+                     struct error *error)
+{
+    if (!gdb_socket_is_open(run_directory, id))
+        return 0;
+    if (let_go(hypervisor, id, error) < 0)
+        return -1;
+    gdb_socket_forget(run_directory, id);
+    return 0;
+}
