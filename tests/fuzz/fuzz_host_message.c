@@ -73,6 +73,12 @@ static struct host_message make(uint8_t choice)
         for (size_t i = 0; i < HOST_USAGE_ENTRIES; i++)
             strcpy(message.usage.entries[i].id, "0001000003f2");
         break;
+    case HOST_DROP:
+        strcpy(message.drop.digest, DIGEST);
+        break;
+    case HOST_IMAGE:
+        message.image = (struct host_image){.digest = DIGEST, .size = 7, .age_ms = 5};
+        break;
     case HOST_NODE:
         message.node.processors = 2;
         break;
@@ -131,6 +137,10 @@ static void expect_whole(const struct host_message *message)
     }
     if (message->type == HOST_BOOT_STEPS)
         EXPECT(ENDS(message->boot_steps.id));
+    if (message->type == HOST_DROP)
+        EXPECT(ENDS(message->drop.digest) && digest_is_valid(message->drop.digest));
+    if (message->type == HOST_IMAGE)
+        EXPECT(ENDS(message->image.digest) && digest_is_valid(message->image.digest));
     if (message->type == HOST_NODE)
         EXPECT(message->node.processors > 0 && message->node.processors <= HOST_PROCESSORS_MAX);
     if (message->type == HOST_STOP)

@@ -78,6 +78,14 @@ expect any_console_line_is_valid_json 0 'bad .. .\[31mred.nul' \
     sh -c 'shoal logs hello -o json | iconv -f utf-8 -t utf-8 | jq -er ".lines[].line"'
 check no_control_character_in_json no_escapes
 
+# --- an agent that starts again knows what it keeps ---
+kept() { shoal node images "$node" -o json | jq -c '[.images[] | [.repository, .digest, .used]]'; }
+before=$(kept)
+stop_pid "$(daemon_pid agent)"
+check agent_comes_back cluster_up_again
+keeps_the_same() { [ "$(kept)" = "$before" ]; }
+check it_knows_its_images wait_for 30 keeps_the_same
+
 name=$node
 check cluster_goes_down cluster_down
 check nothing_is_left test -z "$(leftovers "$name")"
