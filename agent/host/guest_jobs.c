@@ -20,6 +20,7 @@ struct guest_job *guest_job_create(struct guest *guest, uint64_t sequence,
     job->guest = guest;
     job->sequence = sequence;
     job->result = -1;
+    job->tap = -1;
     error_set(&job->error, ERROR_UNAVAILABLE, "the host half is ending");
     return job;
 }
@@ -182,6 +183,7 @@ static void fill_spec(const struct guest_job *job, const struct parts *parts,
     memcpy(spec->address, guest->address, sizeof spec->address);
     memcpy(spec->mac, guest->mac, sizeof spec->mac);
     memcpy(spec->tap, guest->tap, sizeof spec->tap);
+    spec->tap_descriptor = job->tap;
     spec->boot = job->way;
     spec->command_line = job->boot.command_line;
     spec->memory = job->boot.memory;
@@ -224,6 +226,26 @@ static int give_lease(struct guest_job *job)
     return 0;
 }
 
+static int make_tap(struct guest_job *job)
+{
+    const struct guest *guest = job->guest;
+    const struct guests_options *options = &guest->guests->options;
+    if (!hypervisor_takes_tap(options->hypervisor))
+        return network_tap_make(guest->tap, &job->error);
+    return network_tap_open(options->network, guest->tap, guest->mac, guest->address, &job->tap,
+                            &job->error);
+}
+
+static int attach_tap(struct guest_job *job)
+{
+    const struct guest *guest = job->guest;
+    const struct guests_options *options = &guest->guests->options;
+    if (hypervisor_takes_tap(options->hypervisor)) /* it is there already */
+        return network_address_release(options->network, guest->address, &job->error);
+    return network_tap_attach(options->network, guest->tap, guest->mac, guest->address,
+                              &job->error);
+}
+
 /* Nothing runs before its console is connected, its address can be asked for, and its tap is where
  * only that address passes. */
 static int start(struct guest_job *job, const char *console_path)
@@ -232,8 +254,7 @@ static int start(struct guest_job *job, const char *console_path)
     const struct guests_options *options = &guest->guests->options;
     AUTO_CLOSE int console = -1;
     if (console_connect(console_path, &console, &job->error) < 0 || give_lease(job) < 0 ||
-        network_tap_attach(options->network, guest->tap, guest->mac, guest->address, &job->error) <
-            0)
+        attach_tap(job) < 0)
         return -1;
     job->started_ns = uv_hrtime(); /* the guest may speak before we hear that it runs */
     if (hypervisor_resume(options->hypervisor, guest->id, &job->error) < 0)
@@ -262,9 +283,12 @@ void guest_job_boot(struct worker_job *worker_job)
     unlink(console_path);
     job->result = -1;
     if (network_tap_remove(options->network, guest->tap, guest->mac, "", &job->error) < 0 ||
-        network_tap_make(guest->tap, &job->error) < 0)
+        make_tap(job) < 0)
         return;
-    if (create(job, console_path) == 0) {
+    bool is_created = create(job, console_path) == 0;
+    if (job->tap >= 0)
+        close(job->tap); /* QEMU has its own */
+    if (is_created) {
         job->created_ns = uv_hrtime();
         job->result = start(job, console_path);
     }

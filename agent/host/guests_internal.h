@@ -69,6 +69,7 @@ struct guest_job {
     pid_t pid;                                               /* boot: of the hypervisor's process */
     struct guest_memory memory;                              /* boot: of that process */
     int console;                                             /* boot: connected */
+    int tap; /* boot: for a hypervisor that takes one; else -1 */
 };
 
 /* On the loop, of one that runs: it has ended; it is to end by force, once. */

@@ -2,6 +2,11 @@
 
 #include "agent/host/hypervisor_interface.h"
 
+bool hypervisor_takes_tap(const struct hypervisor *hypervisor)
+{
+    return hypervisor->operations->takes_tap;
+}
+
 int hypervisor_create(struct hypervisor *hypervisor, const struct microvm_spec *spec,
                       pid_t *ret_pid, struct error *error)
 {

@@ -30,6 +30,10 @@ struct hypervisor_found {
 
 struct hypervisor;
 
+/* Whether it wants its microVMs' taps opened (microvm_spec.tap_descriptor); else it opens them by
+ * name, in the network namespace of the thread that creates. */
+bool hypervisor_takes_tap(const struct hypervisor *hypervisor);
+
 /* Creates a microVM paused: QEMU runs and its console listens, the guest has not begun. */
 int hypervisor_create(struct hypervisor *hypervisor, const struct microvm_spec *spec,
                       pid_t *ret_pid, struct error *error);
@@ -95,7 +99,6 @@ int hypervisor_libvirt_open(const struct hypervisor_libvirt_options *options,
                             struct hypervisor **ret_hypervisor, struct error *error);
 
 /* QEMUs that this process starts itself, everything of them in <run>/q. Once per process, in a
- * mount namespace of its own (mounts.h). hypervisor_create: from a thread that has the tap in its
- * network namespace. */
+ * mount namespace of its own (mounts.h). */
 int hypervisor_qemu_open(const char *run_directory, const struct hypervisor_listener *listener,
                          struct hypervisor **ret_hypervisor, struct error *error);

@@ -4,6 +4,7 @@
 #include "agent/host/hypervisor.h"
 
 struct hypervisor_operations {
+    bool takes_tap; /* hypervisor_takes_tap */
     int (*create)(struct hypervisor *hypervisor, const struct microvm_spec *spec, pid_t *ret_pid,
                   struct error *error);
     int (*resume)(struct hypervisor *hypervisor, const char *id, struct error *error);

@@ -1,11 +1,7 @@
 /* QEMU without libvirt: started by this process, spoken to by QMP. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -228,25 +224,12 @@ static int listen_at(const char *path, int *ret_socket, struct error *error)
     return 0;
 }
 
-/* The tap is in the calling thread's network namespace (network_tap_make). */
-static int open_tap(const char *tap, int *ret_tap, struct error *error)
-{
-    AUTO_CLOSE int device = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-    snprintf(request.ifr_name, sizeof request.ifr_name, "%s", tap);
-    if (device < 0 || ioctl(device, TUNSETIFF, &request) < 0)
-        return error_set_errno(error, errno, "open tap %s", tap);
-    *ret_tap = TAKE_DESCRIPTOR(device);
-    return 0;
-}
-
 /* All that a QEMU is started with, and what is left of it afterwards. */
 struct creation {
     struct qemu_command command;
     struct qemu_view view;
     struct cgroup_doors doors;
     int listeners[2]; /* console, monitor */
-    int tap;
     struct qemu_process process;
     struct qmp monitor;
 };
@@ -259,8 +242,6 @@ static void release_creation(struct creation *creation)
         if (creation->listeners[i] >= 0)
             close(creation->listeners[i]);
     }
-    if (creation->tap >= 0)
-        close(creation->tap);
     qmp_close(&creation->monitor);
 }
 
@@ -276,7 +257,6 @@ static int start(struct qemu_hypervisor *qemu, const struct microvm_spec *spec, 
         listen_at(spec->console_path, &creation->listeners[0], error) < 0 ||
         listen_at(monitor, &creation->listeners[1], error) < 0 ||
         qmp_connect(monitor, &creation->monitor, error) < 0 ||
-        open_tap(spec->tap, &creation->tap, error) < 0 ||
         cgroups_make(qemu->cgroups, name, &limits, &creation->doors, error) < 0)
         return -1;
     struct qemu_start begin = {
@@ -289,7 +269,7 @@ static int start(struct qemu_hypervisor *qemu, const struct microvm_spec *spec, 
         .writes = spec->disk_count + spec->volume_count > 0,
         .console = creation->listeners[0],
         .monitor = creation->listeners[1],
-        .tap = creation->tap,
+        .tap = spec->tap_descriptor,
     };
     return qemu_process_start(&begin, &creation->process, error);
 }
@@ -315,7 +295,6 @@ static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec
     struct qemu_hypervisor *qemu = of(hypervisor);
     struct creation creation = {.doors = CGROUP_DOORS_NONE,
                                 .listeners = {-1, -1},
-                                .tap = -1,
                                 .process = QEMU_PROCESS_NONE,
                                 .monitor = QMP_NONE};
     AUTO_FREE char *monitor = monitor_path(qemu, spec->id);
@@ -437,6 +416,7 @@ static void close_hypervisor(struct hypervisor *hypervisor)
 /* ---- opening ---- */
 
 static const struct hypervisor_operations operations = {
+    .takes_tap = true,
     .create = create,
     .resume = resume,
     .pause = pause_guest,

@@ -29,6 +29,7 @@ struct microvm_spec {
     char address[ADDRESS_MAX];
     char mac[18];
     char tap[16];
+    int tap_descriptor; /* of it, the caller's; only for a hypervisor that takes one */
     char family[HOST_FAMILY_MAX];
     const struct family_boot *boot; /* the row of the family's table */
     const char *kernel_path;        /* "": the firmware boots the first disk */

@@ -247,7 +247,8 @@ int network_list_subnets(struct network *network, struct network_subnet **ret_su
     return 0;
 }
 
-int network_tap_make(const char *tap, struct error *error)
+/* In the calling thread's namespace; it stays when the descriptor is closed. */
+static int make_tap(const char *tap, int *ret_device, struct error *error)
 {
     AUTO_CLOSE int device = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     if (device < 0)
@@ -256,7 +257,14 @@ int network_tap_make(const char *tap, struct error *error)
     snprintf(request.ifr_name, sizeof request.ifr_name, "%s", tap);
     if (ioctl(device, TUNSETIFF, &request) < 0 || ioctl(device, TUNSETPERSIST, 1) < 0)
         return error_set_errno(error, errno, "make tap %s", tap);
+    *ret_device = TAKE_DESCRIPTOR(device);
     return 0;
+}
+
+int network_tap_make(const char *tap, struct error *error)
+{
+    AUTO_CLOSE int device = -1;
+    return make_tap(tap, &device, error);
 }
 
 static int move_to(struct nl_sock *socket, const char *tap, int namespace, struct error *error)
@@ -379,6 +387,33 @@ static int delete_here(const char *tap, struct error *error)
     if (result < 0 && result != -NLE_NODEV && result != -NLE_OBJ_NOTFOUND)
         return refuse(error, result, "remove tap", tap);
     return 0;
+}
+
+static int open_here(const char *tap, const char *mac, const char *address, int *ret_tap,
+                     struct error *error)
+{
+    AUTO_NETLINK struct nl_sock *socket = NULL;
+    AUTO_CLOSE int device = -1;
+    if (open_netlink(&socket, error) < 0 || make_tap(tap, &device, error) < 0)
+        return -1;
+    if (network_filter_pin(tap, mac, address, error) < 0 || make_port(socket, tap, error) < 0) {
+        network_filter_unpin(tap, mac, address);
+        delete_here(tap, NULL);
+        return -1;
+    }
+    *ret_tap = TAKE_DESCRIPTOR(device);
+    return 0;
+}
+
+int network_tap_open(struct network *network, const char *tap, const char *mac, const char *address,
+                     int *ret_tap, struct error *error)
+{
+    int previous;
+    if (namespace_enter(network->namespace, &previous, error) < 0)
+        return -1;
+    int result = open_here(tap, mac, address, ret_tap, error);
+    namespace_leave(previous);
+    return result;
 }
 
 static int remove_here(const char *tap, const char *mac, const char *address, struct error *error)

@@ -47,6 +47,12 @@ int network_tap_make(const char *tap, struct error *error);
  * makes it a port of the bridge. */
 int network_tap_attach(struct network *network, const char *tap, const char *mac,
                        const char *address, struct error *error);
+/* Both in one, for a hypervisor that takes the tap as a descriptor: it never leaves the guests'
+ * namespace, which spares the tens of milliseconds that the kernel takes to move a link. The
+ * address stays as unreachable as it was, until network_address_release. The caller closes
+ * `ret_tap`. */
+int network_tap_open(struct network *network, const char *tap, const char *mac, const char *address,
+                     int *ret_tap, struct error *error);
 /* Removes a tap from the guests' and the calling thread's namespace, and what was pinned to it.
  * Connections to `address` ("" for none) fail at once from then on, until another attach or
  * network_address_release. One that is not there is fine. */

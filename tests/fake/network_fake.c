@@ -1,9 +1,11 @@
 #include "tests/fake/network_fake.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/xalloc.h"
 
@@ -155,6 +157,19 @@ int network_tap_make(const char *tap, struct error *error)
         return unlock(network, error_set(error, ERROR_CONFLICT, "the tap %s is there", tap));
     entry->is_tap = true;
     return unlock(network, 0);
+}
+
+int network_tap_open(struct network *network, const char *tap, const char *mac, const char *address,
+                     int *ret_tap, struct error *error)
+{
+    int descriptor = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (network_tap_make(tap, error) < 0 ||
+        network_tap_attach(network, tap, mac, address, error) < 0) {
+        close(descriptor);
+        return -1;
+    }
+    *ret_tap = descriptor;
+    return 0;
 }
 
 int network_tap_attach(struct network *network, const char *tap, const char *mac,
