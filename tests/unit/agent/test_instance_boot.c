@@ -114,6 +114,29 @@ static void initrd_and_disks_go_along(void **state)
     release(&fixture);
 }
 
+static void the_volumes_of_its_slot_go_along(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct api_volume volumes[] = {{.name = "data", .size = 64 << 20, .device = "data"},
+                                   {.name = "journal", .size = 1 << 20, .device = "log"}};
+    load(&fixture, shoal_config);
+    strcpy(fixture.assigned.namespace_name, "default");
+    strcpy(fixture.assigned.service, "db");
+    fixture.assigned.slot = 3;
+    fixture.assigned.volumes = volumes;
+    fixture.assigned.volume_count = 2;
+    struct host_boot boot = fill(&fixture);
+    assert_string_equal(boot.namespace_name, "default");
+    assert_string_equal(boot.service, "db");
+    assert_int_equal(boot.slot, 3);
+    assert_int_equal(boot.volume_count, 2);
+    assert_int_equal(boot.volumes[0].size, 64 << 20);
+    assert_string_equal(boot.volumes[1].name, "journal");
+    assert_string_equal(boot.volumes[1].device, "log");
+    release(&fixture);
+}
+
 static void a_disk_boots_without_a_kernel(void **state)
 {
     (void)state;
@@ -170,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kernel_boots_as_its_family_does),
         cmocka_unit_test(initrd_and_disks_go_along),
+        cmocka_unit_test(the_volumes_of_its_slot_go_along),
         cmocka_unit_test(a_disk_boots_without_a_kernel),
         cmocka_unit_test(a_service_changes_memory_and_processors),
         cmocka_unit_test(a_way_that_is_not_in_the_table_is_refused),

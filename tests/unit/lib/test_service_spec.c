@@ -181,6 +181,8 @@ static void volumes_are_named_once_and_have_no_canaries(void **state)
     assert_refused("\"volumes\":[{\"name\":\"a\",\"size\":1048576},"
                    "{\"name\":\"b\",\"size\":1048576,\"device\":\"a\"}]",
                    ERROR_INVALID, "/volumes/1", "used twice");
+    assert_refused("\"volumes\":[{\"name\":\"a-name-of-21-character\",\"size\":1048576}]",
+                   ERROR_INVALID, "/volumes/0", "name a shorter one by `device`");
     assert_refused("\"volumes\":[{\"name\":\"a\",\"size\":1048576}],"
                    "\"rollout\":{\"canary\":1}",
                    ERROR_INVALID, "/rollout/canary", "has no canaries");
