@@ -15,7 +15,6 @@
 #include "lib/xalloc.h"
 
 #define CHUNK_BYTES ((size_t)1 << 20)
-#define BLOCK_BYTES 512 /* what st_blocks counts */
 
 /* ---- copying ---- */
 
@@ -90,7 +89,7 @@ static int copy(int from, int to, struct error *error)
 static uint64_t taken_by(int file)
 {
     struct stat status;
-    return fstat(file, &status) == 0 ? (uint64_t)status.st_blocks * BLOCK_BYTES : 0;
+    return fstat(file, &status) == 0 ? volume_taken(&status) : 0;
 }
 
 /* A guest that is away for long counts as hung. */

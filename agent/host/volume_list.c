@@ -8,8 +8,7 @@
 #include "lib/clock.h"
 #include "lib/xalloc.h"
 
-#define FILES_MAX   16384
-#define BLOCK_BYTES 512 /* what st_blocks counts */
+#define FILES_MAX 16384
 
 struct listing {
     struct volume_file *files;
@@ -61,7 +60,7 @@ static void fill_volume(struct volumes *volumes, const struct volume_file *file,
     memcpy(view->name, file->key.name, sizeof view->name);
     view->slot = file->key.slot;
     view->size = (uint64_t)file->status.st_size;
-    view->used = (uint64_t)file->status.st_blocks * BLOCK_BYTES;
+    view->used = volume_taken(&file->status);
     view->state = volumes_holder(volumes, &file->key, view->instance) ? VOLUME_IN_USE : VOLUME_KEPT;
 }
 
@@ -73,7 +72,7 @@ static void add_snapshot(const struct volume_file *file, uint64_t now_ms,
     view->snapshots =
         xreallocarray(view->snapshots, view->snapshot_count + 1, sizeof *view->snapshots);
     struct api_snapshot_view *snapshot = &view->snapshots[view->snapshot_count++];
-    *snapshot = (struct api_snapshot_view){.used = (uint64_t)file->status.st_blocks * BLOCK_BYTES,
+    *snapshot = (struct api_snapshot_view){.used = volume_taken(&file->status),
                                            .age_ms = now_ms > made_ms ? now_ms - made_ms : 0};
     memcpy(snapshot->name, file->snapshot, sizeof snapshot->name);
 }

@@ -19,7 +19,6 @@
 
 /* Of the free disk, when nothing else is said. */
 #define LIMIT_PERCENT 80
-#define BLOCK_BYTES   512  /* what st_blocks counts */
 #define ALIGNMENT     4096 /* a disk is whole blocks */
 
 /* ---- names and paths ---- */
@@ -131,8 +130,8 @@ void volumes_walk(struct volumes *volumes,
 static void add_used(void *context, const struct volume_file *file)
 {
     uint64_t *used = context;
-    *used += file->snapshot[0] == '\0' ? (uint64_t)file->status.st_size
-                                       : (uint64_t)file->status.st_blocks * BLOCK_BYTES;
+    *used +=
+        file->snapshot[0] == '\0' ? (uint64_t)file->status.st_size : volume_taken(&file->status);
 }
 
 uint64_t volumes_used(struct volumes *volumes)
@@ -144,7 +143,7 @@ uint64_t volumes_used(struct volumes *volumes)
 
 static void add_taken(void *context, const struct volume_file *file)
 {
-    *(uint64_t *)context += (uint64_t)file->status.st_blocks * BLOCK_BYTES;
+    *(uint64_t *)context += volume_taken(&file->status);
 }
 
 int volumes_check_room(struct volumes *volumes, uint64_t more, struct error *error)

@@ -30,6 +30,12 @@ struct volume_file {
     struct stat status;
 };
 
+/* Bytes that a file takes on the disk. */
+static inline uint64_t volume_taken(const struct stat *status)
+{
+    return (uint64_t)status->st_blocks * 512; /* whatever the disk's own blocks are */
+}
+
 /* Visits all of them, in no order; what has another name is left out. */
 void volumes_walk(struct volumes *volumes,
                   void (*visit)(void *context, const struct volume_file *file), void *context);
