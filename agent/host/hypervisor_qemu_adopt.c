@@ -13,7 +13,7 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-#define MONITORS_MS   10000 /* for all that are found together */
+#define MONITORS_MS   3000 /* for all that are found together */
 #define KILL_ROUNDS   200
 #define KILL_EVERY_MS 5
 #define ARGUMENTS_MAX ((size_t)64 << 10)

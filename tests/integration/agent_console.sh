@@ -99,7 +99,7 @@ check following_survives_it wait_for 30 grep -qE "$first .*no agent read" "$work
 
 # --- an end, and a boot after it ---
 check attached_again wait_for 20 type_to "$second" 'before the end'
-kill -9 "$(pgrep -f -- "qemu-system.*$second" | head -n 1)"
+kill -9 "$(qemu_of "$second")"
 is_back() { [ "$(shoal logs "$second" | grep -c -- '^-- started --')" = 2 ]; }
 check it_boots_again wait_for 60 is_back
 expect how_it_ended_is_in_the_log 0 '^-- ended: .*(process|killed)' shoal logs "$second"

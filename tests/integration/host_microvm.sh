@@ -308,7 +308,7 @@ boot $first 2 >/dev/null
 host_kill
 umount -l "/run/netns/$space"
 { host_start && say hello && say network "$subnet.0/24"; } >"$work/again" # may hear of it
-is_ended() { grep -q "event ended $first" "$work/again" || say wait $first 30; }
+is_ended() { grep -q "event ended $first" "$work/again" || say wait "$first" 30; }
 check guest_without_a_tap_is_ended is_ended
 
 # ---- the end

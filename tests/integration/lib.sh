@@ -127,6 +127,19 @@ daemon_pid() {
     done | sort -n | head -n 1
 }
 
+# The process of an instance's microVM: qemu_of ID. Other clusters have instances of the same ids:
+# ours are in the run folder of our cluster, /run/shoal/<8 hex of the state path>.
+qemu_of() {
+    local run record pid
+    run=/run/shoal/$(printf %s "$cluster" | sha256sum | cut -c1-8)
+    record=$(find "$run" -path "*/q/$1.json" 2>/dev/null | head -n 1)
+    if [ -n "$record" ]; then
+        pid=$(jq -r .pid "$record") && [ -d "/proc/$pid" ] && echo "$pid"
+    else
+        pgrep -f -- "guest=sh$1,.*$run/" | head -n 1
+    fi
+}
+
 # Nothing of this cluster's node may be left: microVMs, HAProxy, the namespace, taps.
 leftovers() {
     local name=$1

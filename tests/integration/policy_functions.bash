@@ -30,12 +30,10 @@ signers_are() {
 }
 warning_event() { shoal events hello -o json | grep -q policy_warning; }
 
-# The microVM's process of an instance dies. Other clusters' instances have the same ids: ours has
-# the run folder of our cluster on its command line, /run/shoal/<8 hex of the state path>.
+# The microVM's process of an instance dies.
 crash() {
-    local pid run
-    run=/run/shoal/$(printf %s "$cluster" | sha256sum | cut -c1-8)
-    pid=$(pgrep -f -- "guest=sh$1,.*$run/" | head -n 1)
+    local pid
+    pid=$(qemu_of "$1")
     [ -n "$pid" ] && kill -9 "$pid"
 }
 

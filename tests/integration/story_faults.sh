@@ -9,7 +9,6 @@ address_of() { shoal ps hello -o json | jq -r --arg i "$1" '.instances[] | selec
 field_of() { shoal ps hello -o json | jq -r --arg i "$1" ".instances[] | select(.id == \$i) | .$2"; }
 restarts_at_least() { [ "$(field_of "$1" restarts)" -ge "$2" ]; }
 is_ready() { instances_in ready | grep -qx "$1"; }
-qemu_of() { pgrep -f -- "qemu-system.*$1" | head -n 1; }
 one_ready() { instances_in ready | head -n 1; }
 # An image that no node has: version 1's kernel with another byte behind it.
 build_fresh() {

@@ -33,8 +33,6 @@ YAML
 number_is() { [ "$(curl -sS -m 5 "http://127.0.0.1:$publish_port/")" = "$1" ]; }
 count() { curl -sS -m 20 -X POST "http://127.0.0.1:$publish_port/"; }
 ready_id() { instances_in ready counter; }
-# Other clusters have instances of the same ids: only our agent knows which process is whose.
-qemu_of() { sed -n "s/.*microVM started.* id=$1 pid=\([0-9]*\).*/\1/p" "$cluster/log/agent.log" | tail -n 1; }
 # Whose it is, and that neither we nor another QEMU get it.
 is_locked() {
     [ "$(stat -c %u "$volume")" != 0 ] && ! flock -n "$volume" true &&
