@@ -8,6 +8,7 @@
 #include "lib/addresses.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
+#include "lib/memory.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/scheduler.h"
@@ -283,6 +284,7 @@ static int restore(const struct scheduler_options *options, const char *path)
 
 int main(int argc, char **argv)
 {
+    memory_prepare_heap();
     struct arguments arguments = {
         .scheduler = {.address = "127.0.0.1",
                       .port = SCHEDULER_DEFAULT_PORT,

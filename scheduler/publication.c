@@ -19,8 +19,9 @@
  * them there are, the more are to be answered together. */
 #define PAUSE_LEAST_MS 5
 #define NODES_A_MS     400
-/* How long nodes are told before requests are answered. */
-#define WALK_MS 5
+/* How long nodes are told, and of how much, before requests are answered. */
+#define WALK_MS    5
+#define WALK_BYTES (1 << 20)
 
 struct document {
     uint64_t revision;
@@ -40,6 +41,8 @@ struct publication {
     struct core *core;
     struct wakeup *wakeup; /* for the nodes whose news wait */
     uint64_t walked_ms;    /* when they were looked through */
+    uint64_t answers;      /* that may be given at once */
+    size_t told_bytes;     /* in this round */
     struct assignment_texts *texts;
     struct document endpoints;
     struct document trust;
@@ -223,7 +226,7 @@ static uint64_t revision_of(const struct publication *publication, const struct 
     return publication->trust.revision;
 }
 
-static void answer(const struct publication *publication, const struct publication_poll *poll,
+static void answer(struct publication *publication, const struct publication_poll *poll,
                    struct model_node *node)
 {
     if (poll->kind != PUBLICATION_ASSIGNMENT) {
@@ -234,6 +237,7 @@ static void answer(const struct publication *publication, const struct publicati
         return;
     }
     AUTO_FREE char *text = assignment_text(publication, node, poll->has_after ? poll->after : 0);
+    publication->told_bytes += strlen(text);
     model_note_told(node, core_now(publication->core));
     poll->answer(PUBLICATION_DOCUMENT, text, poll->data);
 }
@@ -279,25 +283,39 @@ static void wake_in(struct publication *publication, uint64_t wait_ms)
         wakeup_set(publication->wakeup, wait_ms);
 }
 
+/* How many nodes this round may tell. While a fleet is filled they are told evenly: else all would
+ * be told in a burst, and then all rest. */
+static uint64_t answers_now(struct publication *publication, uint64_t now_ms, uint64_t rest_ms)
+{
+    uint64_t since = now_ms - publication->walked_ms;
+    publication->answers += since < ANSWERS_AT_ONCE ? since * ANSWERS_A_MS : ANSWERS_AT_ONCE;
+    if (publication->answers > ANSWERS_AT_ONCE || rest_ms == 0)
+        publication->answers = ANSWERS_AT_ONCE;
+    return publication->answers;
+}
+
 static void update_assignments(struct publication *publication)
 {
     struct model *model = &publication->core->model;
     uint64_t now = core_now(publication->core);
     uint64_t pause = pause_of(model, now);
     struct model_node *node;
-    unsigned answered = 0;
     uint64_t next_round = publication->walked_ms + round_pause(model);
     if (is_paced(model) && now < next_round) {
         wake_in(publication, next_round - now);
         return;
     }
+    uint64_t most = answers_now(publication, now, pause);
+    publication->told_bytes = 0;
     while ((node = model_next_touched(model, now, pause)) != NULL) {
-        if (is_paced(model) &&
-            (++answered > ANSWERS_AT_ONCE || core_now(publication->core) >= now + WALK_MS))
+        if (is_paced(model) && (most == 0 || publication->told_bytes > WALK_BYTES ||
+                                core_now(publication->core) >= now + WALK_MS))
             break;
+        most -= most > 0;
         refresh_assignment(publication, node);
         answer_node(publication, node);
     }
+    publication->answers = most;
     /* From its end on: many commits that come back together would else make one walk of many. */
     publication->walked_ms = core_now(publication->core);
     uint64_t rest_ends = node != NULL ? 0 : model_rest_ends(model, pause);

@@ -7,6 +7,7 @@
 #include "lib/cleanup.h"
 #include "lib/http_server.h"
 #include "lib/log.h"
+#include "lib/memory.h"
 #include "lib/registry_login.h"
 #include "lib/xalloc.h"
 #include "scheduler/event_log.h"
@@ -31,6 +32,8 @@ struct scheduler {
     struct scheduler_options options;
     struct http_server *server;
     uv_timer_t tick;
+    uv_prepare_t each_turn; /* of the loop */
+    struct memory_heap heap;
     uint64_t prune_ms;
     bool stopping;
 };
@@ -49,6 +52,12 @@ static void on_tick(uv_timer_t *timer)
         return;
     scheduler->prune_ms = now + PRUNE_MS;
     event_log_prune(scheduler->core.events);
+}
+
+static void on_each_turn(uv_prepare_t *prepare)
+{
+    struct scheduler *scheduler = prepare->data;
+    memory_follow_heap(&scheduler->heap);
 }
 
 static int open_store(struct scheduler *scheduler, struct error *error)
@@ -161,7 +170,9 @@ static void create_parts(struct scheduler *scheduler, const struct registry_logi
     core->model.on_event = event_log_publish;
     core->model.data = core->events;
     uv_timer_init(core->loop, &scheduler->tick);
-    scheduler->tick.data = scheduler;
+    uv_prepare_init(core->loop, &scheduler->each_turn);
+    scheduler->tick.data = scheduler->each_turn.data = scheduler;
+    uv_prepare_start(&scheduler->each_turn, on_each_turn);
 }
 
 /* Each agent holds some connections for as long as it lives: as many as the process may open, but
@@ -288,6 +299,7 @@ void scheduler_stop(struct scheduler *scheduler)
     if (scheduler->core.leadership != NULL)
         leadership_stop(scheduler->core.leadership);
     uv_close((uv_handle_t *)&scheduler->tick, NULL);
+    uv_close((uv_handle_t *)&scheduler->each_turn, NULL);
     if (scheduler->server == NULL) {
         on_server_closed(scheduler);
         return;
