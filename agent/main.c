@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/host/checkup.h"
 #include "agent/host/host.h"
 #include "agent/privileges.h"
 #include "lib/cleanup.h"
@@ -117,6 +118,23 @@ static int run_host(const struct agent_options *options, int argc, char **argv, 
     return exit_code;
 }
 
+/* Beside whatever agent runs. 0: nothing that is needed is missing. */
+static int run_probe(const struct agent_options *options)
+{
+    struct host_options host = host_options_of(options);
+    struct api_checks checks;
+    int exit_code = 0;
+    checkup_run(&host, &checks);
+    for (size_t i = 0; i < checks.check_count; i++) {
+        if (checks.checks[i].state == API_CHECK_FAILED)
+            exit_code = EXIT_FAILURE;
+    }
+    AUTO_FREE char *text = json_record_text(&api_checks_record, &checks);
+    puts(text);
+    json_record_release(&api_checks_record, &checks);
+    return exit_code;
+}
+
 static int run(struct agent_options *options, int argc, char **argv, struct error *error)
 {
     if (geteuid() != 0)
@@ -151,6 +169,9 @@ int main(int argc, char **argv)
         fputs(agent_options_usage, stdout);
     } else if (options.version) {
         puts("shoal-agent " SHOAL_VERSION);
+    } else if (options.probe) {
+        log_open("shoal-agent", LOG_LEVEL_ERROR);
+        exit_code = run_probe(&options);
     } else {
         log_open("shoal-agent", options.log_level);
         exit_code = run(&options, argc, argv, &error);

@@ -49,6 +49,8 @@ const char agent_options_usage[] =
     "  --log-size SIZE          of a file of an instance's console log, 64Ki to 1Gi (1Mi)\n"
     "  --log-files N            such files of an instance, 1 to 100: older lines go (4)\n"
     "  --log-level LEVEL        debug, info, warn or error (info)\n"
+    "  --probe                  try what an agent needs of this machine, print it as JSON, and "
+    "exit\n"
     "  --clean                  end every microVM of this node, remove its network, and exit\n"
     "  --help, --version\n";
 
@@ -74,6 +76,7 @@ enum option_id {
     OPTION_LOG_SIZE,
     OPTION_LOG_FILES,
     OPTION_LOG_LEVEL,
+    OPTION_PROBE,
     OPTION_CLEAN,
     OPTION_HELP,
     OPTION_VERSION,
@@ -102,6 +105,7 @@ static const struct option option_table[] = {
     {"log-size", required_argument, NULL, OPTION_LOG_SIZE},
     {"log-files", required_argument, NULL, OPTION_LOG_FILES},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+    {"probe", no_argument, NULL, OPTION_PROBE},
     {"clean", no_argument, NULL, OPTION_CLEAN},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -307,6 +311,9 @@ static int take_one(struct agent_options *options, int option, const char *text,
         if (log_level_parse(text, &options->log_level) < 0)
             return error_set(error, ERROR_INVALID,
                              "--log-level %s: debug, info, warn or error is allowed", text);
+        return 0;
+    case OPTION_PROBE:
+        options->probe = true;
         return 0;
     case OPTION_CLEAN:
         options->clean = true;

@@ -28,6 +28,7 @@ struct agent_options {
     bool has_image_cache; /* else the keeper's own limit */
     uint64_t image_cache; /* bytes of images that are kept */
     uint64_t image_age_ms;
+    bool probe; /* say what the machine has, and exit */
     bool clean;
     bool help;
     bool version;

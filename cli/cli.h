@@ -53,6 +53,7 @@ void cli_print_document(struct cli *cli, struct json_object *document);
 
 int up_run(struct cli *cli, struct error *error);
 int down_run(struct cli *cli, struct error *error);
+int doctor_run(struct cli *cli, struct error *error);
 int keygen_run(struct cli *cli, struct error *error);
 int trust_add_run(struct cli *cli, struct error *error);
 int trust_list_run(struct cli *cli, struct error *error);

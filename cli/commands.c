@@ -310,6 +310,15 @@ const struct command commands[] = {
     {"cluster", "down", "down", "end the guests and stop the daemons", "", .options = down_options,
      .run = down_run, .details = "What was deployed is kept on disk: `shoal up` brings it back.",
      .examples = "  shoal down\n  shoal down --keep"},
+    {"cluster", "doctor", "doctor", "whether this machine can run guests, and what mends it", "",
+     .run = doctor_run,
+     .details =
+         "Tries what a node needs: boots probe guests (also on KVM, whose answer is kept for the\n"
+         "agent's next start), makes a network and removes it, looks at programs, control groups,\n"
+         "disk and clock, and asks scheduler and registry. Nothing that runs is touched. What "
+         "only\nroot can try is skipped for others. Exit code 1: something that is needed is "
+         "missing.",
+     .examples = "  sudo shoal doctor\n  sudo shoal doctor -o json"},
     {"key", "generate", "keygen", "make a signing key: NAME.key and NAME.pub", "NAME",
      .options = keygen_options, .run = keygen_run,
      .details =

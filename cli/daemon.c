@@ -126,6 +126,31 @@ char *daemon_find_program(const char *name)
     return NULL;
 }
 
+int daemon_run_program(char *const *arguments, bool with_errors, struct buffer *ret_output,
+                       int *ret_status, struct error *error)
+{
+    int ends[2];
+    char bytes[4096];
+    ssize_t got;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return error_set_errno(error, errno, "make a pipe");
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        if (with_errors)
+            dup2(ends[1], STDERR_FILENO);
+        execv(arguments[0], arguments);
+        _exit(127);
+    }
+    close(ends[1]);
+    while ((got = read(ends[0], bytes, sizeof bytes)) > 0)
+        buffer_append(ret_output, bytes, (size_t)got);
+    close(ends[0]);
+    if (child < 0 || waitpid(child, ret_status, 0) < 0)
+        return error_set_errno(error, errno, "run %s", arguments[0]);
+    return 0;
+}
+
 /* In the child: only what may run between fork and exec. `failure` tells the parent errno. What the
  * caller's shell left open (a pipe, say, that a reader waits on) does not go on to the daemon. */
 static void become_daemon(char **arguments, int log, int failure)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "lib/buffer.h"
 #include "lib/error.h"
 #include "lib/json.h"
 
@@ -30,6 +31,10 @@ bool daemon_is_alive(const struct daemon_record *record);
 
 /* The program beside this one, else in PATH; the caller frees it. NULL when there is none. */
 char *daemon_find_program(const char *name);
+/* Runs a program to its end, for what it says on standard output, and on standard error as well
+ * where `with_errors`. */
+int daemon_run_program(char *const *arguments, bool with_errors, struct buffer *ret_output,
+                       int *ret_status, struct error *error);
 /* Starts record->command in a session of its own, output appended to `log`; fills pid and start. */
 int daemon_start(struct daemon_record *record, const char *log, struct error *error);
 /* SIGTERM, after `grace_ms` SIGKILL; returns when it is gone. */

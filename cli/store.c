@@ -122,31 +122,6 @@ int store_backup_run(struct cli *cli, struct error *error)
 
 /* --- restore --- */
 
-/* Runs the program to its end, for what it says on standard output and error together. */
-static int run_program(char *const *arguments, struct buffer *ret_output, int *ret_status,
-                       struct error *error)
-{
-    int ends[2];
-    char bytes[4096];
-    ssize_t got;
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return error_set_errno(error, errno, "make a pipe");
-    pid_t child = fork();
-    if (child == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        execv(arguments[0], arguments);
-        _exit(127);
-    }
-    close(ends[1]);
-    while ((got = read(ends[0], bytes, sizeof bytes)) > 0)
-        buffer_append(ret_output, bytes, (size_t)got);
-    close(ends[0]);
-    if (child < 0 || waitpid(child, ret_status, 0) < 0)
-        return error_set_errno(error, errno, "run %s", arguments[0]);
-    return 0;
-}
-
 /* Its last line: the result, or why there is none. */
 static char *last_line(const struct buffer *output)
 {
@@ -171,7 +146,7 @@ static int restore(const char *place, const char *path, struct json_object **ret
                          "the scheduler is installed");
     char *const arguments[] = {program,           (char *)"--restore", (char *)path,
                                (char *)"--store", (char *)place,       NULL};
-    if (run_program(arguments, &output, &status, error) < 0)
+    if (daemon_run_program(arguments, true, &output, &status, error) < 0)
         return -1;
     AUTO_FREE char *line = last_line(&output);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)

@@ -32,6 +32,9 @@ check up_answers_one_document one_document '.result == "started"' cat "$work/up.
 check up_again_changes_nothing one_document '.result == "unchanged"' cluster_up_again -o json
 expect up_wrote_the_context 0 '"current": "local"' cat "$work/config/shoal/config.json"
 expect the_context_is_enough 0 "$node" env -u SHOAL_ADDRESS shoal node list
+check doctor_misses_nothing one_document '([.checks[] | select(.state == "failed")] == []) and
+    ([.checks[] | select(.state == "ok") | .name] | contains(["qemu", "network", "scheduler"]))' \
+    shoal doctor --state "$cluster" -o json
 expect version_of_the_daemons 0 '^scheduler +[0-9]' shoal version
 for version in 1 2; do check "build_and_push_v$version" build_and_push $version; done
 

@@ -121,6 +121,8 @@ expect broken_context_is_named 1 'config.json: expected a text' shoal ps
 rm "$XDG_CONFIG_HOME/shoal/config.json"
 check errors_are_one_json_document bash -c \
     "shoal ps -o json --address $closed 2>/dev/null | jq -e '.error.code == \"unavailable\"'"
+expect doctor_says_what_mends_it 1 '^scheduler +failed .*; start it \(shoal up\)' \
+    shoal doctor --address "$closed" --registry "$closed"
 expect version_without_daemons 0 'scheduler +not reachable' shoal version --address "$closed" \
     --registry "$closed"
 

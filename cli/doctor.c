@@ -1,0 +1,140 @@
+/* doctor: whether this machine can run what it is to run, and what mends it. What takes the agent's
+ * code is asked of `shoal-agent --probe`. */
+#include <stdio.h>
+#include <sys/timex.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "cli/cluster.h"
+#include "cli/daemon.h"
+#include "cli/lists.h"
+#include "cli/table.h"
+#include "lib/api/checks.h"
+#include "lib/cleanup.h"
+#include "lib/xalloc.h"
+
+#define TIMEOUT_MS 5000
+/* Before the program was written: a clock that was never set. */
+#define TIME_LEAST 1700000000
+
+/* ---- the machine, by the agent ---- */
+
+static int read_answer(const struct buffer *output, struct api_checks *checks, struct error *error)
+{
+    return json_parse_record(&api_checks_record, buffer_text(output), output->length, JSON_LENIENT,
+                             checks, error);
+}
+
+static void ask_agent(const char *state, struct api_checks *checks)
+{
+    static const char remedy[] = "install shoal-agent beside shoal, or leave it: this machine then "
+                                 "is no node";
+    AUTO_FREE char *program = daemon_find_program("shoal-agent");
+    AUTO_FREE char *folder = xasprintf("%s/agent", state);
+    AUTO_BUFFER struct buffer output = {0};
+    struct error error = ERROR_INIT;
+    int status = 0;
+    if (program == NULL) {
+        api_checks_add(checks, "agent", API_CHECK_WARNING, remedy, "there is no shoal-agent here");
+        return;
+    }
+    char *const arguments[] = {program, (char *)"--probe", (char *)"--state", folder, NULL};
+    if (daemon_run_program(arguments, false, &output, &status, &error) < 0 ||
+        read_answer(&output, checks, &error) < 0)
+        api_checks_add(checks, "agent", API_CHECK_FAILED, "look at what `shoal-agent --probe` says",
+                       "%s does not say what it finds: %s", program, error.message);
+}
+
+/* ---- the clock ---- */
+
+/* Agents, tokens and signatures compare times of several machines. */
+static void check_clock(struct api_checks *checks)
+{
+    struct timex state = {0};
+    char text[32];
+    time_t now = time(NULL);
+    struct tm broken;
+    gmtime_r(&now, &broken);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &broken);
+    if (now < TIME_LEAST)
+        api_checks_add(checks, "clock", API_CHECK_FAILED, "set it: date -s", "it says %s", text);
+    else if (adjtimex(&state) == TIME_ERROR)
+        api_checks_add(checks, "clock", API_CHECK_WARNING,
+                       "let something set it: systemd-timesyncd, chrony or the hypervisor",
+                       "%s, but nothing keeps it right", text);
+    else
+        api_checks_add(checks, "clock", API_CHECK_OK, NULL, "%s", text);
+}
+
+/* ---- the daemons ---- */
+
+static void check_daemon(struct cli *cli, const char *name, const char *url, const char *remedy,
+                         struct api_checks *checks)
+{
+    AUTO_FREE char *healthz = xasprintf("%s/healthz", url);
+    struct error error = ERROR_INIT;
+    if (session_probe(cli_session(cli), healthz, TIMEOUT_MS, &error) < 0)
+        api_checks_add(checks, name, API_CHECK_FAILED, remedy, "%s", error.message);
+    else
+        api_checks_add(checks, name, API_CHECK_OK, NULL, "%s answers", url);
+}
+
+static void check_daemons(struct cli *cli, struct api_checks *checks)
+{
+    const struct addresses *schedulers = &cli->settings.schedulers;
+    for (size_t i = 0; i < schedulers->count; i++)
+        check_daemon(cli, "scheduler", schedulers->urls[i],
+                     "start it (shoal up), or say where it is (--address)", checks);
+    check_daemon(cli, "registry", cli->settings.registry,
+                 "start it (shoal up), or say where it is (--registry)", checks);
+}
+
+/* ---- the answer ---- */
+
+static void print_table(struct cli *cli, const struct api_checks *checks)
+{
+    static const struct table_column columns[] = {{"CHECK", .right = false},
+                                                  {"STATE", .right = false},
+                                                  {"FOUND", .right = false},
+                                                  {NULL, false, false}};
+    static const enum tone tones[] = {[API_CHECK_OK] = TONE_GOOD,
+                                      [API_CHECK_WARNING] = TONE_BUSY,
+                                      [API_CHECK_FAILED] = TONE_BAD,
+                                      [API_CHECK_SKIPPED] = TONE_PLAIN};
+    struct table *table = table_create(columns);
+    for (size_t i = 0; i < checks->check_count; i++) {
+        const struct api_check *check = &checks->checks[i];
+        table_cell(table, "%s", check->name);
+        table_cell_toned(table, tones[check->state], api_check_state_names[check->state]);
+        table_cell(table, "%s%s%s", check->detail, check->remedy != NULL ? "; " : "",
+                   check->remedy != NULL ? check->remedy : "");
+    }
+    lists_print_table(cli, table);
+}
+
+static size_t count_failed(const struct api_checks *checks)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < checks->check_count; i++)
+        count += checks->checks[i].state == API_CHECK_FAILED;
+    return count;
+}
+
+int doctor_run(struct cli *cli, struct error *error)
+{
+    const char *state = invocation_text(cli->invocation, "state");
+    struct api_checks checks = {0};
+    ask_agent(state != NULL ? state : CLUSTER_STATE_DEFAULT, &checks);
+    check_clock(&checks);
+    check_daemons(cli, &checks);
+    size_t failed = count_failed(&checks);
+    if (cli_wants_document(cli))
+        cli_print_document(cli, json_encode(&api_checks_record, &checks));
+    else
+        print_table(cli, &checks);
+    json_record_release(&api_checks_record, &checks);
+    if (failed > 0)
+        return error_set(error, ERROR_UNAVAILABLE, "%zu of what is needed %s missing", failed,
+                         failed == 1 ? "is" : "are");
+    return 0;
+}
