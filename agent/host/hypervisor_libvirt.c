@@ -348,13 +348,15 @@ static bool is_running(virDomainPtr domain)
     virDomainMemoryStatStruct statistics[VIR_DOMAIN_MEMORY_STAT_NR];
     int state = VIR_DOMAIN_NOSTATE, reason = 0;
     virDomainMemoryStats(domain, statistics, VIR_DOMAIN_MEMORY_STAT_NR, 0);
-    return virDomainGetState(domain, &state, &reason, 0) == 0 && state == VIR_DOMAIN_RUNNING;
+    /* What nobody here paused stands still in a debugger. */
+    return virDomainGetState(domain, &state, &reason, 0) == 0 &&
+           (state == VIR_DOMAIN_RUNNING ||
+            (state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_UNKNOWN));
 }
 
 enum judgement { NOT_OURS, TO_END, TO_ADOPT };
 
-/* The driver inside this process has none but ours; a daemon has other people's, which are nothing
- * to us. */
+/* A daemon has other people's domains as well, which are nothing to us. */
 static enum judgement judge(struct libvirt *libvirt, virDomainPtr domain,
                             struct domain_metadata *metadata)
 {
@@ -366,8 +368,7 @@ static enum judgement judge(struct libvirt *libvirt, virDomainPtr domain,
     return runs ? TO_ADOPT : TO_END;
 }
 
-/* True when it runs and is whole. Its end may come at any time: it is known before that is asked.
- */
+/* True when it runs and is whole. It is known before its end, which may come at any time. */
 static bool adopt_one(struct libvirt *libvirt, virDomainPtr domain, struct hypervisor_found *found)
 {
     struct domain_metadata metadata;

@@ -172,11 +172,11 @@ static struct machine *begin_asking(struct qemu_hypervisor *qemu, const char *id
 
 /* A machine that is being asked is not dropped: see await_gone. */
 static int ask(struct qemu_hypervisor *qemu, struct machine *machine, const char *command,
-               const char *arguments, uint64_t deadline_ms, struct json_object **ret_value,
-               struct error *error)
+               const char *arguments, int descriptor, uint64_t deadline_ms,
+               struct json_object **ret_value, struct error *error)
 {
     machine->asked++;
-    if (qmp_send(&machine->monitor, machine->asked, command, arguments, error) < 0)
+    if (qmp_send_with(&machine->monitor, machine->asked, command, arguments, descriptor, error) < 0)
         return -1;
     while (machine->answered != machine->asked && machine->state != MACHINE_ENDED) {
         if (!qemu_await_change(qemu, deadline_ms))
@@ -194,12 +194,19 @@ static int ask(struct qemu_hypervisor *qemu, struct machine *machine, const char
 int qemu_ask(struct qemu_hypervisor *qemu, const char *id, const char *command,
              const char *arguments, struct json_object **ret_value, struct error *error)
 {
+    return qemu_ask_with(qemu, id, command, arguments, -1, ret_value, error);
+}
+
+int qemu_ask_with(struct qemu_hypervisor *qemu, const char *id, const char *command,
+                  const char *arguments, int descriptor, struct json_object **ret_value,
+                  struct error *error)
+{
     uint64_t deadline = now() + QEMU_COMMAND_MS;
     int result = -1;
     pthread_mutex_lock(&qemu->lock);
     struct machine *machine = begin_asking(qemu, id, deadline, error);
     if (machine != NULL) {
-        result = ask(qemu, machine, command, arguments, deadline, ret_value, error);
+        result = ask(qemu, machine, command, arguments, descriptor, deadline, ret_value, error);
         machine->asking = false;
         pthread_cond_broadcast(&qemu->changed);
     }
@@ -424,6 +431,7 @@ static const struct hypervisor_operations operations = {
     .destroy = destroy,
     .await_gone = await_gone,
     .adopt = qemu_adopt,
+    .debug = qemu_switch_debug,
     .use_of_disks = qemu_use_of_disks,
     .close = close_hypervisor,
 };

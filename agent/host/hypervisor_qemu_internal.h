@@ -85,6 +85,13 @@ int qemu_await_ready(struct qemu_hypervisor *qemu, const char *id, uint64_t dead
 /* Asks its monitor and waits for the answer; the caller frees `ret_value`, which may be NULL. */
 int qemu_ask(struct qemu_hypervisor *qemu, const char *id, const char *command,
              const char *arguments, struct json_object **ret_value, struct error *error);
+/* The same with a descriptor (-1: none), which stays the caller's. */
+int qemu_ask_with(struct qemu_hypervisor *qemu, const char *id, const char *command,
+                  const char *arguments, int descriptor, struct json_object **ret_value,
+                  struct error *error);
+/* hypervisor_qemu_debug.c */
+int qemu_switch_debug(struct hypervisor *hypervisor, const char *id, int descriptor, bool listens,
+                      struct error *error);
 
 /* QEMU's RunState: "running", "paused", "prelaunch" before the first resume, ... */
 #define QEMU_STATUS_MAX 32

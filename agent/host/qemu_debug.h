@@ -2,15 +2,16 @@
  * us). The stub's socket is made here and handed over: QEMU needs no folder for it. Any thread. */
 #pragma once
 
+#include <json-c/json.h>
 #include <stdbool.h>
 
 #include "lib/error.h"
 
-/* Sends one QMP command, with a descriptor where that is >= 0. `ret_answer` (the caller frees) is
- * the whole answer, {"return": ...} or {"error": ...}. */
+/* Asks one QMP command, `arguments` being JSON, with a descriptor where that is >= 0. `ret_value`
+ * is what it returns, the caller's reference; what QEMU refuses is an error. */
 struct qemu_monitor {
-    int (*command)(void *context, const char *text, int descriptor, char **ret_answer,
-                   struct error *error);
+    int (*ask)(void *context, const char *command, const char *arguments, int descriptor,
+               struct json_object **ret_value, struct error *error);
     void *context;
 };
 

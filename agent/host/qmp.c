@@ -137,15 +137,38 @@ void qmp_close(struct qmp *qmp)
     *qmp = QMP_NONE;
 }
 
+static ssize_t send_text(int to, struct buffer *text, int descriptor)
+{
+    struct iovec part = {.iov_base = text->data, .iov_len = text->length};
+    char room[CMSG_SPACE(sizeof descriptor)] __attribute__((aligned(sizeof(size_t)))) = {0};
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    if (descriptor >= 0) {
+        header.msg_control = room;
+        header.msg_controllen = sizeof room;
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        *rights = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+                                   .cmsg_type = SCM_RIGHTS,
+                                   .cmsg_len = CMSG_LEN(sizeof descriptor)};
+        memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+    }
+    return sendmsg(to, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 int qmp_send(const struct qmp *qmp, uint64_t id, const char *command, const char *arguments,
              struct error *error)
+{
+    return qmp_send_with(qmp, id, command, arguments, -1, error);
+}
+
+int qmp_send_with(const struct qmp *qmp, uint64_t id, const char *command, const char *arguments,
+                  int descriptor, struct error *error)
 {
     AUTO_BUFFER struct buffer text = {0};
     if (qmp->descriptor < 0)
         return error_set(error, ERROR_UNAVAILABLE, "QEMU's monitor is not connected");
     buffer_printf(&text, "{\"execute\":\"%s\",\"arguments\":%s,\"id\":%" PRIu64 "}\n", command,
                   arguments != NULL ? arguments : "{}", id);
-    ssize_t sent = send(qmp->descriptor, text.data, text.length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = send_text(qmp->descriptor, &text, descriptor);
     if (sent < 0)
         return error_set(error, ERROR_UNAVAILABLE, "QEMU's monitor takes no command: %s",
                          strerror(errno));

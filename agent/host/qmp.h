@@ -66,6 +66,9 @@ void qmp_close(struct qmp *qmp);
  * above 0. ERROR_UNAVAILABLE when QEMU does not take it now. Any thread, one at a time. */
 int qmp_send(const struct qmp *qmp, uint64_t id, const char *command, const char *arguments,
              struct error *error);
+/* The same with a descriptor (-1: none), which stays the caller's. */
+int qmp_send_with(const struct qmp *qmp, uint64_t id, const char *command, const char *arguments,
+                  int descriptor, struct error *error);
 /* Reads what is there, a little of it at most, and gives each message to `take`, which may not
  * close the connection. 1: it goes on, 0: QEMU has closed it, -1: ERROR_PROTOCOL, and it is of no
  * more use. */

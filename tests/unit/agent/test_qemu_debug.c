@@ -12,7 +12,6 @@
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/json.h"
-#include "lib/xalloc.h"
 
 struct monitor {
     struct buffer asked;   /* the commands' names */
@@ -21,38 +20,34 @@ struct monitor {
     bool refuses_chardev;
 };
 
-static int command(void *context, const char *text, int descriptor, char **ret_answer,
-                   struct error *error)
+static int ask(void *context, const char *command, const char *arguments, int descriptor,
+               struct json_object **ret_value, struct error *error)
 {
     struct monitor *monitor = context;
     AUTO_JSON struct json_object *document = NULL;
-    struct json_object *name = NULL;
-    assert_int_equal(json_parse(text, strlen(text), &document, error), 0);
-    assert_true(json_object_object_get_ex(document, "execute", &name));
-    const char *asked = json_object_get_string(name);
-    buffer_printf(&monitor->asked, "%s ", asked);
-    assert_int_equal(descriptor >= 0, strcmp(asked, "getfd") == 0);
+    assert_int_equal(json_parse(arguments, strlen(arguments), &document, error), 0);
+    buffer_printf(&monitor->asked, "%s ", command);
+    assert_int_equal(descriptor >= 0, strcmp(command, "getfd") == 0);
     if (descriptor >= 0)
         monitor->descriptor = descriptor;
-    if (strcmp(asked, "chardev-add") == 0 && monitor->refuses_chardev)
-        *ret_answer = xstrdup("{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}}");
-    else if (strcmp(asked, "human-monitor-command") == 0)
-        *ret_answer = xasprintf("{\"return\": \"%s\"}", monitor->gdbserver);
-    else
-        *ret_answer = xstrdup("{\"return\": {}}");
+    if (strcmp(command, "chardev-add") == 0 && monitor->refuses_chardev)
+        return error_set(error, ERROR_FAILED, "no");
+    *ret_value = strcmp(command, "human-monitor-command") == 0
+                     ? json_object_new_string(monitor->gdbserver)
+                     : json_object_new_object();
     return 0;
 }
 
 static void the_stub_gets_a_socket_and_loses_it(void **state)
 {
     (void)state;
-    struct monitor monitor = {.gdbserver = "Waiting for gdb connection on device 'x'\\r\\n"};
-    const struct qemu_monitor door = {command, &monitor};
+    struct monitor monitor = {.gdbserver = "Waiting for gdb connection on device 'x'\r\n"};
+    const struct qemu_monitor door = {ask, &monitor};
     assert_int_equal(qemu_debug(&door, 7, true, NULL), 0);
     assert_int_equal(monitor.descriptor, 7);
     assert_string_equal(buffer_text(&monitor.asked), "getfd chardev-add human-monitor-command ");
     buffer_clear(&monitor.asked);
-    monitor.gdbserver = "Disabled gdbserver\\r\\n";
+    monitor.gdbserver = "Disabled gdbserver\r\n";
     assert_int_equal(qemu_debug(&door, -1, false, NULL), 0);
     assert_string_equal(buffer_text(&monitor.asked), "human-monitor-command ");
     buffer_finish(&monitor.asked);
@@ -62,15 +57,15 @@ static void what_qemu_refuses_is_said_and_undone(void **state)
 {
     (void)state;
     struct error error = ERROR_INIT;
-    struct monitor monitor = {.gdbserver = "Could not open gdbserver on device 'x'\\r\\n"};
-    const struct qemu_monitor door = {command, &monitor};
+    struct monitor monitor = {.gdbserver = "Could not open gdbserver on device 'x'\r\n"};
+    const struct qemu_monitor door = {ask, &monitor};
     assert_int_equal(qemu_debug(&door, 7, true, &error), -1);
     assert_non_null(strstr(error.message, "Could not open gdbserver"));
     assert_string_equal(buffer_text(&monitor.asked),
                         "getfd chardev-add human-monitor-command chardev-remove ");
     monitor.refuses_chardev = true;
     assert_int_equal(qemu_debug(&door, 7, true, &error), -1);
-    assert_string_equal(error.message, "QEMU: no");
+    assert_string_equal(error.message, "no");
     buffer_finish(&monitor.asked);
 }
 
