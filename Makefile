@@ -185,6 +185,10 @@ $(SCHEDULER_KILLS): $(call objects,tests/integration/scheduler_kills.c tests/int
 soak-scheduler: all $(SCHEDULER_KILLS) ## kill the scheduler among its commits (ROUNDS=500 SEED=N)
 	$(Q)BUILD=$(BUILD) ROUNDS=$(or $(ROUNDS),500) $(if $(SEED),SEED=$(SEED)) bash tests/integration/scheduler_kill.sh
 
+.PHONY: soak-agent
+soak-agent: all ## kill the agent, either half, at any moment of its instances' lives (ROUNDS=300 SEED=N)
+	$(Q)BUILD=$(BUILD) ROUNDS=$(or $(ROUNDS),300) $(if $(SEED),SEED=$(SEED)) bash tests/integration/agent_kills.sh
+
 .PHONY: soak-registry
 soak-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_DRIVERS) ## kill the registry under load (ROUNDS=200 SEED=N)
 	$(Q)BUILD=$(BUILD) ROUNDS=$(or $(ROUNDS),200) $(if $(SEED),SEED=$(SEED)) bash tests/integration/registry_kill.sh
@@ -201,6 +205,15 @@ $(NODE_TOOLS): build/tools/%/fetched: tests/tools/%/package.json tests/tools/%/p
 .PHONY: bench-registry
 bench-registry: $(BUILD)/bin/shoal-registry $(REGISTRY_LOAD) ## measure the registry beside docker-registry and nginx
 	$(Q)BUILD=$(BUILD) tests/bench/registry.sh
+
+CHECKS_BENCH := $(BUILD)/bench/checks
+$(CHECKS_BENCH): $(call objects,tests/bench/checks.c agent/probe.c agent/probe_console.c agent/console_log.c agent/health_state.c agent/host_client.c agent/host_protocol.c) $(BUILD)/libshoal.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
+.PHONY: bench-checks
+bench-checks: $(CHECKS_BENCH) ## measure what 5,000 health checks a second cost the agent
+	$(Q)$(CHECKS_BENCH) $(COUNT)
 
 .PHONY: bench-placement
 bench-placement: $(PLACEMENT_BENCH) ## measure what a placement costs on 100 to 10,000 nodes

@@ -34,6 +34,7 @@ struct probe {
     char *headers[API_PROBE_HEADERS_MAX + 2]; /* as they are sent; ends with NULL */
     struct probe_console *console;            /* NULL: another kind of check */
     uint64_t grace_until_ms;                  /* by the loop's clock */
+    uint64_t attempts;
     struct health_state state;
     uv_timer_t wait;     /* for the next attempt */
     uv_timer_t deadline; /* of a TCP connect */
@@ -52,6 +53,7 @@ static void finish_attempt(struct probe *probe, bool passed, const char *message
 {
     struct probe_options *options = &probe->options;
     const struct api_probe *check = &probe->check;
+    probe->attempts++;
     bool counts = passed || uv_now(options->loop) >= probe->grace_until_ms;
     enum health_change change =
         counts ? health_state_record(&probe->state, passed, check->rise, check->fall) : HEALTH_SAME;
@@ -282,6 +284,11 @@ struct probe *probe_create(const struct probe_options *options)
     probe->open_handles = 2;
     uv_timer_start(&probe->wait, on_wait, 0, 0);
     return probe;
+}
+
+uint64_t probe_attempts(const struct probe *probe)
+{
+    return probe->attempts;
 }
 
 static void on_closed(uv_handle_t *handle)

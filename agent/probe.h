@@ -34,5 +34,7 @@ struct probe_options {
 
 /* The first attempt is made at once, from the loop. */
 struct probe *probe_create(const struct probe_options *options);
+/* How many attempts are over. */
+uint64_t probe_attempts(const struct probe *probe);
 /* Frees itself once libuv has closed its handles; no callback comes any more. NULL is fine. */
 void probe_destroy(struct probe *probe);
