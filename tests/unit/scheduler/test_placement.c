@@ -13,9 +13,9 @@
 
 static char shoal_family[] = "shoal";
 static char *shoal_families[] = {shoal_family};
-static const struct api_machine amd64_tcg = {"amd64", "tcg", {shoal_families, 1}};
-static const struct api_machine amd64_kvm = {"amd64", "kvm", {shoal_families, 1}};
-static const struct api_machine arm64_tcg = {"arm64", "tcg", {shoal_families, 1}};
+static const struct api_machine amd64_tcg = {"amd64", "tcg", NULL, {shoal_families, 1}};
+static const struct api_machine amd64_kvm = {"amd64", "kvm", NULL, {shoal_families, 1}};
+static const struct api_machine arm64_tcg = {"arm64", "tcg", NULL, {shoal_families, 1}};
 static const struct placement_platform amd64 = {"amd64", "shoal"};
 static const struct placement_platform both[] = {{"arm64", "shoal"}, {"amd64", "shoal"}};
 
@@ -203,7 +203,7 @@ static void constraints_ask_about_name_labels_and_machines(void **state)
 static void constraints_on_machines_hold_for_one_and_the_same(void **state)
 {
     (void)state;
-    struct api_machine machines[] = {{"arm64", "kvm", {shoal_families, 1}}, amd64_tcg};
+    struct api_machine machines[] = {{"arm64", "kvm", NULL, {shoal_families, 1}}, amd64_tcg};
     struct placement_node mixed = node("a", 1024 * MIB);
     mixed.machines = machines;
     mixed.machine_count = 2;

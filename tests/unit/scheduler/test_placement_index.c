@@ -29,9 +29,9 @@ struct cluster {
 
 static char shoal_family[] = "shoal";
 static char *shoal_families[] = {shoal_family};
-static const struct api_machine machines[] = {{"amd64", "tcg", {shoal_families, 1}},
-                                              {"amd64", "kvm", {shoal_families, 1}},
-                                              {"arm64", "tcg", {shoal_families, 1}}};
+static const struct api_machine machines[] = {{"amd64", "tcg", NULL, {shoal_families, 1}},
+                                              {"amd64", "kvm", NULL, {shoal_families, 1}},
+                                              {"arm64", "tcg", NULL, {shoal_families, 1}}};
 static const struct placement_platform platforms[] = {{"amd64", "shoal"}, {"arm64", "shoal"}};
 static struct json_map zones[4];
 static const uint32_t port = 80;

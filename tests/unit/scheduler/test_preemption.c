@@ -5,7 +5,7 @@
 
 /* --- the choice --- */
 
-static const struct api_machine machine = {"amd64", "tcg", {NULL, 0}};
+static const struct api_machine machine = {"amd64", "tcg", NULL, {NULL, 0}};
 static const struct placement_platform platform = {"amd64", "shoal"};
 
 static struct placement_node full_node(void)
