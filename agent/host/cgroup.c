@@ -452,11 +452,12 @@ size_t cgroups_list(const struct cgroups *cgroups, char (**ret_names)[CGROUP_NAM
     DIR *folder = cgroups->count > 0 ? opendir(cgroups->hierarchies[0].folder) : NULL;
     struct dirent *entry;
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        char name[CGROUP_NAME_MAX];
         if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
-            strlen(entry->d_name) >= CGROUP_NAME_MAX)
+            !text_copy(name, sizeof name, entry->d_name))
             continue;
         names = xreallocarray(names, count + 1, sizeof *names);
-        snprintf(names[count++], sizeof *names, "%s", entry->d_name);
+        memcpy(names[count++], name, sizeof name);
     }
     if (folder != NULL)
         closedir(folder);

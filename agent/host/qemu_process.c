@@ -249,7 +249,7 @@ void qemu_process_last_words(const struct qemu_process *process, char ret_words[
     for (size_t length = strlen(text); length > 0 && text[length - 1] == '\n';)
         text[--length] = '\0';
     const char *line = strrchr(text, '\n');
-    snprintf(ret_words, QEMU_WORDS_MAX, "%s", line != NULL ? line + 1 : text);
+    snprintf(ret_words, QEMU_WORDS_MAX, "%.*s", QEMU_WORDS_MAX - 1, line != NULL ? line + 1 : text);
     text_make_line(ret_words);
 }
 
