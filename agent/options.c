@@ -32,7 +32,7 @@ const char agent_options_usage[] =
     "  --port PORT              of the same, 0 for any free one (7001)\n"
     "  --publish-address ADDR   published ports are bound here (127.0.0.1)\n"
     "  --accelerator KIND       auto, kvm or tcg (auto: kvm only if a guest really runs on it)\n"
-    "  --hypervisor NAME        qemu or libvirt: what starts the microVMs (libvirt)\n"
+    "  --hypervisor NAME        qemu or libvirt: what starts the microVMs (qemu)\n"
     "  --hypervisor-uri URI     of libvirt: qemu:///embed, or qemu:///system for the host's "
     "daemon\n"
     "                           (qemu:///embed)\n"

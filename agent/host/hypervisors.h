@@ -8,7 +8,7 @@
 
 #define HYPERVISOR_QEMU    "qemu"
 #define HYPERVISOR_LIBVIRT "libvirt"
-#define HYPERVISOR_DEFAULT HYPERVISOR_LIBVIRT
+#define HYPERVISOR_DEFAULT HYPERVISOR_QEMU
 
 struct hypervisor_choice {
     const char *name; /* HYPERVISOR_... */

@@ -326,8 +326,8 @@ int main(int count, char **arguments)
                                    .accelerator = clean ? "tcg" : first[4],
                                    .hypervisor = getenv("SHOAL_HYPERVISOR"),
                                    .hypervisor_uri = uri != NULL ? uri : "qemu:///embed"};
-    if (options.hypervisor == NULL)
-        options.hypervisor = HYPERVISOR_DEFAULT;
+    if (uri != NULL || options.hypervisor == NULL)
+        options.hypervisor = uri != NULL ? HYPERVISOR_LIBVIRT : HYPERVISOR_DEFAULT;
     log_open("host-driver", LOG_LEVEL_INFO);
     if (clean) {
         struct error error = ERROR_INIT;

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2154,SC2034 # work is lib.sh's; the tests use the variables
 
 driver=$BUILD/tests/host_driver
-hypervisor=${SHOAL_HYPERVISOR:-libvirt}
+hypervisor=${SHOAL_HYPERVISOR:-qemu}
 kernel=$BUILD/examples/hello/v1/hello-amd64.elf
 node=h$(printf '%05d' $((RANDOM % 100000)))
 space=shoal-$node
