@@ -178,6 +178,7 @@ static void fill_join(struct api_join *join, void *data)
         json_map_set(&join->labels, options->labels.items[i].key, options->labels.items[i].value);
     join->volumes = agent->welcome.volumes;
     json_strings_add(&join->features, "volumes");
+    json_strings_add(&join->features, API_FEATURE_STANDBY);
     memcpy(join->subnet, agent->cluster.subnet, sizeof join->subnet);
 }
 

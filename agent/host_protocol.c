@@ -273,16 +273,23 @@ static int check_instance(const struct host_instance *instance, struct error *er
         return refuse(error, "instance", "state");
     if (instance->cause > HOST_END_HUNG)
         return refuse(error, "instance", "cause");
-    if (instance->state == HOST_INSTANCE_RUNNING && instance->kernel[0] != '\0' &&
-        !is_digest(instance->kernel))
+    bool is_there = instance->state != HOST_INSTANCE_ENDED;
+    if (is_there && instance->kernel[0] != '\0' && !is_digest(instance->kernel))
         return refuse(error, "instance", "kernel digest");
-    if (instance->state == HOST_INSTANCE_RUNNING && !is_digest(instance->image))
+    if (is_there && !is_digest(instance->image))
         return refuse(error, "instance", "image digest");
     if (instance->debugged > 1)
         return refuse(error, "instance", "debugger");
     if (!is_printable(instance->message, sizeof instance->message))
         return refuse(error, "instance", "text");
     return 0;
+}
+
+static int check_pause(const struct host_pause *pause, struct error *error)
+{
+    if (!is_instance_id(pause->id))
+        return refuse(error, "pause", "id");
+    return pause->paused <= 1 ? 0 : refuse(error, "pause", "state");
 }
 
 static int check_frontend(const struct host_frontend *frontend, struct error *error)
@@ -341,6 +348,8 @@ int host_message_check(const struct host_message *message, struct error *error)
                    : refuse(error, "debug", "id or switch");
     case HOST_VOLUME:
         return check_volume(&message->volume, error);
+    case HOST_PAUSE:
+        return check_pause(&message->pause, error);
     case HOST_PROXY_FRONTEND:
         return check_proxy_frontend(&message->proxy_frontend, error);
     case HOST_PROXY_SERVER:

@@ -45,6 +45,7 @@ enum host_message_type {
     HOST_VOLUME,         /* host_volume_request: snapshot, restore or remove one */
     HOST_CONSOLE,        /* host_console: answer carries a stream socket to a guest's serial port */
     HOST_DEBUG,          /* host_debug: QEMU's gdb stub on <run>/g/<id>, on or off */
+    HOST_PAUSE,          /* host_pause: answered when its guest stands still, or goes on */
     /* host half -> deciding half */
     HOST_ANSWER,   /* host_answer */
     HOST_INSTANCE, /* host_instance: an event, or an adopted microVM */
@@ -160,6 +161,11 @@ struct host_debug {
     uint32_t open; /* else it is switched off */
 };
 
+struct host_pause {
+    char id[INSTANCE_ID_MAX];
+    uint32_t paused; /* 1, or 0: it goes on */
+};
+
 struct host_proxy {
     uint64_t revision;
 };
@@ -195,6 +201,7 @@ struct host_answer {
 
 enum host_instance_state {
     HOST_INSTANCE_RUNNING, /* adopted: it runs since `uptime_ms` */
+    HOST_INSTANCE_PAUSED,  /* adopted: the same, and its guest stands still */
     HOST_INSTANCE_ENDED,
 };
 
@@ -285,6 +292,7 @@ struct host_message {
         struct host_forget forget;
         struct host_console console;
         struct host_debug debug;
+        struct host_pause pause;
         struct host_proxy proxy;
         struct host_proxy_frontend proxy_frontend;
         struct host_proxy_server proxy_server;

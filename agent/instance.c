@@ -201,8 +201,18 @@ static void expect_ready(struct instance *instance)
         instance->boot_deadline_ms = now_of(instance) + timeout;
 }
 
+/* A standby is wanted: as after a boot, it has so long to be ready. */
+static unsigned wake(struct instance *instance)
+{
+    uint64_t timeout = instance->assigned.boot_timeout_ms;
+    instance->boot_deadline_ms = timeout > 0 ? now_of(instance) + timeout : 0;
+    return put(instance, INSTANCE_EVENT_RUN);
+}
+
 static unsigned run(struct instance *instance)
 {
+    if (instance->phase == INSTANCE_PHASE_STANDBY)
+        return wake(instance);
     if (instance->phase == INSTANCE_PHASE_UNNAMED && is_foreign(instance))
         return replace_foreign(instance);
     bool was_unnamed = instance->phase == INSTANCE_PHASE_UNNAMED;
@@ -225,7 +235,11 @@ unsigned instance_assign(struct instance *instance, const struct api_assigned_in
             explain(instance, assigned->stop_cause, "");
         return put(instance, INSTANCE_EVENT_STOP);
     }
-    if (may(instance, INSTANCE_EVENT_RUN))
+    bool is_standby = assigned->wanted == API_WANTED_STANDBY;
+    if (is_standby && instance->phase == INSTANCE_PHASE_READY)
+        return put(instance, INSTANCE_EVENT_PAUSE);
+    if (may(instance, INSTANCE_EVENT_RUN) &&
+        !(is_standby && instance->phase == INSTANCE_PHASE_STANDBY))
         return run(instance);
     return same_health ? 0 : put(instance, INSTANCE_EVENT_CHECKS_CHANGED);
 }
@@ -278,6 +292,22 @@ unsigned instance_boot_failed(struct instance *instance, const char *message)
         return 0;
     return may(instance, INSTANCE_EVENT_GONE) ? put(instance, INSTANCE_EVENT_GONE)
                                               : lose(instance, &loss);
+}
+
+unsigned instance_paused(struct instance *instance)
+{
+    unsigned actions = put(instance, INSTANCE_EVENT_PAUSED);
+    /* It was wanted meanwhile. */
+    if (instance->phase == INSTANCE_PHASE_STANDBY && instance->assigned.wanted == API_WANTED_RUN)
+        actions |= wake(instance);
+    return actions;
+}
+
+unsigned instance_pause_failed(struct instance *instance, const char *message)
+{
+    const struct loss loss = {
+        .cause = "pause_failed", .message = message, .is_failure = true, .is_there = true};
+    return lose(instance, &loss);
 }
 
 unsigned instance_boot_refused(struct instance *instance, const char *message)
@@ -353,7 +383,8 @@ unsigned instance_became_ready(struct instance *instance)
     }
     if (strcmp(instance->cause, INSTANCE_CAUSE_UNREADY) == 0)
         explain(instance, "", "");
-    return put(instance, INSTANCE_EVENT_READY);
+    return put(instance, instance->assigned.wanted == API_WANTED_STANDBY ? INSTANCE_EVENT_PAUSE
+                                                                         : INSTANCE_EVENT_READY);
 }
 
 unsigned instance_became_unready(struct instance *instance, const char *message)
@@ -425,8 +456,10 @@ void instance_debugged(struct instance *instance, bool debugged)
     instance->is_debugged = debugged;
 }
 
-void instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms)
+void instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms,
+                      bool is_paused)
 {
+    instance->is_paused = is_paused;
     snprintf(instance->adopted_image, sizeof instance->adopted_image, "%s", image);
     uint64_t now = now_of(instance);
     instance->is_recalled = false;
@@ -468,7 +501,14 @@ unsigned instance_resume(struct instance *instance)
         return resume_without_vm(instance);
     if (is_foreign(instance) && may(instance, INSTANCE_EVENT_BROKEN_AGAIN))
         return replace_foreign(instance);
-    return put(instance, INSTANCE_EVENT_RESUMED);
+    if (instance->phase == INSTANCE_PHASE_STANDBY && !instance->is_paused)
+        return put(instance, INSTANCE_EVENT_UNPAUSED);
+    unsigned actions = put(instance, INSTANCE_EVENT_RESUMED);
+    /* The agent ended before it was let go. */
+    bool should_run =
+        instance->phase == INSTANCE_PHASE_RUNNING || instance->phase == INSTANCE_PHASE_READY;
+    return should_run && instance->is_paused && !instance->is_debugged ? actions | INSTANCE_UNPAUSE
+                                                                       : actions;
 }
 
 void instance_observe(const struct instance *instance, const char *accel,

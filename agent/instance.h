@@ -37,6 +37,7 @@ struct instance {
 
     bool is_debugged;      /* its gdb stub is on: a guest that stands still is not judged by that */
     bool is_recalled;      /* from a record: whether its microVM is there is not known yet */
+    bool is_paused;        /* as it was found at the start */
     bool was_asked_to_end; /* and has its grace time; else it is killed at once */
     bool image_ready;      /* verified and imported by this process, for this instance */
     char adopted_image[DIGEST_TEXT_MAX]; /* what its microVM was booted from; "": by us */
@@ -70,6 +71,9 @@ unsigned instance_booted(struct instance *instance);
 /* What the host half measured of the boot, perhaps only after it was ready. */
 void instance_steps_measured(struct instance *instance, const struct host_boot_steps *measured);
 unsigned instance_boot_failed(struct instance *instance, const char *message);
+/* Its guest is paused, as was asked for, or is not. */
+unsigned instance_paused(struct instance *instance);
+unsigned instance_pause_failed(struct instance *instance, const char *message);
 /* It cannot boot, however often it is tried. */
 unsigned instance_boot_refused(struct instance *instance, const char *message);
 unsigned instance_ended(struct instance *instance, enum host_end_cause cause, const char *message);
@@ -81,8 +85,9 @@ unsigned instance_tick(struct instance *instance);
 /* Its gdb stub was switched on or off: on, its liveness and its time to boot do not count; off,
  * the time begins anew. */
 void instance_debugged(struct instance *instance, bool debugged);
-/* At start: its microVM was found running, booted from `image`. */
-void instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms);
+/* At start: its microVM was found, booted from `image`. */
+void instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms,
+                      bool is_paused);
 /* After adoption, whether there was something to adopt or not: what a restarted agent does. */
 unsigned instance_resume(struct instance *instance);
 

@@ -19,6 +19,7 @@
  *                                    |          |                            |
  *                                    +----------+-- broken: asked to end ----+
  *
+ *   wanted as a standby: running or ready -> pausing -> standby -> running, once it is wanted
  *   gone or broken, and not to be restarted:   failing -> failed, or stopped when it did its work
  *   told to stop: stopping -> stopped; while it boots: cancelling -> stopping
  *   over, and its microVM was found all the same: stopped_left -> stopped, failed_left -> failed */
@@ -31,6 +32,8 @@ enum instance_phase {
     INSTANCE_PHASE_UNNAMED, /* a microVM was found that no assignment has named yet */
     INSTANCE_PHASE_RUNNING,
     INSTANCE_PHASE_READY,
+    INSTANCE_PHASE_PAUSING,    /* was ready, is to wait: its guest is asked to be paused */
+    INSTANCE_PHASE_STANDBY,    /* its guest is paused */
     INSTANCE_PHASE_RESTARTING, /* in place: its microVM has to go first */
     INSTANCE_PHASE_WAITING,    /* the same: until its delay has passed */
     INSTANCE_PHASE_JUDGING,    /* the same: its image is verified again */
@@ -64,6 +67,7 @@ enum instance_event {
     /* by the assignment */
     INSTANCE_EVENT_RUN,
     INSTANCE_EVENT_STOP,
+    INSTANCE_EVENT_PAUSE, /* it is ready, and wanted as a standby */
     INSTANCE_EVENT_CHECKS_CHANGED,
     /* by its image */
     INSTANCE_EVENT_IMAGE_FETCHING,
@@ -72,6 +76,7 @@ enum instance_event {
     INSTANCE_EVENT_IMAGE_FAILED,
     /* by its microVM */
     INSTANCE_EVENT_BOOTED,
+    INSTANCE_EVENT_PAUSED,
     INSTANCE_EVENT_BOOT_REFUSED,   /* and will be, however often it is tried */
     INSTANCE_EVENT_GONE,           /* as was asked for, or it never came */
     INSTANCE_EVENT_LOST_AGAIN,     /* gone by itself, and is started again */
@@ -86,9 +91,10 @@ enum instance_event {
     INSTANCE_EVENT_RESTART_DUE,
     INSTANCE_EVENT_END_OVERDUE,
     /* by an agent that started: FOUND and later RESUMED, or ABSENT */
-    INSTANCE_EVENT_FOUND,   /* its microVM runs */
-    INSTANCE_EVENT_RESUMED, /* go on with the microVM that was found */
-    INSTANCE_EVENT_ABSENT,  /* go on: there is no microVM */
+    INSTANCE_EVENT_FOUND,    /* its microVM runs */
+    INSTANCE_EVENT_UNPAUSED, /* it is not paused, as it should be */
+    INSTANCE_EVENT_RESUMED,  /* go on with the microVM that was found */
+    INSTANCE_EVENT_ABSENT,   /* go on: there is no microVM */
     INSTANCE_EVENT_COUNT,
 };
 extern const char *const instance_event_names[];
@@ -103,6 +109,8 @@ enum instance_action {
     INSTANCE_KILL = 1 << 4, /* at once */
     INSTANCE_WATCH = 1 << 5,
     INSTANCE_UNWATCH = 1 << 6,
+    INSTANCE_PAUSE = 1 << 7,
+    INSTANCE_UNPAUSE = 1 << 8,
 };
 
 struct instance_step {

@@ -28,6 +28,7 @@ struct member {
     struct host_boot boot;                 /* of the last preparation */
     uint64_t boot_request;                 /* 0: none under way */
     uint64_t stop_request;                 /* the same */
+    uint64_t pause_request;                /* the same */
     uv_timer_t timer;
     LIST_ENTRY(member) link;
 };
@@ -166,6 +167,36 @@ static void ask_end(struct member *member, bool at_once)
     member->stop_request = host_client_request(host, &message, on_stop_answer, member);
 }
 
+static void on_pause_answer(const struct host_answer *answer, int descriptor, void *data)
+{
+    (void)descriptor;
+    struct member *member = data;
+    member->pause_request = 0;
+    act(member, answer->code == ERROR_NONE
+                    ? instance_paused(&member->instance)
+                    : instance_pause_failed(&member->instance, answer->message));
+}
+
+static void on_unpause_answer(const struct host_answer *answer, int descriptor, void *data)
+{
+    (void)descriptor;
+    struct member *member = data;
+    member->pause_request = 0;
+    if (answer->code != ERROR_NONE)
+        act(member, instance_pause_failed(&member->instance, answer->message));
+}
+
+static void ask_pause(struct member *member, bool paused)
+{
+    struct host_client *host = member->table->options.host;
+    struct host_message message = {.type = HOST_PAUSE, .pause = {.paused = paused}};
+    memcpy(message.pause.id, member->instance.id, sizeof message.pause.id);
+    if (member->pause_request != 0)
+        host_client_forget(host, member->pause_request);
+    member->pause_request =
+        host_client_request(host, &message, paused ? on_pause_answer : on_unpause_answer, member);
+}
+
 /* --- the checks --- */
 
 static void on_ready(bool ready, const char *message, void *data)
@@ -252,6 +283,8 @@ static void act(struct member *member, unsigned actions)
         boot(member);
     if (actions & (INSTANCE_END | INSTANCE_KILL))
         ask_end(member, (actions & INSTANCE_KILL) != 0);
+    if (actions & (INSTANCE_PAUSE | INSTANCE_UNPAUSE))
+        ask_pause(member, (actions & INSTANCE_PAUSE) != 0);
     if ((actions & INSTANCE_WATCH) && member->health == NULL)
         watch(member);
     arm(member);
@@ -288,6 +321,8 @@ static void drop(struct member *member)
         host_client_forget(table->options.host, member->boot_request);
     if (member->stop_request != 0)
         host_client_forget(table->options.host, member->stop_request);
+    if (member->pause_request != 0)
+        host_client_forget(table->options.host, member->pause_request);
     LIST_REMOVE(member, link);
     table->count--;
     uv_close((uv_handle_t *)&member->timer, on_timer_closed);
@@ -333,7 +368,8 @@ void instance_table_adopt(struct instance_table *table, const struct host_instan
         member = add(table);
         instance_init(&member->instance, found->id, table->options.clock);
     }
-    instance_adopted(&member->instance, found->image, found->uptime_ms);
+    instance_adopted(&member->instance, found->image, found->uptime_ms,
+                     found->state == HOST_INSTANCE_PAUSED);
     instance_debugged(&member->instance, found->debugged != 0);
 }
 

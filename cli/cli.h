@@ -79,6 +79,7 @@ int service_list_run(struct cli *cli, struct error *error);
 int status_run(struct cli *cli, struct error *error);
 int inspect_run(struct cli *cli, struct error *error);
 int history_run(struct cli *cli, struct error *error);
+int wake_run(struct cli *cli, struct error *error);
 int scale_run(struct cli *cli, struct error *error);
 int restart_run(struct cli *cli, struct error *error);
 int diff_run(struct cli *cli, struct error *error);

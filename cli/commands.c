@@ -445,6 +445,13 @@ const struct command commands[] = {
     {"key", "inspect", NULL, "one trusted key as JSON", "NAME", .run = inspect_run},
     {"service", "scale", "scale", "set the number of instances and wait for them", "SERVICE=N",
      .options = change_options, .run = scale_run, .examples = "  shoal scale hello=5"},
+    {"service", "wake", "wake", "add instances by resuming standbys", "SERVICE[=N]",
+     .options = change_options, .run = wake_run,
+     .details = "One instance more, or N. A standby (`standby: N` in the manifest) is booted and "
+                "paused: it answers\nmilliseconds after it is resumed, and another one takes its "
+                "place. Without one a new instance boots.\n`shoal scale hello=0` puts a service to "
+                "sleep; its standbys stay.",
+     .examples = "  shoal wake hello\n  shoal wake hello=3"},
     {"service", "restart", "restart", "replace every instance by a new one", "SERVICE",
      .options = change_options, .run = restart_run},
     {"service", "pause", "pause", "hold a rollout where it is", "SERVICE", .run = pause_run,

@@ -1,4 +1,4 @@
-/* scale, restart, rollback, pause, resume, promote, abort, rm. */
+/* scale, wake, restart, rollback, pause, resume, promote, abort, rm. */
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +44,22 @@ int scale_run(struct cli *cli, struct error *error)
     struct api_scale_request request = {.replicas = (uint32_t)replicas};
     AUTO_JSON struct json_object *body = json_encode(&api_scale_request_record, &request);
     return change_service(cli, service, "PUT", "/scale", body, true, error);
+}
+
+int wake_run(struct cli *cli, struct error *error)
+{
+    const char *argument = cli_argument(cli, 0), *equals = strchr(argument, '=');
+    uint64_t count = 1;
+    if (equals != NULL && (!text_parse_u64(equals + 1, API_REPLICAS_MAX, &count) || count == 0))
+        return cli_refuse_usage(cli, error, "\"%s\": expected SERVICE or SERVICE=N, N from 1 to %d",
+                                argument, API_REPLICAS_MAX);
+    AUTO_FREE char *service =
+        equals != NULL ? xstrndup(argument, (size_t)(equals - argument)) : xstrdup(argument);
+    if (!text_is_name(service))
+        return cli_refuse_usage(cli, error, "\"%s\" is not the name of a service", service);
+    struct api_wake_request request = {.count = (uint32_t)count};
+    AUTO_JSON struct json_object *body = json_encode(&api_wake_request_record, &request);
+    return change_service(cli, service, "POST", "/wake", body, true, error);
 }
 
 int restart_run(struct cli *cli, struct error *error)

@@ -90,6 +90,8 @@ static void print_service(const struct api_service_view *service)
         return;
     }
     say("Replicas", "%u wanted, %u ready", service->replicas, service->ready);
+    if (service->standby > 0)
+        say("Standbys", "%u wanted, %u ready", service->standby, service->standby_ready);
     if (!service->has_rollout)
         return;
     const struct api_rollout_view *rollout = &service->rollout;

@@ -144,8 +144,9 @@ static void fill_instance(const struct model_instance *instance,
     assigned->slot = document->slot;
     assigned->revision = document->revision;
     /* Without its revision nothing could boot it. */
-    assigned->wanted =
-        document->wish == WISH_STOP || revision == NULL ? API_WANTED_STOP : API_WANTED_RUN;
+    assigned->wanted = document->wish == WISH_STOP || revision == NULL ? API_WANTED_STOP
+                       : document->standby                             ? API_WANTED_STANDBY
+                                                                       : API_WANTED_RUN;
     if (assigned->wanted == API_WANTED_STOP)
         text_copy(assigned->stop_cause, sizeof assigned->stop_cause,
                   document_text(document->cause));
@@ -293,7 +294,7 @@ static bool is_in_endpoints(const struct model_instance *instance, enum api_serv
         return false;
     if (document->wish == WISH_RUN) {
         *ret_state = API_SERVER_READY;
-        return state == INSTANCE_READY;
+        return state == INSTANCE_READY && !document->standby;
     }
     *ret_state = API_SERVER_DRAIN;
     bool lost = instance->node == NULL || instance->node->lost;

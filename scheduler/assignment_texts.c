@@ -129,8 +129,9 @@ void assignment_append_common(struct buffer *text, struct assignment_texts *text
                               const struct model_instance *instance)
 {
     const struct document_instance *document = instance->document;
-    /* One that is to stop is written with its cause, and but once. */
-    if (instance->service == NULL || document->wish == WISH_STOP || document->address[0] == '\0' ||
+    /* One that is to stop is written with its cause, and but once; standbys are few. */
+    if (instance->service == NULL || document->wish == WISH_STOP || document->standby ||
+        document->address[0] == '\0' ||
         model_revision(instance->service, document->revision) == NULL) {
         assignment_append_instance(text, instance);
         return;

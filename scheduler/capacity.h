@@ -30,6 +30,10 @@ struct capacity_search *capacity_search_begin(struct capacity *capacity,
                                               struct model_service *service,
                                               const struct document_revision *revision,
                                               uint32_t restart);
+/* The same for standbys. */
+struct capacity_search *capacity_search_begin_standby(struct capacity *capacity,
+                                                      struct model_service *service,
+                                                      const struct document_revision *revision);
 /* Finds a place for one more instance, in the slot that it names, takes room and an address there,
  * and fills node, arch and address. -1 with ERROR_NO_CAPACITY and an explanation. */
 int capacity_search_place(struct capacity_search *search, struct document_instance *instance,

@@ -216,10 +216,9 @@ static void return_kept(struct capacity_search *search)
     capacity_refresh_place(kept->node, search->capacity->now_ms);
 }
 
-struct capacity_search *capacity_search_begin(struct capacity *capacity,
-                                              struct model_service *service,
-                                              const struct document_revision *revision,
-                                              uint32_t restart)
+static struct capacity_search *begin(struct capacity *capacity, struct model_service *service,
+                                     const struct document_revision *revision, uint32_t restart,
+                                     bool is_standby)
 {
     struct capacity_search *search = xcalloc(1, sizeof *search);
     search->capacity = capacity;
@@ -227,11 +226,27 @@ struct capacity_search *capacity_search_begin(struct capacity *capacity,
     search->revision = revision;
     search->restart = restart;
     fill_request(search);
+    search->request.is_standby = is_standby;
     borrow_kept(search);
     placement_search_begin(&search->places, &capacity->model->places, &search->request);
     take_instances(search);
     take_affinities(search);
     return search;
+}
+
+struct capacity_search *capacity_search_begin(struct capacity *capacity,
+                                              struct model_service *service,
+                                              const struct document_revision *revision,
+                                              uint32_t restart)
+{
+    return begin(capacity, service, revision, restart, false);
+}
+
+struct capacity_search *capacity_search_begin_standby(struct capacity *capacity,
+                                                      struct model_service *service,
+                                                      const struct document_revision *revision)
+{
+    return begin(capacity, service, revision, 0, true);
 }
 
 void capacity_search_count(struct capacity_search *search, const struct document_instance *instance)

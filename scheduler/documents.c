@@ -161,6 +161,7 @@ static const struct json_field instance_fields[] = {
     FIELD(wish, "wish", JSON_ENUM, .names = instance_wish_names),
     HEAP_TEXT(why, "why"),
     HEAP_TEXT(cause, "cause"),
+    BOOLEAN(standby, "standby"),
     BOOLEAN(given_up, "given_up"),
     FIELD(outcome, "outcome", JSON_ENUM, .flags = JSON_OMIT_EMPTY, .names = job_outcome_names),
     NUMBER(created_ms, "created_ms"),

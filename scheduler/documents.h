@@ -164,8 +164,9 @@ struct document_instance {
     char arch[16];
     char address[ADDRESS_MAX];
     enum instance_wish wish;
-    char *why;   /* it was asked to end; NULL: it was not */
-    char *cause; /* the same in a word, when it is not the usual business; else NULL */
+    bool standby; /* paused beside the replicas; its slot says nothing until it is promoted */
+    char *why;    /* it was asked to end; NULL: it was not */
+    char *cause;  /* the same in a word, when it is not the usual business; else NULL */
     bool given_up;
     enum job_outcome outcome; /* of a job's that has ended */
     uint64_t created_ms;

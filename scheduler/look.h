@@ -22,6 +22,9 @@ struct look {
     size_t count;
     const struct document_instance **planned; /* started by this look */
     size_t planned_count;
+    const struct model_instance **resumed; /* standbys that are replicas by this look */
+    size_t resumed_count;
+    size_t standbys_tried;          /* of the service's instances, from the first on */
     struct capacity_search *search; /* for places; NULL: none was needed yet */
     const struct document_revision *search_revision;
     bool no_room;
@@ -36,6 +39,9 @@ static inline bool look_is_revoked(const struct document_revision *revision)
 /* look_values.c: what the model says, as reconcile's values. */
 /* The service is looked at again then at the latest. */
 void look_again(struct look *look, uint64_t at_ms);
+/* How many it replaces one after the other, and 0 for one that lived long enough: with its end a
+ * new row begins. */
+uint32_t look_attempt_of(const struct look *look, const struct model_instance *instance);
 /* Fills values and owners; the caller frees both. */
 void look_collect(struct look *look);
 /* Until its node has reported to this process, or its lease has passed, nobody knows how an
@@ -46,6 +52,14 @@ bool look_is_frozen(struct look *look);
 /* True when the rollout moves on: what to do then is decided after that is written. */
 bool look_advance_rollout(struct look *look, const struct reconcile_counts *counts);
 
+/* look_standby.c */
+/* A standby becomes the instance of the slot; NULL: none can. Lent, for the event. */
+const struct document_instance *look_resume_standby(struct look *look, uint32_t slot,
+                                                    uint32_t attempt,
+                                                    const struct document_revision *revision);
+/* As many as are wanted, after the replicas. False when the change has no room left. */
+bool look_keep_standbys(struct look *look);
+
 /* look_actions.c. Each is false when the change has no room left for all of it. */
 bool look_carry_out(struct look *look, const struct reconcile_result *result);
 /* Records instances that were to stop and have. */
@@ -53,6 +67,11 @@ bool look_record_ends(struct look *look);
 /* What may not run any more is not drained: it is stopped at once, whatever the rollout's bounds.
  * True when there was something to stop: the rest is decided after that is written. */
 bool look_stop_revoked(struct look *look);
+
+void look_end_instance(struct look *look, struct model_instance *owner, enum instance_wish wish,
+                       const char *why);
+/* Places for standbys of what worked last; the caller ends it. */
+struct capacity_search *look_search_for_standby(struct look *look);
 
 /* rebalance.c: after a look with nothing to do, one instance may begin to move to a better place.
  */

@@ -14,8 +14,8 @@
 #define TOLD_ALONE_MAX 16
 #define CAUSE_REVOKED  "trust_revoked"
 
-static void end_instance(struct look *look, struct model_instance *owner, enum instance_wish wish,
-                         const char *why)
+void look_end_instance(struct look *look, struct model_instance *owner, enum instance_wish wish,
+                       const char *why)
 {
     struct document_instance *instance =
         change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
@@ -53,7 +53,7 @@ static void drain(struct look *look, const struct reconcile_action *action)
     /* What no data plane sends anything need not be waited for. */
     bool excluded = publication_is_excluded(look->pass->core->publication, owner);
     enum instance_wish wish = excluded ? WISH_STOP : WISH_DRAIN;
-    end_instance(look, owner, wish, why);
+    look_end_instance(look, owner, wish, why);
     changes_event(look->pass->core->changes, look->pass->change, "instance",
                   look->document->namespace_name, look->document->service, owner->name,
                   wish == WISH_DRAIN ? "draining" : "stopping", NULL, "%s", why);
@@ -63,8 +63,8 @@ static void stop(struct look *look, const struct reconcile_action *action)
 {
     struct model_instance *owner = look->owners[action->instance];
     const char *why = owner->document->why;
-    end_instance(look, owner, wish_of_replaced(owner),
-                 why != NULL ? why : why_ended(look, &look->values[action->instance]));
+    look_end_instance(look, owner, wish_of_replaced(owner),
+                      why != NULL ? why : why_ended(look, &look->values[action->instance]));
 }
 
 static void give_up(struct look *look, const struct reconcile_action *action)
@@ -132,6 +132,17 @@ static struct capacity_search *search_for(struct look *look,
     return look->search;
 }
 
+struct capacity_search *look_search_for_standby(struct look *look)
+{
+    capacity_search_end(look->search);
+    look->search = NULL;
+    struct capacity_search *search =
+        capacity_search_begin_standby(&look->pass->capacity, look->service, look->good);
+    for (size_t i = 0; i < look->planned_count; i++)
+        capacity_search_count(search, look->planned[i]);
+    return search;
+}
+
 /* From its first instance on a slot's volumes are on one node. */
 static void pin_volumes(struct look *look, const struct document_instance *instance,
                         const struct document_revision *revision)
@@ -157,6 +168,33 @@ static void pin_volumes(struct look *look, const struct document_instance *insta
     change_put(look->pass->change, DOCUMENT_VOLUME, volume);
 }
 
+/* What a new instance takes the place of ends; its id, or "". */
+static const char *end_replaced(struct look *look, const struct reconcile_action *action)
+{
+    if (action->instance == RECONCILE_NONE)
+        return "";
+    struct model_instance *owner = look->owners[action->instance];
+    look_end_instance(look, owner, wish_of_replaced(owner), "replaced by a new instance");
+    return owner->name;
+}
+
+/* No place is looked for, and nothing boots. */
+static bool resume_standby(struct look *look, const struct reconcile_action *action,
+                           const struct document_revision *revision)
+{
+    const struct document_instance *instance =
+        look_resume_standby(look, action->slot, action->attempt, revision);
+    if (instance == NULL)
+        return false;
+    const char *replaced = end_replaced(look, action);
+    changes_event(look->pass->core->changes, look->pass->change, "instance",
+                  instance->namespace_name, instance->service, instance->id, "resumed", NULL,
+                  "slot %u, the standby of revision %u on node %s%s%s", instance->slot,
+                  instance->revision, instance->node, replaced[0] != '\0' ? ", replaces " : "",
+                  replaced);
+    return true;
+}
+
 static void start(struct look *look, const struct reconcile_action *action,
                   const struct document_revision *revision)
 {
@@ -177,12 +215,7 @@ static void start(struct look *look, const struct reconcile_action *action,
     if (revision->template.volume_count > 0)
         pin_volumes(look, instance, revision);
     look->planned[look->planned_count++] = instance;
-    const char *replaced = "";
-    if (action->instance != RECONCILE_NONE) {
-        struct model_instance *owner = look->owners[action->instance];
-        replaced = owner->name;
-        end_instance(look, owner, wish_of_replaced(owner), "replaced by a new instance");
-    }
+    const char *replaced = end_replaced(look, action);
     if (look->tells_together && replaced[0] == '\0')
         return;
     changes_event(pass->core->changes, pass->change, "instance", instance->namespace_name,
@@ -205,9 +238,10 @@ static void carry_out_one(struct look *look, const struct reconcile_action *acti
     switch (action->kind) {
     case RECONCILE_CREATE:
         revision = revision_to_start(look, action);
+        if (revision == NULL || look_is_revoked(revision) || resume_standby(look, action, revision))
+            break;
         /* What is pinned to one node says nothing of the other slots. */
-        if (revision != NULL && !look_is_revoked(revision) &&
-            (!look->no_room || revision->template.volume_count > 0))
+        if ((!look->no_room || revision->template.volume_count > 0))
             start(look, action, revision);
         break;
     case RECONCILE_DRAIN:
@@ -248,6 +282,7 @@ bool look_carry_out(struct look *look, const struct reconcile_result *result)
 {
     bool complete = true;
     look->planned = xcalloc(result->action_count + 1, sizeof *look->planned);
+    look->resumed = xcalloc(result->action_count + 1, sizeof *look->resumed);
     look->tells_together = count_new(result) > TOLD_ALONE_MAX;
     for (size_t i = 0; i < result->action_count && complete; i++) {
         change_may_split(look->pass->change);
@@ -268,7 +303,7 @@ static void stop_revoked_instance(struct look *look, struct model_instance *owne
 {
     struct document_instance *instance =
         change_edit(look->pass->change, DOCUMENT_INSTANCE, owner->document);
-    end_instance(look, owner, WISH_STOP, revision->revoked);
+    look_end_instance(look, owner, WISH_STOP, revision->revoked);
     document_set_text(&instance->cause, CAUSE_REVOKED);
     changes_event(look->pass->core->changes, look->pass->change, "instance",
                   look->document->namespace_name, look->document->service, owner->name, "stopping",
@@ -278,11 +313,12 @@ static void stop_revoked_instance(struct look *look, struct model_instance *owne
 bool look_stop_revoked(struct look *look)
 {
     bool found = false;
-    for (size_t i = 0; i < look->count; i++) {
-        struct model_instance *owner = look->owners[i];
+    for (size_t i = 0; i < look->service->instances.count; i++) {
+        struct model_instance *owner = look->service->instances.items[i];
         const struct document_revision *revision =
             model_revision(look->service, owner->document->revision);
-        if (!look_is_revoked(revision) || owner->document->wish == WISH_STOP)
+        if (model_instance_has_ended(owner) || !look_is_revoked(revision) ||
+            owner->document->wish == WISH_STOP)
             continue;
         found = true;
         change_may_split(look->pass->change);
@@ -297,9 +333,10 @@ bool look_stop_revoked(struct look *look)
 
 bool look_record_ends(struct look *look)
 {
-    for (size_t i = 0; i < look->count; i++) {
-        struct model_instance *owner = look->owners[i];
-        if (owner->document->wish != WISH_STOP || !model_instance_is_gone(owner))
+    for (size_t i = 0; i < look->service->instances.count; i++) {
+        struct model_instance *owner = look->service->instances.items[i];
+        if (model_instance_has_ended(owner) || owner->document->wish != WISH_STOP ||
+            !model_instance_is_gone(owner))
             continue;
         change_may_split(look->pass->change);
         if (!change_has_room(look->pass->change, ROOM_OF_ACTION))

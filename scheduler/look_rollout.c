@@ -29,7 +29,8 @@ static struct slot_failures *count_failures(const struct look *look)
         const struct model_instance *instance = look->service->instances.items[i];
         const struct document_observed *observed = &instance->observed;
         uint32_t slot = instance->document->slot;
-        if (slot >= look->replicas || instance->document->rollout != look->rollout->number ||
+        if (slot >= look->replicas || instance->document->standby ||
+            instance->document->rollout != look->rollout->number ||
             !model_same_template(look->service, instance->document->revision, to))
             continue;
         slots[slot].count += observed->restarts + (observed->state == INSTANCE_FAILED);

@@ -41,8 +41,7 @@ static bool is_of_good(const struct look *look, const struct model_instance *ins
     return model_same_template(look->service, instance->document->revision, look->good);
 }
 
-/* Attempts count in a row: one that lived long enough begins a new row. */
-static uint32_t attempt_of(const struct look *look, const struct model_instance *instance)
+uint32_t look_attempt_of(const struct look *look, const struct model_instance *instance)
 {
     uint64_t lived = instance->observed.since_ms > instance->document->created_ms
                          ? instance->observed.since_ms - instance->document->created_ms
@@ -81,7 +80,7 @@ static void add_value(struct look *look, struct model_instance *instance)
         .lost = model_instance_is_lost(instance),
         .ready_since_ms = instance->ready_since_ms,
         .failed_ms = instance->over_since_ms,
-        .attempt = attempt_of(look, instance),
+        .attempt = look_attempt_of(look, instance),
         .given_up = instance->document->given_up,
         .replaceable = is_of_good(look, instance),
         .drained = is_drained(look, instance),
@@ -120,7 +119,7 @@ void look_collect(struct look *look)
     look->owners = xcalloc(room + 1, sizeof *look->owners);
     for (size_t i = 0; i < room; i++) {
         struct model_instance *instance = look->service->instances.items[i];
-        if (!model_instance_has_ended(instance))
+        if (!model_instance_has_ended(instance) && !instance->document->standby)
             add_value(look, instance);
     }
 }

@@ -181,8 +181,15 @@ enum instance_state model_instance_state(const struct model_instance *instance)
 
 bool model_instance_is_ready(const struct model_instance *instance)
 {
-    return instance->document->wish == WISH_RUN && !model_instance_has_ended(instance) &&
-           model_instance_state(instance) == INSTANCE_READY;
+    return instance->document->wish == WISH_RUN && !instance->document->standby &&
+           !model_instance_has_ended(instance) && model_instance_state(instance) == INSTANCE_READY;
+}
+
+bool model_instance_is_standby(const struct model_instance *instance)
+{
+    return instance->document->standby && instance->document->wish == WISH_RUN &&
+           !model_instance_has_ended(instance) &&
+           model_instance_state(instance) == INSTANCE_STANDBY;
 }
 
 /* --- making and unmaking --- */
@@ -484,6 +491,7 @@ static bool is_assigned_alike(const struct document_instance *one,
                               const struct document_instance *other)
 {
     return (one->wish == WISH_STOP) == (other->wish == WISH_STOP) &&
+           one->standby == other->standby &&
            document_text_equals(one->cause, document_text(other->cause));
 }
 

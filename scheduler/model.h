@@ -81,6 +81,7 @@ struct model_service {
     uint32_t failures; /* of the worst slot of the running rollout */
     bool became_healthy;
     char progress[REASON_MAX];      /* of the running rollout */
+    bool standby_has_no_room;       /* that was told */
     char *no_capacity;              /* why an instance finds no room; NULL: all did */
     struct api_obstacles obstacles; /* the same, node by node */
     struct usage_kept kept;         /* room that others make for it */
@@ -296,6 +297,8 @@ enum instance_state model_instance_state(const struct model_instance *instance);
 /* The last number of an address: its place in the node's subnet. */
 size_t model_address_place(const char *address);
 bool model_instance_is_ready(const struct model_instance *instance);
+/* Paused, and can be resumed: nothing speaks against its node. */
+bool model_instance_is_standby(const struct model_instance *instance);
 
 /* --- model_nodes.c --- */
 enum node_state model_node_state(const struct model_node *node);

@@ -202,6 +202,8 @@ enum placement_reason placement_check_kind(const struct placement_node *node,
         reason = PLACEMENT_CONSTRAINT;
     if (reason == PLACEMENT_FITS && request->has_volumes && !has_feature(node, "volumes"))
         reason = PLACEMENT_NO_VOLUMES;
+    if (reason == PLACEMENT_FITS && request->is_standby && !has_feature(node, API_FEATURE_STANDBY))
+        reason = PLACEMENT_NO_STANDBY;
     return ret_verdict->reason = reason;
 }
 

@@ -73,6 +73,7 @@ struct placement_request {
     size_t port_count;
     bool has_volumes;
     uint64_t volume_bytes;   /* more than the slot's volumes have already */
+    bool is_standby;         /* to be paused until it is wanted */
     const char *volume_node; /* that has the slot's volumes; NULL: none yet */
     uint64_t now_ms;
 };
@@ -88,6 +89,7 @@ enum placement_reason {
     PLACEMENT_MACHINE, /* a constraint on arch, accel or family */
     PLACEMENT_CONSTRAINT,
     PLACEMENT_NO_VOLUMES,
+    PLACEMENT_NO_STANDBY,
     PLACEMENT_VOLUME_ELSEWHERE,
     PLACEMENT_VOLUME_ROOM,
     PLACEMENT_PORT,

@@ -15,6 +15,7 @@ static const char *const reason_names[PLACEMENT_REASONS] = {
     [PLACEMENT_MACHINE] = "machine",
     [PLACEMENT_CONSTRAINT] = "constraint",
     [PLACEMENT_NO_VOLUMES] = "no_volumes",
+    [PLACEMENT_NO_STANDBY] = "no_standby",
     [PLACEMENT_VOLUME_ELSEWHERE] = "volume_elsewhere",
     [PLACEMENT_VOLUME_ROOM] = "volume_room",
     [PLACEMENT_PORT] = "port",
@@ -129,6 +130,9 @@ void placement_group_text(const struct placement_group *group,
         break;
     case PLACEMENT_NO_VOLUMES:
         buffer_append_text(text, "its agent attaches no volumes");
+        break;
+    case PLACEMENT_NO_STANDBY:
+        buffer_append_text(text, "its agent keeps no standbys");
         break;
     case PLACEMENT_VOLUME_ELSEWHERE:
         buffer_printf(text, "the slot's volumes are on node %s", request->volume_node);

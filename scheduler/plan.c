@@ -99,7 +99,7 @@ static void take_instances(struct planner *planner)
         const struct document_instance *document = instance->document;
         bool leaving =
             instance->node != NULL && instance->node->document->eligibility == NODE_DRAINING;
-        if (model_instance_has_ended(instance))
+        if (model_instance_has_ended(instance) || document->standby)
             continue;
         struct reconcile_instance *value = add_value(planner, document->slot, instance);
         text_copy(planner->subjects[planner->count - 1].node, NAME_MAX_TEXT, document->node);

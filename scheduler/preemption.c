@@ -195,8 +195,8 @@ static uint64_t end_victim(struct controller_pass *pass, const struct model_serv
                   victim->service->name, priority_of(victim->service));
     if (copy->wish == WISH_RUN) {
         pass->ends = true;
-        copy->wish =
-            publication_is_excluded(pass->core->publication, victim) ? WISH_STOP : WISH_DRAIN;
+        bool drained = copy->standby || publication_is_excluded(pass->core->publication, victim);
+        copy->wish = drained ? WISH_STOP : WISH_DRAIN;
         free(copy->why);
         copy->why =
             xasprintf("it makes room for %s, whose priority is %u: that of %s is %u", service->name,

@@ -24,6 +24,7 @@ extern const size_t scheduler_route_count;
 void routes_list_services(struct http_request *request, void *data);
 void routes_get_service(struct http_request *request, void *data);
 void routes_delete_service(struct http_request *request, void *data);
+void routes_wake(struct http_request *request, void *data);
 void routes_scale(struct http_request *request, void *data);
 void routes_rollback(struct http_request *request, void *data);
 void routes_restart(struct http_request *request, void *data);

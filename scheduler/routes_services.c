@@ -141,6 +141,15 @@ void routes_scale(struct http_request *request, void *data)
         change(request, data, NULL, service_changes_scale, body.replicas);
 }
 
+void routes_wake(struct http_request *request, void *data)
+{
+    struct api_wake_request body = {.count = 1};
+    size_t length;
+    http_request_body(request, &length);
+    if (length == 0 || read_body(request, &api_wake_request_record, &body) == 0)
+        change(request, data, NULL, service_changes_wake, body.count);
+}
+
 void routes_rollback(struct http_request *request, void *data)
 {
     struct api_rollback_request body = {0};

@@ -398,6 +398,19 @@ int service_changes_scale(struct core *core, struct change *change, const char *
     return 0;
 }
 
+int service_changes_wake(struct core *core, struct change *change, const char *namespace_name,
+                         const char *service, uint32_t count, struct api_change_answer *ret_answer,
+                         struct error *error)
+{
+    const struct model_service *known = model_service(&core->model, namespace_name, service);
+    uint32_t before = known != NULL && known->document != NULL ? known->document->replicas : 0;
+    if (count > API_REPLICAS_MAX - before)
+        return error_set(error, ERROR_INVALID, "%s has %u replicas: %u more would be over %d",
+                         service, before, count, API_REPLICAS_MAX);
+    return service_changes_scale(core, change, namespace_name, service, before + count, ret_answer,
+                                 error);
+}
+
 static void list_revisions(const struct model_service *service, struct buffer *text)
 {
     for (size_t i = 0; i < service->revision_count; i++)

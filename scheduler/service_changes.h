@@ -21,6 +21,10 @@ int service_changes_apply(struct core *core, struct change *change,
 int service_changes_scale(struct core *core, struct change *change, const char *namespace_name,
                           const char *service, uint32_t replicas,
                           struct api_change_answer *ret_answer, struct error *error);
+/* `count` replicas more: standbys, as far as there are any. */
+int service_changes_wake(struct core *core, struct change *change, const char *namespace_name,
+                         const char *service, uint32_t count, struct api_change_answer *ret_answer,
+                         struct error *error);
 /* `to` 0: the newest other revision whose rollout succeeded. */
 int service_changes_rollback(struct core *core, struct change *change, const char *namespace_name,
                              const char *service, uint32_t to, struct api_change_answer *ret_answer,

@@ -8,16 +8,21 @@ static bool remove_service(struct look *look)
 {
     struct model_service *service = look->service;
     struct change *change = look->pass->change;
-    for (size_t i = 0; i < look->count; i++) {
-        if (!look->values[i].lost)
+    const struct sorted *instances = &service->instances;
+    for (size_t i = 0; i < instances->count; i++) {
+        const struct model_instance *instance = instances->items[i];
+        if (!model_instance_has_ended(instance) && !model_instance_is_lost(instance))
             return true; /* still ending */
     }
-    for (size_t i = 0; i < look->count; i++) {
+    for (size_t i = 0; i < instances->count; i++) {
+        const struct model_instance *instance = instances->items[i];
+        if (model_instance_has_ended(instance))
+            continue;
         change_may_split(change);
         if (!change_has_room(change, ROOM_OF_ACTION))
             return false;
-        change_remove(change, DOCUMENT_INSTANCE, look->owners[i]->document);
-        change_remove(change, DOCUMENT_OBSERVED, &look->owners[i]->observed);
+        change_remove(change, DOCUMENT_INSTANCE, instance->document);
+        change_remove(change, DOCUMENT_OBSERVED, &instance->observed);
     }
     for (size_t i = 0; i < service->rollout_count; i++) {
         change_may_split(change);
@@ -75,7 +80,7 @@ static bool decide(struct look *look, bool frozen)
         return change_has_room(look->pass->change, ROOM_OF_ACTION);
     }
     if (complete && !look_advance_rollout(look, &result.counts))
-        complete = look_carry_out(look, &result);
+        complete = look_carry_out(look, &result) && look_keep_standbys(look);
     if (complete && change_has_room(look->pass->change, ROOM_OF_ACTION))
         look_rebalance(look, &result);
     if (complete && look->document->deleting)
@@ -108,6 +113,7 @@ bool controller_reconcile_service(struct controller_pass *pass, struct model_ser
     free(look.values);
     free(look.owners);
     free(look.planned);
+    free(look.resumed);
     capacity_search_end(look.search);
     return complete;
 }

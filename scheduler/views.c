@@ -122,8 +122,12 @@ struct json_object *views_service(const struct core *core, const struct model_se
     text_copy(view.namespace_name, sizeof view.namespace_name, document->namespace_name);
     text_copy(view.service, sizeof view.service, document->service);
     view.age_ms = age(core_wall(core), document->created_ms);
-    for (size_t i = 0; i < service->instances.count; i++)
-        view.ready += model_instance_is_ready(service->instances.items[i]);
+    view.standby = document->spec.standby;
+    for (size_t i = 0; i < service->instances.count; i++) {
+        const struct model_instance *instance = service->instances.items[i];
+        view.ready += model_instance_is_ready(instance);
+        view.standby_ready += model_instance_is_standby(instance);
+    }
     if (revision != NULL) {
         view.revision = revision->number;
         text_copy(view.image, sizeof view.image, revision->image);
@@ -224,7 +228,9 @@ static void append_instance(const struct core *core, const struct model_instance
     text_copy(view.service, sizeof view.service, document->service);
     text_copy(view.node, sizeof view.node, document->node);
     text_copy(view.address, sizeof view.address, document->address);
-    view.wanted = document->wish == WISH_STOP ? API_WANTED_STOP : API_WANTED_RUN;
+    view.wanted = document->wish == WISH_STOP ? API_WANTED_STOP
+                  : document->standby         ? API_WANTED_STANDBY
+                                              : API_WANTED_RUN;
     view.state = model_instance_state(instance);
     if (is_lost_elsewhere(core, instance->node) && !instance_state_is_over(view.state))
         view.state = INSTANCE_UNKNOWN;
@@ -305,7 +311,8 @@ static void add_waiting(struct page *page, const struct model_service *service)
     AUTO_FREE bool *held = xcalloc(document->replicas + 1, sizeof *held);
     for (size_t i = 0; i < service->instances.count; i++) {
         const struct model_instance *instance = service->instances.items[i];
-        if (instance->document->slot < document->replicas && instance->document->wish == WISH_RUN)
+        if (instance->document->slot < document->replicas && !instance->document->standby &&
+            instance->document->wish == WISH_RUN)
             held[instance->document->slot] = true;
     }
     for (uint32_t slot = 0; slot < document->replicas; slot++) {

@@ -154,9 +154,9 @@ static void report_end(struct guest *guest)
 }
 
 /* Whoever hears of an end may have the guest forgotten: no job of it may be under way. */
-static void finish_end(struct guest *guest)
+void guest_finish_end(struct guest *guest)
 {
-    if (!guest->end_is_done || guest->destroying || guest->pressing)
+    if (!guest->end_is_done || guest->destroying || guest->pressing || guest->pausing)
         return;
     guest->end_is_done = false;
     guest->state = GUEST_ENDED;
@@ -170,7 +170,7 @@ static void end_done(struct worker_job *worker_job)
     if (job->result < 0)
         log_warn("an ended microVM left something", "id", guest->id, "error", job->error.message);
     guest->end_is_done = true;
-    finish_end(guest);
+    guest_finish_end(guest);
     free(job);
 }
 
@@ -229,7 +229,7 @@ static void destroy_done(struct worker_job *worker_job)
                  job->error.message);
         uv_timer_start(&guest->grace, on_grace, 1000, 0);
     }
-    finish_end(guest);
+    guest_finish_end(guest);
     free(job);
 }
 
@@ -269,7 +269,7 @@ static void press_done(struct worker_job *worker_job)
                  job->error.message);
         guest_begin_destroy(guest);
     }
-    finish_end(guest);
+    guest_finish_end(guest);
     free(job);
 }
 
@@ -413,7 +413,7 @@ void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boo
     guest->state = GUEST_BOOTING;
     guest->pid = 0;
     guest->stopping = guest->halted = guest->hung = guest->oom = false;
-    guest->ended_early = guest->reaped = false;
+    guest->ended_early = guest->reaped = guest->paused = false;
     guest->memory = (struct guest_memory){0};
     guest->missed_pulses = 0;
     memcpy(guest->family, boot->family, sizeof guest->family);
@@ -527,6 +527,7 @@ static void adopt_one(struct guests *guests, const struct hypervisor_found *foun
     struct error error = ERROR_INIT;
     int descriptor;
     guest->state = GUEST_RUNNING;
+    guest->paused = found->paused;
     guest->pid = found->pid;
     guest_memory_begin(found->pid, &guest->memory);
     guest->begun_before_ms = found->uptime_ms;
@@ -587,7 +588,8 @@ void guests_report_running(struct guests *guests)
     for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
         if (guest->state != GUEST_RUNNING)
             continue;
-        struct host_instance instance = {.state = HOST_INSTANCE_RUNNING};
+        struct host_instance instance = {.state = guest->paused ? HOST_INSTANCE_PAUSED
+                                                                : HOST_INSTANCE_RUNNING};
         memcpy(instance.id, guest->id, sizeof instance.id);
         memcpy(instance.kernel, guest->kernel, sizeof instance.kernel);
         memcpy(instance.image, guest->image, sizeof instance.image);

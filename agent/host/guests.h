@@ -67,6 +67,8 @@ void guests_report_running(struct guests *guests);
 /* Each answers once by options.answer, at once or later. */
 void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boot *boot);
 void guests_stop(struct guests *guests, uint64_t sequence, const struct host_stop *stop);
+/* Its guest stands still, or goes on; fine when it does so already. */
+void guests_pause(struct guests *guests, uint64_t sequence, const struct host_pause *pause);
 void guests_forget(struct guests *guests, uint64_t sequence, const char *id);
 
 /* The hypervisor says that a microVM ended. */

@@ -27,6 +27,8 @@ struct guest {
     struct host_stop stop;
     bool stopping;    /* `stop` was asked for */
     bool destroying;  /* a job that ends it by force is under way */
+    bool pausing;     /* a job that pauses or resumes it is under way */
+    bool paused;      /* its guest stands still */
     bool pressing;    /* a job that presses its power button is under way */
     bool halted;      /* it said that it has ended, and is ended by force */
     bool hung;        /* its process was found stopped, and is killed */
@@ -66,6 +68,7 @@ struct guest_job {
     struct host_boot boot; /* boot */
     const struct family_boot *way;
     uint64_t submitted_ns, begun_ns, created_ns, started_ns; /* boot */
+    bool pause;                                              /* pause: or let it go on */
     pid_t pid;                                               /* boot: of the hypervisor's process */
     struct guest_memory memory;                              /* boot: of that process */
     int console;                                             /* boot: connected */
@@ -93,6 +96,8 @@ void guest_job_forget(struct worker_job *job);
 
 /* NULL: there is none. */
 struct guest *guests_find(struct guests *guests, const char *id);
+/* Tells of its end once no job of it is under way. */
+void guest_finish_end(struct guest *guest);
 /* The caller frees. */
 char *guest_console_path(const struct guest *guest);
 /* Whose QEMU runs under it, or NULL; `context` is the guests. For volumes_adopt. */

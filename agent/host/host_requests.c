@@ -216,6 +216,9 @@ void host_receive(void *context, const struct host_message *message)
     case HOST_FORGET:
         guests_forget(host->guests, message->sequence, message->forget.id);
         return;
+    case HOST_PAUSE:
+        guests_pause(host->guests, message->sequence, &message->pause);
+        return;
     case HOST_SOCKET:
         give_socket(host, message->sequence);
         return;

@@ -26,6 +26,7 @@ struct hypervisor_found {
     struct microvm_identity identity;
     pid_t pid;
     uint64_t uptime_ms;
+    bool paused; /* its guest stands still */
 };
 
 struct hypervisor;

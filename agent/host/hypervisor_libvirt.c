@@ -343,24 +343,25 @@ static bool read_metadata(virDomainPtr domain, struct domain_metadata *ret_metad
 
 /* libvirt looks at what it finds in threads of its own; asking for statistics takes a turn behind
  * them. */
-static bool is_running(virDomainPtr domain)
+static bool is_there(virDomainPtr domain, bool *ret_paused)
 {
     virDomainMemoryStatStruct statistics[VIR_DOMAIN_MEMORY_STAT_NR];
     int state = VIR_DOMAIN_NOSTATE, reason = 0;
     virDomainMemoryStats(domain, statistics, VIR_DOMAIN_MEMORY_STAT_NR, 0);
+    if (virDomainGetState(domain, &state, &reason, 0) < 0)
+        return false;
     /* What nobody here paused stands still in a debugger. */
-    return virDomainGetState(domain, &state, &reason, 0) == 0 &&
-           (state == VIR_DOMAIN_RUNNING ||
-            (state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_UNKNOWN));
+    *ret_paused = state == VIR_DOMAIN_PAUSED && reason != VIR_DOMAIN_PAUSED_UNKNOWN;
+    return state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_PAUSED;
 }
 
 enum judgement { NOT_OURS, TO_END, TO_ADOPT };
 
 /* A daemon has other people's domains as well, which are nothing to us. */
 static enum judgement judge(struct libvirt *libvirt, virDomainPtr domain,
-                            struct domain_metadata *metadata)
+                            struct domain_metadata *metadata, bool *ret_paused)
 {
-    bool runs = is_running(domain), is_told = read_metadata(domain, metadata);
+    bool runs = is_there(domain, ret_paused), is_told = read_metadata(domain, metadata);
     if (libvirt->driver == LIBVIRT_EMBED)
         return virDomainIsActive(domain) != 1 ? NOT_OURS : runs && is_told ? TO_ADOPT : TO_END;
     if (!is_told || strcmp(metadata->owner, libvirt->owner) != 0)
@@ -372,7 +373,7 @@ static enum judgement judge(struct libvirt *libvirt, virDomainPtr domain,
 static bool adopt_one(struct libvirt *libvirt, virDomainPtr domain, struct hypervisor_found *found)
 {
     struct domain_metadata metadata;
-    enum judgement judgement = judge(libvirt, domain, &metadata);
+    enum judgement judgement = judge(libvirt, domain, &metadata, &found->paused);
     if (judgement == TO_END) {
         log_warn("a microVM that cannot be adopted is ended", "domain", virDomainGetName(domain));
         virDomainDestroy(domain);
@@ -468,8 +469,9 @@ static void end_unknown(struct libvirt *libvirt)
     virDomainPtr *domains = NULL;
     int count = list_active(libvirt, &domains, NULL);
     for (int i = 0; i < count; i++) {
+        bool paused;
         struct domain_metadata metadata;
-        if (judge(libvirt, domains[i], &metadata) != NOT_OURS &&
+        if (judge(libvirt, domains[i], &metadata, &paused) != NOT_OURS &&
             !libvirt_known_has(libvirt->known, metadata.identity.id)) {
             log_warn("a microVM that was half made is ended", "id", metadata.identity.id);
             virDomainDestroy(domains[i]);

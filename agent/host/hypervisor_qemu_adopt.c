@@ -122,18 +122,17 @@ static void remove_files(struct qemu_hypervisor *qemu, const char *id)
 
 /* ---- adopting ---- */
 
-/* One that was never resumed is half made: nobody has answered for it. One that was held for a
- * moment goes on. True when it stays. */
-static bool is_whole(struct qemu_hypervisor *qemu, const char *id)
+/* One that was never resumed is half made: nobody has answered for it. True when it stays. */
+static bool is_whole(struct qemu_hypervisor *qemu, struct hypervisor_found *found)
 {
+    const char *id = found->identity.id;
     char status[QEMU_STATUS_MAX];
     struct error error = ERROR_INIT;
     if (qemu_query_status(qemu, id, status, &error) < 0) {
         log_warn("an adopted microVM does not answer", "id", id, "error", error.message);
         return true;
     }
-    if (strcmp(status, "paused") == 0 && hypervisor_resume(&qemu->hypervisor, id, &error) < 0)
-        log_warn("an adopted microVM does not go on", "id", id, "error", error.message);
+    found->paused = strcmp(status, "paused") == 0;
     return strcmp(status, "prelaunch") != 0;
 }
 
@@ -146,7 +145,7 @@ static size_t drop_half_made(struct qemu_hypervisor *qemu, struct hypervisor_fou
     for (size_t i = 0; i < count; i++) {
         const char *id = found[i].identity.id;
         bool answers = qemu_await_ready(qemu, id, deadline, NULL) == 0;
-        if (!answers || is_whole(qemu, id)) {
+        if (!answers || is_whole(qemu, &found[i])) {
             found[kept++] = found[i];
             continue;
         }

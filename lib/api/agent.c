@@ -1,6 +1,6 @@
 #include "lib/api/agent.h"
 
-const char *const api_wanted_names[] = {"run", "stop", NULL};
+const char *const api_wanted_names[] = {"run", "stop", "standby", NULL};
 const char *const api_server_state_names[] = {"ready", "drain", NULL};
 
 static const struct json_field machine_fields[] = {

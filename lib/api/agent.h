@@ -56,7 +56,11 @@ struct api_join_answer {
     bool takes_changes;    /* statuses may have a `base` */
 };
 
-enum api_wanted { API_WANTED_RUN, API_WANTED_STOP };
+/* standby: boot it, and once its check passes pause it until it is wanted; only to agents with the
+ * feature "standby". */
+enum api_wanted { API_WANTED_RUN, API_WANTED_STOP, API_WANTED_STANDBY };
+#define API_FEATURE_STANDBY "standby"
+
 extern const char *const api_wanted_names[];
 
 /* One instance as the agent is to have it. Image defaults are already merged in. */

@@ -12,6 +12,7 @@ static const struct {
 } service_keys[] = {
     {"replicas", "a job has no replicas: `completions` says how many instances have to succeed, "
                  "`parallelism` how many run at a time"},
+    {"standby", "a job has no standbys: its instances run until they end"},
     {"rollout", "a job is not rolled out: its next run takes the new revision"},
     {"restart", "a job's instance is not restarted in place: `retries` says how many failed ones "
                 "are replaced by new ones"},

@@ -214,6 +214,8 @@ static const struct json_field spec_fields[] = {
                .check = check_text),
     JSON_FIELD(struct api_service_spec, replicas, "replicas", JSON_UINT, .max = API_REPLICAS_MAX,
                .present_offset = offsetof(struct api_service_spec, has_replicas)),
+    JSON_FIELD(struct api_service_spec, standby, "standby", JSON_UINT, .flags = JSON_OMIT_EMPTY,
+               .max = API_STANDBY_MAX),
     JSON_FIELD(struct api_service_spec, resources, "resources", JSON_OBJECT,
                .record = &api_resources_record),
     JSON_FIELD_LIST(struct api_service_spec, ports, port_count, "ports", &api_port_record,
@@ -260,7 +262,6 @@ static const struct json_field spec_fields[] = {
     JSON_FIELD_REFUSED("secrets"),
     JSON_FIELD_REFUSED("egress"),
     JSON_FIELD_REFUSED("allow_from"),
-    JSON_FIELD_REFUSED("standby"),
     JSON_FIELD_END,
 };
 const struct json_record api_service_spec_record = {sizeof(struct api_service_spec), spec_fields};
@@ -350,6 +351,10 @@ static const char *device_of(const struct api_volume *volume)
 static int validate_volumes(const struct api_service_spec *spec, struct error *error)
 {
     char at[64];
+    if (spec->volume_count > 0 && spec->standby > 0)
+        return error_set_at(error, ERROR_INVALID, "/standby",
+                            "a service with volumes has no standbys: a volume belongs to one slot "
+                            "and is written by one instance at a time");
     for (size_t i = 0; i < spec->volume_count; i++) {
         snprintf(at, sizeof at, "/volumes/%zu", i);
         if (strlen(device_of(&spec->volumes[i])) > API_DEVICE_MAX)

@@ -134,12 +134,14 @@ struct api_service_spec {
     struct api_stop stop;
     char arch[16]; /* "": any the image has */
     struct api_placement placement;
+    uint32_t standby;  /* instances that are booted and paused, beside the replicas */
     uint32_t priority; /* whose room a pending instance may take: that of lower ones */
     uint32_t history;
     struct api_job job;
 };
 
 #define API_REPLICAS_MAX    10000
+#define API_STANDBY_MAX     100
 #define API_COMPLETIONS_MAX 10000
 #define API_PARALLELISM_MAX 1000
 #define API_RETRIES_MAX     1000

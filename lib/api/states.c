@@ -3,12 +3,19 @@
 #include <stddef.h>
 
 const char *const instance_state_names[] = {
-    [INSTANCE_PENDING] = "pending",     [INSTANCE_FETCHING] = "fetching",
-    [INSTANCE_VERIFYING] = "verifying", [INSTANCE_STARTING] = "starting",
-    [INSTANCE_RUNNING] = "running",     [INSTANCE_READY] = "ready",
-    [INSTANCE_DRAINING] = "draining",   [INSTANCE_STOPPING] = "stopping",
-    [INSTANCE_STOPPED] = "stopped",     [INSTANCE_FAILED] = "failed",
-    [INSTANCE_UNKNOWN] = "unknown",     NULL,
+    [INSTANCE_PENDING] = "pending",
+    [INSTANCE_FETCHING] = "fetching",
+    [INSTANCE_VERIFYING] = "verifying",
+    [INSTANCE_STARTING] = "starting",
+    [INSTANCE_STANDBY] = "standby",
+    [INSTANCE_RUNNING] = "running",
+    [INSTANCE_READY] = "ready",
+    [INSTANCE_DRAINING] = "draining",
+    [INSTANCE_STOPPING] = "stopping",
+    [INSTANCE_STOPPED] = "stopped",
+    [INSTANCE_FAILED] = "failed",
+    [INSTANCE_UNKNOWN] = "unknown",
+    NULL,
 };
 
 #define TO(state) (1u << (state))
@@ -21,7 +28,8 @@ static const unsigned instance_moves[] = {
     [INSTANCE_FETCHING] = TO(INSTANCE_VERIFYING) | TO_END,
     [INSTANCE_VERIFYING] = TO(INSTANCE_FETCHING) | TO(INSTANCE_STARTING) | TO_END,
     [INSTANCE_STARTING] = TO(INSTANCE_RUNNING) | TO_END,
-    [INSTANCE_RUNNING] = TO(INSTANCE_STARTING) | TO(INSTANCE_READY) | TO_END,
+    [INSTANCE_STANDBY] = TO(INSTANCE_STARTING) | TO(INSTANCE_RUNNING) | TO_END,
+    [INSTANCE_RUNNING] = TO(INSTANCE_STARTING) | TO(INSTANCE_STANDBY) | TO(INSTANCE_READY) | TO_END,
     [INSTANCE_READY] = TO(INSTANCE_STARTING) | TO(INSTANCE_RUNNING) | TO_END,
     [INSTANCE_DRAINING] = TO(INSTANCE_STOPPING) | TO(INSTANCE_STOPPED) | TO(INSTANCE_FAILED),
     [INSTANCE_STOPPING] = TO(INSTANCE_STOPPED) | TO(INSTANCE_FAILED),

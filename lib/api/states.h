@@ -6,9 +6,12 @@
 #include "lib/api/causes.h"
 
 /* pending -> fetching -> verifying -> starting -> running <-> ready -> draining -> stopping
- *                                        ^            |        |
+ *                                        ^         ^  |        |
  *                                        +--restart---+--------+          ... -> stopped | failed
+ *                                                  |  v
+ *                                                 standby
  *
+ * `standby`: its check passed, and then its guest was paused until it is wanted.
  * `unknown` is the scheduler's word for an instance whose node is silent. A restart in place goes
  * back to `starting` under the same id. */
 enum instance_state {
@@ -16,6 +19,7 @@ enum instance_state {
     INSTANCE_FETCHING,
     INSTANCE_VERIFYING,
     INSTANCE_STARTING,
+    INSTANCE_STANDBY,
     INSTANCE_RUNNING,
     INSTANCE_READY,
     INSTANCE_DRAINING,

@@ -53,6 +53,8 @@ static const struct json_field service_fields[] = {
     FIELD(service, "service", JSON_STRING, .flags = JSON_REQUIRED),
     FIELD(replicas, "replicas", JSON_UINT, .flags = 0),
     FIELD(ready, "ready", JSON_UINT, .flags = 0),
+    FIELD(standby, "standby", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    FIELD(standby_ready, "standby_ready", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(revision, "revision", JSON_UINT, .flags = 0),
     FIELD(image, "image", JSON_STRING, .flags = 0),
     FIELD(image_digest, "image_digest", JSON_STRING, .flags = 0),
@@ -192,6 +194,14 @@ static const struct json_field scale_fields[] = {
 };
 const struct json_record api_scale_request_record = {sizeof(struct api_scale_request),
                                                      scale_fields};
+#undef VIEW
+
+#define VIEW api_wake_request
+static const struct json_field wake_fields[] = {
+    FIELD(count, "count", JSON_UINT, .flags = 0, .min = 1, .max = API_REPLICAS_MAX),
+    JSON_FIELD_END,
+};
+const struct json_record api_wake_request_record = {sizeof(struct api_wake_request), wake_fields};
 #undef VIEW
 
 #define VIEW api_rollback_request

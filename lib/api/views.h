@@ -52,8 +52,10 @@ struct api_service_view {
     char service[NAME_MAX_TEXT];
     uint32_t replicas;
     uint32_t ready;
-    uint32_t revision; /* current: what the last succeeded or running rollout made current */
-    char image[768];   /* as the user wrote it */
+    uint32_t standby;       /* wanted beside the replicas */
+    uint32_t standby_ready; /* of them: paused, and can be resumed */
+    uint32_t revision;      /* current: what the last succeeded or running rollout made current */
+    char image[768];        /* as the user wrote it */
     char image_digest[DIGEST_TEXT_MAX];
     uint64_t age_ms;
     /* What the image's policy has against it though it only warns, or why the revision may not run
@@ -158,9 +160,13 @@ struct api_event {
     char message[REASON_MAX];
 };
 
-/* PUT .../scale and POST .../rollback bodies. */
+/* PUT .../scale, POST .../wake and POST .../rollback bodies. */
 struct api_scale_request {
     uint32_t replicas;
+};
+
+struct api_wake_request {
+    uint32_t count; /* replicas more */
 };
 struct api_rollback_request {
     uint32_t to; /* revision; 0: the newest other one whose rollout succeeded */
@@ -193,6 +199,7 @@ extern const struct json_record api_rescheduling_view_record;
 extern const struct json_record api_node_request_record;
 extern const struct json_record api_event_record;
 extern const struct json_record api_scale_request_record;
+extern const struct json_record api_wake_request_record;
 extern const struct json_record api_rollback_request_record;
 extern const struct json_record api_stop_request_record;
 extern const struct json_record api_change_answer_record;

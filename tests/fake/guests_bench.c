@@ -207,6 +207,14 @@ uint64_t guests_bench_stop(struct guests_bench *bench, const char *id, enum host
     return bench->sequence;
 }
 
+uint64_t guests_bench_pause(struct guests_bench *bench, const char *id, bool paused)
+{
+    struct host_pause pause = {.paused = paused};
+    snprintf(pause.id, sizeof pause.id, "%s", id);
+    guests_pause(bench->guests, ++bench->sequence, &pause);
+    return bench->sequence;
+}
+
 uint64_t guests_bench_forget(struct guests_bench *bench, const char *id)
 {
     guests_forget(bench->guests, ++bench->sequence, id);

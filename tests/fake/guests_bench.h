@@ -54,6 +54,7 @@ void guests_bench_restart(struct guests_bench *bench);
 uint64_t guests_bench_boot(struct guests_bench *bench, const char *id);
 uint64_t guests_bench_stop(struct guests_bench *bench, const char *id, enum host_stop_method method,
                            uint64_t grace_ms);
+uint64_t guests_bench_pause(struct guests_bench *bench, const char *id, bool paused);
 uint64_t guests_bench_forget(struct guests_bench *bench, const char *id);
 
 /* One thing that threads have posted is told to the loop thread; false when there is none. */

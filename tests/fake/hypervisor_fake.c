@@ -21,6 +21,7 @@ struct microvm {
     pid_t pid;
     int listener; /* the console's socket */
     int console;  /* what connected to it, or -1 */
+    bool has_begun;
     bool runs;
     bool obeys_power;
 };
@@ -205,7 +206,7 @@ static int resume(struct hypervisor *hypervisor, const char *id, struct error *e
     struct microvm *microvm = find(world, id);
     if (microvm == NULL)
         return finish(world, error_set(error, ERROR_NOT_FOUND, "there is no microVM %s", id));
-    microvm->runs = true;
+    microvm->runs = microvm->has_begun = true;
     return finish(world, 0);
 }
 
@@ -264,7 +265,7 @@ static int adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_fo
         return -1;
     for (microvm = LIST_FIRST(&world->microvms); microvm != NULL; microvm = next) {
         next = LIST_NEXT(microvm, link);
-        if (microvm->runs)
+        if (microvm->has_begun)
             count++;
         else
             remove_microvm(microvm);
@@ -275,6 +276,7 @@ static int adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_fo
     {
         found[count].identity = microvm->identity;
         found[count].pid = microvm->pid;
+        found[count].paused = !microvm->runs;
         found[count++].uptime_ms = 60000;
     }
     *ret_found = found;

@@ -67,7 +67,8 @@ static void on_prepared(void *data)
 
 static void vm_gone(struct guest *guest)
 {
-    guest->vm = false;
+    guest->vm = guest->paused = false;
+    world_cancel(&guest->pausing);
     guest->ready = false;
     world_cancel(&guest->booting);
     world_cancel(&guest->ending);
@@ -90,7 +91,7 @@ static void on_dying(void *data)
 {
     struct guest *guest = data;
     guest->dying = NULL;
-    if (guest->image == IMAGE_FLAPS && world_of(guest)->settles)
+    if ((guest->image == IMAGE_FLAPS && world_of(guest)->settles) || guest->paused)
         return;
     guest_crash(guest);
 }
@@ -137,6 +138,21 @@ static void on_ended(void *data)
     act(guest, instance_ended(&guest->machine, HOST_END_STOPPED, ""));
 }
 
+static void on_paused(void *data)
+{
+    struct guest *guest = data;
+    guest->pausing = NULL;
+    guest->paused = true;
+    act(guest, instance_paused(&guest->machine));
+}
+
+static void on_unpaused(void *data)
+{
+    struct guest *guest = data;
+    guest->pausing = NULL;
+    guest->paused = false;
+}
+
 /* --- its check --- */
 
 static void on_health(void *data)
@@ -145,6 +161,10 @@ static void on_health(void *data)
     guest->health = NULL;
     if (guest->image == IMAGE_NEVER_READY)
         return;
+    if (guest->paused) { /* it does not answer yet */
+        later(guest, &guest->health, 5, 100, on_health);
+        return;
+    }
     guest->ready = !guest->ready;
     if (flaps(guest) || !guest->ready)
         later(guest, &guest->health, 500, 15000, on_health);
@@ -194,6 +214,10 @@ static void act(struct guest *guest, unsigned actions)
         boot(guest);
     if (actions & (INSTANCE_END | INSTANCE_KILL))
         later(guest, &guest->ending, 5, actions & INSTANCE_KILL ? 50 : 1500, on_ended);
+    if (actions & INSTANCE_PAUSE)
+        later(guest, &guest->pausing, 1, 300, on_paused);
+    if (actions & INSTANCE_UNPAUSE)
+        later(guest, &guest->pausing, 1, 300, on_unpaused);
     if ((actions & INSTANCE_WATCH) && guest->health == NULL)
         look_at_health(guest);
     arm(guest);
@@ -232,6 +256,7 @@ static void cancel_all(struct guest *guest)
     world_cancel(&guest->preparing);
     world_cancel(&guest->booting);
     world_cancel(&guest->ending);
+    world_cancel(&guest->pausing);
     world_cancel(&guest->health);
 }
 
@@ -252,6 +277,8 @@ void guest_lose_agent(struct guest *guest)
     /* The host half finishes what it was asked for. */
     if (guest->ending != NULL)
         vm_gone(guest);
+    if (guest->pausing != NULL)
+        guest->paused = !guest->paused;
     cancel_all(guest);
     guest->record = instance_save(&guest->machine);
     instance_finish(&guest->machine);
@@ -267,7 +294,8 @@ void guest_meet_agent(struct guest *guest)
     free(guest->record);
     guest->record = NULL;
     if (guest->vm)
-        instance_adopted(&guest->machine, guest->digest, world->now_ms - guest->booted_ms);
+        instance_adopted(&guest->machine, guest->digest, world->now_ms - guest->booted_ms,
+                         guest->paused);
     act(guest, instance_resume(&guest->machine));
 }
 

@@ -32,9 +32,10 @@ struct guest {
     uint64_t memory;
     enum guest_image image;
     char digest[DIGEST_TEXT_MAX];
-    bool vm; /* the microVM is there */
+    bool vm;     /* the microVM is there */
+    bool paused; /* its guest stands still */
     uint64_t booted_ms;
-    struct world_event *tick, *preparing, *booting, *ending, *dying, *finishing, *health;
+    struct world_event *tick, *preparing, *booting, *ending, *pausing, *dying, *finishing, *health;
     uint8_t prepared; /* steps */
     bool ready;       /* as the check sees it */
 };

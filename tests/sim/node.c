@@ -307,6 +307,8 @@ static void join(void *data)
     text_copy(join.machines[0].accel, sizeof join.machines[0].accel, "tcg");
     if (node->has_volumes)
         json_strings_add(&join.features, "volumes");
+    if (node->has_standbys)
+        json_strings_add(&join.features, API_FEATURE_STANDBY);
     json_map_set(&join.labels, "zone", node->name[4] % 2 == 0 ? "even" : "odd");
     node->join_call = wire_join(node, &join, on_join_answer, node);
 }
@@ -470,6 +472,7 @@ struct node *node_create(struct world *world, size_t index)
     snprintf(node->name, sizeof node->name, "node%zu", index);
     node->memory = draw_between(&world->draw, 6, 24) * (UINT64_C(64) << 20);
     node->has_volumes = draw_chance(&world->draw, 700);
+    node->has_standbys = draw_chance(&world->draw, 800);
     LIST_INIT(&node->guests);
     LIST_INIT(&node->connections);
     node->assignment =

@@ -36,7 +36,8 @@ struct node {
     struct world *world;
     char name[16];
     uint64_t memory;
-    bool has_volumes; /* as a feature */
+    bool has_standbys; /* its agent keeps some */
+    bool has_volumes;  /* as a feature */
     bool powered;
     bool agent_runs;
     bool cut; /* off the scheduler */

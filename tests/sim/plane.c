@@ -151,6 +151,7 @@ static void apply_later(struct node *node)
 void plane_apply(struct node *node, const struct api_endpoints *endpoints)
 {
     endpoints_merge(&node->wanted, endpoints);
+    watch_endpoints(node->world, &node->wanted);
     apply_later(node);
 }
 

@@ -102,6 +102,8 @@ static void make_spec(struct request *request, struct draw *draw)
         buffer_printf(&text, ", \"priority\": %u", (unsigned)draw_below(draw, 101));
     if (draw_chance(draw, 700))
         buffer_printf(&text, ", \"replicas\": %u", (unsigned)draw_below(draw, 7));
+    if (!request->has_volume && draw_chance(draw, 250))
+        buffer_printf(&text, ", \"standby\": %u", (unsigned)draw_between(draw, 1, 2));
     if (draw_chance(draw, 800))
         buffer_printf(&text, ", \"ports\": [{\"name\": \"http\", \"port\": 8080, \"publish\": %u}]",
                       8000 + request->index);

@@ -143,7 +143,7 @@ static bool is_ready(const struct sight *sight)
 static void add_to_tally(const struct sight *sight, void *data)
 {
     struct tally *tally = data;
-    if (sight->document->service_uid != tally->of->service_uid)
+    if (sight->document->service_uid != tally->of->service_uid || sight->document->standby)
         return;
     bool over = sight->instance != NULL && instance_state_is_over(sight->instance->observed.state);
     tally->ready += is_ready(sight);
@@ -225,10 +225,11 @@ struct rival {
 static void look_for_rival(const struct sight *sight, void *data)
 {
     struct rival *rival = data;
-    rival->found = rival->found || (sight->document->service_uid == rival->ended->service_uid &&
-                                    sight->document->slot == rival->ended->slot &&
-                                    sight->document->wish == WISH_RUN &&
-                                    strcmp(sight->document->id, rival->ended->id) != 0);
+    rival->found =
+        rival->found ||
+        (sight->document->service_uid == rival->ended->service_uid &&
+         sight->document->slot == rival->ended->slot && !sight->document->standby &&
+         sight->document->wish == WISH_RUN && strcmp(sight->document->id, rival->ended->id) != 0);
 }
 
 bool watch_same_template(const struct model_service *service, uint32_t revision, uint32_t other)
@@ -325,8 +326,19 @@ static void check_new(struct world *world, const struct core *core,
                       const struct tally *before)
 {
     check_issued(world, made);
-    check_start(world, service, made, before);
+    if (!made->standby)
+        check_start(world, service, made, before);
     watch_place(world, core, service, made);
+}
+
+/* A standby that becomes a replica counts as one that starts. */
+static void check_resumed(struct world *world, const struct model_service *service,
+                          const struct model_instance *instance, const struct document_instance *to,
+                          const struct tally *before)
+{
+    check_start(world, service, to, before);
+    if (instance == NULL || instance->observed.state != INSTANCE_STANDBY || to->wish != WISH_RUN)
+        world_fail(world, "%s of %s is resumed and is no standby", to->id, service->name);
 }
 
 static void check_changed(struct world *world, const struct core *core,
@@ -383,13 +395,17 @@ static void take_instance(struct world *world, const struct core *core, struct p
         watch_job_instance(world, core, service, last, document);
         return;
     }
+    bool resumed = last != NULL && last->standby && !document->standby;
     if (last != NULL &&
-        (last->service_uid != document->service_uid || last->slot != document->slot ||
-         last->created_ms != document->created_ms || strcmp(last->node, document->node) != 0))
+        (last->service_uid != document->service_uid || (last->slot != document->slot && !resumed) ||
+         (!last->standby && document->standby) || last->created_ms != document->created_ms ||
+         strcmp(last->node, document->node) != 0))
         world_fail(world, "id %s is handed out again", document->id);
     if (last == NULL)
         check_new(world, core, service, document, &before);
-    else if (instance != NULL)
+    else if (resumed)
+        check_resumed(world, service, instance, document, &before);
+    else if (instance != NULL && !document->standby)
         check_changed(world, core, service, instance, from, document, &before);
 }
 
@@ -501,6 +517,27 @@ void watch_booted(struct world *world, const struct guest *guest)
     if (!world->watch->restored && memory > guest->node->memory)
         world_fail(world, "guests of %s have %llu bytes, it has %llu", guest->node->name,
                    (unsigned long long)memory, (unsigned long long)guest->node->memory);
+}
+
+static void check_server(struct world *world, const struct api_server *server)
+{
+    for (size_t i = 0; i < world->node_count; i++) {
+        const struct guest *guest;
+        LIST_FOREACH(guest, &world->nodes[i]->guests, link)
+        {
+            if (server->state == API_SERVER_READY && guest->paused &&
+                strcmp(guest->id, server->id) == 0)
+                world_fail(world, "%s is sent traffic and is paused", guest->id);
+        }
+    }
+}
+
+void watch_endpoints(struct world *world, const struct api_endpoints *endpoints)
+{
+    for (size_t i = 0; i < endpoints->frontend_count; i++) {
+        for (size_t s = 0; s < endpoints->frontends[i].server_count; s++)
+            check_server(world, &endpoints->frontends[i].servers[s]);
+    }
 }
 
 void watch_told_to_stop(struct world *world, const struct guest *guest)

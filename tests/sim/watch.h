@@ -26,6 +26,8 @@ void watch_settled(struct world *world, const struct core *core, bool durable);
 void watch_started(struct world *world, const struct core *core);
 void watch_killed(struct world *world, const struct core *core);
 void watch_event(struct world *world, const struct api_event *event);
+/* The data plane of a node sends what comes to these. */
+void watch_endpoints(struct world *world, const struct api_endpoints *endpoints);
 void watch_booted(struct world *world, const struct guest *guest);
 void watch_told_to_stop(struct world *world, const struct guest *guest);
 /* The disk came back from a backup: ids that were handed out since are of a history it cannot

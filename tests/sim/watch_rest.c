@@ -49,8 +49,8 @@ static bool slot_rests(const struct rest *rest, const struct model_service *serv
     bool given_up = false;
     for (size_t i = 0; i < service->instances.count; i++) {
         const struct model_instance *instance = service->instances.items[i];
-        if (instance->document->slot != slot || instance->document->wish != WISH_RUN ||
-            model_instance_has_ended(instance))
+        if (instance->document->slot != slot || instance->document->standby ||
+            instance->document->wish != WISH_RUN || model_instance_has_ended(instance))
             continue;
         /* A second one, or an old one, goes once there are others to serve. */
         holders += !is_needed(service, instance) || (of_target(service, instance) && ready == 0);
@@ -74,7 +74,7 @@ static bool instances_rest(const struct rest *rest, const struct model_service *
             return not_yet(rest, "%s of %s is %s and does not end", instance->name, service->name,
                            instance_wish_names[instance->document->wish]);
         if (instance->document->slot >= service->document->replicas &&
-            !is_needed(service, instance))
+            !instance->document->standby && !is_needed(service, instance))
             return not_yet(rest, "%s of %s is beyond its replicas", instance->name, service->name);
         if (instance->observed.state == INSTANCE_FAILED &&
             (instance->observed.cause == NULL || instance->observed.cause[0] == '\0'))
@@ -82,6 +82,24 @@ static bool instances_rest(const struct rest *rest, const struct model_service *
                            service->name);
     }
     return true;
+}
+
+/* As many as are wanted, unless nothing has worked yet or there is no room. */
+static bool standbys_rest(const struct rest *rest, const struct model_service *service)
+{
+    const struct document_revision *good = model_revision(service, service->document->good);
+    uint32_t wanted = service->document->spec.standby, count = 0;
+    for (size_t i = 0; i < service->instances.count; i++) {
+        const struct model_instance *instance = service->instances.items[i];
+        count += model_instance_is_standby(instance) ||
+                 (instance->document->standby && instance->document->given_up &&
+                  !model_instance_has_ended(instance));
+    }
+    if (good == NULL || good->revoked[0] != '\0' || good->template.volume_count > 0 ||
+        service->standby_has_no_room)
+        return true;
+    return count == wanted ||
+           not_yet(rest, "%s has %u of %u standbys", service->name, count, wanted);
 }
 
 static bool service_rests(const struct rest *rest, const struct model_service *service)
@@ -108,7 +126,7 @@ static bool service_rests(const struct rest *rest, const struct model_service *s
         if (!slot_rests(rest, service, slot))
             return false;
     }
-    return true;
+    return standbys_rest(rest, service);
 }
 
 bool watch_is_at_rest(const struct world *world, char *ret_why, size_t size)

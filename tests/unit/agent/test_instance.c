@@ -462,7 +462,7 @@ static void an_adopted_ready_instance_stays_ready_in_the_same_boot(void **state)
     instance->restarts = 1;
     fake.now_ms += 5000;
     struct instance *loaded = save_and_load(instance);
-    instance_adopted(loaded, IMAGE, 5040);
+    instance_adopted(loaded, IMAGE, 5040, false);
     assert_int_equal(instance_resume(loaded), INSTANCE_WATCH);
     assert_int_equal(instance_state(loaded), INSTANCE_READY);
     assert_int_equal(loaded->restarts, 1);
@@ -499,7 +499,7 @@ static void a_guest_of_another_image_is_replaced(void **state)
     struct instance *instance = *state;
     bring_to_ready(instance);
     struct instance *loaded = save_and_load(instance);
-    instance_adopted(loaded, OTHER, 10);
+    instance_adopted(loaded, OTHER, 10, false);
     assert_int_equal(instance_resume(loaded), INSTANCE_UNWATCH | INSTANCE_KILL);
     assert_string_equal(loaded->cause, "adoption_mismatch");
     instance_finish(loaded);
@@ -509,7 +509,7 @@ static void a_guest_of_another_image_is_replaced(void **state)
 static void an_unknown_guest_of_another_image_is_replaced_once_it_is_named(void **state)
 {
     struct instance *instance = *state;
-    instance_adopted(instance, OTHER, 10);
+    instance_adopted(instance, OTHER, 10, false);
     assert_int_equal(instance_resume(instance), 0);
     assert_int_equal(want(instance, API_WANTED_RUN), INSTANCE_UNWATCH | INSTANCE_KILL);
     assert_string_equal(instance->cause, "adoption_mismatch");
@@ -525,7 +525,7 @@ static void an_unknown_guest_of_another_image_is_replaced_once_it_is_named(void 
 static void an_unknown_guest_that_is_named_has_its_boot_timeout(void **state)
 {
     struct instance *instance = *state;
-    instance_adopted(instance, IMAGE, 100000);
+    instance_adopted(instance, IMAGE, 100000, false);
     instance_resume(instance);
     assert_int_equal(want(instance, API_WANTED_RUN), INSTANCE_UNWATCH | INSTANCE_WATCH);
     assert_int_equal(instance_next_deadline(instance), fake.now_ms + 20000);
@@ -537,7 +537,7 @@ static void a_guest_that_got_ready_while_no_agent_looked_is_not_late(void **stat
     bring_to_running(instance);
     struct instance *loaded = save_and_load(instance);
     fake.now_ms += 60000;
-    instance_adopted(loaded, IMAGE, 60000);
+    instance_adopted(loaded, IMAGE, 60000, false);
     assert_int_equal(instance_resume(loaded), INSTANCE_WATCH);
     assert_int_equal(instance_tick(loaded), 0);
     fake.now_ms += 20000;
@@ -553,7 +553,7 @@ static void a_stop_goes_on_after_a_restart_of_the_agent(void **state)
     bring_to_ready(instance);
     want(instance, API_WANTED_STOP);
     struct instance *loaded = save_and_load(instance);
-    instance_adopted(loaded, IMAGE, 10);
+    instance_adopted(loaded, IMAGE, 10, false);
     assert_int_equal(instance_resume(loaded), INSTANCE_END);
     instance_ended(loaded, HOST_END_STOPPED, "");
     assert_int_equal(instance_state(loaded), INSTANCE_STOPPED);
@@ -564,10 +564,122 @@ static void a_stop_goes_on_after_a_restart_of_the_agent(void **state)
 static void an_unknown_guest_is_left_alone_until_the_scheduler_says_stop(void **state)
 {
     struct instance *instance = *state;
-    instance_adopted(instance, IMAGE, 10);
+    instance_adopted(instance, IMAGE, 10, false);
     assert_int_equal(instance_resume(instance), 0);
     assert_int_equal(instance_state(instance), INSTANCE_RUNNING);
     assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_UNWATCH | INSTANCE_END);
+}
+
+/* --- standbys --- */
+
+static void bring_to_standby(struct instance *instance)
+{
+    assert_int_equal(want(instance, API_WANTED_STANDBY), INSTANCE_PREPARE);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    assert_int_equal(instance_image_ready(instance), INSTANCE_BOOT);
+    assert_int_equal(instance_booted(instance), INSTANCE_WATCH);
+    assert_int_equal(instance_became_ready(instance), INSTANCE_UNWATCH | INSTANCE_PAUSE);
+    assert_int_equal(instance_state(instance), INSTANCE_RUNNING);
+    assert_int_equal(instance_paused(instance), 0);
+    assert_int_equal(instance_state(instance), INSTANCE_STANDBY);
+}
+
+static void a_standby_is_paused_once_it_is_ready_and_nothing_hurries_it(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_standby(instance);
+    assert_int_equal(instance_next_deadline(instance), UINT64_MAX);
+    assert_int_equal(want(instance, API_WANTED_STANDBY), 0);
+    assert_int_equal(instance_state(instance), INSTANCE_STANDBY);
+}
+
+static void a_standby_that_is_wanted_goes_on_and_is_checked(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_standby(instance);
+    fake.now_ms += 3600000;
+    assert_int_equal(want(instance, API_WANTED_RUN), INSTANCE_UNPAUSE | INSTANCE_WATCH);
+    assert_int_equal(instance_state(instance), INSTANCE_RUNNING);
+    assert_int_equal(instance_next_deadline(instance), fake.now_ms + 20000);
+    instance_became_ready(instance);
+    assert_int_equal(instance_state(instance), INSTANCE_READY);
+    assert_int_equal(instance->restarts, 0);
+}
+
+static void one_that_is_wanted_while_it_is_being_paused_goes_on(void **state)
+{
+    struct instance *instance = *state;
+    want(instance, API_WANTED_STANDBY);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    instance_image_ready(instance);
+    instance_booted(instance);
+    instance_became_ready(instance);
+    assert_int_equal(want(instance, API_WANTED_RUN), 0);
+    assert_int_equal(instance_paused(instance), INSTANCE_UNPAUSE | INSTANCE_WATCH);
+    assert_int_equal(instance_state(instance), INSTANCE_RUNNING);
+}
+
+static void a_standby_is_ended_by_force(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_standby(instance);
+    assert_int_equal(want(instance, API_WANTED_STOP), INSTANCE_UNWATCH | INSTANCE_KILL);
+    instance_ended(instance, HOST_END_STOP_KILLED, "");
+    assert_int_equal(instance_state(instance), INSTANCE_STOPPED);
+}
+
+static void a_standby_that_dies_is_booted_again(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_standby(instance);
+    instance_ended(instance, HOST_END_KILLED, "");
+    assert_int_equal(instance_state(instance), INSTANCE_STARTING);
+    assert_int_equal(instance->restarts, 1);
+}
+
+static void one_that_cannot_be_paused_is_booted_again(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_running(instance);
+    want(instance, API_WANTED_STANDBY);
+    instance_became_ready(instance);
+    assert_int_equal(instance_pause_failed(instance, "no"), INSTANCE_UNWATCH | INSTANCE_KILL);
+    assert_string_equal(instance->cause, "pause_failed");
+}
+
+static void a_restarted_agent_finds_its_standby_as_it_was(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_standby(instance);
+    struct instance *loaded = save_and_load(instance);
+    instance_adopted(loaded, IMAGE, 5000, true);
+    assert_int_equal(instance_resume(loaded), 0);
+    assert_int_equal(instance_state(loaded), INSTANCE_STANDBY);
+    instance_finish(loaded);
+    free(loaded);
+}
+
+static void a_standby_that_was_found_running_is_paused_again_once_it_is_ready(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_standby(instance);
+    struct instance *loaded = save_and_load(instance);
+    instance_adopted(loaded, IMAGE, 5000, false);
+    assert_int_equal(instance_resume(loaded), INSTANCE_WATCH);
+    assert_int_equal(instance_became_ready(loaded), INSTANCE_UNWATCH | INSTANCE_PAUSE);
+    instance_finish(loaded);
+    free(loaded);
+}
+
+static void a_guest_that_was_left_paused_goes_on(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    struct instance *loaded = save_and_load(instance);
+    instance_adopted(loaded, IMAGE, 5000, true);
+    assert_int_equal(instance_resume(loaded), INSTANCE_UNPAUSE | INSTANCE_WATCH);
+    instance_finish(loaded);
+    free(loaded);
 }
 
 int main(void)
@@ -609,6 +721,15 @@ int main(void)
         TEST(a_guest_that_got_ready_while_no_agent_looked_is_not_late),
         TEST(a_stop_goes_on_after_a_restart_of_the_agent),
         TEST(an_unknown_guest_is_left_alone_until_the_scheduler_says_stop),
+        TEST(a_standby_is_paused_once_it_is_ready_and_nothing_hurries_it),
+        TEST(a_standby_that_is_wanted_goes_on_and_is_checked),
+        TEST(one_that_is_wanted_while_it_is_being_paused_goes_on),
+        TEST(a_standby_is_ended_by_force),
+        TEST(a_standby_that_dies_is_booted_again),
+        TEST(one_that_cannot_be_paused_is_booted_again),
+        TEST(a_restarted_agent_finds_its_standby_as_it_was),
+        TEST(a_standby_that_was_found_running_is_paused_again_once_it_is_ready),
+        TEST(a_guest_that_was_left_paused_goes_on),
     };
 #undef TEST
     log_open("test", LOG_LEVEL_ERROR);

@@ -237,7 +237,7 @@ static unsigned move_image(struct instance *instance, enum instance_state to)
 static unsigned find_it(struct instance *instance)
 {
     instance->is_recalled = true;
-    instance_adopted(instance, IMAGE, 10);
+    instance_adopted(instance, IMAGE, 10, false);
     return 0;
 }
 
@@ -267,6 +267,11 @@ static unsigned happen(struct instance *instance, enum instance_event event)
         return assign(instance, API_WANTED_RUN);
     case INSTANCE_EVENT_STOP:
         return assign(instance, API_WANTED_STOP);
+    case INSTANCE_EVENT_PAUSE:
+        if (instance->phase == INSTANCE_PHASE_READY)
+            return assign(instance, API_WANTED_STANDBY);
+        instance->assigned.wanted = API_WANTED_STANDBY;
+        return instance_became_ready(instance);
     case INSTANCE_EVENT_CHECKS_CHANGED:
         return change_checks(instance);
     case INSTANCE_EVENT_IMAGE_FETCHING:
@@ -279,6 +284,9 @@ static unsigned happen(struct instance *instance, enum instance_event event)
         return instance_image_failed(instance, "image_not_found", "");
     case INSTANCE_EVENT_BOOTED:
         return instance_booted(instance);
+    case INSTANCE_EVENT_PAUSED:
+        instance->assigned.wanted = API_WANTED_STANDBY;
+        return instance_paused(instance);
     case INSTANCE_EVENT_BOOT_REFUSED:
         return instance_boot_refused(instance, "");
     case INSTANCE_EVENT_GONE:
@@ -301,7 +309,10 @@ static unsigned happen(struct instance *instance, enum instance_event event)
         return tick_late(instance);
     case INSTANCE_EVENT_FOUND:
         return find_it(instance);
+    case INSTANCE_EVENT_UNPAUSED:
+        return instance_resume(instance);
     case INSTANCE_EVENT_RESUMED:
+        instance->is_paused = instance->phase == INSTANCE_PHASE_STANDBY;
         return instance_resume(instance);
     case INSTANCE_EVENT_ABSENT:
         return miss_it(instance);
@@ -342,7 +353,8 @@ static bool has_another_way(enum instance_event event)
     case INSTANCE_EVENT_LOST_COMPLETED:
     case INSTANCE_EVENT_RESTART_DUE: /* one function looks at all deadlines */
     case INSTANCE_EVENT_END_OVERDUE:
-    case INSTANCE_EVENT_RESUMED: /* there is a microVM, or there is none */
+    case INSTANCE_EVENT_UNPAUSED: /* resumed otherwise */
+    case INSTANCE_EVENT_RESUMED:  /* there is a microVM, or there is none */
     case INSTANCE_EVENT_ABSENT:
     case INSTANCE_EVENT_CHECKS_CHANGED: /* a first assignment brings checks as well */
         return true;

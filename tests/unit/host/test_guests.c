@@ -416,6 +416,63 @@ static void an_instance_that_is_being_forgotten_does_not_boot(void **state)
     assert_true(guests_bench_worked(bench, forgetting));
 }
 
+/* ---- standing still ---- */
+
+static void a_guest_stands_still_and_goes_on(void **state)
+{
+    struct guests_bench *bench = *state;
+    boot(bench, ID);
+    uint64_t paused = guests_bench_pause(bench, ID, true);
+    guests_bench_settle(bench);
+    assert_true(guests_bench_worked(bench, paused));
+    assert_false(hypervisor_fake_runs(bench->world, ID));
+    uint64_t again = guests_bench_pause(bench, ID, true);
+    guests_bench_settle(bench);
+    assert_true(guests_bench_worked(bench, again));
+    uint64_t on = guests_bench_pause(bench, ID, false);
+    guests_bench_settle(bench);
+    assert_true(guests_bench_worked(bench, on));
+    assert_true(hypervisor_fake_runs(bench->world, ID));
+}
+
+static void what_does_not_run_cannot_be_paused(void **state)
+{
+    struct guests_bench *bench = *state;
+    assert_refused(bench, guests_bench_pause(bench, ID, true), ERROR_NOT_FOUND);
+    boot(bench, ID);
+    hypervisor_fake_refuse(bench->world, FAKE_PAUSE, 1);
+    uint64_t refused = guests_bench_pause(bench, ID, true);
+    guests_bench_settle(bench);
+    assert_false(guests_bench_worked(bench, refused));
+    assert_true(hypervisor_fake_runs(bench->world, ID));
+}
+
+static void the_end_of_one_that_is_being_paused_is_reported_after_the_answer(void **state)
+{
+    struct guests_bench *bench = *state;
+    boot(bench, ID);
+    uint64_t paused = guests_bench_pause(bench, ID, true);
+    hypervisor_fake_end(bench->world, ID, HYPERVISOR_END_DEATH);
+    guests_bench_settle(bench);
+    assert_false(guests_bench_worked(bench, paused));
+    assert_int_equal(guests_bench_count_ends(bench, ID), 1);
+    assert_nothing_left(bench);
+}
+
+static void the_next_agent_finds_a_guest_that_stands_still(void **state)
+{
+    struct guests_bench *bench = *state;
+    boot(bench, ID);
+    guests_bench_pause(bench, ID, true);
+    guests_bench_settle(bench);
+    guests_bench_restart(bench);
+    assert_int_equal(guests_bench_find_report(bench, ID)->state, HOST_INSTANCE_PAUSED);
+    uint64_t on = guests_bench_pause(bench, ID, false);
+    guests_bench_settle(bench);
+    assert_true(guests_bench_worked(bench, on));
+    assert_true(hypervisor_fake_runs(bench->world, ID));
+}
+
 /* ---- another agent ---- */
 
 static void the_next_agent_adopts_what_runs(void **state)
@@ -517,6 +574,10 @@ int main(void)
         TEST(what_ended_while_no_agent_ran_leaves_nothing),
         TEST(a_boot_that_an_agent_did_not_finish_is_swept),
         TEST(guests_that_lost_their_tap_are_ended),
+        TEST(a_guest_stands_still_and_goes_on),
+        TEST(what_does_not_run_cannot_be_paused),
+        TEST(the_end_of_one_that_is_being_paused_is_reported_after_the_answer),
+        TEST(the_next_agent_finds_a_guest_that_stands_still),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,7 +158,7 @@ static void what_is_asked_of_a_place_is_read_once_and_refused_where_it_stands(vo
 static void what_is_not_built_yet_is_refused_never_ignored(void **state)
 {
     (void)state;
-    static const char *const keys[] = {"secrets", "egress", "allow_from", "standby"};
+    static const char *const keys[] = {"secrets", "egress", "allow_from"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         char members[64], pointer[32];
         snprintf(members, sizeof members, "\"%s\":true", keys[i]);
