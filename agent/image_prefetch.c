@@ -129,7 +129,7 @@ static bool is_listed(const struct api_assignment *assignment, const struct api_
 
 void image_prefetch_apply(struct image_prefetch *prefetch, const struct api_assignment *assignment)
 {
-    struct prefetched items[API_PREFETCH_MAX];
+    struct prefetched items[API_PREFETCH_MAX] = {0};
     size_t count = 0;
     prefetch->trust_needed = (struct trust_need){assignment->term, assignment->trust_revision};
     prefetch->named_ms = clock_monotonic_ms(prefetch->options.clock);
