@@ -55,6 +55,12 @@ static struct host_message make(uint8_t choice)
     case HOST_FORGET:
         strcpy(message.forget.id, "0001000003f2");
         break;
+    case HOST_CONSOLE:
+        strcpy(message.console.id, "0001000003f2");
+        break;
+    case HOST_DEBUG:
+        message.debug = (struct host_debug){.id = "0001000003f2", .open = 1};
+        break;
     case HOST_PROXY_FRONTEND:
         message.proxy_frontend = (struct host_proxy_frontend){
             .name = "default.hello", .publish = 80, .mode = API_PORT_HTTP};
@@ -143,6 +149,11 @@ static void expect_whole(const struct host_message *message)
         EXPECT(ENDS(message->image.digest) && digest_is_valid(message->image.digest));
     if (message->type == HOST_NODE)
         EXPECT(message->node.processors > 0 && message->node.processors <= HOST_PROCESSORS_MAX);
+    if (message->type == HOST_CONSOLE)
+        EXPECT(ENDS(message->console.id) && strchr(message->console.id, '/') == NULL);
+    if (message->type == HOST_DEBUG)
+        EXPECT(ENDS(message->debug.id) && strchr(message->debug.id, '/') == NULL &&
+               message->debug.open <= 1);
     if (message->type == HOST_STOP)
         EXPECT(ENDS(message->stop.id));
     if (message->type == HOST_PROXY_FRONTEND)
