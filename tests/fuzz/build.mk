@@ -17,7 +17,7 @@ fuzz-build:
 		SAN=address,undefined BUILD=$(BUILD)/fuzz CFLAGS=-fsanitize=fuzzer-no-link fuzz-programs
 
 fuzz-programs: $(FUZZERS)
-$(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(call objects,$(REGISTRY_SOURCES) $(SCHEDULER_SOURCES) $(EXAMPLES_SOURCES) agent/host_protocol.c agent/host/qmp.c) $(BUILD)/libshoal.a
+$(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(call objects,$(REGISTRY_SOURCES) $(SCHEDULER_SOURCES) $(EXAMPLES_SOURCES) agent/host_protocol.c $(addprefix agent/host/,qmp.c domain_metadata.c domain_xml.c)) $(BUILD)/libshoal.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(REGISTRY_LIBS)

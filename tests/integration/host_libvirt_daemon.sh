@@ -3,6 +3,7 @@
 # the test's own, in a mount namespace where libvirt's folders are empty. It is killed and comes
 # back, while its microVMs go on.
 # shellcheck disable=SC2317,SC2154,SC2016 # functions are called through check and wait_for; others' variables
+export SHOAL_HYPERVISOR=libvirt
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=tests/integration/host_functions.bash
