@@ -190,7 +190,7 @@ static void the_next_agent_finds_what_runs_by_its_metadata(void **state)
     assert_heard(heard, ID, HYPERVISOR_END_STOP);
 }
 
-static void what_never_ran_is_not_adopted_but_ended(void **state)
+static void what_stands_still_is_found_and_said_to(void **state)
 {
     struct heard *heard = *state;
     struct hypervisor_found found;
@@ -198,8 +198,13 @@ static void what_never_ran_is_not_adopted_but_ended(void **state)
     assert_int_equal(create(heard, ID, &error), 0);
     hypervisor_close(heard->hypervisor);
     open_as(heard, "/run/shoal/test");
-    assert_int_equal(adopt(heard, &found), 0);
-    assert_int_equal(hypervisor_await_gone(heard->hypervisor, ID, NULL), 0);
+    assert_int_equal(adopt(heard, &found), 1);
+    assert_true(found.paused);
+    assert_int_equal(hypervisor_resume(heard->hypervisor, ID, NULL), 0);
+    hypervisor_close(heard->hypervisor);
+    open_as(heard, "/run/shoal/test");
+    assert_int_equal(adopt(heard, &found), 1);
+    assert_false(found.paused);
 }
 
 /* libvirt's test driver begins with a domain "test", which stays as well. */
@@ -304,7 +309,7 @@ int main(void)
         TEST(an_end_by_force_is_told),
         TEST(a_guest_that_obeys_its_button_ends),
         TEST(the_next_agent_finds_what_runs_by_its_metadata),
-        TEST(what_never_ran_is_not_adopted_but_ended),
+        TEST(what_stands_still_is_found_and_said_to),
         TEST(others_microvms_are_left_alone),
         TEST(xen_is_refused_with_what_to_do),
         TEST(a_daemon_that_is_not_there_is_said_at_once),
