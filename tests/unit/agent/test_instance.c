@@ -19,6 +19,7 @@
 struct fake_clock {
     struct clock clock; /* first */
     uint64_t now_ms;
+    int64_t wall_ahead_ms; /* of the wall clock against the other */
 };
 
 static uint64_t read_fake(const struct clock *clock)
@@ -26,7 +27,13 @@ static uint64_t read_fake(const struct clock *clock)
     return ((const struct fake_clock *)clock)->now_ms;
 }
 
-static struct fake_clock fake = {{read_fake, read_fake}, 0};
+static uint64_t read_fake_wall(const struct clock *clock)
+{
+    const struct fake_clock *both = (const struct fake_clock *)clock;
+    return both->now_ms + (uint64_t)both->wall_ahead_ms;
+}
+
+static struct fake_clock fake = {{read_fake, read_fake_wall}, 0, 0};
 
 static struct api_assigned_instance assignment(enum api_wanted wanted)
 {
@@ -51,6 +58,7 @@ static int make_instance(void **state)
 {
     struct instance *instance = calloc(1, sizeof *instance);
     fake.now_ms = 1000000;
+    fake.wall_ahead_ms = 0;
     instance_init(instance, ID, &fake.clock);
     *state = instance;
     return 0;
@@ -682,6 +690,43 @@ static void a_guest_that_was_left_paused_goes_on(void **state)
     free(loaded);
 }
 
+static void the_wall_clock_decides_nothing_while_the_agent_runs(void **state)
+{
+    static const int64_t jumps[] = {86400000, -900000};
+    struct instance *instance = *state;
+    bring_to_running(instance);
+    for (size_t i = 0; i < sizeof jumps / sizeof jumps[0]; i++) {
+        fake.wall_ahead_ms = jumps[i];
+        assert_int_equal(instance_tick(instance), 0);
+        assert_int_equal(instance_next_deadline(instance), fake.now_ms + 20000);
+    }
+    instance_became_ready(instance);
+    instance_ended(instance, HOST_END_GUEST_EXIT, "");
+    fake.wall_ahead_ms = 0;
+    assert_int_equal(instance_tick(instance), 0);
+    fake.now_ms += 1000;
+    assert_int_equal(instance_tick(instance), INSTANCE_PREPARE);
+}
+
+/* Over a restart of the agent only the wall clock goes on: what it says is never in the future.
+ */
+static void a_wall_clock_that_was_put_back_makes_nothing_negative(void **state)
+{
+    struct instance *instance = *state;
+    struct api_observed_instance observed;
+    bring_to_ready(instance);
+    AUTO_FREE char *text = instance_save(instance);
+    fake.wall_ahead_ms = -900000;
+    struct instance loaded;
+    struct error error = ERROR_INIT;
+    assert_int_equal(instance_load(text, &fake.clock, &loaded, &error), 0);
+    instance_adopted(&loaded, IMAGE, 5000, false);
+    instance_observe(&loaded, "tcg", &observed);
+    assert_int_equal(observed.state_age_ms, 0);
+    assert_int_equal(observed.uptime_ms, 5000);
+    instance_finish(&loaded);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_instance, free_instance)
@@ -730,6 +775,9 @@ int main(void)
         TEST(a_restarted_agent_finds_its_standby_as_it_was),
         TEST(a_standby_that_was_found_running_is_paused_again_once_it_is_ready),
         TEST(a_guest_that_was_left_paused_goes_on),
+
+        TEST(the_wall_clock_decides_nothing_while_the_agent_runs),
+        TEST(a_wall_clock_that_was_put_back_makes_nothing_negative),
     };
 #undef TEST
     log_open("test", LOG_LEVEL_ERROR);
