@@ -62,7 +62,7 @@ net_of() { readlink "/proc/$1/ns/net"; }
 guests_net=net:[$(stat -L -c %i "/run/netns/$space")]
 check qemu_is_in_neither_namespace test "$(net_of "$(qemu_of $first)")" != "$guests_net" -a \
     "$(net_of "$(qemu_of $first)")" != "$(net_of $$)"
-# The limit of its cgroup: 16 MiB of guest, 64 MiB of overhead, the kernel.
+# The limit of its cgroup: 16 MiB of guest, 48 MiB of overhead, the kernel.
 memory_limit() {
     local path
     path=$(sed -n 's/^[0-9]*:\(memory\|\):\(.*\)$/\1\2/p' "/proc/$(qemu_of "$1")/cgroup" |
@@ -71,8 +71,8 @@ memory_limit() {
         "/sys/fs/cgroup${path%/emulator}/memory.max" 2>/dev/null
 }
 if [ -n "$(memory_limit $first)" ]; then
-    check qemu_memory_is_limited test "$(memory_limit $first)" -ge 83886080 -a \
-        "$(memory_limit $first)" -le $((83886080 + size))
+    check qemu_memory_is_limited test "$(memory_limit $first)" -ge 67108864 -a \
+        "$(memory_limit $first)" -le $((67108864 + size))
 else
     skip qemu_memory_is_limited "no memory controller"
 fi
