@@ -146,6 +146,14 @@ static int on_body(const void *bytes, size_t length, void *data)
 
 static void on_tick(uv_timer_t *timer);
 
+/* An agent that stops ends its answers in good order too. */
+static bool is_over_for_good(const struct source *source)
+{
+    const struct model_instance *instance =
+        model_instance(&source->stream->core->model, source->id);
+    return instance == NULL || model_instance_has_ended(instance);
+}
+
 static void on_source_end(const struct http_client_response *response, void *data)
 {
     struct source *source = data;
@@ -158,7 +166,7 @@ static void on_source_end(const struct http_client_response *response, void *dat
         uv_timer_start(&stream->timer, on_tick, 0, TICK_MS);
     if (http_response_check(response, &error) == 0) {
         stream->has_answer = true;
-        source->is_done = true;
+        source->is_done = !stream->follow || is_over_for_good(source);
         return;
     }
     /* Of an instance that begins somewhere its agent may not have heard yet. */
