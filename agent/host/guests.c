@@ -1,20 +1,15 @@
 #include "agent/host/guests.h"
 
-#include <dirent.h>
-#include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/host/channel.h"
 #include "agent/host/console.h"
 #include "agent/host/gdb_socket.h"
 #include "agent/host/guest_pulse.h"
 #include "agent/host/guest_user.h"
 #include "agent/host/guests_internal.h"
 #include "lib/cleanup.h"
-#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
@@ -459,67 +454,6 @@ void guests_forget(struct guests *guests, uint64_t sequence, const char *id)
 
 /* ---- adopting ---- */
 
-static void sweep_taps(struct guests *guests)
-{
-    char(*ids)[INSTANCE_ID_MAX] = NULL;
-    size_t count = 0;
-    if (network_list_taps(guests->options.network, &ids, &count, NULL) < 0)
-        return;
-    for (size_t i = 0; i < count; i++) {
-        char tap[NETWORK_TAP_MAX], mac[18];
-        if (guests_find(guests, ids[i]) != NULL)
-            continue;
-        network_tap_name(ids[i], tap);
-        host_mac_of_instance(ids[i], mac);
-        log_info("a tap without an instance is removed", "tap", tap);
-        network_tap_remove(guests->options.network, tap, mac, "", NULL);
-    }
-    free(ids);
-}
-
-/* What an instance that ended in our absence had is nobody's. */
-static void repin(struct guests *guests)
-{
-    struct error error = ERROR_INIT;
-    struct network_pin *pins = xcalloc(guests->count + 1, sizeof *pins);
-    size_t count = 0;
-    for (struct guest *guest = guests->first; guest != NULL; guest = guest->next, count++) {
-        memcpy(pins[count].tap, guest->tap, sizeof pins[count].tap);
-        memcpy(pins[count].mac, guest->mac, sizeof pins[count].mac);
-        memcpy(pins[count].address, guest->address, sizeof pins[count].address);
-    }
-    if (network_adopt(guests->options.network, pins, count, &error) < 0)
-        log_warn("the adopted guests' addresses cannot be pinned", "error", error.message);
-    dhcp_adopt(guests->options.dhcp, pins, count);
-    free(pins);
-}
-
-/* Sockets of microVMs that are gone; those of `guests` stay. */
-static void sweep_consoles(struct guests *guests)
-{
-    AUTO_FREE char *path = xasprintf("%s/c", guests->options.run_directory);
-    DIR *folder = opendir(path);
-    if (folder == NULL)
-        return;
-    struct dirent *entry;
-    while ((entry = readdir(folder)) != NULL) {
-        char id[INSTANCE_ID_MAX];
-        size_t length = strcspn(entry->d_name, ".");
-        if (length != sizeof id - 1 || strcmp(entry->d_name + length, ".sock") != 0)
-            continue;
-        memcpy(id, entry->d_name, length);
-        id[length] = '\0';
-        if (guests_find(guests, id) == NULL)
-            unlinkat(dirfd(folder), entry->d_name, 0);
-    }
-    closedir(folder);
-}
-
-static bool is_known(void *context, const char *id)
-{
-    return guests_find(context, id) != NULL;
-}
-
 static void adopt_one(struct guests *guests, const struct hypervisor_found *found)
 {
     const struct microvm_identity *identity = &found->identity;
@@ -544,43 +478,11 @@ static void adopt_one(struct guests *guests, const struct hypervisor_found *foun
     log_info("microVM adopted", "id", guest->id, "uptime_ms", LOG_NUMBER(found->uptime_ms));
 }
 
-static bool has_tap(const struct guest *guest, char (*ids)[INSTANCE_ID_MAX], size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(ids[i], guest->id) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Those whose end was told of before there was anybody to hear it, and those that nobody can reach
- * since the namespace was removed. */
-static void end_broken(struct guests *guests)
-{
-    char(*ids)[INSTANCE_ID_MAX] = NULL;
-    size_t count = 0;
-    bool listed = network_list_taps(guests->options.network, &ids, &count, NULL) == 0;
-    for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
-        if (guest->pid > 0 && !guest_process_lives(guest->pid)) {
-            guest_begin_end(guest, HYPERVISOR_END_DEATH);
-        } else if (guest->pid <= 0 || (listed && !has_tap(guest, ids, count))) {
-            log_warn("an adopted microVM without its process or tap is ended", "id", guest->id);
-            guest_begin_destroy(guest);
-        }
-    }
-    free(ids);
-}
-
 void guests_adopt(struct guests *guests, const struct hypervisor_found *found, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         adopt_one(guests, &found[i]);
-    sweep_taps(guests);
-    sweep_consoles(guests);
-    overlays_sweep(guests->options.overlays, is_known, guests);
-    volumes_adopt(guests->options.volumes, guest_id_of_user, guests);
-    repin(guests);
-    end_broken(guests);
+    guests_sweep(guests);
 }
 
 void guests_report_running(struct guests *guests)

@@ -96,6 +96,8 @@ void guest_job_forget(struct worker_job *job);
 
 /* NULL: there is none. */
 struct guest *guests_find(struct guests *guests, const char *id);
+/* guests_sweep.c: on the loop, once those that run are known. */
+void guests_sweep(struct guests *guests);
 /* Tells of its end once no job of it is under way. */
 void guest_finish_end(struct guest *guest);
 /* The caller frees. */

@@ -123,8 +123,7 @@ static int set_up(void **state)
     uv_loop_init(&fixture->loop);
     fixture->status = 200;
     strcpy(fixture->folder, "/tmp/shoal-probe-XXXXXX");
-    if (mkdtemp(fixture->folder) == NULL)
-        return -1;
+    assert_non_null(mkdtemp(fixture->folder));
     fixture->peer_descriptor = pair[1];
     uv_poll_init(&fixture->loop, &fixture->peer, pair[1]);
     fixture->peer.data = fixture;
