@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/host/cgroup_internal.h"
 #include "lib/cleanup.h"
 #include "lib/crypto.h"
 #include "lib/file.h"
@@ -23,19 +24,7 @@
 #define GUESTS_WEIGHT   10
 #define MOUNTINFO_WORDS 32
 
-static const char *const controllers[] = {"memory", "cpu"};
-enum { MEMORY, CPU, CONTROLLERS };
-
-struct hierarchy {
-    char *folder; /* this agent's own in it */
-    bool unified;
-    bool has[CONTROLLERS];
-};
-
-struct cgroups {
-    struct hierarchy hierarchies[CGROUP_DOORS_MAX];
-    size_t count;
-};
+static const char *const controllers[] = {[CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu"};
 
 /* ---- what the kernel's texts say ---- */
 
@@ -102,7 +91,7 @@ int cgroup_parse_mounts(const char *mountinfo, const char *controller,
     return 0;
 }
 
-/* HIERARCHY:CONTROLLERS:PATH; version 2 is "0::PATH". */
+/* HIERARCHY:CGROUP_CONTROLLERS:PATH; version 2 is "0::PATH". */
 int cgroup_parse_membership(const char *text, const char *controller, bool unified,
                             char ret_path[CGROUP_PATH_MAX])
 {
@@ -155,7 +144,7 @@ static uint64_t read_number(const char *folder, const char *name, uint64_t other
     return text_parse_u64(text, UINT64_MAX, &value) ? value : otherwise;
 }
 
-static int write_file(const char *folder, const char *name, const char *text, struct error *error)
+int cgroup_write_file(const char *folder, const char *name, const char *text, struct error *error)
 {
     AUTO_FREE char *path = xasprintf("%s/%s", folder, name);
     AUTO_CLOSE int file = open(path, O_WRONLY | O_CLOEXEC);
@@ -164,11 +153,11 @@ static int write_file(const char *folder, const char *name, const char *text, st
     return 0;
 }
 
-static int write_number(const char *folder, const char *name, uint64_t value, struct error *error)
+int cgroup_write_number(const char *folder, const char *name, uint64_t value, struct error *error)
 {
     char text[24];
     snprintf(text, sizeof text, "%" PRIu64, value);
-    return write_file(folder, name, text, error);
+    return cgroup_write_file(folder, name, text, error);
 }
 
 /* ---- the group of any process ---- */
@@ -195,8 +184,8 @@ int cgroup_of_process(pid_t pid, struct cgroup *ret_cgroup, struct error *error)
     if (file_read("/proc/self/mountinfo", TEXT_MAX, &mounts, NULL, error) < 0 ||
         file_read(path, TEXT_MAX, &membership, NULL, error) < 0)
         return -1;
-    if (cgroup_parse_mounts(mounts, controllers[MEMORY], &mount) < 0 ||
-        cgroup_parse_membership(membership, controllers[MEMORY], mount.unified, inside) < 0)
+    if (cgroup_parse_mounts(mounts, controllers[CGROUP_MEMORY], &mount) < 0 ||
+        cgroup_parse_membership(membership, controllers[CGROUP_MEMORY], mount.unified, inside) < 0)
         return error_set(error, ERROR_NOT_FOUND, "this host has no memory controller");
     leave_thread_groups(inside);
     size_t root = strcmp(mount.root, "/") == 0 ? 0 : strlen(mount.root);
@@ -264,16 +253,16 @@ static bool hand_down(const char *folder, const char *controller)
     if (read_file(folder, "cgroup.controllers", &available) < 0 ||
         !list_names(available, controller, " \n"))
         return false;
-    return write_file(folder, "cgroup.subtree_control", wish, NULL) == 0;
+    return cgroup_write_file(folder, "cgroup.subtree_control", wish, NULL) == 0;
 }
 
 /* All guests together weigh as much as this many single processes of the host. Best effort. */
 static void weigh(const struct cgroup_mount *mount, const char *folder)
 {
     if (mount->unified)
-        write_number(folder, "cpu.weight", (uint64_t)GUESTS_WEIGHT * 100, NULL);
+        cgroup_write_number(folder, "cpu.weight", (uint64_t)GUESTS_WEIGHT * 100, NULL);
     else
-        write_number(folder, "cpu.shares", (uint64_t)GUESTS_WEIGHT * 1024, NULL);
+        cgroup_write_number(folder, "cpu.shares", (uint64_t)GUESTS_WEIGHT * 1024, NULL);
 }
 
 static bool make_folder(const struct cgroup_mount *mount, const char *name, const char *controller)
@@ -284,7 +273,7 @@ static bool make_folder(const struct cgroup_mount *mount, const char *name, cons
         return false;
     bool handed = !mount->unified || (hand_down(mount->folder, controller) &&
                                       hand_down(shared, controller) && hand_down(own, controller));
-    if (handed && strcmp(controller, controllers[CPU]) == 0) {
+    if (handed && strcmp(controller, controllers[CGROUP_CPU]) == 0) {
         weigh(mount, shared);
         weigh(mount, own);
     }
@@ -308,7 +297,7 @@ static void add_controller(struct cgroups *cgroups, const char *mounts, const ch
             return;
         }
     }
-    struct hierarchy *hierarchy = &cgroups->hierarchies[cgroups->count++];
+    struct cgroup_hierarchy *hierarchy = &cgroups->hierarchies[cgroups->count++];
     hierarchy->folder = TAKE_POINTER(folder);
     hierarchy->unified = mount.unified;
     hierarchy->has[controller] = true;
@@ -322,8 +311,9 @@ int cgroups_open(const char *run_directory, struct cgroups **ret_cgroups, struct
         return -1;
     struct cgroups *cgroups = xcalloc(1, sizeof *cgroups);
     name_folder(run_directory, name);
-    for (size_t controller = 0; controller < CONTROLLERS; controller++)
+    for (size_t controller = 0; controller < CGROUP_CONTROLLERS; controller++)
         add_controller(cgroups, mounts, name, controller);
+    cgroups_remove_next(cgroups);
     *ret_cgroups = cgroups;
     return 0;
 }
@@ -332,6 +322,7 @@ void cgroups_close(struct cgroups *cgroups)
 {
     if (cgroups == NULL)
         return;
+    cgroups_remove_next(cgroups);
     for (size_t i = 0; i < cgroups->count; i++)
         free(cgroups->hierarchies[i].folder);
     free(cgroups);
@@ -348,41 +339,41 @@ static bool has(const struct cgroups *cgroups, size_t controller)
 
 bool cgroups_limit_memory(const struct cgroups *cgroups)
 {
-    return has(cgroups, MEMORY);
+    return has(cgroups, CGROUP_MEMORY);
 }
 
 bool cgroups_limit_processors(const struct cgroups *cgroups)
 {
-    return has(cgroups, CPU);
+    return has(cgroups, CGROUP_CPU);
 }
 
-static int set_limits(const struct hierarchy *hierarchy, const char *folder,
+int cgroup_set_limits(const struct cgroup_hierarchy *hierarchy, const char *folder,
                       const struct cgroup_limits *limits, struct error *error)
 {
     uint64_t quota = (uint64_t)limits->processor_percent * PERIOD_US / 100;
     char both[48];
-    if (hierarchy->has[MEMORY] &&
-        write_number(folder, hierarchy->unified ? "memory.max" : "memory.limit_in_bytes",
-                     limits->memory, error) < 0)
+    if (hierarchy->has[CGROUP_MEMORY] &&
+        cgroup_write_number(folder, hierarchy->unified ? "memory.max" : "memory.limit_in_bytes",
+                            limits->memory, error) < 0)
         return -1;
-    if (!hierarchy->has[CPU])
+    if (!hierarchy->has[CGROUP_CPU])
         return 0;
     if (!hierarchy->unified)
-        return write_number(folder, "cpu.cfs_period_us", PERIOD_US, error) < 0
+        return cgroup_write_number(folder, "cpu.cfs_period_us", PERIOD_US, error) < 0
                    ? -1
-                   : write_number(folder, "cpu.cfs_quota_us", quota, error);
+                   : cgroup_write_number(folder, "cpu.cfs_quota_us", quota, error);
     snprintf(both, sizeof both, "%" PRIu64 " %d", quota, PERIOD_US);
-    return write_file(folder, "cpu.max", both, error);
+    return cgroup_write_file(folder, "cpu.max", both, error);
 }
 
-static int make_in(const struct hierarchy *hierarchy, const char *name,
+static int make_in(const struct cgroup_hierarchy *hierarchy, const char *name,
                    const struct cgroup_limits *limits, int *ret_door, struct error *error)
 {
     AUTO_FREE char *folder = xasprintf("%s/%s", hierarchy->folder, name);
     AUTO_FREE char *door = xasprintf("%s/cgroup.procs", folder);
     if (mkdir(folder, 0755) < 0)
         return error_set_errno(error, errno, "make the control group %s", folder);
-    if (set_limits(hierarchy, folder, limits, error) < 0)
+    if (cgroup_set_limits(hierarchy, folder, limits, error) < 0)
         return -1;
     *ret_door = open(door, O_WRONLY | O_CLOEXEC);
     if (*ret_door < 0)
@@ -469,8 +460,8 @@ int cgroups_get(const struct cgroups *cgroups, const char *name, struct cgroup *
                 struct error *error)
 {
     for (size_t i = 0; i < cgroups->count; i++) {
-        const struct hierarchy *hierarchy = &cgroups->hierarchies[i];
-        if (!hierarchy->has[MEMORY])
+        const struct cgroup_hierarchy *hierarchy = &cgroups->hierarchies[i];
+        if (!hierarchy->has[CGROUP_MEMORY])
             continue;
         struct cgroup cgroup = {.unified = hierarchy->unified};
         size_t length =
@@ -490,7 +481,7 @@ void cgroups_clean(const char *run_directory)
     name_folder(run_directory, name);
     if (file_read("/proc/self/mountinfo", TEXT_MAX, &mounts, NULL, NULL) < 0)
         return;
-    for (size_t controller = 0; controller < CONTROLLERS; controller++) {
+    for (size_t controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
         struct cgroup_mount mount;
         if (cgroup_parse_mounts(mounts, controllers[controller], &mount) < 0)
             continue;

@@ -252,6 +252,27 @@ static void release_creation(struct creation *creation)
     qmp_close(&creation->monitor);
 }
 
+/* Where this thread has a group ready the child is born in it, and the thread's way out of it takes
+ * its time while QEMU starts; elsewhere the child joins. */
+static int start_in_group(struct cgroups *cgroups, const char *name,
+                          const struct cgroup_limits *limits, struct qemu_start *begin,
+                          struct cgroup_doors *doors, struct qemu_process *ret_process,
+                          struct error *error)
+{
+    struct error why = ERROR_INIT;
+    int result = cgroups_take_next(cgroups, name, limits, &why);
+    if (result < 0 && why.code == ERROR_UNSUPPORTED) {
+        result = cgroups_make(cgroups, name, limits, doors, error);
+        return result < 0 ? -1 : qemu_process_start(begin, ret_process, error);
+    }
+    result = result < 0 ? error_copy(error, &why) : qemu_process_start(begin, ret_process, error);
+    if (cgroups_enter_next(cgroups, &why) < 0)
+        log_warn("a thread has no control group ready", "error", why.message);
+    if (result < 0)
+        cgroups_remove(cgroups, name, NULL);
+    return result;
+}
+
 static int start(struct qemu_hypervisor *qemu, const struct microvm_spec *spec, const char *monitor,
                  struct creation *creation, struct error *error)
 {
@@ -263,8 +284,7 @@ static int start(struct qemu_hypervisor *qemu, const struct microvm_spec *spec, 
     if (qemu_command_make(spec, &creation->command, error) < 0 ||
         listen_at(spec->console_path, &creation->listeners[0], error) < 0 ||
         listen_at(monitor, &creation->listeners[1], error) < 0 ||
-        qmp_connect(monitor, &creation->monitor, error) < 0 ||
-        cgroups_make(qemu->cgroups, name, &limits, &creation->doors, error) < 0)
+        qmp_connect(monitor, &creation->monitor, error) < 0)
         return -1;
     struct qemu_start begin = {
         .command = &creation->command,
@@ -278,7 +298,8 @@ static int start(struct qemu_hypervisor *qemu, const struct microvm_spec *spec, 
         .monitor = creation->listeners[1],
         .tap = spec->tap_descriptor,
     };
-    return qemu_process_start(&begin, &creation->process, error);
+    return start_in_group(qemu->cgroups, name, &limits, &begin, &creation->doors,
+                          &creation->process, error);
 }
 
 static int write_record(struct qemu_hypervisor *qemu, const struct microvm_spec *spec, pid_t pid,

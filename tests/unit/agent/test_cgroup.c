@@ -6,6 +6,7 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -215,6 +216,52 @@ static void one_that_takes_more_is_killed_and_counted(void **state)
     assert_int_equal(cgroups_remove(groups, NAME, NULL), 0);
 }
 
+/* Twice: the thread has left the first group by then, and made the second ready. */
+static void a_child_is_born_in_the_group_that_was_ready(void **state)
+{
+    struct cgroups *groups = *state;
+    struct cgroup_limits limits = {.memory = 32 * MIB, .processor_percent = 100};
+    struct cgroup_doors none = CGROUP_DOORS_NONE;
+    struct cgroup own, found;
+    struct cgroup_memory memory;
+    if (cgroups_take_next(groups, NAME, &limits, NULL) < 0)
+        skip(); /* not of version 1, or no memory controller */
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = start_member(&none, MIB);
+        assert_int_equal(cgroups_enter_next(groups, NULL), 0);
+        await_member(groups, pid);
+        assert_int_equal(cgroups_get(groups, NAME, &own, NULL), 0);
+        assert_int_equal(cgroup_of_process(pid, &found, NULL), 0);
+        assert_string_equal(own.memory, found.memory);
+        assert_int_equal(cgroup_read_memory(&own, &memory, NULL), 0);
+        assert_int_equal(memory.limit, 32 * MIB);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        assert_int_equal(cgroups_remove(groups, NAME, NULL), 0);
+        assert_int_equal(cgroups_take_next(groups, NAME, &limits, NULL), 0);
+    }
+    assert_int_equal(cgroups_enter_next(groups, NULL), 0);
+    assert_int_equal(cgroups_remove(groups, NAME, NULL), 0);
+}
+
+static void leave_groups(void)
+{
+    static const char *const files[] = {"/sys/fs/cgroup/memory/tasks", "/sys/fs/cgroup/cpu/tasks"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        FILE *file = fopen(files[i], "w");
+        if (file != NULL) {
+            fputs("0", file);
+            fclose(file);
+        }
+    }
+}
+
+static int leave_and_close_groups(void **state)
+{
+    leave_groups();
+    return close_groups(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +274,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_group_holds_what_joins_it, open_groups, close_groups),
         cmocka_unit_test_setup_teardown(one_that_takes_more_is_killed_and_counted, open_groups,
                                         close_groups),
+        cmocka_unit_test_setup_teardown(a_child_is_born_in_the_group_that_was_ready, open_groups,
+                                        leave_and_close_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
