@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What an agent's instances and their node can meet, and what is told of it: a microVM that is
-# stopped, a guest that ends again and again, a second agent, a host that was rebooted.
+# stopped, a guest that ends again and again, a second agent, a scheduler that is away, a host that
+# was rebooted.
 # shellcheck disable=SC2317  # functions are called through check and wait_for
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -50,6 +51,20 @@ second() { timeout 20 "${words[@]}"; }
 expect second_agent_is_refused 1 'state folder runs already, pid .*use another --state' second
 check first_agent_goes_on is_ready "$id"
 
+# --- nobody to be told: what dies is mended in place, and newer assignments apply later ---
+restarts=$(field_of "$id" restarts)
+qemu=$(qemu_of "$id")
+kill -9 "$(daemon_pid scheduler)" "$qemu"
+serves() { curl -fsS -m 5 "http://127.0.0.1:$publish_port/"; }
+mended() { [ "$(qemu_of "$id")" != "$qemu" ] && serves; }
+check mended_without_a_scheduler wait_for 60 mended
+check scheduler_returns cluster_up_again
+check scale_after_the_absence shoal scale hello=2
+check newer_assignment_applies wait_for 60 ready_count_is 2
+check restart_in_the_absence_is_counted restarts_at_least "$id" $((restarts + 1))
+check back_to_one shoal scale hello=1
+check first_one_stays wait_for 60 is_ready "$id"
+
 # --- the host was rebooted: nothing runs, the state folder is as it was ---
 restarts=$(field_of "$id" restarts)
 qemu=$(qemu_of "$id")
@@ -67,7 +82,7 @@ check up_after_the_reboot cluster_up_again
 check it_is_booted_again wait_for 60 restarts_at_least "$id" $((restarts + 1))
 check it_is_ready_again wait_for 60 is_ready "$id"
 expect reboot_is_told 0 'restarted +node_restarted' shoal events hello
-check port_serves_after_the_reboot wait_for 30 curl -fsS -m 5 "http://127.0.0.1:$publish_port/"
+check port_serves_after_the_reboot wait_for 30 serves
 
 name=$node
 check cluster_goes_down cluster_down
