@@ -219,6 +219,10 @@ bench-checks: $(CHECKS_BENCH) ## measure what 5,000 health checks a second cost 
 bench-placement: $(PLACEMENT_BENCH) ## measure what a placement costs on 100 to 10,000 nodes
 	$(Q)$(PLACEMENT_BENCH)
 
+.PHONY: bench-agent
+bench-agent: all $(BUILD)/bench/boot_clock ## measure the agent beside raw QEMU and virsh: boots, standbys, memory; as root
+	$(Q)BUILD=$(BUILD) tests/bench/agent.sh
+
 .PHONY: bench-scheduler
 bench-scheduler: all $(SCHEDULER_LOAD) ## measure the scheduler: 100 to 10,000 nodes, a million instances
 	$(Q)BUILD=$(BUILD) tests/bench/scheduler.sh

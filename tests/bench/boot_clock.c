@@ -3,6 +3,9 @@
  *
  *     boot_clock life -- COMMAND...              until the program has ended by itself
  *     boot_clock http ADDRESS PORT -- COMMAND... until the first answer to GET / is complete
+ *     boot_clock crowd COUNT PORT -- COMMAND...  COUNT of them at once, until all have answered:
+ *                       %N in the command is 2, 3, ... (%H: with two hex digits), and their
+ *                       addresses are 10.64.0.%N
  *
  * Printed as a number; by http also the memory that the program has then, its proportional share
  * (Pss) in KiB, as a second number. After its answer the program is killed.
@@ -155,6 +158,105 @@ static int measure_http(const char *host, const char *port, char **command)
     return 0;
 }
 
+/* Starts the program and waits for its answer; the program's pid, or -1. */
+static pid_t start_and_ask(const char *host, const char *port, char **command)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+    if (inet_pton(AF_INET, host, &address.sin_addr) != 1) {
+        return -1;
+    }
+    int64_t begin = now_microseconds();
+    pid_t pid = start_program(command);
+    bool answered = false;
+    while (pid > 0 && !answered && now_microseconds() - begin < DEADLINE_MICROSECONDS) {
+        int fd = try_connect(&address);
+        if (fd >= 0) {
+            answered = ask_once(fd);
+            close(fd);
+        }
+    }
+    if (!answered && pid > 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    return answered ? pid : -1;
+}
+
+/* The command with every %N and %H replaced; never freed, the process is a short one. */
+static char **number_command(char **command, unsigned number)
+{
+    size_t count = 0;
+    while (command[count] != NULL) {
+        count++;
+    }
+    char **result = calloc(count + 1, sizeof(*result));
+    for (size_t i = 0; result != NULL && i < count; i++) {
+        char text[4096], *end = text;
+        for (const char *at = command[i]; *at != '\0' && end < text + sizeof(text) - 16; at++) {
+            if (at[0] == '%' && (at[1] == 'N' || at[1] == 'H')) {
+                end += snprintf(end, 12, at[1] == 'N' ? "%u" : "%02x", number);
+                at++;
+            } else {
+                *end++ = *at;
+            }
+        }
+        *end = '\0';
+        result[i] = strdup(text);
+    }
+    return result;
+}
+
+/* One of the crowd: tells through `told` when its program has answered, and keeps it until the
+ * crowd's stopwatch has let go of `held`. */
+static int join_crowd(unsigned number, const char *port, char **command, int told, int held)
+{
+    char host[32], byte;
+    snprintf(host, sizeof(host), "10.64.0.%u", number);
+    pid_t pid = start_and_ask(host, port, number_command(command, number));
+    if (pid > 0 && write(told, "+", 1) == 1) {
+        while (read(held, &byte, 1) > 0) {
+        }
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    return pid > 0 ? 0 : 1;
+}
+
+static int measure_crowd(const char *text, const char *port, char **command)
+{
+    int told[2], held[2];
+    int count = atoi(text), answered = 0;
+    if (count < 1 || count > 250 || pipe2(told, O_CLOEXEC) < 0 || pipe2(held, O_CLOEXEC) < 0) {
+        fprintf(stderr, "boot_clock: a crowd is of 1 to 250\n");
+        return 1;
+    }
+    int64_t begin = now_microseconds();
+    for (int i = 0; i < count; i++) {
+        if (fork() == 0) {
+            close(told[0]);
+            close(held[1]);
+            _exit(join_crowd((unsigned)i + 2, port, command, told[1], held[0]));
+        }
+    }
+    close(told[1]);
+    close(held[0]);
+    char byte;
+    while (answered < count && read(told[0], &byte, 1) == 1) {
+        answered++;
+    }
+    int64_t end = now_microseconds();
+    close(held[1]);
+    for (int i = 0; i < count; i++) {
+        wait(NULL);
+    }
+    if (answered < count) {
+        fprintf(stderr, "boot_clock: %d of %d have answered\n", answered, count);
+        return 1;
+    }
+    printf("%lld\n", (long long)(end - begin));
+    return 0;
+}
+
 static int measure_life(char **command)
 {
     int64_t begin = now_microseconds();
@@ -177,7 +279,11 @@ int main(int argc, char **argv)
     if (argc > 5 && strcmp(argv[1], "http") == 0 && strcmp(argv[4], "--") == 0) {
         return measure_http(argv[2], argv[3], argv + 5);
     }
+    if (argc > 5 && strcmp(argv[1], "crowd") == 0 && strcmp(argv[4], "--") == 0) {
+        return measure_crowd(argv[2], argv[3], argv + 5);
+    }
     fprintf(stderr, "usage: boot_clock life -- COMMAND...\n"
-                    "       boot_clock http ADDRESS PORT -- COMMAND...\n");
+                    "       boot_clock http ADDRESS PORT -- COMMAND...\n"
+                    "       boot_clock crowd COUNT PORT -- COMMAND...\n");
     return 2;
 }
