@@ -69,7 +69,7 @@ check knows_no_environment test "$(tr '\0' ' ' <"/proc/$qemu/environ")" = 'LC_AL
 check its_sockets_are_roots test "$(stat -c '%a %u' "$run/c/$first.sock" "$run/q/$first.qmp" | sort -u)" = '600 0'
 
 # ---- whom it outlives
-other_hypervisor() { SHOAL_HYPERVISOR=libvirt "$driver" "$node" "$state" "$run" "$log" tcg </dev/null; }
+other_hypervisor() { SHOAL_HYPERVISOR=libvirt "$driver" "$node" "$state" "$run" "$log" tcg < <(sleep 5); }
 host_kill
 expect other_hypervisor_is_refused 1 'run under hypervisor qemu: start the agent with --hypervisor qemu' \
     other_hypervisor
