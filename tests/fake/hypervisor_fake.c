@@ -450,3 +450,12 @@ bool hypervisor_fake_runs(struct hypervisor_fake *world, const char *id)
     pthread_mutex_unlock(&world->lock);
     return runs;
 }
+
+bool hypervisor_fake_has_begun(struct hypervisor_fake *world, const char *id)
+{
+    pthread_mutex_lock(&world->lock);
+    const struct microvm *microvm = find(world, id);
+    bool has_begun = microvm != NULL && microvm->has_begun;
+    pthread_mutex_unlock(&world->lock);
+    return has_begun;
+}

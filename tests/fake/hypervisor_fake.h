@@ -58,3 +58,5 @@ bool hypervisor_fake_runs(struct hypervisor_fake *world, const char *id);
 /* microVMs that were asked for while one of that id was still there, or one with their volume. */
 size_t hypervisor_fake_count_clashes(const struct hypervisor_fake *world);
 size_t hypervisor_fake_count_shared_volumes(const struct hypervisor_fake *world);
+/* Runs, or stands still since it ran. */
+bool hypervisor_fake_has_begun(struct hypervisor_fake *world, const char *id);

@@ -49,14 +49,16 @@ static void request(struct play *play)
                                                     HOST_STOP_ACPI};
     struct guests_bench *bench = play->bench;
     size_t guest = draw_below(&play->draw, GUESTS);
-    uint64_t kind = draw_below(&play->draw, 4), sequence;
+    uint64_t kind = draw_below(&play->draw, 5), sequence;
     if (kind <= 1)
         sequence = guests_bench_boot(bench, ids[guest]);
     else if (kind == 2)
         sequence =
             guests_bench_stop(bench, ids[guest], methods[draw_below(&play->draw, 3)], 3600000);
-    else
+    else if (kind == 3)
         sequence = guests_bench_forget(bench, ids[guest]);
+    else
+        sequence = guests_bench_pause(bench, ids[guest], draw_chance(&play->draw, 500));
     note_request(play, sequence, guest, kind <= 1);
 }
 
@@ -87,7 +89,7 @@ static void restart(struct play *play)
     guests_bench_restart(play->bench);
     play->request_count = 0;
     for (size_t i = 0; i < GUESTS; i++) {
-        play->adopted[i] = hypervisor_fake_runs(play->bench->world, ids[i]);
+        play->adopted[i] = hypervisor_fake_has_begun(play->bench->world, ids[i]);
         play->lost[i] = false;
     }
 }
@@ -141,7 +143,7 @@ static void check_running(const struct play *play)
     count_begun(play, begun);
     for (size_t i = 0; i < GUESTS; i++) {
         size_t ends = guests_bench_count_ends(play->bench, ids[i]);
-        bool runs = hypervisor_fake_runs(play->bench->world, ids[i]);
+        bool runs = hypervisor_fake_has_begun(play->bench->world, ids[i]);
         if (!play->lost[i])
             assert_int_equal(begun[i], ends + runs);
     }
