@@ -305,7 +305,7 @@ static int check_passable(const char *what, const char *path, struct error *erro
 
 static int make_folders(const struct host_options *options, struct error *error)
 {
-    static const char *const names[] = {"v", "c", "i", "o", "w"};
+    static const char *const names[] = {"c", "i", "o", "w"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", options->run_directory, names[i]);
         if (file_make_directory(path, 0755, error) < 0)
