@@ -101,6 +101,8 @@ int hypervisor_open(const struct hypervisor_choice *choice,
     if (is_qemu(choice->name))
         return hypervisor_qemu_open(choice->run_directory, listener, ret_hypervisor, error);
     AUTO_FREE char *root = folder_of(choice->name, choice->run_directory);
+    if (file_make_directory(root, 0755, error) < 0) /* also the mark that it was used */
+        return -1;
     struct hypervisor_libvirt_options options = {
         .uri = choice->uri, .root = root, .gid = choice->group};
     return hypervisor_libvirt_open(&options, listener, ret_hypervisor, error);
