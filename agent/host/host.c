@@ -426,7 +426,9 @@ static void finish(struct host *host)
     worker_stop(host->boot_worker);
     worker_stop(host->end_worker);
     worker_stop(host->image_worker);
+    volumes_stop(host->volumes);
     worker_stop(host->volume_requests.worker);
+    worker_stop(host->volume_requests.lister);
     usage_stop(host->usage);
     first_packet_destroy(host->first_packet);
     proxy_destroy(host->proxy);
@@ -439,6 +441,7 @@ static void finish(struct host *host)
     worker_destroy(host->end_worker);
     worker_destroy(host->image_worker);
     worker_destroy(host->volume_requests.worker);
+    worker_destroy(host->volume_requests.lister);
     channel_destroy(host->channel);
     uv_walk(&host->loop, close_any, NULL);
     uv_run(&host->loop, UV_RUN_DEFAULT);
@@ -473,6 +476,7 @@ int host_run(const struct host_options *options)
     watch_signal(&host, &host.child, on_child, SIGCHLD);
     host.image_worker = worker_create(host.queue, 1, NULL);
     host.volume_requests = (struct volume_requests){.worker = worker_create(host.queue, 1, NULL),
+                                                    .lister = worker_create(host.queue, 1, NULL),
                                                     .volumes = host.volumes,
                                                     .channel = host.channel};
     /* A daemon opens taps where it is itself. */

@@ -33,9 +33,20 @@ static int write_at(int to, const char *bytes, size_t length, off_t at, struct e
     return 0;
 }
 
-static int copy_range(int from, int to, off_t begin, off_t end, char *chunk, struct error *error)
+/* An end must not wait for what may take minutes. */
+static int check_going_on(const struct volumes *volumes, struct error *error)
+{
+    return atomic_load(&volumes->stopping)
+               ? error_set(error, ERROR_UNAVAILABLE, "the node's agent is ending: try again")
+               : 0;
+}
+
+static int copy_range(const struct volumes *volumes, int from, int to, off_t begin, off_t end,
+                      char *chunk, struct error *error)
 {
     while (begin < end) {
+        if (check_going_on(volumes, error) < 0)
+            return -1;
         size_t wanted = (size_t)(end - begin) < CHUNK_BYTES ? (size_t)(end - begin) : CHUNK_BYTES;
         ssize_t got = pread(from, chunk, wanted, begin);
         if (got < 0 && errno == EINTR)
@@ -50,7 +61,8 @@ static int copy_range(int from, int to, off_t begin, off_t end, char *chunk, str
 }
 
 /* What was never written takes no room in the copy either. */
-static int copy_sparse(int from, int to, off_t size, struct error *error)
+static int copy_sparse(const struct volumes *volumes, int from, int to, off_t size,
+                       struct error *error)
 {
     AUTO_FREE char *chunk = xmalloc(CHUNK_BYTES);
     off_t at = 0;
@@ -63,7 +75,7 @@ static int copy_sparse(int from, int to, off_t size, struct error *error)
         off_t end = begin < 0 ? -1 : lseek(from, begin, SEEK_HOLE);
         if (end < 0)
             return error_set_errno(error, errno, "look for what is to be copied");
-        if (copy_range(from, to, begin, end < size ? end : size, chunk, error) < 0)
+        if (copy_range(volumes, from, to, begin, end < size ? end : size, chunk, error) < 0)
             return -1;
         at = end;
     }
@@ -76,14 +88,16 @@ static bool share(int from, int to)
     return ioctl(to, FICLONE, from) == 0;
 }
 
-static int copy(int from, int to, struct error *error)
+static int copy(const struct volumes *volumes, int from, int to, struct error *error)
 {
     struct stat status;
+    if (check_going_on(volumes, error) < 0)
+        return -1;
     if (share(from, to))
         return 0;
     if (fstat(from, &status) < 0)
         return error_set_errno(error, errno, "look at what is copied");
-    return copy_sparse(from, to, status.st_size, error);
+    return copy_sparse(volumes, from, to, status.st_size, error);
 }
 
 static uint64_t taken_by(int file)
@@ -108,14 +122,14 @@ static int check_pause(int from, int to, struct error *error)
 }
 
 /* `id` "": nobody has it. */
-static int copy_paused(int from, const char *id, int to, const struct volume_pauser *pauser,
-                       struct error *error)
+static int copy_paused(const struct volumes *volumes, int from, const char *id, int to,
+                       const struct volume_pauser *pauser, struct error *error)
 {
     if (id[0] == '\0')
-        return copy(from, to, error);
+        return copy(volumes, from, to, error);
     if (check_pause(from, to, error) < 0 || pauser->pause(pauser->context, id, error) < 0)
         return -1;
-    int result = copy(from, to, error);
+    int result = copy(volumes, from, to, error);
     pauser->resume(pauser->context, id);
     return result;
 }
@@ -133,7 +147,7 @@ static int begin_copy(const struct volumes *volumes, const struct host_volume_ke
     AUTO_FREE char *volume = volume_path(volumes, key, "");
     char *slash = strrchr(volume, '/');
     struct place place = {.folder = xasprintf("%.*s", (int)(slash - volume), volume)};
-    place.partial = xasprintf("%s/.%s.part", place.folder, slash + 1);
+    place.partial = xasprintf("%s/.%s" VOLUME_PARTIAL_SUFFIX, place.folder, slash + 1);
     unlink(place.partial);
     place.file = open(place.partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (place.file < 0) {
@@ -238,8 +252,8 @@ int volumes_snapshot(struct volumes *volumes, const struct host_volume_key *key,
         return error_wrap(error, "snapshot %s of volume %s", snapshot, text);
     int result = begin_copy(volumes, key, &place, error);
     if (result == 0)
-        result =
-            end_copy(&place, copy_paused(held->file, id, place.file, pauser, error), path, error);
+        result = end_copy(&place, copy_paused(volumes, held->file, id, place.file, pauser, error),
+                          path, error);
     give_back(volumes, held);
     return result < 0 ? error_wrap(error, "snapshot %s of volume %s", snapshot, text) : 0;
 }
@@ -265,7 +279,7 @@ int volumes_restore(struct volumes *volumes, const struct host_volume_key *key,
         return error_wrap(error, "restore volume %s", text);
     int result = begin_copy(volumes, key, &place, error);
     if (result == 0)
-        result = end_copy(&place, copy(from, place.file, error), target, error);
+        result = end_copy(&place, copy(volumes, from, place.file, error), target, error);
     give_back(volumes, held);
     return result < 0 ? error_wrap(error, "restore volume %s", text) : 0;
 }
@@ -319,11 +333,11 @@ static int remove_volume(struct volumes *volumes, const struct host_volume_key *
     struct volume_held *held = take(volumes, key, false, error);
     if (held == NULL)
         return -1;
+    /* The volume last: a removal that was cut off can be asked for again. */
+    volumes_walk(volumes, remove_one, &removal);
     int result = unlink(path) < 0 ? error_set_errno(error, errno, "remove %s", path) : 0;
-    if (result == 0) {
-        volumes_walk(volumes, remove_one, &removal);
+    if (result == 0)
         remove_folders(path);
-    }
     held->is_copied = false;
     volumes_release_held(volumes, held);
     return result;

@@ -99,5 +99,5 @@ void volume_requests_take(const struct volume_requests *requests,
     job->message = *message;
     job->descriptor = -1;
     job->result = error_set(&job->error, ERROR_UNAVAILABLE, "the host half is ending");
-    worker_submit(requests->worker, &job->job);
+    worker_submit(message->type == HOST_VOLUMES ? requests->lister : requests->worker, &job->job);
 }

@@ -11,6 +11,7 @@
 
 struct volume_requests {
     struct worker *worker; /* of one thread: one after the other */
+    struct worker *lister; /* a list does not wait behind copies */
     struct volumes *volumes;
     struct hypervisor *hypervisor;
     struct channel *channel; /* where the answers go */

@@ -53,7 +53,7 @@ char *volume_path(const struct volumes *volumes, const struct host_volume_key *k
 /* ---- all there are ---- */
 
 struct walk {
-    void (*visit)(void *context, const struct volume_file *file);
+    void (*visit)(void *context, const struct volume_file *file); /* NULL: removes cut off copies */
     void *context;
     struct volume_file file;
 };
@@ -68,6 +68,21 @@ static bool read_name(const char *text, size_t length, char ret_name[NAME_MAX_TE
         return false;
     memcpy(ret_name, name, sizeof name);
     return true;
+}
+
+static bool is_cut_off(const char *entry)
+{
+    size_t length = strlen(entry), suffix = strlen(VOLUME_PARTIAL_SUFFIX);
+    return entry[0] == '.' && length > suffix &&
+           strcmp(entry + length - suffix, VOLUME_PARTIAL_SUFFIX) == 0;
+}
+
+static void remove_cut_off(int folder, const char *entry)
+{
+    if (!is_cut_off(entry))
+        return;
+    log_info("a copy of a volume that was cut off is removed", "file", entry);
+    unlinkat(folder, entry, 0);
 }
 
 static void walk_file(struct walk *walk, int folder, const char *entry)
@@ -107,7 +122,10 @@ static void walk_folder(struct walk *walk, int folder, int level)
     }
     while ((entry = readdir(entries)) != NULL) {
         if (level == 3) {
-            walk_file(walk, folder, entry->d_name);
+            if (walk->visit == NULL)
+                remove_cut_off(folder, entry->d_name);
+            else
+                walk_file(walk, folder, entry->d_name);
         } else if (read_level(&walk->file.key, level, entry->d_name)) {
             int below =
                 openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -186,6 +204,7 @@ struct volumes *volumes_create(const char *state_directory, const char *shown, u
         volumes_destroy(volumes);
         return NULL;
     }
+    volumes_walk(volumes, NULL, NULL);
     volumes->limit = limit > 0 ? limit : default_limit(volumes);
     return volumes;
 }
@@ -204,6 +223,12 @@ void volumes_destroy(struct volumes *volumes)
     free(volumes->folder);
     free(volumes->shown);
     free(volumes);
+}
+
+void volumes_stop(struct volumes *volumes)
+{
+    if (volumes != NULL)
+        atomic_store(&volumes->stopping, true);
 }
 
 uint64_t volumes_limit(const struct volumes *volumes)

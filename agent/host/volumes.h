@@ -25,6 +25,8 @@ struct volumes;
 struct volumes *volumes_create(const char *state_directory, const char *shown, uint64_t limit,
                                struct error *error);
 void volumes_destroy(struct volumes *volumes);
+/* Any thread: copies break off soon, with ERROR_UNAVAILABLE, and none begins. NULL: nothing. */
+void volumes_stop(struct volumes *volumes);
 /* Bytes that all of them may have together. */
 uint64_t volumes_limit(const struct volumes *volumes);
 /* The folder itself, to be shown. */

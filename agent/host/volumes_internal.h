@@ -2,9 +2,13 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "agent/host/volumes.h"
+
+/* Of a copy that has not got its name yet; it begins with a dot, as no volume does. */
+#define VOLUME_PARTIAL_SUFFIX ".part"
 
 /* One that an instance has, or that is being copied. The lock goes when neither holds any more. */
 struct volume_held {
@@ -21,6 +25,7 @@ struct volumes {
     uint64_t limit;
     pthread_mutex_t lock; /* `held`, and that what is made together stays below the limit */
     struct volume_held *held;
+    atomic_bool stopping; /* copies break off */
 };
 
 /* What the folder holds: a volume (`snapshot` "") or a snapshot of one. */
@@ -36,7 +41,8 @@ static inline uint64_t volume_taken(const struct stat *status)
     return (uint64_t)status->st_blocks * 512; /* whatever the disk's own blocks are */
 }
 
-/* Visits all of them, in no order; what has another name is left out. */
+/* Visits all of them, in no order; what has another name is left out. `visit` NULL: removes copies
+ * that were cut off. */
 void volumes_walk(struct volumes *volumes,
                   void (*visit)(void *context, const struct volume_file *file), void *context);
 /* Bytes that count against the limit. */

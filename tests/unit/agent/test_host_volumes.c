@@ -131,6 +131,55 @@ static int refuse_pause(void *context, const char *id, struct error *error)
 static const struct volume_pauser pauser = {pause_guest, resume_guest, NULL};
 static const struct volume_pauser refuses = {refuse_pause, resume_guest, NULL};
 
+/* ---- copies that are cut off ---- */
+
+static void what_a_cut_off_copy_left_goes_at_the_next_start(void **state)
+{
+    struct volumes *volumes = open_volumes(*state, 0);
+    AUTO_FREE char *path =
+        xasprintf("%s/host/volumes/default/counter/0/.data.part", (char *)*state);
+    attach(volumes, one, &data, MIB);
+    volumes_detach(volumes, one);
+    volumes_destroy(volumes);
+    assert_int_equal(file_write(path, "half a copy", 11, 0600, NULL), 0);
+    volumes = open_volumes(*state, 0);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(look(*state, "0/data").st_size, MIB);
+    assert_int_equal(volumes_remove(volumes, &data, "", &left, NULL), 0);
+    volumes_destroy(volumes);
+    AUTO_FREE char *namespace = xasprintf("%s/host/volumes/default", (char *)*state);
+    assert_int_equal(access(namespace, F_OK), -1);
+}
+
+static int pause_and_stop(void *context, const char *id, struct error *error)
+{
+    (void)id;
+    (void)error;
+    const struct guest *guest = context;
+    volumes_stop(guest->volumes);
+    return 0;
+}
+
+static void an_end_does_not_wait_for_a_copy(void **state)
+{
+    struct volumes *volumes = open_volumes(*state, 0);
+    struct guest guest = {.volumes = volumes};
+    struct volume_pauser stops = {pause_and_stop, resume_guest, &guest};
+    struct error error = ERROR_INIT;
+    attach(volumes, one, &data, MIB);
+    put(*state, "0/data", 0, "1");
+    assert_int_equal(volumes_snapshot(volumes, &data, "first", &stops, &error), -1);
+    assert_int_equal(error.code, ERROR_UNAVAILABLE);
+    assert_int_equal(guest.resumed, 1);
+    AUTO_FREE char *path =
+        xasprintf("%s/host/volumes/default/counter/0/data@first", (char *)*state);
+    AUTO_FREE char *part =
+        xasprintf("%s/host/volumes/default/counter/0/.data.part", (char *)*state);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access(part, F_OK), -1);
+    volumes_destroy(volumes);
+}
+
 /* ---- one writer ---- */
 
 static void a_volume_is_its_users_while_an_instance_has_it(void **state)
@@ -421,6 +470,8 @@ int main(void)
         TEST(a_full_disk_is_told_and_leaves_nothing),
         TEST(a_snapshot_is_the_volume_as_it_was),
         TEST(what_an_instance_has_is_copied_while_it_is_paused_and_not_replaced),
+        TEST(what_a_cut_off_copy_left_goes_at_the_next_start),
+        TEST(an_end_does_not_wait_for_a_copy),
         TEST(all_of_them_are_listed),
     };
     if (geteuid() != 0)
