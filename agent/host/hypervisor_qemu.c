@@ -197,11 +197,10 @@ int qemu_ask(struct qemu_hypervisor *qemu, const char *id, const char *command,
     return qemu_ask_with(qemu, id, command, arguments, -1, ret_value, error);
 }
 
-int qemu_ask_with(struct qemu_hypervisor *qemu, const char *id, const char *command,
-                  const char *arguments, int descriptor, struct json_object **ret_value,
-                  struct error *error)
+static int ask_until(struct qemu_hypervisor *qemu, const char *id, const char *command,
+                     const char *arguments, int descriptor, uint64_t deadline,
+                     struct json_object **ret_value, struct error *error)
 {
-    uint64_t deadline = now() + QEMU_COMMAND_MS;
     int result = -1;
     pthread_mutex_lock(&qemu->lock);
     struct machine *machine = begin_asking(qemu, id, deadline, error);
@@ -212,6 +211,14 @@ int qemu_ask_with(struct qemu_hypervisor *qemu, const char *id, const char *comm
     }
     pthread_mutex_unlock(&qemu->lock);
     return result;
+}
+
+int qemu_ask_with(struct qemu_hypervisor *qemu, const char *id, const char *command,
+                  const char *arguments, int descriptor, struct json_object **ret_value,
+                  struct error *error)
+{
+    return ask_until(qemu, id, command, arguments, descriptor, now() + qemu->command_ms, ret_value,
+                     error);
 }
 
 /* ---- creating ---- */
@@ -328,6 +335,7 @@ static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec
     AUTO_FREE char *monitor = monitor_path(qemu, spec->id);
     if (start(qemu, spec, monitor, &creation, error) < 0) {
         release_creation(&creation);
+        unlink(monitor);
         return -1;
     }
     pid_t pid = creation.process.pid;
@@ -359,29 +367,37 @@ static int resume(struct hypervisor *hypervisor, const char *id, struct error *e
     return qemu_ask(qemu, id, "cont", NULL, NULL, error);
 }
 
-int qemu_query_status(struct qemu_hypervisor *qemu, const char *id,
+int qemu_query_status(struct qemu_hypervisor *qemu, const char *id, uint64_t deadline_ms,
                       char ret_status[QEMU_STATUS_MAX], struct error *error)
 {
     AUTO_JSON struct json_object *status = NULL;
     struct json_object *word;
-    if (qemu_ask(qemu, id, "query-status", NULL, &status, error) < 0)
+    if (ask_until(qemu, id, "query-status", NULL, -1, deadline_ms, &status, error) < 0)
         return -1;
-    if (!json_object_object_get_ex(status, "status", &word) ||
+    if (!json_object_is_type(status, json_type_object) ||
+        !json_object_object_get_ex(status, "status", &word) ||
+        !json_object_is_type(word, json_type_string) ||
         !text_copy(ret_status, QEMU_STATUS_MAX, json_object_get_string(word)))
         return error_set(error, ERROR_PROTOCOL, "QEMU does not say how it is");
     return 0;
 }
 
-/* "stop" flushes what disks have under way. */
+/* "stop" flushes what disks have under way, which may take longer than anybody waits: it is then
+ * taken back, or the guest would stand still once it is done. */
 static int pause_guest(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
     struct qemu_hypervisor *qemu = of(hypervisor);
+    struct error why = ERROR_INIT;
     char status[QEMU_STATUS_MAX];
-    if (qemu_query_status(qemu, id, status, error) < 0)
+    if (qemu_query_status(qemu, id, now() + qemu->command_ms, status, error) < 0)
         return -1;
     if (strcmp(status, "running") != 0)
         return error_set(error, ERROR_CONFLICT, "the guest does not run: it is %s", status);
-    return qemu_ask(qemu, id, "stop", NULL, NULL, error);
+    if (qemu_ask(qemu, id, "stop", NULL, NULL, &why) == 0)
+        return 0;
+    if (why.code == ERROR_TIMEOUT)
+        qemu_ask(qemu, id, "cont", NULL, NULL, NULL);
+    return error_copy(error, &why);
 }
 
 static int press_power(struct hypervisor *hypervisor, const char *id, struct error *error)
@@ -485,6 +501,7 @@ int hypervisor_qemu_open(const char *run_directory, const struct hypervisor_list
     qemu->folder = TAKE_POINTER(folder);
     qemu->tree = TAKE_POINTER(tree);
     qemu->cgroups = cgroups;
+    qemu->command_ms = QEMU_COMMAND_MS;
     pthread_mutex_init(&qemu->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

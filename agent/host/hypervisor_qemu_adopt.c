@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -5,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/host/domain_xml.h"
+#include "agent/host/guest_pulse.h"
 #include "agent/host/hypervisor_qemu_internal.h"
 #include "agent/host/qemu_record.h"
 #include "lib/cleanup.h"
@@ -13,7 +15,8 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-#define MONITORS_MS   3000 /* for all that are found together */
+#define MONITORS_MS   10000 /* for all that are found together: the host may be busy */
+#define STATUS_MS     1000  /* for each of those that answer, after that */
 #define KILL_ROUNDS   200
 #define KILL_EVERY_MS 5
 #define ARGUMENTS_MAX ((size_t)64 << 10)
@@ -120,20 +123,50 @@ static void remove_files(struct qemu_hypervisor *qemu, const char *id)
     qemu_record_remove(qemu->folder, id);
 }
 
+/* Of one that was cut off while it was made: its socket is there before it is written down. */
+static void sweep_files(struct qemu_hypervisor *qemu)
+{
+    DIR *folder = opendir(qemu->folder);
+    struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        char id[INSTANCE_ID_MAX];
+        size_t length = strcspn(entry->d_name, ".");
+        if (length != sizeof id - 1 || (strcmp(entry->d_name + length, ".qmp") != 0 &&
+                                        strcmp(entry->d_name + length, ".json.new") != 0))
+            continue;
+        memcpy(id, entry->d_name, length);
+        id[length] = '\0';
+        if (!is_known(qemu, id))
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    }
+    if (folder != NULL)
+        closedir(folder);
+}
+
 /* ---- adopting ---- */
 
 /* One that was never resumed is half made: nobody has answered for it. True when it stays. */
-static bool is_whole(struct qemu_hypervisor *qemu, struct hypervisor_found *found)
+static bool is_whole(struct qemu_hypervisor *qemu, struct hypervisor_found *found,
+                     uint64_t deadline)
 {
     const char *id = found->identity.id;
     char status[QEMU_STATUS_MAX];
     struct error error = ERROR_INIT;
-    if (qemu_query_status(qemu, id, status, &error) < 0) {
+    uint64_t least = clock_monotonic_ms(clock_system()) + STATUS_MS;
+    if (qemu_query_status(qemu, id, deadline > least ? deadline : least, status, &error) < 0) {
         log_warn("an adopted microVM does not answer", "id", id, "error", error.message);
         return true;
     }
     found->paused = strcmp(status, "paused") == 0;
     return strcmp(status, "prelaunch") != 0;
+}
+
+/* Who does not answer for being stopped is not waited for. */
+static bool answers(struct qemu_hypervisor *qemu, const struct hypervisor_found *found,
+                    uint64_t deadline)
+{
+    return guest_process_look(found->pid) != GUEST_PROCESS_STOPPED &&
+           qemu_await_ready(qemu, found->identity.id, deadline, NULL) == 0;
 }
 
 /* Monitors answer side by side; one that hangs delays the others once only. */
@@ -144,8 +177,7 @@ static size_t drop_half_made(struct qemu_hypervisor *qemu, struct hypervisor_fou
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         const char *id = found[i].identity.id;
-        bool answers = qemu_await_ready(qemu, id, deadline, NULL) == 0;
-        if (!answers || is_whole(qemu, &found[i])) {
+        if (!answers(qemu, &found[i], deadline) || is_whole(qemu, &found[i], deadline)) {
             found[kept++] = found[i];
             continue;
         }
@@ -172,6 +204,7 @@ int qemu_adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_foun
     }
     free(ids);
     sweep_groups(qemu);
+    sweep_files(qemu);
     *ret_count = drop_half_made(qemu, found, adopted);
     *ret_found = found;
     return 0;

@@ -11,9 +11,11 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-/* Of one monitor in one second. QEMU itself holds back what a guest can cause; one that says more
- * has been taken over, and would keep the thread busy for all. */
-#define MESSAGES_PER_SECOND 2000
+/* Of one monitor in one second. QEMU does not hold back all that a guest can cause: where the disk
+ * is full it tells of each write that failed, which is some ten thousands. One that says more has
+ * been taken over, and would keep the thread busy for all. */
+#define MESSAGES_PER_SECOND 50000
+#define BYTES_PER_SECOND    ((uint64_t)16 << 20)
 #define EVENTS_AT_ONCE      64
 #define READS_AT_END        8
 #define CAPABILITIES        1 /* the number of the first command */
@@ -43,6 +45,7 @@ void qemu_events_add(struct qemu_hypervisor *qemu, struct machine *machine)
 static void begin_commands(struct machine *machine)
 {
     struct error error = ERROR_INIT;
+    machine->greeted = true;
     machine->asked = machine->answered = CAPABILITIES;
     if (qmp_send(&machine->monitor, CAPABILITIES, "qmp_capabilities", NULL, &error) < 0)
         log_warn("a QEMU takes no commands", "id", machine->id, "error", error.message);
@@ -75,10 +78,10 @@ static void take_event(struct machine *machine, const struct qmp_message *messag
 static void take_message(void *context, struct qmp_message *message)
 {
     struct machine *machine = context;
-    uint64_t second = clock_monotonic_ms(clock_system()) / 1000;
-    machine->messages = machine->second == second ? machine->messages + 1 : 1;
-    machine->second = second;
-    if (message->kind == QMP_GREETING)
+    machine->messages++;
+    if (message->kind == QMP_GREETING && machine->greeted)
+        machine->breaks_its_word = true;
+    else if (message->kind == QMP_GREETING)
         begin_commands(machine);
     else if (message->kind == QMP_EVENT)
         take_event(machine, message);
@@ -86,13 +89,34 @@ static void take_message(void *context, struct qmp_message *message)
         take_answer(machine, message);
 }
 
+static void note_second(struct machine *machine)
+{
+    uint64_t second = clock_monotonic_ms(clock_system()) / 1000;
+    if (machine->second == second)
+        return;
+    machine->second = second;
+    machine->messages = 0;
+    machine->received_before = machine->monitor.received;
+}
+
+static int judge_talk(const struct machine *machine, struct error *error)
+{
+    if (machine->breaks_its_word)
+        return error_set(error, ERROR_PROTOCOL, "its monitor greets twice");
+    if (machine->messages > MESSAGES_PER_SECOND ||
+        machine->monitor.received - machine->received_before > BYTES_PER_SECOND)
+        return error_set(error, ERROR_PROTOCOL, "its monitor does not stop talking");
+    return 1;
+}
+
 /* Closing takes it out of epoll. */
 static void on_monitor(struct qemu_hypervisor *qemu, struct machine *machine)
 {
     struct error error = ERROR_INIT;
+    note_second(machine);
     int result = qmp_receive(&machine->monitor, take_message, machine, &error);
-    if (result > 0 && machine->messages > MESSAGES_PER_SECOND)
-        result = error_set(&error, ERROR_PROTOCOL, "its monitor does not stop talking");
+    if (result > 0)
+        result = judge_talk(machine, &error);
     if (result < 0) {
         log_warn("a QEMU that breaks its word is ended", "id", machine->id, "error", error.message);
         qemu_process_kill(&machine->process);

@@ -42,9 +42,12 @@ struct machine {
     bool refused;             /* with `text` */
     char text[QMP_TEXT_MAX];
     struct json_object *value;
+    bool greeted; /* its monitor has, which does so once */
+    bool breaks_its_word;
     /* What its monitor said in this second. */
     uint64_t second;
     uint32_t messages;
+    uint64_t received_before; /* bytes */
 };
 
 struct qemu_hypervisor {
@@ -56,8 +59,9 @@ struct qemu_hypervisor {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* by the monotonic clock */
     pthread_t thread;
-    int events; /* epoll */
-    int wake;   /* eventfd: the thread ends */
+    int events;          /* epoll */
+    int wake;            /* eventfd: the thread ends */
+    uint32_t command_ms; /* QEMU_COMMAND_MS */
     uint64_t last_number;
     struct machine *first;
 };
@@ -95,7 +99,7 @@ int qemu_switch_debug(struct hypervisor *hypervisor, const char *id, int descrip
 
 /* QEMU's RunState: "running", "paused", "prelaunch" before the first resume, ... */
 #define QEMU_STATUS_MAX 32
-int qemu_query_status(struct qemu_hypervisor *qemu, const char *id,
+int qemu_query_status(struct qemu_hypervisor *qemu, const char *id, uint64_t deadline_ms,
                       char ret_status[QEMU_STATUS_MAX], struct error *error);
 
 /* hypervisor_qemu_disks.c. `value`: what query-blockstats returned. */

@@ -211,6 +211,7 @@ int qmp_receive(struct qmp *qmp, void (*take)(void *context, struct qmp_message 
         return 1;
     if (got <= 0)
         return 0;
+    qmp->received += (uint64_t)got;
     buffer_append(&qmp->input, chunk, (size_t)got);
     return take_lines(qmp, take, context, error);
 }

@@ -56,6 +56,7 @@ void qmp_message_release(struct qmp_message *message);
 struct qmp {
     int descriptor; /* -1: not connected */
     struct buffer input;
+    uint64_t received; /* bytes, so far */
 };
 #define QMP_NONE ((struct qmp){.descriptor = -1})
 
