@@ -2,8 +2,8 @@
  * and read alike, and a copy is the same. What a sender always says and this one left out may be
  * refused when it is read again. The first line names the message. */
 #include "lib/api/agent.h"
-#include "lib/api/images.h"
 #include "lib/api/figures.h"
+#include "lib/api/images.h"
 #include "lib/api/views.h"
 #include "lib/api/volumes.h"
 #include "scheduler/documents.h"
