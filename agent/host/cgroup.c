@@ -23,6 +23,7 @@
 #define PERIOD_US       100000 /* within which a limit of processor time holds */
 #define GUESTS_WEIGHT   10
 #define MOUNTINFO_WORDS 32
+#define MAKE_TRIES      16
 
 static const char *const controllers[] = {[CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu"};
 
@@ -265,11 +266,25 @@ static void weigh(const struct cgroup_mount *mount, const char *folder)
         cgroup_write_number(folder, "cpu.shares", (uint64_t)GUESTS_WEIGHT * 1024, NULL);
 }
 
+/* Another agent's clean may take the shared one away in between: it is empty then. */
+static bool make_both(const char *shared, const char *own)
+{
+    for (int i = 0; i < MAKE_TRIES; i++) {
+        if (mkdir(shared, 0755) < 0 && errno != EEXIST)
+            return false;
+        if (mkdir(own, 0755) == 0 || errno == EEXIST)
+            return true;
+        if (errno != ENOENT)
+            return false;
+    }
+    return false;
+}
+
 static bool make_folder(const struct cgroup_mount *mount, const char *name, const char *controller)
 {
     AUTO_FREE char *shared = xasprintf("%s/" FOLDER, mount->folder);
     AUTO_FREE char *own = xasprintf("%s/%s", shared, name);
-    if ((mkdir(shared, 0755) < 0 && errno != EEXIST) || (mkdir(own, 0755) < 0 && errno != EEXIST))
+    if (!make_both(shared, own))
         return false;
     bool handed = !mount->unified || (hand_down(mount->folder, controller) &&
                                       hand_down(shared, controller) && hand_down(own, controller));

@@ -208,13 +208,16 @@ static void append_network(const struct microvm_spec *spec, struct buffer *buffe
     buffer_append_text(buffer, "</interface>\n");
 }
 
-/* An overlay lives as long as one boot: nothing is flushed for the time after a crash. */
+/* An overlay lives as long as one boot: nothing is flushed for the time after a crash. A guest
+ * whose disk is full is told so; QEMU would hold it. */
 static void append_disk(const struct microvm_spec *spec, size_t index, struct buffer *buffer)
 {
     const struct microvm_disk *disk = &spec->disks[index];
     bool is_xen = machine_of(spec)->is_xen;
-    buffer_append_text(buffer, "<disk type='file' device='disk'>"
-                               "<driver name='qemu' type='qcow2' cache='unsafe'/><source file='");
+    buffer_append_text(buffer,
+                       "<disk type='file' device='disk'>"
+                       "<driver name='qemu' type='qcow2' cache='unsafe' error_policy='report'/>"
+                       "<source file='");
     xml_append(buffer, disk->overlay_path);
     buffer_append_text(buffer, "'/>\n<backingStore type='file'><format type='");
     xml_append(buffer, disk->image_format);
@@ -229,7 +232,6 @@ static void append_disk(const struct microvm_spec *spec, size_t index, struct bu
     buffer_append_text(buffer, "</disk>\n");
 }
 
-/* A guest whose disk is full is told so; QEMU would hold it. */
 static void append_volume(const struct microvm_spec *spec, size_t index, struct buffer *buffer)
 {
     const struct microvm_volume *volume = &spec->volumes[index];

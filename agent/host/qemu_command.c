@@ -211,6 +211,9 @@ static void add_boot(const struct microvm_spec *spec, struct qemu_command *comma
         add_option(command, "-append", spec->command_line);
 }
 
+/* A guest whose disk is full is told so; QEMU would hold it for good, and nobody would know why. */
+#define TELL_ERRORS "rerror=report,werror=report"
+
 /* An overlay lives as long as one boot: nothing is flushed for the time after a crash. What lies
  * below it is named here, and QEMU does not look for it in the overlay. */
 static void add_file(struct qemu_command *command, const char *name, const char *file, size_t index,
@@ -243,14 +246,16 @@ static void add_disk(const struct microvm_spec *spec, size_t index, struct qemu_
     add(command, "-device");
     if (bus != NULL)
         add(command,
-            "virtio-blk-pci,id=disk%zu,drive=overlay%zu,write-cache=on,bus=%s,addr=0x%zx%s", index,
-            index, bus, PCI_SLOT_FIRST_DISK + index, index == 0 ? ",bootindex=1" : "");
+            "virtio-blk-pci,id=disk%zu,drive=overlay%zu,write-cache=on," TELL_ERRORS
+            ",bus=%s,addr=0x%zx%s",
+            index, index, bus, PCI_SLOT_FIRST_DISK + index, index == 0 ? ",bootindex=1" : "");
     else
-        add(command, "virtio-blk-device,id=disk%zu,drive=overlay%zu,write-cache=on%s", index, index,
-            index == 0 ? ",bootindex=1" : "");
+        add(command,
+            "virtio-blk-device,id=disk%zu,drive=overlay%zu,write-cache=on," TELL_ERRORS "%s", index,
+            index, index == 0 ? ",bootindex=1" : "");
 }
 
-/* Behind the disks. A guest whose disk is full is told so; QEMU would hold it. */
+/* Behind the disks. */
 static void add_volume(const struct microvm_spec *spec, size_t index, struct qemu_command *command)
 {
     const char *bus = machines[spec->boot->machine].bus, *device = spec->volumes[index].device;
@@ -270,8 +275,7 @@ static void add_volume(const struct microvm_spec *spec, size_t index, struct qem
                                ? xasprintf(",bus=%s,addr=0x%zx", bus, PCI_SLOT_FIRST_DISK + place)
                                : xstrdup("");
     add(command,
-        "virtio-blk-%s,id=disk%zu,drive=volume%zu,serial=%s,write-cache=on,rerror=report,"
-        "werror=report%s",
+        "virtio-blk-%s,id=disk%zu,drive=volume%zu,serial=%s,write-cache=on," TELL_ERRORS "%s",
         bus != NULL ? "pci" : "device", place, index, device, slot);
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -29,6 +30,7 @@ struct usage {
     struct worker *worker;
     int links; /* /proc/net/dev of the guests' namespace; -1: not opened yet */
     bool looking;
+    atomic_bool stopping; /* the rest of a pass is left out */
 };
 
 struct look {
@@ -189,7 +191,7 @@ static void look_run(struct worker_job *job)
     for (size_t i = 0; i < look->count; i++)
         look_at_process(&look->entries[i]);
     look_at_links(look);
-    for (size_t i = 0; i < look->count; i++)
+    for (size_t i = 0; i < look->count && !atomic_load(&look->usage->stopping); i++)
         look_at_disks(look->usage, &look->entries[i]);
 }
 
@@ -288,6 +290,7 @@ void usage_stop(struct usage *usage)
     if (usage == NULL)
         return;
     uv_timer_stop(&usage->timer);
+    atomic_store(&usage->stopping, true);
     worker_stop(usage->worker);
 }
 

@@ -217,10 +217,11 @@ static int check_names(const struct host_volume_key *key, const char *snapshot, 
     return 0;
 }
 
+/* `ret_reserved`: bytes that are kept for it until end_snapshot. */
 static struct volume_held *begin_snapshot(struct volumes *volumes,
                                           const struct host_volume_key *key, const char *path,
                                           bool used, char ret_id[INSTANCE_ID_MAX],
-                                          struct error *error)
+                                          uint64_t *ret_reserved, struct error *error)
 {
     struct volume_held *held = NULL;
     pthread_mutex_lock(&volumes->lock);
@@ -232,10 +233,20 @@ static struct volume_held *begin_snapshot(struct volumes *volumes,
         volumes_release_held(volumes, held);
         held = NULL;
     }
-    if (held != NULL)
+    if (held != NULL) {
         memcpy(ret_id, held->id, sizeof held->id);
+        *ret_reserved = taken_by(held->file);
+        volumes->reserved += *ret_reserved;
+    }
     pthread_mutex_unlock(&volumes->lock);
     return held;
+}
+
+static void end_snapshot(struct volumes *volumes, uint64_t reserved)
+{
+    pthread_mutex_lock(&volumes->lock);
+    volumes->reserved -= reserved;
+    pthread_mutex_unlock(&volumes->lock);
 }
 
 int volumes_snapshot(struct volumes *volumes, const struct host_volume_key *key,
@@ -243,17 +254,20 @@ int volumes_snapshot(struct volumes *volumes, const struct host_volume_key *key,
 {
     struct place place;
     char id[INSTANCE_ID_MAX];
+    uint64_t reserved;
     if (check_names(key, snapshot, error) < 0)
         return -1;
     AUTO_FREE char *text = volume_text(key);
     AUTO_FREE char *path = volume_path(volumes, key, snapshot);
-    struct volume_held *held = begin_snapshot(volumes, key, path, pauser != NULL, id, error);
+    struct volume_held *held =
+        begin_snapshot(volumes, key, path, pauser != NULL, id, &reserved, error);
     if (held == NULL)
         return error_wrap(error, "snapshot %s of volume %s", snapshot, text);
     int result = begin_copy(volumes, key, &place, error);
     if (result == 0)
         result = end_copy(&place, copy_paused(volumes, held->file, id, place.file, pauser, error),
                           path, error);
+    end_snapshot(volumes, reserved);
     give_back(volumes, held);
     return result < 0 ? error_wrap(error, "snapshot %s of volume %s", snapshot, text) : 0;
 }

@@ -167,7 +167,7 @@ static void add_taken(void *context, const struct volume_file *file)
 int volumes_check_room(struct volumes *volumes, uint64_t more, struct error *error)
 {
     char wanted[TEXT_SIZE_MAX], taken[TEXT_SIZE_MAX], limit[TEXT_SIZE_MAX];
-    uint64_t used = volumes_used(volumes);
+    uint64_t used = volumes_used(volumes) + volumes->reserved;
     if (used <= volumes->limit && more <= volumes->limit - used)
         return 0;
     text_format_size(more, wanted, sizeof wanted);

@@ -25,6 +25,7 @@ struct volumes {
     uint64_t limit;
     pthread_mutex_t lock; /* `held`, and that what is made together stays below the limit */
     struct volume_held *held;
+    uint64_t reserved;    /* bytes, for snapshots that are being made */
     atomic_bool stopping; /* copies break off */
 };
 

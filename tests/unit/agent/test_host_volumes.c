@@ -180,6 +180,34 @@ static void an_end_does_not_wait_for_a_copy(void **state)
     volumes_destroy(volumes);
 }
 
+/* What comes in while a snapshot is made has no room that the snapshot will take. */
+static int pause_and_attach(void *context, const char *id, struct error *error)
+{
+    (void)id;
+    (void)error;
+    const struct guest *guest = context;
+    struct host_volume_key next = data;
+    next.slot = 1;
+    assert_not_attached(guest->volumes, other, &next, MIB, ERROR_STORAGE_FULL, "no room");
+    return 0;
+}
+
+static void a_snapshot_that_is_being_made_has_its_room(void **state)
+{
+    struct volumes *volumes = open_volumes(*state, 2 * MIB + 4096);
+    struct guest guest = {.volumes = volumes};
+    struct volume_pauser attaches = {pause_and_attach, resume_guest, &guest};
+    struct host_volume_key next = data;
+    next.slot = 1;
+    attach(volumes, one, &data, MIB);
+    put(*state, "0/data", 0, "1");
+    put(*state, "0/data", MIB / 2, "2");
+    assert_int_equal(volumes_snapshot(volumes, &data, "first", &attaches, NULL), 0);
+    assert_int_equal(volumes_remove(volumes, &data, "first", &left, NULL), 0);
+    attach(volumes, other, &next, MIB);
+    volumes_destroy(volumes);
+}
+
 /* ---- one writer ---- */
 
 static void a_volume_is_its_users_while_an_instance_has_it(void **state)
@@ -472,6 +500,7 @@ int main(void)
         TEST(what_an_instance_has_is_copied_while_it_is_paused_and_not_replaced),
         TEST(what_a_cut_off_copy_left_goes_at_the_next_start),
         TEST(an_end_does_not_wait_for_a_copy),
+        TEST(a_snapshot_that_is_being_made_has_its_room),
         TEST(all_of_them_are_listed),
     };
     if (geteuid() != 0)

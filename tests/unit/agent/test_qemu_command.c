@@ -193,8 +193,8 @@ static void all_eight_disks_have_their_slot(void **state)
     for (size_t i = 2; i < HOST_DISKS_MAX; i++)
         spec.disks[i] = spec.disks[1];
     make(&spec, &command);
-    assert_true(has_argument(
-        &command, "virtio-blk-pci,id=disk7,drive=overlay7,write-cache=on,bus=pci.0,addr=0xb"));
+    assert_true(has_argument(&command, "virtio-blk-pci,id=disk7,drive=overlay7,write-cache=on,"
+                                       "rerror=report,werror=report,bus=pci.0,addr=0xb"));
     qemu_command_release(&command);
     spec.disk_count = HOST_DISKS_MAX + 1;
     assert_refused(&spec, ERROR_INVALID);
