@@ -256,11 +256,11 @@ static int start(struct guest_job *job, const char *console_path)
     if (console_connect(console_path, &console, &job->error) < 0 || give_lease(job) < 0 ||
         attach_tap(job) < 0)
         return -1;
+    guest_memory_begin(job->pid, &job->memory); /* what is counted from now on is the guest's */
     job->started_ns = uv_hrtime(); /* the guest may speak before we hear that it runs */
     if (hypervisor_resume(options->hypervisor, guest->id, &job->error) < 0)
         return -1;
     job->console = TAKE_DESCRIPTOR(console);
-    guest_memory_begin(job->pid, &job->memory);
     return 0;
 }
 

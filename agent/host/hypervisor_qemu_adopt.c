@@ -7,6 +7,7 @@
 
 #include "agent/host/domain_xml.h"
 #include "agent/host/guest_pulse.h"
+#include "agent/host/guest_user.h"
 #include "agent/host/hypervisor_qemu_internal.h"
 #include "agent/host/qemu_record.h"
 #include "lib/cleanup.h"
@@ -32,7 +33,9 @@ static bool has_arguments_of(pid_t pid, const char *id)
            qemu_command_is_of(bytes, length, id);
 }
 
-/* Start time and arguments, and its control group, which the process itself cannot leave. */
+/* Start time and arguments, and its control group, which the process itself cannot leave. The one
+ * that the record names is not left to itself when the rest is not as it was: it may be a QEMU that
+ * was taken over, or one that began where there were no groups. */
 static int find_process(const struct qemu_hypervisor *qemu, const struct qemu_record *record,
                         struct qemu_process *ret_process, struct error *error)
 {
@@ -47,8 +50,10 @@ static int find_process(const struct qemu_hypervisor *qemu, const struct qemu_re
         *ret_process = process;
         return 0;
     }
+    guest_process_kill(process.pid, guest_user_of(record->identity.id));
     qemu_process_release(&process);
-    return error_set(error, ERROR_INVALID, "process %d is not its QEMU", (int)record->pid);
+    return error_set(error, ERROR_INVALID, "process %d is not its QEMU, or not in its group",
+                     (int)record->pid);
 }
 
 /* Without its monitor a microVM is adopted all the same: it runs, and it can be ended. */

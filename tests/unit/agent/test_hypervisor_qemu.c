@@ -18,7 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/host/guest_user.h"
 #include "agent/host/hypervisor_qemu_internal.h"
+#include "agent/host/qemu_record.h"
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
@@ -27,6 +29,7 @@
 #define ID       "0001000000f2"
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\n"
 #define WAIT_MS  20000
+#define DIGEST   "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 struct node {
     char folder[32];
@@ -254,6 +257,58 @@ static void sockets_that_nobody_listens_at_go_at_a_start(void **state)
     assert_int_equal(access(record, F_OK), -1);
 }
 
+/* A process that a record names and that is not as it was. */
+static pid_t begin_stranger(const struct node *node, uid_t user)
+{
+    struct error error = ERROR_INIT;
+    struct qemu_record record = {.identity = {.id = ID, .image = DIGEST, .family = "shoal"}};
+    AUTO_FREE char *folder = xasprintf("%s/q", node->folder);
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setresuid(user, user, user) < 0)
+            _exit(1);
+        close(ready[0]);
+        close(ready[1]);
+        for (;;)
+            pause();
+    }
+    char byte;
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 0); /* it has become that user */
+    close(ready[0]);
+    record.pid = (uint32_t)pid;
+    record.started = process_start_time(pid);
+    if (qemu_record_write(folder, &record, &error) < 0)
+        fail_msg("%s", error.message);
+    return pid;
+}
+
+static void adopt_nothing(const struct node *node)
+{
+    struct hypervisor_found *found;
+    size_t count;
+    assert_int_equal(hypervisor_adopt(node->hypervisor, &found, &count, NULL), 0);
+    assert_int_equal(count, 0);
+    free(found);
+}
+
+static void what_is_not_as_it_was_is_ended_and_nobody_else(void **state)
+{
+    struct node *node = *state;
+    int status;
+    pid_t pid = begin_stranger(node, guest_user_of(ID));
+    adopt_nothing(node);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    pid = begin_stranger(node, 65534); /* by chance the same number, after a reboot */
+    adopt_nothing(node);
+    assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+}
+
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, set_up, tear_down)
 
 int main(void)
@@ -265,6 +320,7 @@ int main(void)
         TEST(one_that_does_not_stop_talking_is_ended),
         TEST(a_pause_that_takes_too_long_is_taken_back),
         TEST(sockets_that_nobody_listens_at_go_at_a_start),
+        TEST(what_is_not_as_it_was_is_ended_and_nobody_else),
     };
     if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
         mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
