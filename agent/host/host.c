@@ -478,6 +478,7 @@ int host_run(const struct host_options *options)
     host.volume_requests = (struct volume_requests){.worker = worker_create(host.queue, 1, NULL),
                                                     .lister = worker_create(host.queue, 1, NULL),
                                                     .volumes = host.volumes,
+                                                    .run_directory = options->run_directory,
                                                     .channel = host.channel};
     /* A daemon opens taps where it is itself. */
     void (*prepare)(void) =

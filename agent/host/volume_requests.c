@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "agent/host/gdb_socket.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -36,9 +37,15 @@ static int list(struct volume_job *job)
     return 0;
 }
 
+/* gdb may let a paused guest go on, and what is copied then is of no moment. */
 static int pause_guest(void *context, const char *id, struct error *error)
 {
     const struct volume_job *job = context;
+    if (gdb_socket_is_open(job->requests->run_directory, id))
+        return error_set(error, ERROR_CONFLICT,
+                         "instance %s has a debugger, which may let it go on: end that first "
+                         "(`shoal debug %s --stop`)",
+                         id, id);
     return hypervisor_pause(job->requests->hypervisor, id, error);
 }
 

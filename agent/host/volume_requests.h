@@ -14,6 +14,7 @@ struct volume_requests {
     struct worker *lister; /* a list does not wait behind copies */
     struct volumes *volumes;
     struct hypervisor *hypervisor;
+    const char *run_directory;
     struct channel *channel; /* where the answers go */
 };
 
