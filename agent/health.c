@@ -116,7 +116,7 @@ static void prepare_liveness(struct health *health)
         return;
     json_record_copy(&api_probe_record, check, &health->liveness_check);
     health->has_liveness = true;
-    if (health->options.was_ready)
+    if (health->options.was_ready || health->options.has_been_ready)
         start_liveness(health);
 }
 

@@ -12,8 +12,9 @@ struct health_options {
     struct http_client *http;
     struct host_client *host;
     const struct api_assigned_instance *assigned; /* read during health_create only */
-    bool was_ready;                               /* adopted, and ready before */
-    uint64_t boot_age_ms;                         /* how long ago its boot began */
+    bool was_ready;                               /* and is, until a check says otherwise */
+    bool has_been_ready;  /* in this boot: its liveness counts, ready or not */
+    uint64_t boot_age_ms; /* how long ago its boot began */
     uint64_t now_wall_ms;
     const char *console_folder; /* of the host half's logs; stays the caller's */
     /* The health may be destroyed in each of them. */

@@ -219,6 +219,9 @@ static unsigned run(struct instance *instance)
     unsigned actions = put(instance, INSTANCE_EVENT_RUN);
     if (was_unnamed)
         expect_ready(instance);
+    /* A standby whose record is lost. */
+    if (was_unnamed && instance->is_paused && !instance->is_debugged)
+        actions |= INSTANCE_UNPAUSE;
     return actions;
 }
 
@@ -422,10 +425,11 @@ static unsigned miss_boot(struct instance *instance)
 uint64_t instance_next_deadline(const struct instance *instance)
 {
     uint64_t next = 0;
+    /* An agent that started since does not know the delay any more: none is left. */
+    if (instance->phase == INSTANCE_PHASE_WAITING)
+        return instance->restart_at_ms;
     if (instance_vm(instance) == INSTANCE_VM_RUNNING)
         next = instance->boot_deadline_ms;
-    else if (instance->phase == INSTANCE_PHASE_WAITING)
-        next = instance->restart_at_ms;
     else if (instance_vm(instance) == INSTANCE_VM_ENDING)
         next = instance->end_check_ms;
     return next > 0 ? next : UINT64_MAX;

@@ -32,7 +32,7 @@ struct instance {
     uint64_t state_since_ms;
     uint64_t booted_at_ms;
     uint64_t boot_deadline_ms; /* 0: none */
-    uint64_t restart_at_ms;    /* 0: none */
+    uint64_t restart_at_ms;    /* 0: at once */
     uint64_t end_check_ms;     /* 0: none; when to ask again for its end */
 
     bool is_debugged;      /* its gdb stub is on: a guest that stands still is not judged by that */

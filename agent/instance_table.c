@@ -137,6 +137,10 @@ static void boot(struct member *member)
     if (member->stop_request != 0)
         host_client_forget(host, member->stop_request);
     member->stop_request = 0;
+    /* So would the failure to pause that one. */
+    if (member->pause_request != 0)
+        host_client_forget(host, member->pause_request);
+    member->pause_request = 0;
     struct host_message message = {.type = HOST_BOOT, .boot = member->boot};
     member->boot_request = host_client_request(host, &message, on_boot_answer, member);
 }
@@ -225,6 +229,7 @@ static void watch(struct member *member)
         .host = table->options.host,
         .assigned = &member->instance.assigned,
         .was_ready = instance_state(&member->instance) == INSTANCE_READY,
+        .has_been_ready = member->instance.boot_ms > 0,
         .boot_age_ms = instance_boot_age(&member->instance),
         .now_wall_ms = clock_wall_ms(table->options.clock),
         .console_folder = table->options.console_folder,

@@ -45,11 +45,16 @@ static bool matches(const struct look *look, const struct model_instance *instan
 
 /* --- resuming --- */
 
+/* A rollout would take its restarts for its own. */
+static bool is_worn(const struct model_instance *instance)
+{
+    return instance->observed.restarts > 0;
+}
+
 static bool can_be_resumed(const struct look *look, const struct model_instance *instance,
                            const struct document_revision *revision)
 {
-    return model_instance_is_standby(instance) && instance->observed.restarts == 0 &&
-           !is_leaving(instance) &&
+    return model_instance_is_standby(instance) && !is_worn(instance) && !is_leaving(instance) &&
            model_same_template(look->service, instance->document->revision, revision) &&
            !is_of_before_restart(look, instance);
 }
@@ -115,6 +120,7 @@ static void collect(struct look *look, struct standbys *standbys)
             .state = instance->observed.state,
             .lost = model_instance_is_lost(instance),
             .leaving = is_leaving(instance),
+            .is_worn = is_worn(instance),
             .over_ms = instance->over_since_ms,
             .attempt = look_attempt_of(look, instance),
             .given_up = instance->document->given_up,
@@ -129,7 +135,8 @@ static void stop(struct look *look, struct model_instance *owner)
                       : is_leaving(owner)             ? "its node is drained"
                       : !matches(look, owner)         ? "a standby of another revision"
                       : model_instance_is_gone(owner) ? "replaced by a new standby"
-                                                      : "fewer standbys are wanted";
+                      : is_worn(owner) ? "it was restarted: a new standby replaces it"
+                                       : "fewer standbys are wanted";
     look_end_instance(look, owner, WISH_STOP, why);
 }
 

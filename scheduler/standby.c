@@ -45,7 +45,8 @@ static void judge(struct pass *pass, size_t index)
     if (instance->stopping)
         return;
     bool over = instance_state_is_over(instance->state);
-    if (!instance->matches || instance->lost || (instance->leaving && !over) ||
+    bool is_useless = instance->is_worn && instance->state == INSTANCE_STANDBY;
+    if (!instance->matches || instance->lost || is_useless || (instance->leaving && !over) ||
         pass->kept >= pass->input->wanted)
         act(pass, STANDBY_STOP, index);
     else if (over)

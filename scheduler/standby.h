@@ -12,6 +12,7 @@ struct standby_instance {
     enum instance_state state;
     bool lost;    /* its node is, for so long that it is to be replaced */
     bool leaving; /* its node drains */
+    bool is_worn; /* it was restarted in place, so that it is never resumed */
     uint64_t over_ms;
     uint32_t attempt; /* how many it replaces one after the other */
     bool given_up;

@@ -114,6 +114,22 @@ static void a_stop_goes_on_after_a_restart_of_the_agent(void **state)
     free(loaded);
 }
 
+/* The delay is not in the record. */
+static void a_restart_in_place_goes_on_after_a_restart_of_the_agent(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    assert_int_equal(instance_became_unhealthy(instance, "no answer"),
+                     INSTANCE_UNWATCH | INSTANCE_KILL);
+    struct instance *loaded = save_and_load(instance);
+    instance_adopted(loaded, IMAGE, 10, false);
+    assert_int_equal(instance_resume(loaded), INSTANCE_KILL);
+    assert_true(instance_ended(loaded, HOST_END_STOP_KILLED, "") & INSTANCE_PREPARE);
+    assert_int_equal(loaded->phase, INSTANCE_PHASE_JUDGING);
+    instance_finish(loaded);
+    free(loaded);
+}
+
 static void an_unknown_guest_is_left_alone_until_the_scheduler_says_stop(void **state)
 {
     struct instance *instance = *state;
@@ -235,6 +251,15 @@ static void a_guest_that_was_left_paused_goes_on(void **state)
     free(loaded);
 }
 
+static void a_standby_whose_record_is_lost_goes_on_once_it_is_named(void **state)
+{
+    struct instance *instance = *state;
+    instance_adopted(instance, IMAGE, 5000, true);
+    assert_int_equal(instance_resume(instance), 0);
+    assert_int_equal(want(instance, API_WANTED_STANDBY),
+                     INSTANCE_UNWATCH | INSTANCE_WATCH | INSTANCE_UNPAUSE);
+}
+
 static void the_wall_clock_decides_nothing_while_the_agent_runs(void **state)
 {
     static const int64_t jumps[] = {86400000, -900000};
@@ -283,6 +308,7 @@ int main(void)
         TEST(an_unknown_guest_that_is_named_has_its_boot_timeout),
         TEST(a_guest_that_got_ready_while_no_agent_looked_is_not_late),
         TEST(a_stop_goes_on_after_a_restart_of_the_agent),
+        TEST(a_restart_in_place_goes_on_after_a_restart_of_the_agent),
         TEST(an_unknown_guest_is_left_alone_until_the_scheduler_says_stop),
         TEST(a_standby_is_paused_once_it_is_ready_and_nothing_hurries_it),
         TEST(a_standby_that_is_wanted_goes_on_and_is_checked),
@@ -293,7 +319,7 @@ int main(void)
         TEST(a_restarted_agent_finds_its_standby_as_it_was),
         TEST(a_standby_that_was_found_running_is_paused_again_once_it_is_ready),
         TEST(a_guest_that_was_left_paused_goes_on),
-
+        TEST(a_standby_whose_record_is_lost_goes_on_once_it_is_named),
         TEST(the_wall_clock_decides_nothing_while_the_agent_runs),
         TEST(a_wall_clock_that_was_put_back_makes_nothing_negative),
     };

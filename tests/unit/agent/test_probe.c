@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/probe.h"
+#include "agent/health.h"
 #include "lib/http_server.h"
 #include "lib/log.h"
 
@@ -168,6 +168,16 @@ static void on_change(bool healthy, const char *message, void *data)
     else
         fixture->falls++;
     strncpy(fixture->message, message, sizeof fixture->message - 1);
+}
+
+static void on_ready(bool ready, const char *message, void *data)
+{
+    on_change(ready, message, data);
+}
+
+static void on_unhealthy(const char *message, void *data)
+{
+    on_change(false, message, data);
 }
 
 static void start_check(struct fixture *fixture, uint32_t port, const struct api_probe *check)
@@ -398,6 +408,38 @@ static void no_check_begins_before_the_last_is_over(void **state)
     assert_int_equal(fixture->requests, 1);
 }
 
+/* It was ready in this boot, is not now, and is watched anew: by an agent that started since, or
+ * because its checks changed. */
+static void liveness_counts_again_though_it_is_not_ready(void **state)
+{
+    struct fixture *fixture = *state;
+    struct api_port port = {.name = "http", .port = closed_port()};
+    struct api_probe check = make_check("/healthz");
+    strcpy(check.http.port, "http");
+    struct api_assigned_instance assigned = {
+        .id = INSTANCE,
+        .address = "127.0.0.1",
+        .ports = &port,
+        .port_count = 1,
+        .health = {
+            .has_readiness = true, .readiness = check, .has_liveness = true, .liveness = check}};
+    struct health_options options = {
+        .loop = &fixture->loop,
+        .http = fixture->http,
+        .host = fixture->host,
+        .assigned = &assigned,
+        .has_been_ready = true,
+        .console_folder = fixture->folder,
+        .on_ready = on_ready,
+        .on_unhealthy = on_unhealthy,
+        .data = fixture,
+    };
+    struct health *health = health_create(&options);
+    run_until(fixture, &fixture->falls, 1);
+    assert_int_equal(fixture->rises, 0);
+    health_destroy(health);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -415,6 +457,7 @@ int main(void)
         TEST(failures_within_the_grace_do_not_count),
         TEST(a_line_of_the_console_passes_once_and_for_all),
         TEST(no_check_begins_before_the_last_is_over),
+        TEST(liveness_counts_again_though_it_is_not_ready),
     };
 #undef TEST
     log_open("test", LOG_LEVEL_ERROR);

@@ -70,6 +70,17 @@ static void those_of_another_revision_or_place_are_replaced(void **state)
     expect_actions(&input, "s0 s1 s2 c c ");
 }
 
+/* As all are after a reboot of their node. */
+static void one_that_was_restarted_is_replaced_once_it_waits_again(void **state)
+{
+    (void)state;
+    struct standby_instance one = {.matches = true, .state = INSTANCE_STARTING, .is_worn = true};
+    struct standby_input input = input_of(&one, 1, 1);
+    expect_actions(&input, "");
+    one.state = INSTANCE_STANDBY;
+    expect_actions(&input, "s0 c ");
+}
+
 static void one_that_stops_is_not_counted(void **state)
 {
     (void)state;
@@ -311,6 +322,7 @@ int main(void)
         cmocka_unit_test(as_many_are_started_as_are_wanted),
         cmocka_unit_test(the_newest_go_when_fewer_are_wanted),
         cmocka_unit_test(those_of_another_revision_or_place_are_replaced),
+        cmocka_unit_test(one_that_was_restarted_is_replaced_once_it_waits_again),
         cmocka_unit_test(one_that_stops_is_not_counted),
         cmocka_unit_test(one_that_failed_is_tried_again_later_and_not_for_ever),
         cmocka_unit_test_setup_teardown(
