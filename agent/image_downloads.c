@@ -32,17 +32,17 @@ static void job_destroy(struct image_job *job)
     uv_close((uv_handle_t *)&job->retry, on_retry_closed);
 }
 
-static struct image_job *job_find(struct image_downloads *store, enum job_kind kind,
-                                  const char *repository, const char *digest,
-                                  const char *architecture)
+static struct image_job *job_find(struct image_downloads *store, const struct image_job *wanted)
 {
     struct image_job *job;
     TAILQ_FOREACH(job, &store->jobs, link)
     {
-        /* A part is the same wherever it comes from; signatures need not be. */
-        if (job->kind == kind && strcmp(job->digest, digest) == 0 &&
-            (kind == JOB_PART || strcmp(job->repository, repository) == 0) &&
-            strcmp(job->architecture, architecture) == 0)
+        /* A part is the same wherever it comes from, but for one that is not asked of the registry;
+         * signatures need not be. */
+        if (job->kind == wanted->kind && strcmp(job->digest, wanted->digest) == 0 &&
+            (wanted->kind == JOB_PART || strcmp(job->repository, wanted->repository) == 0) &&
+            job->is_local == wanted->is_local &&
+            strcmp(job->architecture, wanted->architecture) == 0)
             return job;
     }
     return NULL;
@@ -51,8 +51,7 @@ static struct image_job *job_find(struct image_downloads *store, enum job_kind k
 static void job_join(struct image_downloads *store, const struct image_job *wanted,
                      struct image_waiter *waiter)
 {
-    struct image_job *job =
-        job_find(store, wanted->kind, wanted->repository, wanted->digest, wanted->architecture);
+    struct image_job *job = job_find(store, wanted);
     bool is_new = job == NULL;
     if (is_new) {
         job = xcalloc(1, sizeof *job);
@@ -338,7 +337,7 @@ void image_downloads_unpack(struct image_downloads *store, const char *repositor
     struct image_job wanted = {.kind = JOB_UNPACK, .repository = name};
     snprintf(wanted.digest, sizeof wanted.digest, "%s", digest);
     snprintf(wanted.architecture, sizeof wanted.architecture, "%s", image->config.architecture);
-    if (job_find(store, JOB_UNPACK, name, wanted.digest, wanted.architecture) == NULL) {
+    if (job_find(store, &wanted) == NULL) {
         wanted.image = xmalloc(sizeof *wanted.image);
         *wanted.image = *image;
         struct image_config *config = &wanted.image->config;

@@ -431,6 +431,17 @@ static void import(struct world *world, size_t count)
     wait_for(world, &world->all_done);
 }
 
+/* The same kernel in two images: packed in one, as it is in the other. */
+static void what_is_only_looked_for_here_takes_no_download_along(void **state)
+{
+    struct world *world = *state;
+    begin(world, 2);
+    image_downloads_import_part(world->downloads, world->digest, SIZE, &world->waiters[0]);
+    image_downloads_fetch_part(world->downloads, REPO, world->digest, SIZE, &world->waiters[1]);
+    expect_here(world);
+    assert_int_equal(world->answer->requests, 1);
+}
+
 static void a_packed_layer_is_unpacked_once(void **state)
 {
     struct world *world = *state;
@@ -471,6 +482,7 @@ int main(void)
         TEST(a_registry_that_stalls_is_left_and_asked_again),
         TEST(a_full_disk_says_what_is_missing_and_waits_for_room),
         TEST(leftovers_go_when_they_are_old),
+        TEST(what_is_only_looked_for_here_takes_no_download_along),
         TEST(a_packed_layer_is_unpacked_once),
     };
     return geteuid() == 0 ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
