@@ -72,24 +72,18 @@ static const char *check_status(const char *value)
 
 bool api_console_matches(const char *pattern, const char *line, size_t length)
 {
-    /* As if a star stood in front and behind: what has matched up to the last star stays. */
-    const char *star = pattern;
-    size_t at = 0, resume = 0;
-    while (*pattern != '\0') {
-        if (*pattern == '*') {
-            star = ++pattern;
-            resume = at;
-        } else if (at < length && *pattern == line[at]) {
-            pattern++;
-            at++;
-        } else if (resume < length) {
-            pattern = star;
-            at = ++resume;
-        } else {
+    /* As if a star stood in front and behind: each piece where it comes first. */
+    for (;;) {
+        size_t piece = strcspn(pattern, "*");
+        const char *found = piece > 0 ? memmem(line, length, pattern, piece) : line;
+        if (found == NULL)
             return false;
-        }
+        length -= (size_t)(found - line) + piece;
+        line = found + piece;
+        if (pattern[piece] == '\0')
+            return true;
+        pattern += piece + 1;
     }
-    return true;
 }
 
 /* --- tables --- */

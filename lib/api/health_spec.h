@@ -60,5 +60,6 @@ const char *api_probe_port(const struct api_probe *probe);
 
 /* Whether a status of HTTP (100 to 599) is in a list like "200-299,404"; "" is 200-399. */
 bool api_status_matches(const char *list, int status);
-/* Whether a line has the pattern somewhere in it. Takes no longer than the product of both. */
+/* Whether a line has the pattern somewhere in it. Both may be hostile: it takes about as long as
+ * the line is, as a guest may write megabytes between two looks. */
 bool api_console_matches(const char *pattern, const char *line, size_t length);

@@ -125,6 +125,8 @@ static void lines_are_matched(void **state)
         {"b", "", false},
         {"ab*ab", "abab", true},
         {"ab*ab", "aba", false},
+        {"**a**", "xa", true},
+        {"*a*", "", false},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
