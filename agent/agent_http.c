@@ -65,19 +65,22 @@ static void handle_volumes(struct http_request *request, void *data)
 static void handle_snapshot(struct http_request *request, void *data)
 {
     const struct agent_http *server = data;
-    volume_routes_change(request, server->options.host, HOST_VOLUME_SNAPSHOT);
+    volume_routes_change(request, server->options.host, server->options.instances,
+                         HOST_VOLUME_SNAPSHOT);
 }
 
 static void handle_restore(struct http_request *request, void *data)
 {
     const struct agent_http *server = data;
-    volume_routes_change(request, server->options.host, HOST_VOLUME_RESTORE);
+    volume_routes_change(request, server->options.host, server->options.instances,
+                         HOST_VOLUME_RESTORE);
 }
 
 static void handle_remove(struct http_request *request, void *data)
 {
     const struct agent_http *server = data;
-    volume_routes_change(request, server->options.host, HOST_VOLUME_REMOVE);
+    volume_routes_change(request, server->options.host, server->options.instances,
+                         HOST_VOLUME_REMOVE);
 }
 
 /* --- numbers --- */

@@ -39,7 +39,7 @@ void host_client_destroy(struct host_client *client);
  * once, later. Returns the sequence, for host_client_forget. */
 uint64_t host_client_request(struct host_client *client, const struct host_message *message,
                              host_answer_callback *callback, void *data);
-/* The answer will be dropped instead of given to the callback. */
+/* The answer will be dropped instead of given to the callback. 0 is fine. */
 void host_client_forget(struct host_client *client, uint64_t sequence);
 /* 0, or -1 with the answer's message. */
 int host_answer_check(const struct host_answer *answer, struct error *error);

@@ -192,20 +192,24 @@ static unsigned replace_foreign(struct instance *instance)
     return lose(instance, &loss);
 }
 
+static void begin_deadline(struct instance *instance)
+{
+    uint64_t timeout = instance->assigned.boot_timeout_ms;
+    instance->boot_deadline_ms = timeout > 0 ? now_of(instance) + timeout : 0;
+}
+
 /* It has its boot_timeout from now on: it was its turn to run only now, or nobody looked at it
  * meanwhile. */
 static void expect_ready(struct instance *instance)
 {
-    uint64_t timeout = instance->assigned.boot_timeout_ms;
-    if (instance->phase == INSTANCE_PHASE_RUNNING && instance->boot_ms == 0 && timeout > 0)
-        instance->boot_deadline_ms = now_of(instance) + timeout;
+    if (instance->phase == INSTANCE_PHASE_RUNNING && instance->boot_ms == 0)
+        begin_deadline(instance);
 }
 
 /* A standby is wanted: as after a boot, it has so long to be ready. */
 static unsigned wake(struct instance *instance)
 {
-    uint64_t timeout = instance->assigned.boot_timeout_ms;
-    instance->boot_deadline_ms = timeout > 0 ? now_of(instance) + timeout : 0;
+    begin_deadline(instance);
     return put(instance, INSTANCE_EVENT_RUN);
 }
 
@@ -399,7 +403,7 @@ unsigned instance_became_unready(struct instance *instance, const char *message)
 
 unsigned instance_became_unhealthy(struct instance *instance, const char *message)
 {
-    if (instance->is_debugged)
+    if (!instance_is_judged(instance))
         return 0;
     const struct loss loss = {.cause = INSTANCE_CAUSE_UNHEALTHY,
                               .message = message,
@@ -439,8 +443,8 @@ unsigned instance_tick(struct instance *instance)
 {
     if (now_of(instance) < instance_next_deadline(instance))
         return 0;
-    if (instance_vm(instance) == INSTANCE_VM_RUNNING && instance->is_debugged) {
-        expect_ready(instance);
+    if (instance_vm(instance) == INSTANCE_VM_RUNNING && !instance_is_judged(instance)) {
+        begin_deadline(instance);
         return 0;
     }
     if (instance_vm(instance) == INSTANCE_VM_RUNNING)
@@ -456,8 +460,23 @@ unsigned instance_tick(struct instance *instance)
 void instance_debugged(struct instance *instance, bool debugged)
 {
     if (instance->is_debugged && !debugged && instance->boot_deadline_ms != 0)
-        expect_ready(instance);
+        begin_deadline(instance);
     instance->is_debugged = debugged;
+}
+
+void instance_frozen(struct instance *instance, bool frozen)
+{
+    if (!frozen && instance->boot_deadline_ms != 0)
+        begin_deadline(instance);
+    if (frozen)
+        instance->freezes++;
+    else if (instance->freezes > 0)
+        instance->freezes--;
+}
+
+bool instance_is_judged(const struct instance *instance)
+{
+    return !instance->is_debugged && instance->freezes == 0;
 }
 
 void instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms,

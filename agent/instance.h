@@ -36,6 +36,7 @@ struct instance {
     uint64_t end_check_ms;     /* 0: none; when to ask again for its end */
 
     bool is_debugged;      /* its gdb stub is on: a guest that stands still is not judged by that */
+    uint32_t freezes;      /* copies of its volumes under way, which pause it: the same */
     bool is_recalled;      /* from a record: whether its microVM is there is not known yet */
     bool is_paused;        /* as it was found at the start */
     bool was_asked_to_end; /* and has its grace time; else it is killed at once */
@@ -85,6 +86,11 @@ unsigned instance_tick(struct instance *instance);
 /* Its gdb stub was switched on or off: on, its liveness and its time to boot do not count; off,
  * the time begins anew. */
 void instance_debugged(struct instance *instance, bool debugged);
+/* A copy of one of its volumes, for which it may be paused, began or is over: as instance_debugged.
+ * There may be several. */
+void instance_frozen(struct instance *instance, bool frozen);
+/* Whether its checks and its time to boot count. */
+bool instance_is_judged(const struct instance *instance);
 /* At start: its microVM was found, booted from `image`. */
 void instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms,
                       bool is_paused);

@@ -127,22 +127,22 @@ static void on_boot_answer(const struct host_answer *answer, int descriptor, voi
         act(member, instance_boot_failed(&member->instance, answer->message));
 }
 
-static void boot(struct member *member)
+static void forget_requests(struct member *member)
 {
     struct host_client *host = member->table->options.host;
-    /* The microVM of an earlier request ended before its answer came. */
-    if (member->boot_request != 0)
-        host_client_forget(host, member->boot_request);
-    /* "Not found" would be said of the microVM before this one. */
-    if (member->stop_request != 0)
-        host_client_forget(host, member->stop_request);
-    member->stop_request = 0;
-    /* So would the failure to pause that one. */
-    if (member->pause_request != 0)
-        host_client_forget(host, member->pause_request);
-    member->pause_request = 0;
+    host_client_forget(host, member->boot_request);
+    host_client_forget(host, member->stop_request);
+    host_client_forget(host, member->pause_request);
+    member->boot_request = member->stop_request = member->pause_request = 0;
+}
+
+static void boot(struct member *member)
+{
     struct host_message message = {.type = HOST_BOOT, .boot = member->boot};
-    member->boot_request = host_client_request(host, &message, on_boot_answer, member);
+    /* What is answered still is said of the microVM before this one. */
+    forget_requests(member);
+    member->boot_request =
+        host_client_request(member->table->options.host, &message, on_boot_answer, member);
 }
 
 static void on_stop_answer(const struct host_answer *answer, int descriptor, void *data)
@@ -166,8 +166,7 @@ static void ask_end(struct member *member, bool at_once)
     memcpy(message.stop.id, instance->id, sizeof message.stop.id);
     message.stop.method = at_once ? HOST_STOP_KILL : (uint32_t)instance->stop_method;
     message.stop.grace_ms = at_once ? 0 : instance->assigned.stop.grace_ms;
-    if (member->stop_request != 0)
-        host_client_forget(host, member->stop_request);
+    host_client_forget(host, member->stop_request);
     member->stop_request = host_client_request(host, &message, on_stop_answer, member);
 }
 
@@ -195,8 +194,7 @@ static void ask_pause(struct member *member, bool paused)
     struct host_client *host = member->table->options.host;
     struct host_message message = {.type = HOST_PAUSE, .pause = {.paused = paused}};
     memcpy(message.pause.id, member->instance.id, sizeof message.pause.id);
-    if (member->pause_request != 0)
-        host_client_forget(host, member->pause_request);
+    host_client_forget(host, member->pause_request);
     member->pause_request =
         host_client_request(host, &message, paused ? on_pause_answer : on_unpause_answer, member);
 }
@@ -322,12 +320,7 @@ static void drop(struct member *member)
     struct instance_table *table = member->table;
     image_preparation_cancel(member->preparation);
     unwatch(member);
-    if (member->boot_request != 0)
-        host_client_forget(table->options.host, member->boot_request);
-    if (member->stop_request != 0)
-        host_client_forget(table->options.host, member->stop_request);
-    if (member->pause_request != 0)
-        host_client_forget(table->options.host, member->pause_request);
+    forget_requests(member);
     LIST_REMOVE(member, link);
     table->count--;
     uv_close((uv_handle_t *)&member->timer, on_timer_closed);
@@ -452,17 +445,32 @@ void instance_table_steps_measured(struct instance_table *table,
         instance_steps_measured(&member->instance, measured);
 }
 
-void instance_table_debugged(struct instance_table *table, const char *id, bool debugged)
+/* What its checks said while they did not count is taken back. */
+static void judge_anew(struct member *member)
 {
-    struct member *member = find(table, id);
-    if (member == NULL)
-        return;
-    instance_debugged(&member->instance, debugged);
-    if (!debugged && member->health != NULL) {
+    if (member->health != NULL && instance_is_judged(&member->instance)) {
         unwatch(member);
         watch(member);
     }
     act(member, 0);
+}
+
+void instance_table_debugged(struct instance_table *table, const char *id, bool debugged)
+{
+    struct member *member = find(table, id);
+    if (member != NULL) {
+        instance_debugged(&member->instance, debugged);
+        judge_anew(member);
+    }
+}
+
+void instance_table_frozen(struct instance_table *table, const char *id, bool frozen)
+{
+    struct member *member = find(table, id);
+    if (member != NULL) {
+        instance_frozen(&member->instance, frozen);
+        judge_anew(member);
+    }
 }
 
 void instance_table_trust_changed(struct instance_table *table)

@@ -47,6 +47,8 @@ void instance_table_steps_measured(struct instance_table *table,
                                    const struct host_boot_steps *measured);
 /* A gdb stub was switched on or off: what its checks said meanwhile is taken back. */
 void instance_table_debugged(struct instance_table *table, const char *id, bool debugged);
+/* A copy of one of its volumes, for which it may be paused, began or is over: the same. */
+void instance_table_frozen(struct instance_table *table, const char *id, bool frozen);
 void instance_table_trust_changed(struct instance_table *table);
 /* Fills status->instances; the caller releases the status. */
 void instance_table_observe(const struct instance_table *table, struct api_status *status);

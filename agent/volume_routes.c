@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,27 +13,26 @@
 
 /* A request that waits for the host half. */
 struct waiting {
-    struct http_request *request;
-    struct host_client *host;
-    uint64_t sequence;
+    struct http_request *request; /* NULL: whoever asked is gone */
+    struct instance_table *instances;
+    char frozen[INSTANCE_ID_MAX]; /* until the answer; "": nobody is */
 };
 
+/* What was asked for goes on all the same. */
 static void on_abandoned(struct http_request *request, void *data)
 {
     (void)request;
-    struct waiting *waiting = data;
-    host_client_forget(waiting->host, waiting->sequence);
-    free(waiting);
+    ((struct waiting *)data)->request = NULL;
 }
 
-static void ask(struct http_request *request, struct host_client *host,
-                const struct host_message *message, host_answer_callback *callback)
+static struct waiting *ask(struct http_request *request, struct host_client *host,
+                           const struct host_message *message, host_answer_callback *callback)
 {
     struct waiting *waiting = xcalloc(1, sizeof *waiting);
     waiting->request = request;
-    waiting->host = host;
-    waiting->sequence = host_client_request(host, message, callback, waiting);
+    host_client_request(host, message, callback, waiting);
     http_request_on_abandoned(request, on_abandoned, waiting);
+    return waiting;
 }
 
 /* --- the list --- */
@@ -61,6 +61,8 @@ static void on_list(const struct host_answer *answer, int descriptor, void *data
     AUTO_CLOSE int file = descriptor;
     AUTO_FREE char *text = NULL;
     size_t length = 0;
+    if (waiting->request == NULL)
+        return;
     if (host_answer_check(answer, &error) < 0 || read_list(file, &text, &length, &error) < 0)
         http_request_respond_error(waiting->request, &error);
     else
@@ -81,6 +83,10 @@ static void on_changed(const struct host_answer *answer, int descriptor, void *d
     struct api_volume_answer done = {.left = answer->number};
     AUTO_FREE struct waiting *waiting = data;
     struct error error = ERROR_INIT;
+    if (waiting->frozen[0] != '\0')
+        instance_table_frozen(waiting->instances, waiting->frozen, false);
+    if (waiting->request == NULL)
+        return;
     if (host_answer_check(answer, &error) < 0)
         http_request_respond_error(waiting->request, &error);
     else
@@ -113,13 +119,38 @@ static int read_request(const struct http_request *request, enum host_volume_ope
     return 0;
 }
 
+/* Who has the volume. */
+struct search {
+    const struct host_volume_key *key;
+    char id[INSTANCE_ID_MAX]; /* "": nobody that runs */
+};
+
+static void look_at(const struct instance *instance, void *data)
+{
+    struct search *search = data;
+    const struct api_assigned_instance *assigned = &instance->assigned;
+    if (instance_vm(instance) == INSTANCE_VM_RUNNING && assigned->slot == search->key->slot &&
+        assigned->volume_count > 0 && strcmp(assigned->service, search->key->service) == 0 &&
+        strcmp(assigned->namespace_name, search->key->namespace_name) == 0)
+        memcpy(search->id, instance->id, sizeof search->id);
+}
+
 void volume_routes_change(struct http_request *request, struct host_client *host,
-                          enum host_volume_operation operation)
+                          struct instance_table *instances, enum host_volume_operation operation)
 {
     struct host_message message = {.type = HOST_VOLUME};
     struct error error = ERROR_INIT;
-    if (read_request(request, operation, &message.volume, &error) < 0)
+    struct search search = {.key = &message.volume.key};
+    if (read_request(request, operation, &message.volume, &error) < 0) {
         http_request_respond_error(request, &error);
-    else
-        ask(request, host, &message, on_changed);
+        return;
+    }
+    struct waiting *waiting = ask(request, host, &message, on_changed);
+    waiting->instances = instances;
+    if (operation == HOST_VOLUME_SNAPSHOT)
+        instance_table_each(instances, look_at, &search);
+    if (search.id[0] == '\0')
+        return;
+    memcpy(waiting->frozen, search.id, sizeof waiting->frozen);
+    instance_table_frozen(instances, search.id, true);
 }

@@ -6,10 +6,12 @@
 #pragma once
 
 #include "agent/host_client.h"
+#include "agent/instance_table.h"
 #include "lib/http_server.h"
 
 void volume_routes_list(struct http_request *request, struct host_client *host);
-/* For the routes with {namespace}, {service}, {slot}, {volume} and, but for a removal, {snapshot}.
+/* While a snapshot is taken its guest is not judged: it may be paused.
+ * For the routes with {namespace}, {service}, {slot}, {volume} and, but for a removal, {snapshot}.
  */
 void volume_routes_change(struct http_request *request, struct host_client *host,
-                          enum host_volume_operation operation);
+                          struct instance_table *instances, enum host_volume_operation operation);

@@ -225,6 +225,31 @@ static void a_guest_in_a_debugger_is_not_taken_for_dead(void **state)
                      INSTANCE_UNWATCH | INSTANCE_KILL);
 }
 
+static void a_guest_whose_volume_is_copied_is_not_taken_for_dead(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready(instance);
+    instance_frozen(instance, true);
+    instance_frozen(instance, true);
+    instance_frozen(instance, false);
+    assert_int_equal(instance_became_unhealthy(instance, "no answer"), 0);
+    instance_frozen(instance, false);
+    assert_int_equal(instance_became_unhealthy(instance, "no answer"),
+                     INSTANCE_UNWATCH | INSTANCE_KILL);
+}
+
+static void a_guest_whose_volume_is_copied_while_it_boots_has_its_time_anew(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_running(instance);
+    instance_frozen(instance, true);
+    fake.now_ms += 30000;
+    assert_int_equal(instance_tick(instance), 0);
+    assert_true(instance_next_deadline(instance) > fake.now_ms);
+    instance_frozen(instance, false);
+    assert_int_equal(instance_next_deadline(instance), fake.now_ms + 20000);
+}
+
 static void lost_readiness_is_running_again_and_no_restart(void **state)
 {
     struct instance *instance = *state;
@@ -386,6 +411,8 @@ int main(void)
         TEST(a_boot_that_never_gets_ready_is_killed_and_restarted),
         TEST(failing_liveness_restarts_and_fails_only_when_the_guest_is_gone),
         TEST(a_guest_in_a_debugger_is_not_taken_for_dead),
+        TEST(a_guest_whose_volume_is_copied_is_not_taken_for_dead),
+        TEST(a_guest_whose_volume_is_copied_while_it_boots_has_its_time_anew),
         TEST(lost_readiness_is_running_again_and_no_restart),
         TEST(a_stop_asks_the_guest_and_ends_when_it_is_gone),
         TEST(how_it_stopped_is_told),

@@ -175,6 +175,18 @@ static void a_standby_that_is_wanted_goes_on_and_is_checked(void **state)
     assert_int_equal(instance->restarts, 0);
 }
 
+/* It was ready before, and its time passes all the same: no turn of the loop may follow at once. */
+static void a_standby_in_a_debugger_has_no_deadline_that_is_over(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_standby(instance);
+    want(instance, API_WANTED_RUN);
+    instance_debugged(instance, true);
+    fake.now_ms += 20000;
+    assert_int_equal(instance_tick(instance), 0);
+    assert_true(instance_next_deadline(instance) > fake.now_ms);
+}
+
 static void one_that_is_wanted_while_it_is_being_paused_goes_on(void **state)
 {
     struct instance *instance = *state;
@@ -312,6 +324,7 @@ int main(void)
         TEST(an_unknown_guest_is_left_alone_until_the_scheduler_says_stop),
         TEST(a_standby_is_paused_once_it_is_ready_and_nothing_hurries_it),
         TEST(a_standby_that_is_wanted_goes_on_and_is_checked),
+        TEST(a_standby_in_a_debugger_has_no_deadline_that_is_over),
         TEST(one_that_is_wanted_while_it_is_being_paused_goes_on),
         TEST(a_standby_is_ended_by_force),
         TEST(a_standby_that_dies_is_booted_again),
