@@ -42,7 +42,9 @@ static struct probe *start(struct health *health, const char *which, const struc
     options->grace_ms = grace_left(health, check);
     options->console_folder = health->options.console_folder;
     options->instance = health->id;
-    options->console_since_ms = wall > age ? wall - age : 0;
+    /* What was ready in this boot has written its line, whatever the wall clock was set to since.
+     */
+    options->console_since_ms = wall > age && !health->options.has_been_ready ? wall - age : 0;
     options->data = health;
     return probe_create(options);
 }

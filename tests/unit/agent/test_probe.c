@@ -36,6 +36,7 @@ struct fixture {
     char who[16];    /* what the last one said of itself */
     char folder[64]; /* of consoles */
     struct probe *probe;
+    struct health *health;
     int rises, falls;
     char message[REASON_MAX];
 };
@@ -148,6 +149,7 @@ static int tear_down(void **state)
     unlink(path);
     rmdir(fixture->folder);
     probe_destroy(fixture->probe);
+    health_destroy(fixture->health);
     if (fixture->server != NULL)
         http_server_destroy(fixture->server, NULL, NULL);
     http_client_destroy(fixture->http);
@@ -434,10 +436,46 @@ static void liveness_counts_again_though_it_is_not_ready(void **state)
         .on_unhealthy = on_unhealthy,
         .data = fixture,
     };
-    struct health *health = health_create(&options);
+    fixture->health = health_create(&options);
     run_until(fixture, &fixture->falls, 1);
     assert_int_equal(fixture->rises, 0);
-    health_destroy(health);
+}
+
+/* As a standby that is resumed. */
+static void what_was_written_counts_though_the_clock_was_set_since(void **state)
+{
+    struct fixture *fixture = *state;
+    char pattern[] = "listening";
+    struct api_assigned_instance assigned = {.id = INSTANCE,
+                                             .health = {.has_readiness = true,
+                                                        .readiness = {.every_ms = 20,
+                                                                      .timeout_ms = 500,
+                                                                      .rise = 1,
+                                                                      .fall = 1,
+                                                                      .has_console = true,
+                                                                      .console.pattern = pattern}}};
+    struct health_options options = {
+        .loop = &fixture->loop,
+        .http = fixture->http,
+        .host = fixture->host,
+        .assigned = &assigned,
+        .has_been_ready = true,
+        .boot_age_ms = 1000,
+        .now_wall_ms = UINT64_C(4102444800000), /* 2100 */
+        .console_folder = fixture->folder,
+        .on_ready = on_ready,
+        .on_unhealthy = on_unhealthy,
+        .data = fixture,
+    };
+    write_console(fixture, "L now listening");
+    fixture->health = health_create(&options);
+    /* Without waiting: nothing is left to wait for once it has risen. */
+    for (uint64_t end = uv_hrtime() + (uint64_t)DEADLINE_MS * 1000000; uv_hrtime() < end;) {
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        if (fixture->rises > 0)
+            break;
+    }
+    assert_int_equal(fixture->rises, 1);
 }
 
 int main(void)
@@ -458,6 +496,7 @@ int main(void)
         TEST(a_line_of_the_console_passes_once_and_for_all),
         TEST(no_check_begins_before_the_last_is_over),
         TEST(liveness_counts_again_though_it_is_not_ready),
+        TEST(what_was_written_counts_though_the_clock_was_set_since),
     };
 #undef TEST
     log_open("test", LOG_LEVEL_ERROR);
