@@ -123,12 +123,14 @@ static void cut(struct http_connection *connection, enum http_phase phase, bool 
 {
     static const char text[] =
         "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    const struct linger none = {.l_onoff = 1};
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
     int before = (int)phase;
     if (!atomic_compare_exchange_strong(&connection->phase, &before, HTTP_PHASE_CUT))
         return;
-    if (phase == HTTP_PHASE_SENDING) /* the kernel keeps nothing of it for the client either */
-        setsockopt(connection->descriptor, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    /* Reset at once: what the kernel holds for the client goes, and is never followed by an end
+     * that might be taken for that of the answer. */
+    if (phase == HTTP_PHASE_SENDING)
+        connect(connection->descriptor, &nobody, sizeof nobody);
     else if (phase != HTTP_PHASE_DROPPING && !speaks_tls)
         send(connection->descriptor, text, sizeof text - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     shutdown(connection->descriptor, SHUT_RDWR);

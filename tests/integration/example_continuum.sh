@@ -60,7 +60,7 @@ for architecture in amd64 arm64; do
         "$BUILD/examples/hello/v1/Unikernel.yaml" >"$work/$architecture/Unikernel.yaml"
 done
 runs_as unikernel_amd64 "$work/amd64" 'qemu-system-x86_64.*microvm'
-runs_as linux_microvm "$BUILD/examples/hello-linux/v1" 'qemu-system-x86_64.*pc-i440fx'
+runs_as linux_microvm "$BUILD/examples/hello-linux/v1" 'qemu-system-x86_64.* -machine pc[-,]'
 runs_as unikernel_arm64 "$work/arm64" 'qemu-system-aarch64.*virt'
 expect scaled_to_nothing 0 . shoal scale hello=0
 # Not killed: the byte on its console reached each of them.

@@ -24,6 +24,10 @@ before_end() {
     no_sanitizer_report "$work"/*.log || fail no_sanitizer_complains "see above"
 }
 
+empty() { # FILE: or shows it
+    [ ! -s "$1" ] || { cat "$1"; return 1; }
+}
+
 start_registry registry
 export SHOAL_REGISTRY=$url
 start_etcd
@@ -65,7 +69,7 @@ check the_agent_boots_what_the_new_leader_wants wait_for 60 ready_count_is 2
 echo "   the second instance is ready $(($(now_ms) - begun)) ms after the leader was killed"
 check the_first_one_is_still_there grep -q "^$before\$" <(instances_in ready)
 check it_was_not_restarted [ "$(shoal ps hello -o json | jq --arg id "$before" '.instances[] | select(.id == $id) | .restarts // 0')" = 0 ]
-check the_guest_answered_throughout [ ! -s "$work/unanswered" ]
+check the_guest_answered_throughout empty "$work/unanswered"
 
 curl -fsS "$(at "$leader")/v1/events?after=0" | jq .sequence >"$work/events"
 followed_all() { [ "$(jq .sequence "$work/followed")" = "$(cat "$work/events")" ]; }
