@@ -138,6 +138,11 @@ struct health *health_create(const struct health_options *options)
     return health;
 }
 
+const char *health_last_miss(const struct health *health)
+{
+    return health->readiness != NULL ? probe_last_miss(health->readiness) : "";
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct health *health = handle->data;

@@ -25,4 +25,7 @@ struct health_options {
 
 /* on_ready may come at once only from the loop, never before this returns. */
 struct health *health_create(const struct health_options *options);
+/* What the readiness check saw last where it did not pass; "": nothing. Valid until the next one.
+ */
+const char *health_last_miss(const struct health *health);
 void health_destroy(struct health *health);

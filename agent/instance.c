@@ -414,11 +414,17 @@ unsigned instance_became_unhealthy(struct instance *instance, const char *messag
 
 /* --- deadlines --- */
 
+void instance_saw_miss(struct instance *instance, const char *message)
+{
+    snprintf(instance->last_miss, sizeof instance->last_miss, "%.255s", message);
+}
+
 static unsigned miss_boot(struct instance *instance)
 {
-    char timeout[TEXT_DURATION_MAX], text[128];
+    char timeout[TEXT_DURATION_MAX], text[REASON_MAX];
     text_format_duration(instance->assigned.boot_timeout_ms, timeout, sizeof timeout);
-    snprintf(text, sizeof text, "not ready within boot_timeout %s", timeout);
+    snprintf(text, sizeof text, "not ready within boot_timeout %s%s%s", timeout,
+             instance->last_miss[0] != '\0' ? ": " : "", instance->last_miss);
     const struct loss loss = {.cause = INSTANCE_CAUSE_BOOT_TIMEOUT,
                               .message = text,
                               .is_failure = true,

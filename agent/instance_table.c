@@ -249,6 +249,8 @@ static void unwatch(struct member *member)
 static void on_timer(uv_timer_t *timer)
 {
     struct member *member = timer->data;
+    if (member->health != NULL)
+        instance_saw_miss(&member->instance, health_last_miss(member->health));
     act(member, instance_tick(&member->instance));
 }
 

@@ -12,6 +12,7 @@
 
 #include "agent/probe_console.h"
 #include "lib/cleanup.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 /* A guest whose network is not up yet drops what comes; the kernel would ask again after a second,
@@ -35,6 +36,7 @@ struct probe {
     struct probe_console *console;            /* NULL: another kind of check */
     uint64_t grace_until_ms;                  /* by the loop's clock */
     uint64_t attempts;
+    char last_miss[REASON_MAX];
     struct health_state state;
     uv_timer_t wait;     /* for the next attempt */
     uv_timer_t deadline; /* of a TCP connect */
@@ -76,6 +78,7 @@ static void fail_attempt(struct probe *probe, const char *reason)
     else
         snprintf(message, sizeof message, "connect to %s:%" PRIu32 ": %.200s", probe->address,
                  probe->options.port, reason);
+    text_copy(probe->last_miss, sizeof probe->last_miss, message);
     finish_attempt(probe, false, message);
 }
 
@@ -284,6 +287,11 @@ struct probe *probe_create(const struct probe_options *options)
     probe->open_handles = 2;
     uv_timer_start(&probe->wait, on_wait, 0, 0);
     return probe;
+}
+
+const char *probe_last_miss(const struct probe *probe)
+{
+    return probe->last_miss;
 }
 
 uint64_t probe_attempts(const struct probe *probe)

@@ -34,6 +34,8 @@ struct probe_options {
 
 /* The first attempt is made at once, from the loop. */
 struct probe *probe_create(const struct probe_options *options);
+/* What the last attempt that failed saw; "": none did. Valid until the next one. */
+const char *probe_last_miss(const struct probe *probe);
 /* How many attempts are over. */
 uint64_t probe_attempts(const struct probe *probe);
 /* Frees itself once libuv has closed its handles; no callback comes any more. NULL is fine. */

@@ -179,6 +179,17 @@ static void after_the_allowed_attempts_it_fails(void **state)
     assert_int_equal(instance->restarts, 2);
 }
 
+static void a_boot_that_never_gets_ready_says_what_its_check_saw(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_running(instance);
+    fake.now_ms += 20000;
+    instance_saw_miss(instance, "GET http://10.0.0.2:8080/: status 503");
+    assert_int_equal(instance_tick(instance), INSTANCE_UNWATCH | INSTANCE_KILL);
+    assert_non_null(strstr(instance->message, "not ready within boot_timeout 20s: "
+                                              "GET http://10.0.0.2:8080/: status 503; restart 1"));
+}
+
 static void a_boot_that_never_gets_ready_is_killed_and_restarted(void **state)
 {
     struct instance *instance = *state;
@@ -408,6 +419,7 @@ int main(void)
         TEST(a_download_that_worked_at_last_boots_like_any_other),
         TEST(a_guest_that_exits_is_restarted_after_its_delay),
         TEST(after_the_allowed_attempts_it_fails),
+        TEST(a_boot_that_never_gets_ready_says_what_its_check_saw),
         TEST(a_boot_that_never_gets_ready_is_killed_and_restarted),
         TEST(failing_liveness_restarts_and_fails_only_when_the_guest_is_gone),
         TEST(a_guest_in_a_debugger_is_not_taken_for_dead),
