@@ -20,17 +20,26 @@ static const struct json_field fields[] = {
 };
 const struct json_record api_boot_steps_record = {sizeof(struct api_boot_steps), fields};
 
-void api_boot_steps_format(const struct api_boot_steps *steps, char *ret_text, size_t size)
+/* Those from `first` to before `end`, with `lead` in front where there are any. */
+static size_t append_steps(const struct api_boot_steps *steps, size_t first, size_t end,
+                           const char *lead, char *ret_text, size_t used, size_t size)
 {
-    size_t used = 0;
-    ret_text[0] = '\0';
-    for (size_t i = 0; i < BOOT_STEPS && used < size; i++) {
+    for (size_t i = first; i < end && used < size; i++) {
         double ms = (double)steps->us[i] / 1000;
         const char *name = i == BOOT_STEP_FIRST_PACKET ? "first packet" : api_boot_step_names[i];
         if (steps->us[i] == 0)
             continue;
-        int length = snprintf(ret_text + used, size - used, "%s%s %.*f ms", used > 0 ? ", " : "",
-                              name, ms < 10 ? 1 : 0, ms);
+        int length =
+            snprintf(ret_text + used, size - used, "%s%s %.*f ms", lead, name, ms < 10 ? 1 : 0, ms);
         used += length > 0 ? (size_t)length : 0;
+        lead = ", ";
     }
+    return used;
+}
+
+void api_boot_steps_format(const struct api_boot_steps *steps, char *ret_text, size_t size)
+{
+    ret_text[0] = '\0';
+    size_t used = append_steps(steps, BOOT_STEP_QUEUE, BOOT_STEPS, "", ret_text, 0, size);
+    append_steps(steps, 0, BOOT_STEP_QUEUE, used > 0 ? "; before that " : "", ret_text, used, size);
 }

@@ -23,6 +23,7 @@ struct api_boot_steps {
 
 extern const struct json_record api_boot_steps_record; /* {"pull_us": ...} */
 
-/* "pull 12 ms, verify 3 ms, ..., ready 6 ms"; steps that took nothing are left out. */
+/* "create 12 ms, ..., ready 6 ms; before that pull 12 ms, ..."; steps that took nothing are left
+ * out. */
 #define API_BOOT_STEPS_TEXT_MAX 256
 void api_boot_steps_format(const struct api_boot_steps *steps, char *ret_text, size_t size);

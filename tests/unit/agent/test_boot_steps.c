@@ -213,6 +213,9 @@ static void the_text_leaves_out_what_took_nothing(void **state)
     steps.us[BOOT_STEP_FIRST_PACKET] = 9130;
     api_boot_steps_format(&steps, text, sizeof text);
     assert_string_equal(text, "create 20 ms, first packet 9.1 ms");
+    steps.us[BOOT_STEP_PULL] = 100400;
+    api_boot_steps_format(&steps, text, sizeof text);
+    assert_string_equal(text, "create 20 ms, first packet 9.1 ms; before that pull 100 ms");
     for (size_t i = 0; i < BOOT_STEPS; i++)
         steps.us[i] = UINT64_MAX;
     api_boot_steps_format(&steps, text, 20);
