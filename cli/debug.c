@@ -139,7 +139,7 @@ static int get_manifest(struct registry *registry, const char *reference, const 
 }
 
 static int fetch_symbols(struct cli *cli, const struct stub *stub, char **ret_path,
-                         struct error *error)
+                         bool *ret_has_debug_part, struct error *error)
 {
     struct registry registry = {0};
     struct oci_manifest manifest = {0};
@@ -153,6 +153,8 @@ static int fetch_symbols(struct cli *cli, const struct stub *stub, char **ret_pa
     int result = layer != NULL ? pull_layer(&registry, layer, ret_path, error)
                                : error_set(error, ERROR_NOT_FOUND,
                                            "the image has neither a debug part nor a kernel");
+    *ret_has_debug_part = layer != NULL && strncmp(layer->media_type, SHOAL_DEBUG_TYPE,
+                                                   strlen(SHOAL_DEBUG_TYPE)) == 0;
     progress_finish(&registry.progress);
     json_record_release(&oci_manifest_record, &manifest);
     return result;
@@ -161,7 +163,7 @@ static int fetch_symbols(struct cli *cli, const struct stub *stub, char **ret_pa
 /* --- the command --- */
 
 static void print_stub(struct cli *cli, const char *id, const struct stub *stub,
-                       const char *symbols)
+                       const char *symbols, bool has_debug_part)
 {
     const char *gdb = strcmp(stub->architecture, "arm64") == 0 ? "gdb-multiarch" : "gdb";
     AUTO_FREE char *command = xasprintf("%s -ex 'target remote %s'%s%s", gdb, stub->socket,
@@ -178,6 +180,10 @@ static void print_stub(struct cli *cli, const char *id, const struct stub *stub,
         return;
     }
     puts(command);
+    if (symbols != NULL && !has_debug_part)
+        fputs("The image has no debug part, so gdb may know no names: `debug: FILE` in its "
+              "Unikernel.yaml packs one.\n",
+              stderr);
     fprintf(stderr,
             "The guest stops when gdb connects; until `shoal debug --stop %s` it is not judged by "
             "its liveness.\n",
@@ -191,6 +197,7 @@ int debug_run(struct cli *cli, struct error *error)
     struct stub stub = {0};
     struct error reason = ERROR_INIT;
     AUTO_FREE char *symbols = NULL;
+    bool has_debug_part = false;
     if (api_check_instance_id(id) != NULL)
         return cli_refuse_usage(cli, error, "%s is no instance: `shoal ps` lists them", id);
     if (switch_stub(cli, id, stops, &stub, error) < 0)
@@ -205,8 +212,8 @@ int debug_run(struct cli *cli, struct error *error)
         }
         return 0;
     }
-    if (fetch_symbols(cli, &stub, &symbols, &reason) < 0)
+    if (fetch_symbols(cli, &stub, &symbols, &has_debug_part, &reason) < 0)
         fprintf(stderr, "shoal: without symbols: %s\n", reason.message);
-    print_stub(cli, id, &stub, symbols);
+    print_stub(cli, id, &stub, symbols, has_debug_part);
     return 0;
 }
