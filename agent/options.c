@@ -37,7 +37,7 @@ const char agent_options_usage[] =
     "daemon\n"
     "                           (qemu:///embed)\n"
     "  --memory SIZE            memory for guests, \"8Gi\" (what the host has, less a reserve)\n"
-    "  --vcpus N                processors to promise to guests (what the host has)\n"
+    "  --vcpus N                processors to promise to guests (128 for each of the host)\n"
     "  --volumes SIZE           disk for volumes and their snapshots (80 % of what is free)\n"
     "  --label KEY=VALUE        a label of this node; may be given often\n"
     "  --trust-dir DIR          honour only trusted keys that are also in this folder\n"

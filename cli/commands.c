@@ -531,7 +531,8 @@ const struct command commands[] = {
      .examples = "  shoal debug 000100000003\n  shoal debug --stop 000100000003"},
     {"event", "list", "events", "what happened, oldest first", "[SERVICE]",
      .options = events_options, .run = events_run, .examples = "  shoal events -f hello"},
-    {"node", "list", NULL, "the nodes and what they have free", "", .run = node_list_run},
+    {"node", "list", NULL, "the nodes and what they have free", "", .run = node_list_run,
+     .details = "-o wide adds address, subnet, labels, and what runs the guests and why."},
     {"node", "images", NULL, "the images that a node keeps, and when each was used last", "NODE",
      .run = node_images_run,
      .details = "An image that no instance uses stays until it was not used for the agent's "

@@ -40,7 +40,11 @@ static void instance_row(struct table *table, const struct api_instance_view *vi
     table_cell(table, "%s", view->id);
     table_cell(table, "%s", view->namespace_name);
     table_cell(table, "%s", view->service);
-    table_cell(table, "%u", view->slot);
+    /* A standby has no slot before it is resumed. */
+    if (view->wanted == API_WANTED_STANDBY)
+        table_cell(table, "%s", "");
+    else
+        table_cell(table, "%u", view->slot);
     if (view->run != 0)
         table_cell(table, "%u", view->run);
     else

@@ -154,19 +154,19 @@ static int stream_of(struct printer *printer, const char *name, struct error *er
     return stream(printer, service, error);
 }
 
-static int check_since(const struct invocation *invocation, struct error *error)
+static int check_since(struct cli *cli, struct error *error)
 {
-    const char *since = invocation_text(invocation, "since");
+    const char *since = invocation_text(cli->invocation, "since");
     uint64_t time;
     if (since == NULL || api_log_since_parse(since, 0, &time))
         return 0;
-    return error_set(error, ERROR_INVALID, "--since %s: " API_LOG_SINCE_FORMS " is allowed", since);
+    return cli_refuse_usage(cli, error, "--since %s: " API_LOG_SINCE_FORMS " is allowed", since);
 }
 
 int logs_run(struct cli *cli, struct error *error)
 {
     const char *name = cli_service_argument(cli, error);
-    if (name == NULL || check_since(cli->invocation, error) < 0)
+    if (name == NULL || check_since(cli, error) < 0)
         return -1;
     struct printer printer = {.cli = cli,
                               .has_times = invocation_has(cli->invocation, "timestamps"),

@@ -55,8 +55,11 @@ static int fetch(const struct view *view, struct api_cluster_stats *ret_stats, s
 
 /* --- showing --- */
 
-static void append_remarks(const struct api_cluster_stats *stats, struct buffer *text)
+static void append_remarks(const struct api_cluster_stats *stats, bool is_empty,
+                           struct buffer *text)
 {
+    if (is_empty && stats->failed_count == 0)
+        buffer_append_text(text, "Nothing to show yet: nodes look at their guests every 5 s.\n");
     for (size_t i = 0; i < stats->failed_count && i < FAILED_MAX; i++) {
         buffer_append_text(text, "node ");
         text_append_safe(text, stats->failed[i].node);
@@ -99,7 +102,7 @@ static int show_once(const struct view *view, struct error *error)
         cli_print_document(cli, document);
     } else {
         append_table(cli, &top, SIZE_MAX, &text);
-        append_remarks(&stats, &remarks);
+        append_remarks(&stats, top.count == 0, &remarks);
         fputs(buffer_text(&text), stdout);
         fputs(buffer_text(&remarks), stderr);
     }
@@ -134,11 +137,11 @@ static void draw_answer(const struct view *view, const struct api_cluster_stats 
     AUTO_BUFFER struct buffer remarks = {0};
     struct top top;
     size_t lines = 0, room = screen_rows() - 3; /* the header, what is left out, the cursor */
-    append_remarks(stats, &remarks);
+    top_gather(view->kind, view->order, stats, &top);
+    append_remarks(stats, top.count == 0, &remarks);
     for (size_t i = 0; i < remarks.length; i++)
         lines += remarks.data[i] == '\n';
     room = room > lines + 1 ? room - lines : 1;
-    top_gather(view->kind, view->order, stats, &top);
     append_table(view->cli, &top, room, &text);
     if (top.count > room)
         buffer_printf(&text, "and %zu more\n", top.count - room);

@@ -41,6 +41,29 @@ static int check_port(struct up *up, enum cluster_daemon which, struct error *er
                      cluster_daemon_names[which]);
 }
 
+static bool has_option(const struct daemon_record *record, const char *option, const char *value)
+{
+    for (size_t i = 0; i + 1 < record->command.count; i++) {
+        if (strcmp(record->command.items[i], option) == 0)
+            return strcmp(record->command.items[i + 1], value) == 0;
+    }
+    return false;
+}
+
+/* An agent that runs goes on as it was started, whatever is asked for now. */
+static void note_ignored(const struct up *up, const struct daemon_record *record)
+{
+    const char *const asked[][2] = {{"--accelerator", up->cluster.accelerator},
+                                    {"--hypervisor", up->cluster.hypervisor}};
+    for (size_t i = 0; i < ARRAY_LENGTH(asked); i++) {
+        if (asked[i][1] != NULL && !has_option(record, asked[i][0], asked[i][1]))
+            fprintf(stderr,
+                    "shoal: the agent runs already, and was not started with %s %s: `shoal down` "
+                    "first to change that.\n",
+                    asked[i][0], asked[i][1]);
+    }
+}
+
 static int start(struct up *up, enum cluster_daemon which, struct error *error)
 {
     const char *name = cluster_daemon_names[which];
@@ -49,8 +72,10 @@ static int start(struct up *up, enum cluster_daemon which, struct error *error)
     if (daemon_record_read(up->cluster.run, name, record)) {
         if (daemon_is_alive(record)) {
             up->cluster.ports[which] = (uint16_t)record->port;
-            if (which == CLUSTER_AGENT)
+            if (which == CLUSTER_AGENT) {
                 strcpy(up->cluster.node, record->node);
+                note_ignored(up, record);
+            }
             return 0;
         }
         daemon_record_release(record);

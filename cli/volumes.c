@@ -39,7 +39,9 @@ bool volume_name_parse(const char *text, struct volume_name *ret_name)
         return false;
     memcpy(slot_text, first + 1, (size_t)(second - first - 1));
     const char *mark = strchrnul(second, '@');
-    if (!take_name(text, (size_t)(first - text), name.service) ||
+    /* One way to write each. */
+    bool is_padded = slot_text[0] == '0' && slot_text[1] != '\0';
+    if (is_padded || !take_name(text, (size_t)(first - text), name.service) ||
         !text_parse_u64(slot_text, SLOT_MAX, &slot) ||
         !take_name(second + 1, (size_t)(mark - second - 1), name.name) ||
         (*mark == '@' && !take_name(mark + 1, strlen(mark + 1), name.snapshot)))

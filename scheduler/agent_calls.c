@@ -71,7 +71,8 @@ static void on_answer(const struct http_client_response *response, void *data)
     bool is_good = !response->failed && response->status / 100 == 2;
     if (response->failed && !passed->begun) {
         struct error error = response->error;
-        error_wrap(&error, "the agent of node %s", passed->node);
+        error_wrap(&error, "the agent of node %s does not answer (does shoal-agent run there?)",
+                   passed->node);
         http_request_respond_error(request, &error);
     } else if (passed->stream_type != NULL && (passed->begun || is_good)) {
         if (!passed->begun)

@@ -124,7 +124,10 @@ void logs_handle_service(struct http_request *request, void *data)
     const struct model_service *service = model_service(&core->model, namespace_name, name);
     struct log_stream_options options;
     if (service == NULL || service->document == NULL) {
-        refuse(request, ERROR_NOT_FOUND, "there is no service %.64s", name);
+        struct error error;
+        error_set(&error, ERROR_NOT_FOUND, "there is no service %.63s in namespace %.63s", name,
+                  namespace_name);
+        http_request_respond_error(request, &error);
         return;
     }
     if (read_query(request, core, &options) < 0)

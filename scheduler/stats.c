@@ -164,7 +164,8 @@ void stats_handle_service(struct http_request *request, void *data)
     const struct model_service *service = model_service(&core->model, namespace_name, name);
     if (service == NULL || service->document == NULL) {
         struct error error;
-        error_set(&error, ERROR_NOT_FOUND, "there is no service %.64s", name);
+        error_set(&error, ERROR_NOT_FOUND, "there is no service %.63s in namespace %.63s", name,
+                  namespace_name);
         http_request_respond_error(request, &error);
         return;
     }

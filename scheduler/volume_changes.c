@@ -88,7 +88,8 @@ static void on_answer(const struct http_client_response *response, void *data)
         json_parse_record(&api_volume_answer_record, response->body, response->body_length,
                           JSON_LENIENT, &answer, &error) < 0) {
         if (response->failed)
-            error_wrap(&error, "the agent of node %s", asked->volume.node);
+            error_wrap(&error, "the agent of node %s does not answer (does shoal-agent run there?)",
+                       asked->volume.node);
         http_request_respond_error(asked->request, &error);
         free(asked);
         return;

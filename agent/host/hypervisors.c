@@ -86,7 +86,8 @@ static int check_other(const struct hypervisor_choice *choice, struct error *err
         return 0;
     return error_set(error, ERROR_CONFLICT,
                      "microVMs of this node run under hypervisor %s: start the agent with "
-                     "--hypervisor %s and drain the node, then change to %s",
+                     "--hypervisor %s and drain the node, or end them with --clean (shoal down), "
+                     "then change to %s",
                      other, other, choice->name);
 }
 

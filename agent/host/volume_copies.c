@@ -226,7 +226,8 @@ static struct volume_held *begin_snapshot(struct volumes *volumes,
     struct volume_held *held = NULL;
     pthread_mutex_lock(&volumes->lock);
     if (access(path, F_OK) == 0)
-        error_set(error, ERROR_CONFLICT, "it has a snapshot of that name");
+        error_set(error, ERROR_CONFLICT,
+                  "it has a snapshot of that name: choose another, or remove that one first");
     else if ((held = take(volumes, key, used, error)) != NULL &&
              volumes_check_room(volumes, taken_by(held->file), error) < 0) {
         held->is_copied = false;
@@ -371,7 +372,9 @@ int volumes_remove(struct volumes *volumes, const struct host_volume_key *key, c
     if (snapshot[0] == '\0')
         result = remove_volume(volumes, key, error);
     else if (unlink(path) < 0)
-        result = error_set_errno(error, errno, "snapshot %s", snapshot);
+        result = errno == ENOENT
+                     ? error_set(error, ERROR_NOT_FOUND, "it has no snapshot %s", snapshot)
+                     : error_set_errno(error, errno, "snapshot %s", snapshot);
     volumes_walk(volumes, count_one, &left);
     pthread_mutex_unlock(&volumes->lock);
     if (result < 0)

@@ -27,7 +27,7 @@ expect lines_of_a_service_have_instances 0 "^20[^ ]*Z $second hello 1.0 listenin
 check a_service_is_in_the_order_of_time is_sorted
 expect since_a_moment_ago_there_is_all 0 listening shoal logs --since 10m hello
 check since_later_there_is_nothing test -z "$(shoal logs --since 2099-01-01T00:00Z hello)"
-expect since_has_forms 1 '2026-11-26T02:14:50Z' shoal logs --since yesterday hello
+expect since_has_forms 2 '2026-11-26T02:14:50Z' shoal logs --since yesterday hello
 expect a_document_has_time_instance_and_line 0 true sh -c \
     "shoal logs hello -o json | jq -e '[.lines[] | select(.line | test(\"listening\"))] | length == 2 and all(.time and .instance)'"
 expect a_mark_is_told_from_lines 0 true sh -c "shoal logs $first -o json | jq -e '.lines[0] | .mark and .line == \"started\"'"

@@ -156,6 +156,8 @@ check down_keeps_the_guests shoal down --keep --state "$cluster"
 expect guests_serve_without_daemons 0 'hello 1.0' curl -fsS --max-time 5 "http://127.0.0.1:$publish_port/"
 expect the_silence_has_a_remedy 1 'shoal up' shoal ps
 check up_adopts_them cluster_up_again
+expect an_agent_that_runs_keeps_its_options 0 'was not started with --accelerator auto' \
+    cluster_up_again --accelerator auto
 check adopted_guests_are_ready wait_for 60 ready_count_is 3
 expect the_same_guest_runs_on 0 "^$id .* ready +0 " shoal ps hello
 check down_ends_everything shoal down --state "$cluster" --node "$node"
