@@ -35,7 +35,10 @@ void guest_memory_look(const struct guest_memory *memory, struct guest_end_facts
 static enum host_end_cause judge_death(const struct guest_end_facts *facts)
 {
     bool by_kernel = facts->is_oom && (!facts->is_reaped || WIFSIGNALED(facts->wait_status));
-    return by_kernel ? HOST_END_OOM : HOST_END_KILLED;
+    if (by_kernel)
+        return HOST_END_OOM;
+    /* Who was asked to end and is gone did as it was told, where nobody saw how. */
+    return facts->is_stopping && !facts->is_reaped ? HOST_END_STOPPED : HOST_END_KILLED;
 }
 
 static enum host_end_cause judge(const struct guest_end_facts *facts)

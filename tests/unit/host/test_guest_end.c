@@ -30,6 +30,7 @@ static void every_end_is_judged(void **state)
          "stopped"},
         {{.end = HYPERVISOR_END_PANIC}, HOST_END_GUEST_PANIC, "panic"},
         {{.end = HYPERVISOR_END_PANIC, .is_stopping = true}, HOST_END_GUEST_PANIC, "panic"},
+        {{.end = HYPERVISOR_END_DEATH, .is_stopping = true}, HOST_END_STOPPED, "stopped"},
         {{.end = HYPERVISOR_END_STOP}, HOST_END_STOP_KILLED, "by force"},
         {{.end = HYPERVISOR_END_STOP, .is_stopping = true}, HOST_END_STOP_KILLED, "by force"},
         {{.end = HYPERVISOR_END_STOP, .is_halted = true}, HOST_END_GUEST_EXIT, "by itself"},
