@@ -82,12 +82,12 @@ void debug_requests_handle(struct http_request *request, const struct debug_targ
     struct error error = ERROR_INIT;
     const char *id = http_request_parameter(request, "id");
     const char *stop = http_request_query(request, "stop");
+    bool stops = stop != NULL && strcmp(stop, "0") != 0;
     const struct instance *instance = instance_table_find(target->instances, id);
     if (instance == NULL)
         error_set(&error, ERROR_NOT_FOUND, "no instance %.32s on node %s", id, target->node);
     /* gdb's leaving lets a guest go on, and nobody would pause this one again. */
-    else if (!(stop != NULL && strcmp(stop, "0") != 0) &&
-             instance_state(instance) == INSTANCE_STANDBY)
+    else if (!stops && instance_state(instance) == INSTANCE_STANDBY)
         error_set(&error, ERROR_CONFLICT,
                   "instance %s is a standby and stands still: debug one that runs, or wake it "
                   "first (shoal wake %s)",
@@ -98,7 +98,7 @@ void debug_requests_handle(struct http_request *request, const struct debug_targ
     }
     struct debug_request *debug = xcalloc(1, sizeof *debug);
     *debug = (struct debug_request){.target = *target, .request = request};
-    debug->stops = stop != NULL && strcmp(stop, "0") != 0;
+    debug->stops = stops;
     memcpy(debug->id, instance->id, sizeof debug->id);
     http_request_on_abandoned(request, on_abandoned, debug);
     struct host_message message = {.type = HOST_DEBUG, .debug = {.open = !debug->stops}};

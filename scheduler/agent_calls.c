@@ -128,7 +128,8 @@ void agent_calls_pass_instance(struct http_request *request, struct core *core, 
     const char *id = http_request_parameter(request, "instance");
     const struct model_instance *instance = model_instance(&core->model, id);
     if (instance == NULL)
-        error_set(&error, ERROR_NOT_FOUND, "there is no instance %.64s", id);
+        error_set(&error, ERROR_NOT_FOUND,
+                  "there is no instance %.64s: `shoal ps --all` lists them", id);
     else if (instance->node == NULL)
         error_set(&error, ERROR_UNAVAILABLE, "instance %.64s is on no node yet", id);
     else {

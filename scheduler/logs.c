@@ -50,7 +50,8 @@ void logs_handle_instance(struct http_request *request, void *data)
     struct log_stream_options options;
     struct error error;
     if (instance == NULL) {
-        refuse(request, ERROR_NOT_FOUND, "there is no instance %.64s", id);
+        refuse(request, ERROR_NOT_FOUND, "there is no instance %.64s: `shoal ps --all` lists them",
+               id);
         return;
     }
     if (instance->node == NULL) {

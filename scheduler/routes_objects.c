@@ -41,7 +41,8 @@ void routes_get_instance(struct http_request *request, void *data)
         return;
     }
     struct error error;
-    error_set(&error, ERROR_NOT_FOUND, "there is no instance %.64s", id);
+    error_set(&error, ERROR_NOT_FOUND, "there is no instance %.64s: `shoal ps --all` lists them",
+              id);
     http_request_respond_error(request, &error);
 }
 
