@@ -418,8 +418,7 @@ int console_run(struct cli *cli, struct error *error)
     if (console.error.code != ERROR_NONE)
         return error_copy(error, &console.error);
     if (console.is_attached)
-        fputs(ended ? "\nThe console closed: the guest or its agent ended, or it wrote faster than "
-                      "this side took it.\n"
+        fputs(ended ? "\nThe console closed: the guest ended, or its agent did.\n"
                     : "\nDetached.\n",
               stderr);
     return 0;

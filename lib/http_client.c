@@ -257,6 +257,23 @@ struct http_call *http_client_start(struct http_client *client,
     return call;
 }
 
+void http_call_continue(struct http_call *call)
+{
+    struct http_client *client = call->client;
+    if (client->inside_curl || client->destroyed || call->cancelled || !call->added)
+        return;
+    client->inside_curl = true;
+    curl_easy_pause(call->easy, CURLPAUSE_CONT);
+    client->inside_curl = false;
+    if (client->destroyed) {
+        teardown(client);
+        return;
+    }
+    /* What ended is told by the turn of the loop that curl has asked for. */
+    apply_noted(client);
+    rearm(client);
+}
+
 void http_client_cancel(struct http_call *call)
 {
     if (call == NULL || call->completed)

@@ -33,7 +33,9 @@ struct http_client_request {
     unsigned stall_timeout_s;    /* aborts when under 1 byte/s for so long; 0: off */
     size_t response_limit;       /* kept body; 0: 4 MiB; ERROR_TOO_LARGE beyond */
     bool follow_redirects;
-    /* Body bytes of a 2xx answer go here instead of being kept; -1 aborts the call. */
+    /* Body bytes of a 2xx answer go here instead of being kept; -1 aborts the call.
+     * HTTP_BODY_LATER: these were not taken, and come again after http_call_continue; no more is
+     * read until then, so that the peer waits. */
     int (*on_body)(const void *bytes, size_t length, void *data);
     /* Connects through this TCP socket, not connected yet (curl 7.88 fails on a connected one,
      * which is refused), instead of a new one; the client takes the descriptor, also when
@@ -54,6 +56,7 @@ struct http_client_request {
 };
 
 #define HTTP_NO_TIMEOUT 0xffffffffu
+#define HTTP_BODY_LATER 1
 
 struct http_client_response {
     /* Set when no answer came at all; then status is 0. */
@@ -77,6 +80,8 @@ struct http_call *http_client_start(struct http_client *client,
                                     http_client_callback *callback, void *data,
                                     struct error *error);
 void http_client_cancel(struct http_call *call);
+/* After HTTP_BODY_LATER; not within a callback of a call. on_body may run within it. */
+void http_call_continue(struct http_call *call);
 /* Inside on_body: the status of the answer whose body this is; 0 before there is one. */
 int http_call_status(const struct http_call *call);
 /* The loop it was created with. */

@@ -26,7 +26,10 @@ static size_t on_response_bytes(char *bytes, size_t size, size_t count, void *da
     long status = 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     if (call->on_body != NULL && status >= 200 && status < 300) {
-        if (call->on_body(bytes, length, call->data) < 0) {
+        int taken = call->on_body(bytes, length, call->data);
+        if (taken == HTTP_BODY_LATER)
+            return call->cancelled ? 0 : CURL_WRITEFUNC_PAUSE;
+        if (taken < 0) {
             call->reader_stopped = true;
             return 0;
         }

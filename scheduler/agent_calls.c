@@ -10,6 +10,7 @@
 
 #define CONNECT_TIMEOUT_MS 3000
 #define ANSWER_TIMEOUT_MS  55000 /* under the deadline of a request */
+#define LATER_MS           50    /* until a reader who is slow is given more */
 
 /* --- one call --- */
 
@@ -48,6 +49,7 @@ struct http_call *agent_calls_start(struct core *core, const struct model_node *
 /* --- a request that is passed on --- */
 
 struct passed {
+    uv_timer_t later; /* first: the close callback frees by it */
     struct http_request *request;
     struct http_call *call;
     char node[NAME_MAX_TEXT];
@@ -55,13 +57,33 @@ struct passed {
     bool begun;
 };
 
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void passed_free(struct passed *passed)
+{
+    uv_close((uv_handle_t *)&passed->later, on_closed);
+}
+
+static void on_later(uv_timer_t *timer)
+{
+    struct passed *passed = (struct passed *)timer;
+    http_call_continue(passed->call);
+}
+
+/* Who reads slowly has the agent wait, which knows what may be left out. */
 static int on_body(const void *bytes, size_t length, void *data)
 {
     struct passed *passed = data;
     if (!passed->begun)
         http_request_stream_begin(passed->request, passed->stream_type);
     passed->begun = true;
-    return http_request_stream_write(passed->request, bytes, length);
+    if (http_request_stream_write(passed->request, bytes, length) == 0)
+        return 0;
+    uv_timer_start(&passed->later, on_later, LATER_MS, 0);
+    return HTTP_BODY_LATER;
 }
 
 static void on_answer(const struct http_client_response *response, void *data)
@@ -83,7 +105,7 @@ static void on_answer(const struct http_client_response *response, void *data)
                              http_response_header(response, "Content-Type"), response->body,
                              response->body_length);
     }
-    free(passed);
+    passed_free(passed);
 }
 
 static void on_abandoned(struct http_request *request, void *data)
@@ -91,7 +113,7 @@ static void on_abandoned(struct http_request *request, void *data)
     (void)request;
     struct passed *passed = data;
     http_client_cancel(passed->call);
-    free(passed);
+    passed_free(passed);
 }
 
 void agent_calls_pass(struct http_request *request, struct core *core,
@@ -100,6 +122,7 @@ void agent_calls_pass(struct http_request *request, struct core *core,
     struct error error = ERROR_INIT;
     struct passed *passed = xcalloc(1, sizeof *passed);
     *passed = (struct passed){.request = request, .stream_type = stream_type};
+    uv_timer_init(core->loop, &passed->later);
     text_copy(passed->node, sizeof passed->node, node->name);
     const char *method = http_request_method(request);
     struct agent_call call = {
@@ -115,7 +138,7 @@ void agent_calls_pass(struct http_request *request, struct core *core,
     passed->call = agent_calls_start(core, node, &call, on_answer, passed, &error);
     if (passed->call == NULL) {
         http_request_respond_error(request, &error);
-        free(passed);
+        passed_free(passed);
         return;
     }
     http_request_on_abandoned(request, on_abandoned, passed);

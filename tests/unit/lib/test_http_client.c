@@ -279,6 +279,58 @@ static void a_reader_may_stop_or_cancel(void **state)
     assert_false(reading.result.done); /* cancelled: no callback */
 }
 
+/* One that takes a piece only now and then. */
+struct slow {
+    uv_timer_t timer; /* first */
+    struct http_call *call;
+    size_t taken, asked;
+    bool is_ready, done, failed;
+};
+
+static void on_slow_timer(uv_timer_t *timer)
+{
+    struct slow *slow = (struct slow *)timer;
+    slow->is_ready = true;
+    http_call_continue(slow->call);
+}
+
+static int take_slowly(const void *bytes, size_t length, void *data)
+{
+    struct slow *slow = data;
+    (void)bytes;
+    slow->asked++;
+    if (!slow->is_ready) {
+        uv_timer_start(&slow->timer, on_slow_timer, 1, 0);
+        return HTTP_BODY_LATER;
+    }
+    slow->is_ready = slow->asked % 3 != 0;
+    slow->taken += length;
+    return 0;
+}
+
+static void on_slow_end(const struct http_client_response *response, void *data)
+{
+    struct slow *slow = data;
+    slow->failed = response->failed;
+    slow->done = true;
+}
+
+static void a_slow_reader_gets_all_of_it(void **state)
+{
+    struct harness *harness = *state;
+    struct slow slow = {0};
+    AUTO_FREE char *url = harness_url(harness, "/large");
+    struct http_client_request request = {.url = url, .on_body = take_slowly};
+    uv_timer_init(&harness->loop, &slow.timer);
+    slow.call = http_client_start(harness->client, &request, on_slow_end, &slow, NULL);
+    assert_true(harness_wait(harness, &slow.done));
+    uv_close((uv_handle_t *)&slow.timer, NULL);
+    uv_run(&harness->loop, UV_RUN_NOWAIT);
+    assert_false(slow.failed);
+    assert_int_equal(slow.taken, (size_t)5 << 20);
+    assert_true(slow.asked > 20);
+}
+
 static void redirects_are_followed_only_when_asked(void **state)
 {
     struct result result = {0};
@@ -441,6 +493,7 @@ int main(void)
         TEST(an_answer_over_the_limit_is_too_large),
         TEST(a_reader_gets_the_body_of_a_success_only),
         TEST(a_reader_may_stop_or_cancel),
+        TEST(a_slow_reader_gets_all_of_it),
         TEST(redirects_are_followed_only_when_asked),
         TEST(the_environments_proxy_is_ignored),
         TEST(a_given_socket_is_used_and_closed),
