@@ -135,7 +135,8 @@ between() {
         END { if (begun) print (end - begun) * 1000 }'
 }
 
-scale() { shoal scale "hello=$1" >/dev/null 2>&1; }
+# Addresses of instances that have ended are not handed out again for a minute.
+scale() { shoal scale --wait-for-room "hello=$1" >/dev/null 2>&1; }
 
 # Processes of the microVMs that run.
 guest_pids() {
