@@ -231,16 +231,58 @@ static void default_node(char ret_node[NAME_MAX_TEXT])
         memcpy(ret_node, "node", sizeof "node");
 }
 
+static int set_size(const char *option, const char *text, uint64_t least, uint64_t *ret_bytes,
+                    struct error *error)
+{
+    uint64_t bytes;
+    if (!text_parse_size(text, &bytes) || bytes < least)
+        return error_set(error, ERROR_INVALID, "--%s %s: a size such as 8Gi is allowed", option,
+                         text);
+    *ret_bytes = bytes;
+    return 0;
+}
+
+static int set_node(struct agent_options *options, const char *text, struct error *error)
+{
+    if (!text_is_name(text) || !text_copy(options->node, sizeof options->node, text))
+        return error_set(error, ERROR_INVALID,
+                         "--node %s: lower-case letters, digits and '-' are allowed", text);
+    return 0;
+}
+
+static int set_hypervisor(struct agent_options *options, const char *text, struct error *error)
+{
+    if (!hypervisor_is_known(text))
+        return error_set(
+            error, ERROR_INVALID,
+            "--hypervisor %s: " HYPERVISOR_QEMU " or " HYPERVISOR_LIBVIRT " is allowed", text);
+    set(&options->hypervisor, text);
+    return 0;
+}
+
+static int set_log_level(struct agent_options *options, const char *text, struct error *error)
+{
+    if (log_level_parse(text, &options->log_level) < 0)
+        return error_set(error, ERROR_INVALID,
+                         "--log-level %s: debug, info, warn or error is allowed", text);
+    return 0;
+}
+
+static int set_image_age(struct agent_options *options, const char *text, struct error *error)
+{
+    if (!text_parse_duration(text, &options->image_age_ms))
+        return error_set(error, ERROR_INVALID, "--image-age %s: a time such as 7d is allowed",
+                         text);
+    return 0;
+}
+
 static int take_one(struct agent_options *options, int option, const char *text,
                     struct error *error)
 {
     uint64_t number = 0;
     switch (option) {
     case OPTION_NODE:
-        if (!text_is_name(text) || !text_copy(options->node, sizeof options->node, text))
-            return error_set(error, ERROR_INVALID,
-                             "--node %s: lower-case letters, digits and '-' are allowed", text);
-        return 0;
+        return set_node(options, text, error);
     case OPTION_SCHEDULER:
         return set_scheduler(options, text, error);
     case OPTION_STATE:
@@ -263,27 +305,16 @@ static int take_one(struct agent_options *options, int option, const char *text,
     case OPTION_HYPERVISOR_URI:
         return set_hypervisor_uri(options, text, error);
     case OPTION_HYPERVISOR:
-        if (!hypervisor_is_known(text))
-            return error_set(
-                error, ERROR_INVALID,
-                "--hypervisor %s: " HYPERVISOR_QEMU " or " HYPERVISOR_LIBVIRT " is allowed", text);
-        set(&options->hypervisor, text);
-        return 0;
+        return set_hypervisor(options, text, error);
     case OPTION_MEMORY:
-        if (!text_parse_size(text, &options->memory))
-            return error_set(error, ERROR_INVALID, "--memory %s: a size such as 8Gi is allowed",
-                             text);
-        return 0;
+        return set_size("memory", text, 0, &options->memory, error);
     case OPTION_VCPUS:
         if (set_number("vcpus", text, 65535, &number, error) < 0)
             return -1;
         options->vcpus = (uint32_t)number;
         return 0;
     case OPTION_VOLUMES:
-        if (!text_parse_size(text, &options->volumes) || options->volumes == 0)
-            return error_set(error, ERROR_INVALID, "--volumes %s: a size such as 20Gi is allowed",
-                             text);
-        return 0;
+        return set_size("volumes", text, 1, &options->volumes, error);
     case OPTION_LABEL:
         return set_label(&options->labels, text, error);
     case OPTION_TRUST_DIR:
@@ -294,24 +325,15 @@ static int take_one(struct agent_options *options, int option, const char *text,
         return 0;
     case OPTION_IMAGE_CACHE:
         options->has_image_cache = true;
-        if (!text_parse_size(text, &options->image_cache))
-            return error_set(error, ERROR_INVALID,
-                             "--image-cache %s: a size such as 4Gi is allowed", text);
-        return 0;
+        return set_size("image-cache", text, 0, &options->image_cache, error);
     case OPTION_IMAGE_AGE:
-        if (!text_parse_duration(text, &options->image_age_ms))
-            return error_set(error, ERROR_INVALID, "--image-age %s: a time such as 7d is allowed",
-                             text);
-        return 0;
+        return set_image_age(options, text, error);
     case OPTION_LOG_SIZE:
         return set_log_size(options, text, error);
     case OPTION_LOG_FILES:
         return set_log_files(options, text, error);
     case OPTION_LOG_LEVEL:
-        if (log_level_parse(text, &options->log_level) < 0)
-            return error_set(error, ERROR_INVALID,
-                             "--log-level %s: debug, info, warn or error is allowed", text);
-        return 0;
+        return set_log_level(options, text, error);
     case OPTION_PROBE:
         options->probe = true;
         return 0;

@@ -230,8 +230,19 @@ static bool carry_out(struct look *look, const struct standbys *standbys,
     return complete;
 }
 
+/* Most services have none, however many instances they have. */
+static bool has_standbys(const struct look *look)
+{
+    bool found = look->document->spec.standby > 0;
+    for (size_t i = 0; i < look->service->instances.count && !found; i++)
+        found = is_standby(look->service->instances.items[i]);
+    return found;
+}
+
 bool look_keep_standbys(struct look *look)
 {
+    if (!has_standbys(look))
+        return true;
     const struct api_service_spec *spec = &look->document->spec;
     struct standbys standbys = {0};
     struct standby_result result;

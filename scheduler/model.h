@@ -285,6 +285,10 @@ uint32_t model_canaries(const struct model_service *service);
 /* What is wanted, or what worked last, has volumes: a slot's instance ends before the next one
  * starts. */
 bool model_is_stop_first(const struct model_service *service);
+/* The last number of an address: its place in the node's subnet. */
+size_t model_address_place(const char *address);
+
+/* --- model_instance.c --- */
 bool model_instance_has_ended(const struct model_instance *instance);
 /* Not over, and of a node that is gone or lost; those that are to run one after the other, as their
  * turn comes.
@@ -294,8 +298,6 @@ bool model_instance_is_lost(const struct model_instance *instance);
 bool model_instance_is_gone(const struct model_instance *instance);
 /* As people and endpoints see it: unknown while its node is silent. */
 enum instance_state model_instance_state(const struct model_instance *instance);
-/* The last number of an address: its place in the node's subnet. */
-size_t model_address_place(const char *address);
 bool model_instance_is_ready(const struct model_instance *instance);
 /* Paused, and can be resumed: nothing speaks against its node. */
 bool model_instance_is_standby(const struct model_instance *instance);
