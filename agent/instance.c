@@ -435,7 +435,6 @@ static unsigned miss_boot(struct instance *instance)
 uint64_t instance_next_deadline(const struct instance *instance)
 {
     uint64_t next = 0;
-    /* An agent that started since does not know the delay any more: none is left. */
     if (instance->phase == INSTANCE_PHASE_WAITING)
         return instance->restart_at_ms;
     if (instance_vm(instance) == INSTANCE_VM_RUNNING)

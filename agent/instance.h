@@ -13,6 +13,13 @@
 #include "lib/api/boot_steps.h"
 #include "lib/clock.h"
 
+/* For the record only: its restarts by ages, which a wall clock that jumps does not touch. */
+struct instance_ages {
+    uint64_t saved_ms; /* monotonic */
+    uint64_t last_restart_age_ms;
+    uint64_t restart_in_ms;
+};
+
 struct instance {
     const struct clock *clock;
     char id[INSTANCE_ID_MAX];
@@ -46,9 +53,8 @@ struct instance {
     char adopted_image[DIGEST_TEXT_MAX]; /* what its microVM was booted from; "": by us */
     bool is_listed;                      /* named by the last full assignment or a later one */
 
-    /* For the record only: the same moments on the wall clock. */
-    uint64_t state_since_wall_ms;
-    uint64_t last_restart_wall_ms;
+    uint64_t state_since_wall_ms; /* for the record only */
+    struct instance_ages record;
 };
 
 /* What survives a restart of the agent, as a table. */

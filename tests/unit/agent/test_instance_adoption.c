@@ -8,6 +8,27 @@
 
 #include "tests/unit/agent/instance_fixture.h"
 
+/* Its agent ends and another begins. */
+static void instance_reload(struct instance *instance)
+{
+    struct instance *loaded = save_and_load(instance);
+    instance_finish(instance);
+    *instance = *loaded;
+    free(loaded);
+}
+
+/* For the first time, or when its delay has passed. */
+static void bring_to_ready_again(struct instance *instance)
+{
+    if (instance->phase == INSTANCE_PHASE_NEW)
+        want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    assert_int_equal(instance_image_ready(instance), INSTANCE_BOOT);
+    assert_int_equal(instance_booted(instance), INSTANCE_WATCH);
+    instance_became_ready(instance);
+    assert_int_equal(instance_state(instance), INSTANCE_READY);
+}
+
 static void an_adopted_ready_instance_stays_ready_in_the_same_boot(void **state)
 {
     struct instance *instance = *state;
@@ -114,7 +135,6 @@ static void a_stop_goes_on_after_a_restart_of_the_agent(void **state)
     free(loaded);
 }
 
-/* The delay is not in the record. */
 static void a_restart_in_place_goes_on_after_a_restart_of_the_agent(void **state)
 {
     struct instance *instance = *state;
@@ -124,10 +144,69 @@ static void a_restart_in_place_goes_on_after_a_restart_of_the_agent(void **state
     struct instance *loaded = save_and_load(instance);
     instance_adopted(loaded, IMAGE, 10, false);
     assert_int_equal(instance_resume(loaded), INSTANCE_KILL);
-    assert_true(instance_ended(loaded, HOST_END_STOP_KILLED, "") & INSTANCE_PREPARE);
-    assert_int_equal(loaded->phase, INSTANCE_PHASE_JUDGING);
+    assert_int_equal(instance_ended(loaded, HOST_END_STOP_KILLED, ""), INSTANCE_UNWATCH);
+    assert_int_equal(loaded->phase, INSTANCE_PHASE_WAITING);
+    fake.now_ms += 1000;
+    assert_int_equal(instance_tick(loaded), INSTANCE_PREPARE);
     instance_finish(loaded);
     free(loaded);
+}
+
+/* It crashes in a loop, and so does its agent: its delays go on to grow, and its attempts end. */
+static void neither_delay_nor_attempts_begin_anew_with_the_agent(void **state)
+{
+    static const uint64_t delays[] = {1000, 2000};
+    struct instance *instance = *state;
+    for (size_t i = 0; i < 2; i++) {
+        bring_to_ready_again(instance);
+        instance_ended(instance, HOST_END_GUEST_EXIT, "");
+        fake.now_ms += 400;
+        fake.wall_ahead_ms += i == 0 ? 86400000 : -86400000;
+        instance_reload(instance);
+        assert_int_equal(instance_resume(instance), 0);
+        assert_int_equal(instance_next_deadline(instance), fake.now_ms + delays[i] - 400);
+        assert_int_equal(instance_tick(instance), 0);
+        fake.now_ms += delays[i] - 400;
+        assert_int_equal(instance_tick(instance), INSTANCE_PREPARE);
+    }
+    bring_to_ready_again(instance);
+    instance_ended(instance, HOST_END_GUEST_EXIT, "");
+    assert_int_equal(instance_state(instance), INSTANCE_FAILED);
+}
+
+static void a_quiet_time_without_an_agent_counts(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready_again(instance);
+    instance->history = (struct restart_history){.attempts = 2, .last_ms = fake.now_ms};
+    AUTO_FREE char *text = instance_save(instance);
+    fake.now_ms += instance->assigned.restart.reset_after_ms;
+    struct instance loaded;
+    assert_int_equal(instance_load(text, &fake.clock, &loaded, NULL), 0);
+    instance_adopted(&loaded, IMAGE, 5000, false);
+    instance_resume(&loaded);
+    instance_ended(&loaded, HOST_END_GUEST_EXIT, "");
+    assert_int_equal(instance_state(&loaded), INSTANCE_STARTING);
+    assert_int_equal(loaded.history.attempts, 1);
+    instance_finish(&loaded);
+}
+
+/* How long the host was down nobody knows: no time is made up, and none is lost for good. */
+static void a_reboot_of_the_host_forgets_no_attempt_too_early(void **state)
+{
+    struct instance *instance = *state;
+    bring_to_ready_again(instance);
+    instance->history = (struct restart_history){.attempts = 2, .last_ms = fake.now_ms - 1000};
+    AUTO_FREE char *text = instance_save(instance);
+    struct instance loaded;
+    fake.now_ms = 30000;
+    assert_int_equal(instance_load(text, &fake.clock, &loaded, NULL), 0);
+    uint64_t reset_after = loaded.assigned.restart.reset_after_ms;
+    struct restart_history history = loaded.history;
+    assert_false(restart_policy_decide(&loaded.assigned.restart, &history, true, 500000).restart);
+    assert_true(
+        restart_policy_decide(&loaded.assigned.restart, &history, true, reset_after).restart);
+    instance_finish(&loaded);
 }
 
 static void an_unknown_guest_is_left_alone_until_the_scheduler_says_stop(void **state)
@@ -321,6 +400,9 @@ int main(void)
         TEST(a_guest_that_got_ready_while_no_agent_looked_is_not_late),
         TEST(a_stop_goes_on_after_a_restart_of_the_agent),
         TEST(a_restart_in_place_goes_on_after_a_restart_of_the_agent),
+        TEST(neither_delay_nor_attempts_begin_anew_with_the_agent),
+        TEST(a_quiet_time_without_an_agent_counts),
+        TEST(a_reboot_of_the_host_forgets_no_attempt_too_early),
         TEST(an_unknown_guest_is_left_alone_until_the_scheduler_says_stop),
         TEST(a_standby_is_paused_once_it_is_ready_and_nothing_hurries_it),
         TEST(a_standby_that_is_wanted_goes_on_and_is_checked),
