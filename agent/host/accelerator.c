@@ -23,8 +23,12 @@
 
 #define KVM_DEVICE        "/dev/kvm"
 #define PROBE_DEADLINE_MS 3000
+#define NOT_STARTED       127 /* the exit code where there is no QEMU */
 #define BOOT_ID_MAX       37
 #define RECORD_MAX        4096
+/* After a probe that proved nothing, but for the first. */
+#define ASK_AGAIN_MS      UINT64_C(60000)
+#define ASK_AGAIN_MOST_MS UINT64_C(3600000)
 
 static void execute_probe(const char *accelerator, const char *kernel, int output, uid_t uid,
                           gid_t gid)
@@ -41,7 +45,7 @@ static void execute_probe(const char *accelerator, const char *kernel, int outpu
     static const char message[] = "qemu-system-x86_64 cannot be started";
     ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
     (void)ignored;
-    _exit(1);
+    _exit(NOT_STARTED);
 }
 
 /* The wait status, or -1 when the deadline passed and the process was killed. */
@@ -60,22 +64,35 @@ static int await(pid_t pid)
     return status;
 }
 
-static int judge(int status, int output, struct error *error)
+/* Signals that QEMU brings on itself, where KVM does something that it does not expect. */
+static bool is_own_fault(int number)
 {
-    if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == PROBE_GUEST_EXIT)
-        return 0;
+    return number == SIGABRT || number == SIGSEGV || number == SIGBUS || number == SIGILL ||
+           number == SIGFPE || number == SIGTRAP;
+}
+
+int accelerator_judge(int status, const char *text, struct error *error)
+{
     if (status < 0)
-        return error_set(error, ERROR_UNAVAILABLE, "a probe guest did not end within %d s",
+        return error_set(error, ERROR_TIMEOUT, "a probe guest did not end within %d s",
                          PROBE_DEADLINE_MS / 1000);
-    char text[256] = "";
-    ssize_t got = read(output, text, sizeof text - 1);
-    text[got > 0 ? got : 0] = '\0';
-    text[strcspn(text, "\r\n")] = '\0';
     if (WIFSIGNALED(status))
-        return error_set(error, ERROR_UNAVAILABLE, "QEMU died of signal %d under a probe guest %s",
-                         WTERMSIG(status), text);
-    return error_set(error, ERROR_UNAVAILABLE, "a probe guest did not run%s%s",
-                     text[0] != '\0' ? ": " : "", text);
+        return error_set(error, is_own_fault(WTERMSIG(status)) ? ERROR_UNAVAILABLE : ERROR_IO,
+                         "QEMU died of signal %d under a probe guest%s%s", WTERMSIG(status),
+                         text[0] != '\0' ? ": " : "", text);
+    if (WEXITSTATUS(status) == PROBE_GUEST_EXIT)
+        return 0;
+    return error_set(error,
+                     WEXITSTATUS(status) == NOT_STARTED ? ERROR_NOT_FOUND : ERROR_UNAVAILABLE,
+                     "a probe guest did not run%s%s", text[0] != '\0' ? ": " : "", text);
+}
+
+/* The first line that QEMU wrote. */
+static void read_word(int output, char *ret_text, size_t size)
+{
+    ssize_t got = read(output, ret_text, size - 1);
+    ret_text[got > 0 ? got : 0] = '\0';
+    ret_text[strcspn(ret_text, "\r\n")] = '\0';
 }
 
 int accelerator_probe(const char *accelerator, const char *run_directory, uid_t uid, gid_t gid,
@@ -94,8 +111,15 @@ int accelerator_probe(const char *accelerator, const char *run_directory, uid_t 
     pid_t pid = fork();
     if (pid == 0)
         execute_probe(accelerator, kernel, ends[1], uid, gid);
-    int result = pid < 0 ? error_set_errno(error, errno, "probe guest: fork")
-                         : judge(await(pid), ends[0], error);
+    int result;
+    if (pid < 0) {
+        result = error_set_errno(error, errno, "probe guest: fork");
+    } else {
+        char text[256];
+        int status = await(pid);
+        read_word(ends[0], text, sizeof text);
+        result = accelerator_judge(status, text, error);
+    }
     close(ends[0]);
     close(ends[1]);
     unlink(kernel);
@@ -106,14 +130,16 @@ int accelerator_probe(const char *accelerator, const char *run_directory, uid_t 
 
 struct record {
     char boot[BOOT_ID_MAX];
-    bool kvm;
-    char reason[HOST_MESSAGE_TEXT_MAX];
+    struct accelerator known;
 };
 
 static const struct json_field record_fields[] = {
     JSON_FIELD(struct record, boot, "boot", JSON_STRING, .flags = JSON_REQUIRED),
-    JSON_FIELD(struct record, kvm, "kvm", JSON_BOOL, .flags = JSON_REQUIRED),
-    JSON_FIELD(struct record, reason, "reason", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct record, known.kvm, "kvm", JSON_BOOL, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct record, known.reason, "reason", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct record, known.is_proven, "proven", JSON_BOOL, .flags = JSON_REQUIRED),
+    JSON_FIELD(struct record, known.tries, "tries", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct record, known.asked_ms, "asked_ms", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,
 };
 static const struct json_record record_table = {sizeof(struct record), record_fields};
@@ -121,9 +147,8 @@ static const struct json_record record_table = {sizeof(struct record), record_fi
 int accelerator_save(const char *path, const char *boot, const struct accelerator *accelerator,
                      struct error *error)
 {
-    struct record record = {.kvm = accelerator->kvm};
+    struct record record = {.known = *accelerator};
     snprintf(record.boot, sizeof record.boot, "%s", boot);
-    snprintf(record.reason, sizeof record.reason, "%s", accelerator->reason);
     AUTO_FREE char *text = json_record_text(&record_table, &record);
     return file_write(path, text, strlen(text), 0644, error);
 }
@@ -137,8 +162,7 @@ int accelerator_load(const char *path, const char *boot, struct accelerator *ret
         json_parse_record(&record_table, text, length, JSON_LENIENT, &record, NULL) < 0 ||
         strcmp(record.boot, boot) != 0)
         return -1;
-    ret_accelerator->kvm = record.kvm;
-    snprintf(ret_accelerator->reason, sizeof ret_accelerator->reason, "%s", record.reason);
+    *ret_accelerator = record.known;
     return 0;
 }
 
@@ -153,33 +177,65 @@ static int read_boot_id(char ret_boot[BOOT_ID_MAX], struct error *error)
     return 0;
 }
 
-static void probe_kvm(const char *run_directory, struct accelerator *accelerator)
+static uint64_t ask_again_after(unsigned tries)
 {
-    struct error why = ERROR_INIT;
-    accelerator->kvm =
-        accelerator_probe("kvm", run_directory, GUEST_USER_PROBE, accelerator->group, &why) == 0;
-    if (!accelerator->kvm)
-        snprintf(accelerator->reason, sizeof accelerator->reason,
-                 KVM_DEVICE " is there, but %.400s", why.message);
+    uint64_t wait = tries > 1 ? ASK_AGAIN_MS : 0;
+    for (unsigned i = 2; i < tries && wait < ASK_AGAIN_MOST_MS; i++)
+        wait *= 2;
+    return wait < ASK_AGAIN_MOST_MS ? wait : ASK_AGAIN_MOST_MS;
 }
 
-static int decide(const char *state_directory, const char *run_directory, bool again,
+bool accelerator_is_due(const struct accelerator *known, uint64_t now_ms)
+{
+    return !known->is_proven && now_ms >= known->asked_ms + ask_again_after(known->tries);
+}
+
+void accelerator_learn(struct accelerator *known, const struct error *why, uint64_t now_ms)
+{
+    bool is_proof = why == NULL || why->code == ERROR_UNAVAILABLE;
+    if (!is_proof && known->is_proven)
+        return;
+    known->kvm = why == NULL;
+    known->is_proven = is_proof;
+    known->tries = is_proof ? 0 : known->tries + 1;
+    known->asked_ms = is_proof ? 0 : now_ms;
+    if (why == NULL)
+        known->reason[0] = '\0';
+    else if (is_proof)
+        snprintf(known->reason, sizeof known->reason, KVM_DEVICE " is there, but %.400s",
+                 why->message);
+    else
+        snprintf(known->reason, sizeof known->reason,
+                 "not known yet whether " KVM_DEVICE " works: %.300s; a later start of the agent "
+                 "asks again, shoal doctor at once",
+                 why->message);
+}
+
+enum asking { ASK_WHEN_DUE, ASK_UNLESS_PROVEN, ASK_ANYWAY };
+
+static int decide(const char *state_directory, const char *run_directory, enum asking asking,
                   struct accelerator *accelerator, struct error *error)
 {
     AUTO_FREE char *folder = xasprintf("%s/host", state_directory);
     AUTO_FREE char *path = xasprintf("%s/accelerator.json", folder);
     char boot[BOOT_ID_MAX];
     struct stat device;
+    struct error why = ERROR_INIT;
     if (stat(KVM_DEVICE, &device) < 0) {
         snprintf(accelerator->reason, sizeof accelerator->reason, "there is no " KVM_DEVICE);
         return 0;
     }
-    accelerator->group = device.st_gid;
     if (read_boot_id(boot, error) < 0)
         return -1;
-    if (!again && accelerator_load(path, boot, accelerator) == 0)
+    accelerator_load(path, boot, accelerator);
+    accelerator->group = device.st_gid;
+    uint64_t now = clock_monotonic_ms(clock_system());
+    bool asks = asking == ASK_ANYWAY || accelerator_is_due(accelerator, now) ||
+                (asking == ASK_UNLESS_PROVEN && !accelerator->is_proven);
+    if (!asks)
         return 0;
-    probe_kvm(run_directory, accelerator);
+    int result = accelerator_probe("kvm", run_directory, GUEST_USER_PROBE, device.st_gid, &why);
+    accelerator_learn(accelerator, result < 0 ? &why : NULL, now);
     return access(folder, W_OK) == 0 ? accelerator_save(path, boot, accelerator, error) : 0;
 }
 
@@ -187,7 +243,7 @@ int accelerator_choose_again(const char *state_directory, const char *run_direct
                              struct accelerator *ret_accelerator, struct error *error)
 {
     struct accelerator accelerator = {0};
-    if (decide(state_directory, run_directory, true, &accelerator, error) < 0)
+    if (decide(state_directory, run_directory, ASK_ANYWAY, &accelerator, error) < 0)
         return -1;
     *ret_accelerator = accelerator;
     return 0;
@@ -237,11 +293,13 @@ int accelerator_choose(const char *wanted, const char *state_directory, const ch
                        struct accelerator *ret_accelerator, struct error *error)
 {
     struct accelerator accelerator = {0};
+    bool is_needed = strcmp(wanted, "kvm") == 0;
     if (strcmp(wanted, "tcg") == 0)
         snprintf(accelerator.reason, sizeof accelerator.reason, "tcg was asked for");
-    else if (decide(state_directory, run_directory, false, &accelerator, error) < 0)
+    else if (decide(state_directory, run_directory, is_needed ? ASK_UNLESS_PROVEN : ASK_WHEN_DUE,
+                    &accelerator, error) < 0)
         return -1;
-    if (strcmp(wanted, "kvm") == 0 && !accelerator.kvm)
+    if (is_needed && !accelerator.kvm)
         return error_set(error, ERROR_UNAVAILABLE, "accelerator kvm was asked for: %s",
                          accelerator.reason);
     *ret_accelerator = accelerator;

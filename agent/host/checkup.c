@@ -83,9 +83,11 @@ static void check_translation(const char *folder, struct api_checks *checks)
 }
 
 /* What most often stands in the way, from the device itself. */
-static const char *name_remedy(void)
+static const char *name_remedy(const struct accelerator *accelerator)
 {
     struct stat device;
+    if (accelerator->tries > 0)
+        return "run it again when the machine is less busy";
     if (stat("/dev/kvm", &device) == 0 && (device.st_mode & 0060) != 0060)
         return "give the device to a group that may use it: chgrp kvm /dev/kvm; chmod 660 /dev/kvm";
     return "turn on virtualization in the firmware, or nested virtualization where this is a "
@@ -95,18 +97,18 @@ static const char *name_remedy(void)
 static void check_accelerator(const struct host_options *options, const char *folder,
                               struct api_checks *checks)
 {
-    struct accelerator accelerator;
+    struct accelerator accelerator = {0};
     struct error error = ERROR_INIT;
     if (geteuid() != 0)
         skip(checks, "accelerator");
     else if (accelerator_choose_again(options->state_directory, folder, &accelerator, &error) < 0)
-        api_checks_add(checks, "accelerator", API_CHECK_WARNING, name_remedy(), "%s",
+        api_checks_add(checks, "accelerator", API_CHECK_WARNING, name_remedy(&accelerator), "%s",
                        error.message);
     else if (accelerator.kvm)
         api_checks_add(checks, "accelerator", API_CHECK_OK, NULL, "kvm: a guest runs on it");
     else
-        api_checks_add(checks, "accelerator", API_CHECK_WARNING, name_remedy(), "tcg: %s",
-                       accelerator.reason);
+        api_checks_add(checks, "accelerator", API_CHECK_WARNING, name_remedy(&accelerator),
+                       "tcg: %s", accelerator.reason);
 }
 
 /* libvirt's QEMU driver does not start without its user. */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #include "agent/host/accelerator.h"
 #include "agent/host/guest_user.h"
+#include "agent/host/probe_guest.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/xalloc.h"
@@ -37,25 +39,32 @@ static int remove_folder(void **state)
 static void an_answer_is_kept_for_one_boot(void **state)
 {
     AUTO_FREE char *path = xasprintf("%s/accelerator.json", (const char *)*state);
-    struct accelerator said = {.reason = "/dev/kvm is there, but \"it\" does not work"},
+    struct accelerator said = {.reason = "/dev/kvm is there, but \"it\" does not work",
+                               .is_proven = true},
                        found = {0};
     assert_int_equal(accelerator_load(path, BOOT, &found), -1);
     assert_int_equal(accelerator_save(path, BOOT, &said, NULL), 0);
     assert_int_equal(accelerator_load(path, BOOT, &found), 0);
     assert_false(found.kvm);
     assert_string_equal(found.reason, said.reason);
+    assert_true(found.is_proven);
     assert_int_equal(accelerator_load(path, OTHER, &found), -1);
-    said = (struct accelerator){.kvm = true};
+    said = (struct accelerator){.kvm = true, .tries = 3, .asked_ms = 12345};
     assert_int_equal(accelerator_save(path, OTHER, &said, NULL), 0);
     assert_int_equal(accelerator_load(path, OTHER, &found), 0);
     assert_true(found.kvm);
     assert_string_equal(found.reason, "");
+    assert_false(found.is_proven);
+    assert_int_equal(found.tries, 3);
+    assert_int_equal(found.asked_ms, 12345);
 }
 
 static void what_is_not_well_formed_is_asked_anew(void **state)
 {
     static const char *const texts[] = {"", "kvm", "{}", "{\"boot\":\"" BOOT "\"}",
-                                        "{\"boot\":\"" BOOT "\",\"kvm\":\"yes\"}"};
+                                        "{\"boot\":\"" BOOT "\",\"kvm\":\"yes\"}",
+                                        /* as it was written when a timeout counted as an answer */
+                                        "{\"boot\":\"" BOOT "\",\"kvm\":false}"};
     AUTO_FREE char *path = xasprintf("%s/accelerator.json", (const char *)*state);
     struct accelerator found;
     for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
@@ -86,6 +95,80 @@ static void why_a_probe_guest_does_not_run_is_qemus_word(void **state)
     assert_non_null(strstr(error.message, "hax"));
 }
 
+#define EXIT(code) ((code) << 8)
+
+static void only_qemus_own_end_says_something_about_kvm(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        enum error_code code;
+    } rows[] = {
+        {EXIT(PROBE_GUEST_EXIT), ERROR_NONE},
+        {EXIT(1), ERROR_UNAVAILABLE}, /* it refused KVM */
+        {SIGABRT, ERROR_UNAVAILABLE}, /* it broke */
+        {SIGSEGV, ERROR_UNAVAILABLE},
+        {SIGKILL, ERROR_IO}, /* somebody ended it: the kernel, for memory */
+        {SIGTERM, ERROR_IO},
+        {EXIT(127), ERROR_NOT_FOUND}, /* there is none */
+        {-1, ERROR_TIMEOUT},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct error error = ERROR_INIT;
+        int result = accelerator_judge(rows[i].status, "its word", &error);
+        assert_int_equal(result, rows[i].code == ERROR_NONE ? 0 : -1);
+        assert_int_equal(error.code, rows[i].code);
+    }
+}
+
+static void learn(struct accelerator *known, enum error_code code, uint64_t now_ms)
+{
+    struct error why = ERROR_INIT;
+    error_set(&why, code, "what the probe said");
+    accelerator_learn(known, code == ERROR_NONE ? NULL : &why, now_ms);
+}
+
+static void a_timeout_is_no_proof_and_is_asked_again(void **state)
+{
+    (void)state;
+    struct accelerator known = {0};
+    const uint64_t minute = 60000, now = 7 * minute;
+    assert_true(accelerator_is_due(&known, now));
+    learn(&known, ERROR_TIMEOUT, now);
+    assert_false(known.kvm);
+    assert_non_null(strstr(known.reason, "not known yet"));
+    assert_non_null(strstr(known.reason, "what the probe said"));
+    assert_true(accelerator_is_due(&known, now)); /* by the next start, however soon */
+    for (uint64_t wait = 1; wait < 200; wait *= 2) {
+        uint64_t most = wait < 60 ? wait : 60;
+        learn(&known, ERROR_TIMEOUT, now);
+        assert_false(accelerator_is_due(&known, now + (most * minute) - 1));
+        assert_true(accelerator_is_due(&known, now + (most * minute)));
+    }
+    learn(&known, ERROR_NONE, now);
+    assert_true(known.kvm);
+    assert_string_equal(known.reason, "");
+    assert_false(accelerator_is_due(&known, UINT64_MAX));
+}
+
+static void a_proof_holds_until_there_is_another(void **state)
+{
+    (void)state;
+    struct accelerator known = {0};
+    learn(&known, ERROR_NONE, 1);
+    learn(&known, ERROR_TIMEOUT, 2);
+    learn(&known, ERROR_STORAGE_FULL, 3); /* the probe guest could not be written */
+    assert_true(known.kvm && known.is_proven);
+    assert_int_equal(known.tries, 0);
+    learn(&known, ERROR_UNAVAILABLE, 4);
+    assert_false(known.kvm);
+    assert_true(known.is_proven);
+    assert_string_equal(known.reason, "/dev/kvm is there, but what the probe said");
+    learn(&known, ERROR_TIMEOUT, 5);
+    assert_string_equal(known.reason, "/dev/kvm is there, but what the probe said");
+    assert_false(accelerator_is_due(&known, UINT64_MAX));
+}
+
 static void only_the_hosts_own_guests_are_helped(void **state)
 {
     (void)state;
@@ -106,6 +189,9 @@ int main(void)
         TEST(what_is_not_well_formed_is_asked_anew),
         TEST(the_probe_guest_runs_by_translation),
         TEST(why_a_probe_guest_does_not_run_is_qemus_word),
+        cmocka_unit_test(only_qemus_own_end_says_something_about_kvm),
+        cmocka_unit_test(a_timeout_is_no_proof_and_is_asked_again),
+        cmocka_unit_test(a_proof_holds_until_there_is_another),
         cmocka_unit_test(only_the_hosts_own_guests_are_helped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
