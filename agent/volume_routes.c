@@ -43,8 +43,9 @@ static int read_list(int descriptor, char **ret_text, size_t *ret_length, struct
     if (descriptor < 0 || fstat(descriptor, &status) < 0)
         return error_set(error, ERROR_PROTOCOL, "no list of volumes came");
     if (status.st_size <= 0 || (uint64_t)status.st_size > API_NODE_VOLUMES_LIMIT)
-        return error_set(error, ERROR_TOO_LARGE, "the list of volumes has %lld bytes",
-                         (long long)status.st_size);
+        return error_set(error, ERROR_TOO_LARGE,
+                         "the list of its volumes has %lld bytes, and up to %zu can be had",
+                         (long long)status.st_size, API_NODE_VOLUMES_LIMIT);
     size_t length = (size_t)status.st_size;
     AUTO_FREE char *text = xmalloc(length);
     if (pread(descriptor, text, length, 0) != (ssize_t)length)

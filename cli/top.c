@@ -75,6 +75,18 @@ static void append_remarks(const struct api_cluster_stats *stats, bool is_empty,
                       stats->left_out);
 }
 
+/* What is shown is shown; that it is not all, a script learns by the exit code. */
+static int check_is_whole(const struct api_cluster_stats *stats, struct error *error)
+{
+    size_t missing = stats->failed_count + stats->left_out;
+    if (missing == 0)
+        return 0;
+    return error_set(error, ERROR_UNAVAILABLE,
+                     "not all is shown: %zu node%s did not tell what runs there. `shoal node list` "
+                     "shows them; `shoal node rm` forgets one that will not come back.",
+                     missing, missing == 1 ? "" : "s");
+}
+
 static void append_table(const struct cli *cli, const struct top *top, size_t most,
                          struct buffer *text)
 {
@@ -106,9 +118,10 @@ static int show_once(const struct view *view, struct error *error)
         fputs(buffer_text(&text), stdout);
         fputs(buffer_text(&remarks), stderr);
     }
+    int result = check_is_whole(&stats, error);
     top_release(&top);
     json_record_release(&api_cluster_stats_record, &stats);
-    return 0;
+    return result;
 }
 
 static size_t screen_rows(void)

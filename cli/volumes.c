@@ -78,14 +78,20 @@ static int fetch(struct cli *cli, const char *namespace_name, const char *servic
     return 0;
 }
 
-/* What could not be asked may have more. */
-static void tell_silent_nodes(const struct api_volumes *volumes)
+/* What could not be asked may have more; how many those are. */
+static size_t tell_silent_nodes(const struct api_volumes *volumes)
 {
+    size_t count = 0;
     for (size_t i = 0; i < volumes->node_count; i++) {
-        if (volumes->nodes[i].reason[0] != '\0')
-            fprintf(stderr, "the volumes of node %s are not known: %s\n", volumes->nodes[i].node,
-                    volumes->nodes[i].reason);
+        AUTO_BUFFER struct buffer reason = {0};
+        if (volumes->nodes[i].reason[0] == '\0')
+            continue;
+        text_append_safe(&reason, volumes->nodes[i].reason);
+        fprintf(stderr, "the volumes of node %s are not known: %s\n", volumes->nodes[i].node,
+                buffer_text(&reason));
+        count++;
     }
+    return count;
 }
 
 /* Of several nodes with files of that name, the one whose files the service uses. */
@@ -195,16 +201,21 @@ int volume_list_run(struct cli *cli, struct error *error)
         return -1;
     if (cli_wants_document(cli)) {
         cli_print_document(cli, TAKE_POINTER(document));
-        return 0;
+    } else {
+        struct table *table = table_create(columns);
+        for (size_t i = 0; i < volumes.volume_count; i++)
+            volume_row(table, &volumes.volumes[i]);
+        lists_print_table(cli, table);
+        if (cli->format == OUTPUT_WIDE)
+            print_nodes(cli, &volumes);
     }
-    struct table *table = table_create(columns);
-    for (size_t i = 0; i < volumes.volume_count; i++)
-        volume_row(table, &volumes.volumes[i]);
-    lists_print_table(cli, table);
-    if (cli->format == OUTPUT_WIDE)
-        print_nodes(cli, &volumes);
-    tell_silent_nodes(&volumes);
-    return 0;
+    size_t silent = tell_silent_nodes(&volumes);
+    if (silent == 0)
+        return 0;
+    return error_set(error, ERROR_UNAVAILABLE,
+                     "not all is shown: the volumes of %zu node%s are not known. `shoal node list` "
+                     "shows them; `shoal node rm` forgets one that will not come back.",
+                     silent, silent == 1 ? "" : "s");
 }
 
 /* --- inspect --- */

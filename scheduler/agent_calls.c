@@ -14,21 +14,37 @@
 
 /* --- one call --- */
 
-int agent_calls_check(const struct model_node *node, struct error *error)
+int agent_calls_check(const struct core *core, const struct model_node *node, struct error *error)
 {
-    if (node->silent)
-        return error_set(error, ERROR_UNAVAILABLE,
-                         "node %s is silent: what only it knows cannot be had until it is back",
-                         node->name);
-    return 0;
+    char span[32];
+    uint64_t now = core_now(core);
+    if (!node->silent)
+        return 0;
+    uint64_t since = now > node->heard_ms ? now - node->heard_ms : 0;
+    text_format_duration(since / 1000 * 1000, span, sizeof span);
+    return error_set(error, ERROR_UNAVAILABLE,
+                     "its agent was last heard %s ago: what only the node knows can be had once it "
+                     "is back (is the machine up, does shoal-agent run there?)",
+                     span);
+}
+
+int agent_calls_check_answer(const struct http_client_response *response, struct error *error)
+{
+    if (http_response_check(response, error) == 0)
+        return 0;
+    return response->failed && error->code != ERROR_TOO_LARGE
+               ? error_wrap(error, "its agent does not answer (does shoal-agent run there?)")
+               : -1;
 }
 
 struct http_call *agent_calls_start(struct core *core, const struct model_node *node,
                                     const struct agent_call *call, http_client_callback *callback,
                                     void *data, struct error *error)
 {
-    if (agent_calls_check(node, error) < 0)
+    if (agent_calls_check(core, node, error) < 0) {
+        error_wrap(error, "node %s", node->name);
         return NULL;
+    }
     AUTO_FREE char *url = xasprintf("http://%s%s", node->document->address, call->path);
     AUTO_FREE char *type =
         call->content_type != NULL ? xasprintf("Content-Type: %s", call->content_type) : NULL;
@@ -41,6 +57,7 @@ struct http_call *agent_calls_start(struct core *core, const struct model_node *
         .body_length = call->body_length,
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
         .timeout_ms = call->stays ? HTTP_NO_TIMEOUT : ANSWER_TIMEOUT_MS,
+        .response_limit = AGENT_ANSWER_MAX,
         .on_body = call->on_body,
     };
     return http_client_start(core->http, &request, callback, data, error);
@@ -92,9 +109,9 @@ static void on_answer(const struct http_client_response *response, void *data)
     struct http_request *request = passed->request;
     bool is_good = !response->failed && response->status / 100 == 2;
     if (response->failed && !passed->begun) {
-        struct error error = response->error;
-        error_wrap(&error, "the agent of node %s does not answer (does shoal-agent run there?)",
-                   passed->node);
+        struct error error = ERROR_INIT;
+        agent_calls_check_answer(response, &error);
+        error_wrap(&error, "node %s", passed->node);
         http_request_respond_error(request, &error);
     } else if (passed->stream_type != NULL && (passed->begun || is_good)) {
         if (!passed->begun)

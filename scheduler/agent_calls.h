@@ -19,9 +19,18 @@ struct agent_call {
     int (*on_body)(const void *bytes, size_t length, void *data);
 };
 
-/* Whether that node can be asked now; ERROR_UNAVAILABLE when it is silent. */
-int agent_calls_check(const struct model_node *node, struct error *error);
-/* Asks one agent; as http_client_start. The node need not outlive the call. */
+/* Longest document of an agent that is taken, unless it streams; one that is longer is an error
+ * that says so. */
+#define AGENT_ANSWER_MAX ((size_t)4 << 20)
+
+/* Whether that node can be asked now; ERROR_UNAVAILABLE when it is silent, with since when. Its
+ * name is the caller's to put in front. */
+int agent_calls_check(const struct core *core, const struct model_node *node, struct error *error);
+/* As http_response_check; when there is no answer at all the message says what that means. The
+ * node's name is the caller's to put in front. */
+int agent_calls_check_answer(const struct http_client_response *response, struct error *error);
+/* Asks one agent; as http_client_start, and NULL too when the node is silent. The node need not
+ * outlive the call. */
 struct http_call *agent_calls_start(struct core *core, const struct model_node *node,
                                     const struct agent_call *call, http_client_callback *callback,
                                     void *data, struct error *error);

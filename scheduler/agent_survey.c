@@ -86,7 +86,7 @@ static void on_answer(const struct http_client_response *response, void *data)
     struct question *question = data;
     struct agent_survey *survey = question->survey;
     struct error error = ERROR_INIT;
-    if (http_response_check(response, &error) < 0) {
+    if (agent_calls_check_answer(response, &error) < 0) {
         tell_failure(survey, question->node, &error);
     } else {
         survey->length += response->body_length;
@@ -107,7 +107,13 @@ static void ask(struct agent_survey *survey, const char *name)
     if (node == NULL || node->document == NULL)
         return;
     if (survey->length > survey->options.limit) {
-        error_set(&error, ERROR_TOO_LARGE, "the answers before it are too long together");
+        error_set(&error, ERROR_TOO_LARGE,
+                  "it was not asked, since the answers before it are too long together: ask about "
+                  "one service");
+        tell_failure(survey, name, &error);
+        return;
+    }
+    if (agent_calls_check(survey->options.core, node, &error) < 0) {
         tell_failure(survey, name, &error);
         return;
     }

@@ -15,8 +15,8 @@ struct agent_survey_options {
     size_t count;
     unsigned deadline_ms; /* of all of it */
     size_t limit;         /* bytes of all answers together: who comes behind is not asked */
-    /* Once for each node that there still is: the answer's body, or why there is none.
-     * ERROR_TOO_LARGE: it was not asked, see `limit`. */
+    /* Once for each node that there still is: the answer's body (AGENT_ANSWER_MAX at most), or why
+     * there is none, without the node's name. */
     void (*on_answer)(const char *node, const char *body, size_t length, const struct error *error,
                       void *data);
     /* Once, after the last answer; the survey is gone then. */

@@ -241,7 +241,7 @@ static void look_again(struct log_stream *stream)
             buffer_finish(&source->line);
             free(source);
         } else if (!source->is_done && instance->node != NULL &&
-                   agent_calls_check(instance->node, NULL) == 0) {
+                   agent_calls_check(stream->core, instance->node, NULL) == 0) {
             ask(source, instance);
         }
     }

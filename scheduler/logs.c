@@ -58,7 +58,8 @@ void logs_handle_instance(struct http_request *request, void *data)
         refuse(request, ERROR_UNAVAILABLE, "the node of instance %.64s is gone", id);
         return;
     }
-    if (agent_calls_check(instance->node, &error) < 0) {
+    if (agent_calls_check(core, instance->node, &error) < 0) {
+        error_wrap(&error, "node %s", instance->node->name);
         http_request_respond_error(request, &error);
         return;
     }

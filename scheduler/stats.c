@@ -36,9 +36,7 @@ static void on_answer(const char *node, const char *body, size_t length, const s
     struct inquiry *inquiry = data;
     struct json_object *document;
     struct error reason = ERROR_INIT;
-    if (error != NULL && error->code == ERROR_TOO_LARGE)
-        inquiry->left_out++;
-    else if (error != NULL)
+    if (error != NULL)
         note_failure(inquiry, node, error->message);
     else if (json_parse(body, length, &document, &reason) < 0)
         note_failure(inquiry, node, reason.message);

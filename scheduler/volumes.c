@@ -14,6 +14,8 @@
 #define ANSWERS_MAX ((size_t)32 << 20)
 #define FEATURE     "volumes"
 
+_Static_assert(API_NODE_VOLUMES_LIMIT <= AGENT_ANSWER_MAX, "what an agent may send is taken");
+
 /* One list in the making. */
 struct gathering {
     struct core *core;

@@ -100,7 +100,7 @@ struct api_cluster_stats {
     size_t node_count;
     struct api_stats_failure *failed;
     size_t failed_count;
-    uint32_t left_out; /* nodes that were not asked, since there are too many */
+    uint32_t left_out; /* nodes that were not asked, since there are too many to be named */
 };
 
 extern const struct json_record api_instance_figures_record;

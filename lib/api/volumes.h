@@ -65,8 +65,8 @@ struct api_volumes {
     size_t node_count;
 };
 
-/* The longest document of one agent. */
-#define API_NODE_VOLUMES_LIMIT ((size_t)16 << 20)
+/* The longest document of one agent: some 15,000 volumes. */
+#define API_NODE_VOLUMES_LIMIT ((size_t)4 << 20)
 
 extern const struct json_record api_volume_view_record;
 extern const struct json_record api_node_volumes_record;

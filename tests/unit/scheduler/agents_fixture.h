@@ -39,9 +39,8 @@ static inline void agents_open(struct agents_fixture *fixture, const struct http
     harness_open(&fixture->harness, &options);
     fixture->harness.mine = fixture;
     fixture->clock = (struct clock){.monotonic_ms = later_now, .wall_ms = later_wall};
-    fixture->core = (struct core){.loop = &fixture->harness.loop,
-                                  .clock = &fixture->clock,
-                                  .http = fixture->harness.client};
+    fixture->core = (struct core){
+        .loop = &fixture->harness.loop, .clock = &fixture->clock, .http = fixture->harness.client};
     model_init(&fixture->core.model);
     if (front_routes == NULL)
         return;
