@@ -46,6 +46,7 @@ struct json_map {
 enum json_flags {
     JSON_REQUIRED = 1,
     JSON_OMIT_EMPTY = 2, /* do not write "", 0, false, an empty list or an absent object */
+    JSON_NUMBER_TOO = 4, /* JSON_STRING: a whole number is taken as its digits; needs a `check` */
 };
 
 struct buffer;

@@ -106,10 +106,15 @@ static int check_text(struct decoder *decoder, const struct json_field *field, c
 static int read_text(struct decoder *decoder, const struct json_field *field,
                      struct json_object *value, const char **ret_text)
 {
-    if (expect(decoder, value, json_type_string, "a text (quote it if it is one)") < 0)
+    bool takes_number = (field->flags & JSON_NUMBER_TOO) != 0;
+    bool number = takes_number && json_object_is_type(value, json_type_int);
+    /* What is allowed is what the check says of a text that never is. */
+    const char *what = takes_number ? field->check("") : "a text (quote it if it is one)";
+    if (!number && expect(decoder, value, json_type_string, what) < 0)
         return -1;
     const char *text = json_object_get_string(value);
-    if (check_text(decoder, field, text, (size_t)json_object_get_string_len(value)) < 0)
+    size_t length = number ? strlen(text) : (size_t)json_object_get_string_len(value);
+    if (check_text(decoder, field, text, length) < 0)
         return -1;
     *ret_text = text;
     return 0;

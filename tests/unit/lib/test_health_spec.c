@@ -57,6 +57,24 @@ static void all_keys_are_read_and_written_alike(void **state)
     json_record_release(&api_health_record, &health);
 }
 
+static void one_status_may_be_written_as_a_number(void **state)
+{
+    struct api_health health;
+    struct error error = ERROR_INIT;
+    (void)state;
+    if (decode(HTTP(",\"status\":204"), &health, &error) < 0)
+        fail_msg("%s: %s", error.pointer, error.message);
+    assert_string_equal(health.readiness.http.status, "204");
+    json_record_release(&api_health_record, &health);
+    assert_refused(HTTP(",\"status\":99"), "/readiness/http/status", "100 to 599");
+    assert_refused(HTTP(",\"status\":-200"), "/readiness/http/status", "100 to 599");
+    assert_refused(HTTP(",\"status\":200.5"), "/readiness/http/status",
+                   "expected statuses from 100 to 599 like 200");
+    assert_refused(HTTP(",\"status\":[200,404]"), "/readiness/http/status",
+                   "200-299,404, found a list");
+    assert_refused(HTTP(",\"status\":true"), "/readiness/http/status", "found true");
+}
+
 static void what_does_not_fit_is_refused_at_its_place(void **state)
 {
     (void)state;
@@ -140,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_keys_are_read_and_written_alike),
+        cmocka_unit_test(one_status_may_be_written_as_a_number),
         cmocka_unit_test(what_does_not_fit_is_refused_at_its_place),
         cmocka_unit_test(statuses_are_matched),
         cmocka_unit_test(lines_are_matched),

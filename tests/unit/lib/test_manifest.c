@@ -77,6 +77,10 @@ static void refusals_name_file_line_column_and_what_is_allowed(void **state)
                    ERROR_INVALID, "a.yaml:5:12: the port name \"http\" is used twice");
     assert_refused(HEAD "health: {readiness: {every: 1s}}\n", ERROR_INVALID,
                    "a.yaml:3:21: a check needs exactly one of http, tcp and console");
+    assert_refused(
+        HEAD "health: {readiness: {http: {path: /, port: a, status: 2xx}}}\n", ERROR_INVALID,
+        "a.yaml:3:55: \"2xx\" is not allowed: statuses from 100 to 599 like 200, 200-299 "
+        "or 200-299,404");
     assert_refused(HEAD "egress: true\n", ERROR_UNSUPPORTED,
                    "a.yaml:3:9: \"egress\" is not supported yet");
     assert_refused(HEAD "rollout: {canary: one}\n", ERROR_INVALID,
