@@ -217,6 +217,8 @@ static int check_stop(const struct host_stop *stop, struct error *error)
         return refuse(error, "stop", "method");
     if (stop->grace_ms > 3600 * 1000)
         return refuse(error, "stop", "grace (at most an hour)");
+    if (!is_line(stop->reason, sizeof stop->reason))
+        return refuse(error, "stop", "reason");
     return 0;
 }
 

@@ -17,6 +17,7 @@
 #define HOST_PROTOCOL         2
 #define HOST_COMMAND_LINE_MAX 2048
 #define HOST_MESSAGE_TEXT_MAX 512
+#define HOST_REASON_MAX       256
 #define HOST_FAMILY_MAX       32
 #define HOST_DISKS_MAX        8
 #define HOST_MACHINES_MAX     2
@@ -146,6 +147,7 @@ struct host_stop {
     char id[INSTANCE_ID_MAX];
     uint32_t method;
     uint64_t grace_ms;
+    char reason[HOST_REASON_MAX]; /* for people, in the guest's log; "": none */
 };
 
 struct host_forget {

@@ -10,8 +10,6 @@
 
 /* How long after its grace time a microVM may still be there before its end is asked for again. */
 #define END_CHECK_SLACK_MS 20000
-/* A status that tells of readiness tells how the boot went, for so long. */
-#define STEPS_TOLD_MS 10000
 
 static uint64_t now_of(const struct instance *instance)
 {
@@ -537,34 +535,4 @@ unsigned instance_resume(struct instance *instance)
         instance->phase == INSTANCE_PHASE_RUNNING || instance->phase == INSTANCE_PHASE_READY;
     return should_run && instance->is_paused && !instance->is_debugged ? actions | INSTANCE_UNPAUSE
                                                                        : actions;
-}
-
-void instance_observe(const struct instance *instance, const char *accel,
-                      struct api_observed_instance *ret_observed)
-{
-    uint64_t now = now_of(instance);
-    struct api_observed_instance observed = {
-        .state = instance_state(instance),
-        .restarts = instance->restarts,
-        .state_age_ms = now - instance->state_since_ms,
-        .boot_ms = instance->boot_ms,
-    };
-    enum instance_vm vm = instance_vm(instance);
-    if (vm == INSTANCE_VM_RUNNING || vm == INSTANCE_VM_ENDING)
-        observed.uptime_ms = now - instance->booted_at_ms;
-    /* Told of once, for the event: whoever asks later asks this node. */
-    observed.has_steps = instance->boot_ms > 0 && observed.state == INSTANCE_READY &&
-                         observed.state_age_ms < STEPS_TOLD_MS;
-    if (observed.has_steps)
-        observed.steps = instance->steps;
-    memcpy(observed.id, instance->id, sizeof observed.id);
-    memcpy(observed.cause, instance->cause, sizeof observed.cause);
-    memcpy(observed.message, instance->message, sizeof observed.message);
-    if (instance->is_debugged)
-        snprintf(
-            observed.message, sizeof observed.message,
-            "its gdb stub is on (shoal debug --stop %s), so its liveness is not judged%s%.300s",
-            instance->id, instance->message[0] != '\0' ? ": " : "", instance->message);
-    snprintf(observed.accel, sizeof observed.accel, "%s", accel);
-    *ret_observed = observed;
 }

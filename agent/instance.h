@@ -116,5 +116,7 @@ uint64_t instance_boot_age(const struct instance *instance);
 uint64_t instance_next_deadline(const struct instance *instance);
 /* Whether nothing of it is left to wait for, so that it may be forgotten once it is not listed. */
 bool instance_is_over(const struct instance *instance);
+/* Why its microVM is ended, for the guest's log: one line; "" where there is nothing to say. */
+void instance_explain_end(const struct instance *instance, char *ret_reason, size_t size);
 void instance_observe(const struct instance *instance, const char *accel,
                       struct api_observed_instance *ret_observed);

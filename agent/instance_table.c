@@ -166,6 +166,7 @@ static void ask_end(struct member *member, bool at_once)
     memcpy(message.stop.id, instance->id, sizeof message.stop.id);
     message.stop.method = at_once ? HOST_STOP_KILL : (uint32_t)instance->stop_method;
     message.stop.grace_ms = at_once ? 0 : instance->assigned.stop.grace_ms;
+    instance_explain_end(instance, message.stop.reason, sizeof message.stop.reason);
     host_client_forget(host, member->stop_request);
     member->stop_request = host_client_request(host, &message, on_stop_answer, member);
 }

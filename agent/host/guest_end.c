@@ -96,11 +96,13 @@ enum host_end_cause guest_end_judge(const struct guest_end_facts *facts, char *t
         [HOST_END_HUNG] = "the hypervisor's process was stopped and did not go on",
     };
     enum host_end_cause cause = judge(facts);
+    bool is_ours = cause == HOST_END_STOPPED || cause == HOST_END_STOP_KILLED;
+    const char *why = is_ours && facts->reason != NULL ? facts->reason : "";
     if (cause == HOST_END_KILLED)
         describe_death(facts, text, size);
     else if (cause == HOST_END_OOM)
         describe_oom(facts, text, size);
     else
-        snprintf(text, size, "%s", texts[cause]);
+        snprintf(text, size, "%s%s%s", texts[cause], why[0] != '\0' ? ": " : "", why);
     return cause;
 }

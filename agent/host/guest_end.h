@@ -16,11 +16,12 @@ struct guest_memory {
 
 struct guest_end_facts {
     enum hypervisor_end end;
-    bool is_stopping; /* we had asked for it */
-    bool is_halted;   /* the guest said that it has ended, and was ended for that */
-    bool is_hung;     /* its process did not run any more, and was killed for that */
-    bool powers_off;  /* its family's guests end by powering off: a reset is none of that */
-    bool is_reaped;   /* its process, with this status */
+    bool is_stopping;   /* we had asked for it */
+    const char *reason; /* why we had; NULL or "": nobody said */
+    bool is_halted;     /* the guest said that it has ended, and was ended for that */
+    bool is_hung;       /* its process did not run any more, and was killed for that */
+    bool powers_off;    /* its family's guests end by powering off: a reset is none of that */
+    bool is_reaped;     /* its process, with this status */
     int wait_status;
     bool is_oom;    /* the kernel killed it for its memory */
     uint64_t limit; /* of its memory in bytes; 0: not known */

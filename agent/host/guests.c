@@ -115,6 +115,7 @@ static struct guest_end_facts facts_of(const struct guest *guest)
     return (struct guest_end_facts){
         .end = guest->end,
         .is_stopping = guest->stopping,
+        .reason = guest->stopping ? guest->stop.reason : NULL,
         .is_halted = guest->halted,
         .is_hung = guest->hung,
         .powers_off = family != NULL && family->powers_off,

@@ -51,6 +51,7 @@ manifest 3 1 'boot_timeout: 1s' 'restart: {backoff: 100ms, max_backoff: 100ms}' 
     sed -e 's/^service: hello/service: stuck/' -e 's/, publish: [0-9]*//' >"$work/stuck.yaml"
 expect guest_that_hangs_at_boot_fails_the_rollout 3 'boot_timeout' shoal deploy -f "$work/stuck.yaml"
 expect hang_at_boot_is_restarted_and_told 0 'restarted +boot_timeout' shoal events stuck
+expect hang_at_boot_is_in_its_log 0 'ended: stopped by force: boot_timeout: not ready within' shoal logs stuck
 expect hang_at_boot_cause_in_status 0 'boot_timeout' shoal status stuck
 check hang_at_boot_is_counted test "$(shoal ps stuck --all -o json | jq '[.instances[].restarts] | add')" -ge 1
 check remove_what_hung shoal rm stuck

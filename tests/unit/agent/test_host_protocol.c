@@ -231,6 +231,11 @@ static void a_stop_is_one_of_three(void **state)
     assert_int_equal(host_message_check(&message, NULL), 0);
     message.stop.method = HOST_STOP_ACPI + 1;
     assert_refused(&message, "method");
+    message.stop.method = HOST_STOP_KILL;
+    strcpy(message.stop.reason, "unhealthy: no answer");
+    assert_int_equal(host_message_check(&message, NULL), 0);
+    strcpy(message.stop.reason, "unhealthy\nM started");
+    assert_refused(&message, "reason");
 }
 
 static void a_welcome_lists_machines(void **state)

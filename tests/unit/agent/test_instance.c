@@ -221,6 +221,27 @@ static void failing_liveness_restarts_and_fails_only_when_the_guest_is_gone(void
     assert_true(instance_is_over(instance));
 }
 
+/* It is the last line of that boot in the guest's log. */
+static void why_it_is_ended_is_said_to_who_ends_it(void **state)
+{
+    struct instance *instance = *state;
+    char reason[HOST_REASON_MAX];
+    bring_to_running(instance);
+    instance_explain_end(instance, reason, sizeof reason);
+    assert_string_equal(reason, "");
+    fake.now_ms += 20000;
+    instance_saw_miss(instance, "GET /healthz: 500\n");
+    instance_tick(instance);
+    instance_explain_end(instance, reason, sizeof reason);
+    assert_non_null(strstr(reason, "boot_timeout: not ready within boot_timeout 20s: GET /healthz: "
+                                   "500?; restart 1 of 2"));
+    struct api_assigned_instance assigned = assignment(API_WANTED_STOP);
+    strcpy(assigned.stop_cause, "scaled");
+    instance_assign(instance, &assigned);
+    instance_explain_end(instance, reason, sizeof reason);
+    assert_string_equal(reason, "scaled");
+}
+
 static void a_guest_in_a_debugger_is_not_taken_for_dead(void **state)
 {
     struct instance *instance = *state;
@@ -422,6 +443,7 @@ int main(void)
         TEST(a_boot_that_never_gets_ready_says_what_its_check_saw),
         TEST(a_boot_that_never_gets_ready_is_killed_and_restarted),
         TEST(failing_liveness_restarts_and_fails_only_when_the_guest_is_gone),
+        TEST(why_it_is_ended_is_said_to_who_ends_it),
         TEST(a_guest_in_a_debugger_is_not_taken_for_dead),
         TEST(a_guest_whose_volume_is_copied_is_not_taken_for_dead),
         TEST(a_guest_whose_volume_is_copied_while_it_boots_has_its_time_anew),
