@@ -305,6 +305,27 @@ static bool is_in_endpoints(const struct model_instance *instance, enum api_serv
     return instance->in_endpoints || (drains && state == INSTANCE_READY);
 }
 
+/* It may be in the endpoints of the process before: that it became ready is written up to a second
+ * after its node said so. */
+static bool may_be_served(const struct model_instance *instance)
+{
+    const struct document_instance *document = instance->document;
+    enum instance_state state = instance->observed.state;
+    return !instance->reported && !model_instance_has_ended(instance) && !document->standby &&
+           document->wish != WISH_STOP && state != INSTANCE_READY && !instance_state_is_over(state);
+}
+
+bool assignment_hides_endpoints(const struct model_node *node)
+{
+    if (node->reported || node->silent || node->document->lost)
+        return false;
+    for (size_t i = 0; i < node->instances.count; i++) {
+        if (may_be_served(node->instances.items[i]))
+            return true;
+    }
+    return false;
+}
+
 static const struct api_port *port_of(const struct model_instance *instance,
                                       const struct api_port *published)
 {

@@ -32,6 +32,10 @@ void assignment_fill_prefetch(const struct model_node *node, struct api_assignme
 void assignment_append(struct buffer *text, struct assignment_texts *texts,
                        const struct model_node *node, uint64_t after,
                        const struct api_assignment *header);
+/* After a start: the node, which is not silent and has not reported to this process, runs an
+ * instance whose readiness may have come too late to be written. Endpoints without it would take it
+ * out of traffic. */
+bool assignment_hides_endpoints(const struct model_node *node);
 /* Every published port with its servers. Released with the record. */
 void assignment_fill_endpoints(struct model *model, struct api_endpoints *endpoints);
 /* Notes in the model who is in the endpoints, and for who began to drain that `revision` of them

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "lib/cleanup.h"
+#include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/assignment.h"
@@ -44,6 +45,8 @@ struct publication {
     uint64_t answers;      /* that may be given at once */
     size_t told_bytes;     /* in this round */
     struct assignment_texts *texts;
+    bool is_settled;             /* the endpoints are told; else agents keep what they have */
+    char awaited[NAME_MAX_TEXT]; /* the node whose report they wait for; "": none yet */
     struct document endpoints;
     struct document trust;
     TAILQ_HEAD(, publication_wait) waits; /* in order of their time */
@@ -137,10 +140,35 @@ static void refresh_trust(struct publication *publication)
     core->model.trust_dirty = false;
 }
 
+/* Looks at the node that was waited for first: while a large fleet reports this is asked often. */
+static bool is_settled(struct publication *publication)
+{
+    struct model *model = &publication->core->model;
+    if (publication->is_settled)
+        return true;
+    const struct model_node *awaited = model_node(model, publication->awaited);
+    if (awaited != NULL && assignment_hides_endpoints(awaited))
+        return false;
+    for (size_t i = 0; i < model->nodes.count; i++) {
+        const struct model_node *node = model->nodes.items[i];
+        if (!assignment_hides_endpoints(node))
+            continue;
+        if (publication->awaited[0] == '\0')
+            log_info("the endpoints wait until the nodes have said who is ready", "node",
+                     node->name);
+        text_copy(publication->awaited, sizeof publication->awaited, node->name);
+        return false;
+    }
+    publication->is_settled = true;
+    return true;
+}
+
 static void refresh_endpoints(struct publication *publication)
 {
     struct core *core = publication->core;
     struct api_endpoints endpoints = {.term = store_identity(core->store)->term, .full = true};
+    if (!is_settled(publication))
+        return;
     text_copy(endpoints.cluster, sizeof endpoints.cluster, store_identity(core->store)->cluster);
     assignment_fill_endpoints(&core->model, &endpoints);
     refresh(core, &publication->endpoints, &api_endpoints_record, &endpoints, &endpoints.revision);
@@ -242,6 +270,11 @@ static void answer(struct publication *publication, const struct publication_pol
     poll->answer(PUBLICATION_DOCUMENT, text, poll->data);
 }
 
+static bool is_told(const struct publication *publication, enum publication_kind kind)
+{
+    return kind != PUBLICATION_ENDPOINTS || publication->is_settled;
+}
+
 /* Who waits at the node for something that came. */
 static void answer_node(struct publication *publication, struct model_node *node)
 {
@@ -249,7 +282,8 @@ static void answer_node(struct publication *publication, struct model_node *node
     for (struct model_waiter *waiter = LIST_FIRST(&node->waiters); waiter != NULL; waiter = next) {
         struct publication_wait *wait = (struct publication_wait *)waiter;
         next = LIST_NEXT(waiter, link);
-        if (revision_of(publication, node, wait->poll.kind) == wait->poll.after)
+        if (!is_told(publication, wait->poll.kind) ||
+            revision_of(publication, node, wait->poll.kind) == wait->poll.after)
             continue;
         answer(publication, &wait->poll, node);
         publication_forget(wait);
@@ -341,6 +375,19 @@ void publication_update(struct publication *publication)
         answer_node(publication, core->model.nodes.items[i]);
 }
 
+static struct publication_wait *wait_at(struct publication *publication, struct model_node *node,
+                                        const struct publication_poll *poll)
+{
+    struct publication_wait *wait = xcalloc(1, sizeof *wait);
+    wait->publication = publication;
+    wait->poll = *poll;
+    wait->since_ms = core_now(publication->core);
+    wait->waiter.node = node;
+    LIST_INSERT_HEAD(&node->waiters, &wait->waiter, link);
+    TAILQ_INSERT_TAIL(&publication->waits, wait, link);
+    return wait;
+}
+
 struct publication_wait *publication_poll(struct publication *publication, struct model_node *node,
                                           const struct publication_poll *poll)
 {
@@ -350,9 +397,14 @@ struct publication_wait *publication_poll(struct publication *publication, struc
     if (node->assignment_revision == 0 || !poll->has_after ||
         (node->is_touched && !is_paced(&core->model)))
         refresh_assignment(publication, node);
+    if (poll->term != store_identity(core->store)->term) {
+        poll->answer(PUBLICATION_COMPACTED, NULL, poll->data);
+        return NULL;
+    }
+    if (!is_told(publication, poll->kind))
+        return wait_at(publication, node, poll);
     uint64_t current = revision_of(publication, node, poll->kind);
-    if ((poll->has_after && poll->after > current) ||
-        poll->term != store_identity(core->store)->term) {
+    if (poll->has_after && poll->after > current) {
         poll->answer(PUBLICATION_COMPACTED, NULL, poll->data);
         return NULL;
     }
@@ -360,14 +412,7 @@ struct publication_wait *publication_poll(struct publication *publication, struc
         answer(publication, poll, node);
         return NULL;
     }
-    struct publication_wait *wait = xcalloc(1, sizeof *wait);
-    wait->publication = publication;
-    wait->poll = *poll;
-    wait->since_ms = core_now(core);
-    wait->waiter.node = node;
-    LIST_INSERT_HEAD(&node->waiters, &wait->waiter, link);
-    TAILQ_INSERT_TAIL(&publication->waits, wait, link);
-    return wait;
+    return wait_at(publication, node, poll);
 }
 
 void publication_expire(struct publication *publication)
