@@ -457,6 +457,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .staging_directory = agent->staging_folder,
         .logins = agent->logins,
         .cache = image_keeper_cache(agent->keeper),
+        .unpacks_again = options->trust_directory != NULL,
     };
     agent->images = image_downloads_create(&images);
     struct instance_table_options instances = {

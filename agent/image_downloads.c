@@ -417,7 +417,7 @@ struct image_downloads *image_downloads_create(const struct image_downloads_opti
     struct image_downloads *store = xcalloc(1, sizeof *store);
     store->options = *options;
     TAILQ_INIT(&store->jobs);
-    TAILQ_INIT(&store->contents);
+    store->contents = image_contents_create(!options->unpacks_again);
     return store;
 }
 
@@ -428,11 +428,7 @@ void image_downloads_destroy(struct image_downloads *store)
     oci_client_destroy(store->client);
     while (!TAILQ_EMPTY(&store->jobs))
         job_destroy(TAILQ_FIRST(&store->jobs));
-    while (!TAILQ_EMPTY(&store->contents)) {
-        struct image_contents *contents = TAILQ_FIRST(&store->contents);
-        TAILQ_REMOVE(&store->contents, contents, link);
-        free(contents);
-    }
+    image_contents_destroy(store->contents);
     free(store->registry);
     free(store);
 }

@@ -27,6 +27,7 @@ struct image_downloads_options {
     const struct registry_logins *logins; /* the same; NULL: none */
     unsigned stall_timeout_s;             /* of the registry's transfers; 0: 30 s */
     struct image_cache *cache;            /* told what comes, asked for room; NULL: nobody */
+    bool unpacks_again; /* after each start, whatever is recorded of what archives hold */
 };
 
 /* One who waits; embedded in the caller, who leaves before it goes. */

@@ -2,6 +2,7 @@
  */
 #pragma once
 
+#include "agent/image_contents.h"
 #include "agent/image_downloads.h"
 #include "agent/image_unpack.h"
 #include "lib/oci_client.h"
@@ -43,24 +44,13 @@ struct image_job {
     TAILQ_ENTRY(image_job) link;
 };
 
-/* What the tar archives of an image hold. */
-struct image_contents {
-    char manifest_digest[DIGEST_TEXT_MAX];
-    char metadata_digest[DIGEST_TEXT_MAX]; /* of what told which parts; found in the archives */
-    struct image_part parts[IMAGE_PARTS_MAX];
-    size_t part_count;
-    TAILQ_ENTRY(image_contents) link;
-};
-#define IMAGE_CONTENTS_MAX 256
-
 struct image_downloads {
     struct image_downloads_options options;
     struct oci_client *client; /* NULL: no registry known yet */
     char *registry;
     TAILQ_HEAD(, image_job) jobs;
     size_t unpacking; /* threads that run */
-    TAILQ_HEAD(image_contents_list, image_contents) contents;
-    size_t contents_count;
+    struct image_contents *contents;
 };
 
 void image_job_run(struct image_job *job);

@@ -75,30 +75,13 @@ static void pull_layer(struct image_job *job)
                          NULL, on_layer, job);
 }
 
-static void digest_metadata(const char *metadata, size_t length, char ret_digest[DIGEST_TEXT_MAX])
-{
-    digest_of_bytes(metadata != NULL ? metadata : "", metadata != NULL ? length : 0, ret_digest);
-}
-
 /* The digests of what comes out of tar archives are known to nobody else. */
-static void remember(struct image_job *job, const struct image_part *parts)
+static void remember(const struct image_job *job, const struct image_part *parts)
 {
-    struct image_downloads *store = job->store;
-    if (!has_tar(job->image))
-        return;
-    struct image_contents *contents = xcalloc(1, sizeof *contents);
-    memcpy(contents->manifest_digest, job->image->manifest_digest,
-           sizeof contents->manifest_digest);
-    digest_metadata(job->metadata, job->metadata_length, contents->metadata_digest);
-    memcpy(contents->parts, parts, sizeof contents->parts);
-    contents->part_count = job->image->part_count;
-    TAILQ_INSERT_HEAD(&store->contents, contents, link);
-    if (++store->contents_count <= IMAGE_CONTENTS_MAX)
-        return;
-    contents = TAILQ_LAST(&store->contents, image_contents_list);
-    TAILQ_REMOVE(&store->contents, contents, link);
-    free(contents);
-    store->contents_count--;
+    AUTO_FREE char *folder = image_downloads_chain_path(job->store, job->digest, job->architecture);
+    if (has_tar(job->image))
+        image_contents_keep(job->store->contents, folder, job->image, job->metadata,
+                            job->metadata_length, parts);
 }
 
 /* The layers of tar archives stay, so that what boots can be proven again from the bytes on disk
@@ -201,24 +184,7 @@ void image_job_unpack_finish(struct image_job *job)
 bool image_downloads_recall(const struct image_downloads *store, const struct image_chain *chain,
                             struct image_verified *verified)
 {
-    const struct image_contents *contents;
-    char metadata_digest[DIGEST_TEXT_MAX];
-    bool known = true;
-    for (size_t i = 0; i < verified->part_count; i++)
-        known = known && verified->parts[i].digest[0] != '\0';
-    if (known)
-        return true;
-    digest_metadata(chain->metadata, chain->metadata_length, metadata_digest);
-    TAILQ_FOREACH(contents, &store->contents, link)
-    {
-        if (strcmp(contents->manifest_digest, verified->manifest_digest) != 0 ||
-            strcmp(contents->metadata_digest, metadata_digest) != 0 ||
-            contents->part_count != verified->part_count)
-            continue;
-        /* From the last: one that is not there goes. */
-        for (size_t i = contents->part_count; i-- > 0;)
-            image_verified_learn(verified, i, contents->parts[i].digest, contents->parts[i].size);
-        return true;
-    }
-    return false;
+    AUTO_FREE char *folder =
+        image_downloads_chain_path(store, chain->pinned, verified->config.architecture);
+    return image_contents_recall(store->contents, folder, chain, verified);
 }

@@ -466,6 +466,63 @@ static void a_packed_layer_is_unpacked_once(void **state)
     assert_int_equal(world->answer->requests, 1);
 }
 
+/* The blob as an initrd in a tar archive, which alone tells its digest. */
+static void pack_tar(struct world *world, struct image_verified *ret_image)
+{
+    AUTO_FREE char *packed = xasprintf("%s/packed", world->folder);
+    AUTO_FREE char *bytes = NULL;
+    size_t length = 0;
+    struct image_layer *layer = &ret_image->layers[0];
+    const struct packing_file file = {.name = "initrd", .bytes = world->bytes, .size = SIZE};
+    AUTO_CLOSE int to = open(packed, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(packing_write_tar(to, &file, 1, NULL), 0);
+    assert_int_equal(file_read(packed, 2 * SIZE, &bytes, &length, NULL), 0);
+    digest_of_bytes(bytes, length, layer->digest);
+    layer->size = length;
+    ret_image->layer_count = 1;
+    ret_image->parts[0] =
+        (struct image_part){.kind = IMAGE_PART_INITRD, .packing = IMAGE_PACKING_TAR};
+    strcpy(ret_image->parts[0].path, "/initrd");
+    ret_image->part_count = 1;
+    strcpy(ret_image->manifest_digest, layer->digest); /* any */
+    strcpy(ret_image->made_for, "shoal");
+    strcpy(ret_image->config.architecture, "amd64");
+    AUTO_FREE char *path = xasprintf("/v2/" REPO "/blobs/%s", layer->digest);
+    world->answer = script_add(world->registry, path, "application/x-tar", bytes, length);
+}
+
+static void what_a_tar_held_is_known_after_a_restart(void **state)
+{
+    struct world *world = *state;
+    struct image_verified image = {0}, asked;
+    struct image_chain chain = {0};
+    pack_tar(world, &image);
+    strcpy(chain.pinned, image.layers[0].digest);
+    asked = image;
+    assert_false(image_downloads_recall(world->downloads, &chain, &asked));
+    begin(world, 1);
+    image_downloads_unpack(world->downloads, REPO, chain.pinned, &image, &chain,
+                           &world->waiters[0]);
+    wait_for(world, &world->all_done);
+    if (world->code != ERROR_NONE)
+        fail_msg("%s", world->message);
+    import(world, 1);
+    expect_here(world);
+    open_downloads(world, world->registry->url);
+    assert_true(image_downloads_recall(world->downloads, &chain, &asked));
+    assert_string_equal(asked.parts[0].digest, world->digest);
+    assert_int_equal(asked.parts[0].size, SIZE);
+    image_verified_release(&asked);
+    import(world, 1);
+    expect_here(world);
+    assert_int_equal(world->answer->requests, 1);
+    /* It goes with the chain. */
+    image_downloads_remove_chain(world->downloads, chain.pinned, "amd64");
+    open_downloads(world, world->registry->url);
+    asked = image;
+    assert_false(image_downloads_recall(world->downloads, &chain, &asked));
+}
+
 int main(void)
 {
     /* What is mounted here is seen by nobody else. */
@@ -484,6 +541,7 @@ int main(void)
         TEST(leftovers_go_when_they_are_old),
         TEST(what_is_only_looked_for_here_takes_no_download_along),
         TEST(a_packed_layer_is_unpacked_once),
+        TEST(what_a_tar_held_is_known_after_a_restart),
     };
     return geteuid() == 0 ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }
