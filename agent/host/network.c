@@ -27,6 +27,7 @@
 
 struct network {
     int namespace;
+    struct network_filter *filter;
 };
 
 void network_tap_name(const char *id, char ret_name[NETWORK_TAP_MAX])
@@ -42,8 +43,12 @@ int network_create(const char *node, const char *state_directory, struct network
     if (namespace_open(name, &descriptor, error) < 0 ||
         network_owner_claim(descriptor, node, state_directory, error) < 0)
         return -1;
+    struct network_filter *filter;
+    if (network_filter_create(descriptor, &filter, error) < 0)
+        return -1;
     struct network *network = xcalloc(1, sizeof *network);
     network->namespace = TAKE_DESCRIPTOR(descriptor);
+    network->filter = filter;
     *ret_network = network;
     return 0;
 }
@@ -52,6 +57,7 @@ void network_destroy(struct network *network)
 {
     if (network == NULL)
         return;
+    network_filter_destroy(network->filter);
     close(network->namespace);
     free(network);
 }
@@ -174,11 +180,11 @@ static int forbid_forwarding(struct error *error)
     return 0;
 }
 
-static int configure_here(const char *subnet, struct error *error)
+static int configure_here(struct network_filter *filter, const char *subnet, struct error *error)
 {
     AUTO_NETLINK struct nl_sock *socket = NULL;
     if (open_netlink(&socket, error) < 0 || forbid_forwarding(error) < 0 ||
-        network_filter_install(error) < 0 || make_bridge(socket, error) < 0 ||
+        network_filter_install(filter, error) < 0 || make_bridge(socket, error) < 0 ||
         give_address(socket, subnet, error) < 0 || set_up(socket, "lo", error) < 0)
         return -1;
     return set_up(socket, NETWORK_BRIDGE, error);
@@ -189,7 +195,7 @@ int network_configure(struct network *network, const char *subnet, struct error 
     int previous;
     if (namespace_enter(network->namespace, &previous, error) < 0)
         return -1;
-    int result = configure_here(subnet, error);
+    int result = configure_here(network->filter, subnet, error);
     namespace_leave(previous);
     return result < 0 ? error_wrap(error, "guests' network %s", subnet) : 0;
 }
@@ -353,10 +359,12 @@ static int mark_unreachable(struct nl_sock *socket, const char *address, bool un
     return 0;
 }
 
-static int attach_here(const char *tap, const char *mac, const char *address, struct error *error)
+static int attach_here(struct network_filter *filter, const char *tap, const char *mac,
+                       const char *address, struct error *error)
 {
     AUTO_NETLINK struct nl_sock *socket = NULL;
-    if (open_netlink(&socket, error) < 0 || network_filter_pin(tap, mac, address, error) < 0 ||
+    if (open_netlink(&socket, error) < 0 ||
+        network_filter_pin(filter, tap, mac, address, error) < 0 ||
         mark_unreachable(socket, address, false, error) < 0)
         return -1;
     return make_port(socket, tap, error);
@@ -371,7 +379,7 @@ int network_tap_attach(struct network *network, const char *tap, const char *mac
     int previous;
     if (namespace_enter(network->namespace, &previous, error) < 0)
         return -1;
-    int result = attach_here(tap, mac, address, error);
+    int result = attach_here(network->filter, tap, mac, address, error);
     namespace_leave(previous);
     return result;
 }
@@ -389,15 +397,16 @@ static int delete_here(const char *tap, struct error *error)
     return 0;
 }
 
-static int open_here(const char *tap, const char *mac, const char *address, int *ret_tap,
-                     struct error *error)
+static int open_here(struct network_filter *filter, const char *tap, const char *mac,
+                     const char *address, int *ret_tap, struct error *error)
 {
     AUTO_NETLINK struct nl_sock *socket = NULL;
     AUTO_CLOSE int device = -1;
     if (open_netlink(&socket, error) < 0 || make_tap(tap, &device, error) < 0)
         return -1;
-    if (network_filter_pin(tap, mac, address, error) < 0 || make_port(socket, tap, error) < 0) {
-        network_filter_unpin(tap, mac, address);
+    if (network_filter_pin(filter, tap, mac, address, error) < 0 ||
+        make_port(socket, tap, error) < 0) {
+        network_filter_unpin(filter, tap, mac, address);
         delete_here(tap, NULL);
         return -1;
     }
@@ -411,18 +420,19 @@ int network_tap_open(struct network *network, const char *tap, const char *mac, 
     int previous;
     if (namespace_enter(network->namespace, &previous, error) < 0)
         return -1;
-    int result = open_here(tap, mac, address, ret_tap, error);
+    int result = open_here(network->filter, tap, mac, address, ret_tap, error);
     namespace_leave(previous);
     return result;
 }
 
-static int remove_here(const char *tap, const char *mac, const char *address, struct error *error)
+static int remove_here(struct network_filter *filter, const char *tap, const char *mac,
+                       const char *address, struct error *error)
 {
     if (delete_here(tap, error) < 0)
         return -1;
     if (address[0] == '\0' || if_nametoindex(NETWORK_BRIDGE) == 0)
         return 0;
-    network_filter_unpin(tap, mac, address);
+    network_filter_unpin(filter, tap, mac, address);
     AUTO_NETLINK struct nl_sock *socket = NULL;
     if (open_netlink(&socket, error) < 0)
         return -1;
@@ -437,7 +447,7 @@ int network_tap_remove(struct network *network, const char *tap, const char *mac
     int previous;
     if (namespace_enter(network->namespace, &previous, error) < 0)
         return -1;
-    int result = remove_here(tap, mac, address, error);
+    int result = remove_here(network->filter, tap, mac, address, error);
     namespace_leave(previous);
     return result;
 }
@@ -469,11 +479,12 @@ static void delete_unreachable(struct nl_object *object, void *context)
         rtnl_route_delete(socket, route, 0);
 }
 
-static int adopt_here(const struct network_pin *pins, size_t count, struct error *error)
+static int adopt_here(struct network_filter *filter, const struct network_pin *pins, size_t count,
+                      struct error *error)
 {
     AUTO_NETLINK struct nl_sock *listing = NULL;
     AUTO_NETLINK struct nl_sock *changing = NULL;
-    if (network_filter_reset(pins, count, error) < 0 || open_netlink(&listing, error) < 0 ||
+    if (network_filter_reset(filter, pins, count, error) < 0 || open_netlink(&listing, error) < 0 ||
         open_netlink(&changing, error) < 0)
         return -1;
     struct nl_cache *routes;
@@ -491,7 +502,7 @@ int network_adopt(struct network *network, const struct network_pin *pins, size_
     int previous;
     if (namespace_enter(network->namespace, &previous, error) < 0)
         return -1;
-    int result = adopt_here(pins, count, error);
+    int result = adopt_here(network->filter, pins, count, error);
     namespace_leave(previous);
     return result < 0 ? error_wrap(error, "guests' network") : 0;
 }

@@ -1,10 +1,14 @@
 #include "agent/host/network_filter.h"
 
 #include <nftables/libnftables.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "agent/host/namespace.h"
 #include "lib/buffer.h"
+#include "lib/xalloc.h"
 
 /* A frame from a guest passes only when tap, MAC and IPv4 sender belong together; an ARP answer
  * must also name that MAC inside. Everything else (IPv6, VLAN tags, other senders) is dropped
@@ -51,25 +55,63 @@ static const char rules[] =
     "add table inet shoal\n"
     "add chain inet shoal forward { type filter hook forward priority 0 ; policy drop ; }\n";
 
-static int run(const char *commands, struct error *error)
+struct network_filter {
+    struct nft_ctx *context;
+    pthread_mutex_t lock; /* over `context` */
+};
+
+/* Its socket belongs to the namespace that the calling thread is in. */
+static struct nft_ctx *open_context(void)
 {
     struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
     if (context == NULL)
-        return error_set(error, ERROR_IO, "nftables: cannot open a netlink socket");
+        return NULL;
     nft_ctx_buffer_output(context);
     nft_ctx_buffer_error(context);
-    int result = nft_run_cmd_from_buffer(context, commands);
-    if (result != 0) {
-        const char *message = nft_ctx_get_error_buffer(context);
+    return context;
+}
+
+int network_filter_create(int namespace, struct network_filter **ret_filter, struct error *error)
+{
+    int previous;
+    if (namespace_enter(namespace, &previous, error) < 0)
+        return -1;
+    struct nft_ctx *context = open_context();
+    namespace_leave(previous);
+    if (context == NULL)
+        return error_set(error, ERROR_IO, "nftables: cannot open a netlink socket");
+    struct network_filter *filter = xcalloc(1, sizeof *filter);
+    filter->context = context;
+    pthread_mutex_init(&filter->lock, NULL);
+    *ret_filter = filter;
+    return 0;
+}
+
+void network_filter_destroy(struct network_filter *filter)
+{
+    if (filter == NULL)
+        return;
+    nft_ctx_free(filter->context);
+    pthread_mutex_destroy(&filter->lock);
+    free(filter);
+}
+
+static int run(struct network_filter *filter, const char *commands, struct error *error)
+{
+    pthread_mutex_lock(&filter->lock);
+    int result = nft_run_cmd_from_buffer(filter->context, commands);
+    /* Reading them empties both. */
+    nft_ctx_get_output_buffer(filter->context);
+    const char *message = nft_ctx_get_error_buffer(filter->context);
+    if (result != 0)
         error_set(error, ERROR_IO, "nftables: %.*s", (int)strcspn(message, "\n"), message);
-    }
-    nft_ctx_free(context);
+    pthread_mutex_unlock(&filter->lock);
     return result == 0 ? 0 : -1;
 }
 
-int network_filter_install(struct error *error)
+int network_filter_install(struct network_filter *filter, struct error *error)
 {
-    return run(rules, error);
+    return run(filter, rules, error);
 }
 
 #define PIN_COMMANDS_MAX 512
@@ -91,7 +133,8 @@ static void format_pin(char text[PIN_COMMANDS_MAX], const char *verb, const char
              verb, tap, mac, address, verb, tap, mac, number, verb, tap, number);
 }
 
-int network_filter_reset(const struct network_pin *pins, size_t count, struct error *error)
+int network_filter_reset(struct network_filter *filter, const struct network_pin *pins,
+                         size_t count, struct error *error)
 {
     AUTO_BUFFER struct buffer commands = {0};
     buffer_append_text(&commands, rules);
@@ -103,19 +146,21 @@ int network_filter_reset(const struct network_pin *pins, size_t count, struct er
         format_pin(lines, "add", pins[i].tap, pins[i].mac, pins[i].address);
         buffer_append_text(&commands, lines);
     }
-    return run(buffer_text(&commands), error);
+    return run(filter, buffer_text(&commands), error);
 }
 
-int network_filter_pin(const char *tap, const char *mac, const char *address, struct error *error)
+int network_filter_pin(struct network_filter *filter, const char *tap, const char *mac,
+                       const char *address, struct error *error)
 {
     char commands[PIN_COMMANDS_MAX];
     format_pin(commands, "add", tap, mac, address);
-    return run(commands, error);
+    return run(filter, commands, error);
 }
 
-void network_filter_unpin(const char *tap, const char *mac, const char *address)
+void network_filter_unpin(struct network_filter *filter, const char *tap, const char *mac,
+                          const char *address)
 {
     char commands[PIN_COMMANDS_MAX];
     format_pin(commands, "delete", tap, mac, address);
-    run(commands, NULL);
+    run(filter, commands, NULL);
 }
