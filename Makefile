@@ -230,6 +230,13 @@ bench-scheduler: all $(SCHEDULER_LOAD) ## measure the scheduler: 100 to 10,000 n
 check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) linux-guests $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(SCHEDULER_KILLS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) $(SCHEDULER_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
+# Programs are several times as slow under them, and each of the two takes memory of its own.
+.PHONY: sanitize
+sanitize: export TEST_TIMEOUT ?= 1800
+sanitize: ## run the tests under ASan with UBSan, then under TSan (TESTS="agent_ unit/agent")
+	@$(MAKE) --no-print-directory SAN=address,undefined check
+	@$(MAKE) --no-print-directory SAN=thread check
+
 test: ## install what is missing, build, run every test
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit fuzz-build

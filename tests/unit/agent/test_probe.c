@@ -89,10 +89,16 @@ static void answer_status(struct http_request *request, void *data)
     http_request_respond(request, fixture->status, "text/plain", "all is fine", 11);
 }
 
+static void forget(struct http_request *request, void *data)
+{
+    (void)request;
+    (void)data;
+}
+
 static void keep_waiting(struct http_request *request, void *data)
 {
     struct fixture *fixture = data;
-    (void)request;
+    http_request_on_abandoned(request, forget, NULL);
     fixture->requests++;
     fixture->under_way++;
 }

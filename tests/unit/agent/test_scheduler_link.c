@@ -97,12 +97,20 @@ static void handle_assignment(struct http_request *request, void *data)
         respond(request, 200, fixture->assignment);
 }
 
+static void forget(struct http_request *request, void *data)
+{
+    (void)request;
+    (void)data;
+}
+
 static void handle_nothing(struct http_request *request, void *data)
 {
     const struct fixture *fixture = data;
     /* One that fails here would be left for another one. */
     if (fixture->others[0] == '\0')
         respond(request, 503, "{}");
+    else
+        http_request_on_abandoned(request, forget, NULL);
 }
 
 /* --- the owner --- */
@@ -406,6 +414,8 @@ static void handle_standby(struct http_request *request, void *data)
     fixture->asked_standby++;
     if (fixture->is_leaderless)
         respond(request, 503, "{\"error\":{\"code\":\"no_leader\",\"message\":\"none\"}}");
+    else
+        http_request_on_abandoned(request, forget, NULL);
 }
 
 static void add_standby(struct fixture *fixture)
