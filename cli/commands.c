@@ -207,8 +207,8 @@ const struct command commands[] = {
      .examples = "  shoal rollback hello\n  shoal rollback hello --to 3"},
     {"service", "rm", "rm", "end a service and forget it", "SERVICE",
      .options = service_remove_options, .run = remove_run,
-     .details = "Its volumes stay on their nodes, listed as unused, unless --volumes removes them "
-                "once its\ninstances have ended."},
+     .details = "Its volumes stay, and a service deployed under its name finds them. --volumes "
+                "removes them once its\ninstances have ended, or what an earlier `rm` has left."},
     {"job", "run", "run", "begin a run of a job now and wait for its end", "JOB",
      .options = change_options, .run = job_run_run,
      .details = "Exit 0 when every completion succeeded, 3 when the run failed or was stopped. "

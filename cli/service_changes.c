@@ -1,10 +1,9 @@
-/* scale, wake, restart, rollback, pause, resume, promote, abort, rm. */
+/* scale, wake, restart, rollback, pause, resume, promote, abort. */
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/change.h"
 #include "cli/scheduler.h"
-#include "cli/volumes.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
@@ -126,47 +125,4 @@ int promote_run(struct cli *cli, struct error *error)
 int abort_run(struct cli *cli, struct error *error)
 {
     return steer_rollout(cli, "abort", true, error);
-}
-
-int remove_run(struct cli *cli, struct error *error)
-{
-    const char *service = cli_service_argument(cli, error);
-    if (service == NULL)
-        return -1;
-    const char *namespace_name = cli->settings.namespace_name;
-    bool detach = invocation_has(cli->invocation, "detach");
-    bool with_volumes = invocation_has(cli->invocation, "volumes");
-    if (detach && with_volumes)
-        return cli_refuse_usage(cli, error,
-                                "--volumes waits until the instances have ended: leave --detach "
-                                "out, or remove them later with `shoal volume rm`");
-    AUTO_FREE char *path = scheduler_service_path(namespace_name, service, "");
-    if (session_call(cli_session(cli), "DELETE", path, NULL, NULL, error) < 0)
-        return -1;
-    struct follow follow = {0};
-    size_t removed_volumes = 0;
-    int result = 0;
-    if (!detach) {
-        follow_init(&follow, cli, namespace_name, service);
-        result = follow_removal(&follow, error);
-    }
-    bool gone = result == 0 && !follow.detached && !detach;
-    if (gone && with_volumes)
-        result = volumes_remove_left(cli, namespace_name, service, &removed_volumes, error);
-    if (cli_wants_document(cli)) {
-        struct json_object *document = json_object_new_object();
-        json_object_object_add(document, "namespace", json_object_new_string(namespace_name));
-        json_object_object_add(document, "service", json_object_new_string(service));
-        json_object_object_add(document, "result",
-                               json_object_new_string(gone ? "removed" : "detached"));
-        if (with_volumes)
-            json_object_object_add(document, "volumes", json_object_new_uint64(removed_volumes));
-        cli_print_document(cli, document);
-    } else if (result == 0 && with_volumes && gone) {
-        printf("%s: removed, with %zu volume%s\n", service, removed_volumes,
-               removed_volumes == 1 ? "" : "s");
-    } else if (result == 0) {
-        printf("%s: %s\n", service, gone ? "removed" : "its instances are ending");
-    }
-    return result;
 }

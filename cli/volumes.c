@@ -346,17 +346,43 @@ int volume_remove_run(struct cli *cli, struct error *error)
     return 0;
 }
 
-int volumes_remove_left(struct cli *cli, const char *namespace_name, const char *service,
-                        size_t *ret_count, struct error *error)
+/* --- what is left of a service --- */
+
+static void add_up(const struct api_volumes *volumes, struct volumes_left *ret_left)
+{
+    struct volumes_left left = {.count = volumes->volume_count};
+    for (size_t i = 0; i < volumes->volume_count; i++) {
+        const struct api_volume_view *view = &volumes->volumes[i];
+        left.used += view->used;
+        for (size_t j = 0; j < view->snapshot_count; j++)
+            left.used += view->snapshots[j].used;
+    }
+    *ret_left = left;
+}
+
+int volumes_remove_left(struct cli *cli, const char *service, struct volumes_left *ret_removed,
+                        struct error *error)
 {
     struct api_volumes AUTO_VOLUMES volumes = {0};
-    if (fetch(cli, namespace_name, service, &volumes, NULL, error) < 0)
+    if (fetch(cli, cli->settings.namespace_name, service, &volumes, NULL, error) < 0)
         return -1;
     tell_silent_nodes(&volumes);
     for (size_t i = 0; i < volumes.volume_count; i++) {
         if (call(cli, "DELETE", &volumes.volumes[i], "", true, error) < 0)
             return -1;
     }
-    *ret_count = volumes.volume_count;
+    add_up(&volumes, ret_removed);
     return 0;
+}
+
+void volumes_count_left(struct cli *cli, const char *service, struct volumes_left *ret_left)
+{
+    struct api_volumes AUTO_VOLUMES volumes = {0};
+    struct error error = ERROR_INIT;
+    if (fetch(cli, cli->settings.namespace_name, service, &volumes, NULL, &error) < 0) {
+        fprintf(stderr, "which of its volumes stay is not known: %s\n", error.message);
+        return;
+    }
+    tell_silent_nodes(&volumes);
+    add_up(&volumes, ret_left);
 }

@@ -13,6 +13,13 @@ struct volume_name {
 };
 
 bool volume_name_parse(const char *text, struct volume_name *ret_name);
-/* Removes what a service has left behind on the nodes that answer; `ret_count` volumes. */
-int volumes_remove_left(struct cli *cli, const char *namespace_name, const char *service,
-                        size_t *ret_count, struct error *error);
+/* What a service that is no more has on the nodes that answer. */
+struct volumes_left {
+    size_t count;
+    uint64_t used; /* bytes on the disk, snapshots included */
+};
+/* Removes it. Nodes that do not answer are told of on standard error, as by the next. */
+int volumes_remove_left(struct cli *cli, const char *service, struct volumes_left *ret_removed,
+                        struct error *error);
+/* Counts it. */
+void volumes_count_left(struct cli *cli, const char *service, struct volumes_left *ret_left);

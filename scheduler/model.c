@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
@@ -38,8 +39,8 @@ static void name_service(const char *namespace_name, const char *service,
     ret_name[first + 1 + second] = '\0';
 }
 
-struct model_service *model_service(const struct model *model, const char *namespace_name,
-                                    const char *service)
+struct model_service *model_service_record(const struct model *model, const char *namespace_name,
+                                           const char *service)
 {
     char name[OBJECT_NAME_MAX];
     name_service(namespace_name, service, name);
@@ -156,7 +157,7 @@ uint32_t model_canaries(const struct model_service *service)
 static struct model_service *want_service(struct model *model, const char *namespace_name,
                                           const char *name)
 {
-    struct model_service *service = model_service(model, namespace_name, name);
+    struct model_service *service = model_service_record(model, namespace_name, name);
     if (service != NULL)
         return service;
     service = xcalloc(1, sizeof *service);
@@ -244,15 +245,42 @@ static void touch_running(struct model_instance *instance)
         model_touch_assignment(instance);
 }
 
+static void drop_service(struct model_service *service)
+{
+    sorted_remove(&service->model->services, service);
+    free_service(service);
+}
+
+/* Of a service that was removed, whose data stays. */
+static bool is_only_volumes(const struct model_service *service)
+{
+    return service->document == NULL && service->revision_count == 0 &&
+           service->rollout_count == 0 && service->run_count == 0 && service->instances.count == 0;
+}
+
+/* Where its volumes are stays known, for one that is deployed again under its name. */
+static void leave_volumes(struct model_service *service, const struct document_service *document)
+{
+    struct model *model = service->model;
+    struct document_volume **volumes = TAKE_POINTER(service->volumes);
+    size_t count = service->volume_count;
+    service->volume_count = 0;
+    drop_service(service);
+    if (count == 0)
+        return;
+    service = want_service(model, document->namespace_name, document->service);
+    service->volumes = volumes;
+    service->volume_count = count;
+}
+
 static void apply_service(struct model *model, struct document_service *document, bool removed)
 {
     struct model_service *service =
         want_service(model, document->namespace_name, document->service);
     model->endpoints_dirty = true;
     if (removed) {
-        sorted_remove(&model->services, service);
+        leave_volumes(service, document);
         document_free(DOCUMENT_SERVICE, document);
-        free_service(service);
         return;
     }
     document_free(DOCUMENT_SERVICE, service->document);
@@ -361,23 +389,8 @@ static void apply_volume(struct model *model, struct document_volume *document, 
     void **list = (void **)service->volumes;
     apply_numbered(DOCUMENT_VOLUME, &list, &service->volume_count, document, removed);
     service->volumes = (struct document_volume **)list;
-}
-
-const struct document_volume *model_volume(const struct model_service *service, uint32_t slot)
-{
-    size_t place =
-        place_of(DOCUMENT_VOLUME, (void *const *)service->volumes, service->volume_count, slot);
-    const struct document_volume *volume =
-        place < service->volume_count ? service->volumes[place] : NULL;
-    return volume != NULL && volume->number == slot ? volume : NULL;
-}
-
-const char *model_volume_node(const struct model_service *service, uint32_t slot)
-{
-    const struct document_volume *volume = model_volume(service, slot);
-    if (volume == NULL || model_node(service->model, volume->node) == NULL)
-        return NULL;
-    return volume->node;
+    if (removed && is_only_volumes(service) && service->volume_count == 0)
+        drop_service(service);
 }
 
 size_t model_address_place(const char *address)

@@ -52,7 +52,9 @@ struct model_instance {
 struct model_service {
     const char *name; /* "NS/NAME" */
     char name_text[OBJECT_NAME_MAX];
-    struct document_service *document; /* NULL for a moment while loading */
+    /* NULL for a moment while loading, and where the service is no more and only its volumes are
+     * left. */
+    struct document_service *document;
     uint64_t edition; /* of it and its revisions: another one, and no other service's, when any of
                          them changes */
     struct document_revision **revisions;
@@ -254,8 +256,12 @@ void model_apply(struct model *model, enum document_kind kind, void *document, b
  * when there are many. */
 void model_settle(struct model *model);
 
+/* NULL: there is none. */
 struct model_service *model_service(const struct model *model, const char *namespace_name,
                                     const char *service);
+/* Also one that is no more and whose volumes are left. */
+struct model_service *model_service_record(const struct model *model, const char *namespace_name,
+                                           const char *service);
 struct model_instance *model_instance(const struct model *model, const char *id);
 /* One that is there; NULL: none is. */
 struct model_instance *model_node_instance(const struct model_node *node, const char *id);

@@ -58,15 +58,16 @@ static void count_instances(struct buffer *text, const struct model *model)
 
 static void count_services(struct buffer *text, const struct model *model)
 {
-    size_t counts[ROLLOUT_SUPERSEDED + 1] = {0}, without_room = 0;
+    size_t counts[ROLLOUT_SUPERSEDED + 1] = {0}, without_room = 0, present = 0;
     for (size_t i = 0; i < model->services.count; i++) {
         const struct model_service *service = model->services.items[i];
         const struct document_rollout *rollout = model_rollout(service);
+        present += service->document != NULL; /* of others only volumes are left */
         without_room += service->no_capacity != NULL;
         if (rollout != NULL)
             counts[rollout->phase]++;
     }
-    gauge(text, "shoal_services", "Services, jobs included.", model->services.count);
+    gauge(text, "shoal_services", "Services, jobs included.", present);
     gauge(text, "shoal_services_without_room", "Services with an instance that fits on no node.",
           without_room);
     buffer_append_text(text, "# HELP shoal_rollouts Services by the phase of their last rollout.\n"

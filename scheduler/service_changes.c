@@ -512,6 +512,7 @@ int service_changes_remove(struct core *core, struct change *change, const char 
         supersede(&subject, 0);
     }
     subject_answer(&subject, !already, model_target(found), 0);
+    ret_answer->volume_slots = (uint32_t)found->volume_count;
     subject_say(&subject, "its instances are drained and stopped, then it is gone");
     if (!already)
         subject_tell(&subject, "service", "removing");

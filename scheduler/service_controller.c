@@ -3,7 +3,8 @@
 
 #include "scheduler/look.h"
 
-/* What a removed service leaves behind goes first, it goes last: a crash in between goes on. */
+/* Its records go first, it goes last: a crash in between goes on. Where its volumes are stays on
+ * record, for they stay. */
 static bool remove_service(struct look *look)
 {
     struct model_service *service = look->service;
@@ -30,12 +31,6 @@ static bool remove_service(struct look *look)
             return false;
         change_remove(change, DOCUMENT_ROLLOUT, service->rollouts[i]);
     }
-    for (size_t i = 0; i < service->volume_count; i++) {
-        change_may_split(change);
-        if (!change_has_room(change, ROOM_OF_ACTION))
-            return false;
-        change_remove(change, DOCUMENT_VOLUME, service->volumes[i]);
-    }
     for (size_t i = 0; i < service->revision_count; i++) {
         change_may_split(change);
         if (!change_has_room(change, ROOM_OF_ACTION))
@@ -44,7 +39,8 @@ static bool remove_service(struct look *look)
     }
     change_remove(change, DOCUMENT_SERVICE, look->document);
     changes_event(look->pass->core->changes, change, "service", look->document->namespace_name,
-                  look->document->service, NULL, "removed", NULL, "nothing of it runs any more");
+                  look->document->service, NULL, "removed", NULL, "nothing of it runs any more%s",
+                  service->volume_count > 0 ? "; its volumes stay" : "");
     return true;
 }
 

@@ -50,7 +50,7 @@ static void unpin(struct volume_change *asked, struct change *change)
 {
     struct model *model = &asked->core->model;
     const struct model_service *service =
-        model_service(model, asked->volume.namespace_name, asked->volume.service);
+        model_service_record(model, asked->volume.namespace_name, asked->volume.service);
     const struct document_volume *pin =
         service != NULL ? model_volume(service, asked->volume.slot) : NULL;
     if (pin != NULL && strcmp(pin->node, asked->volume.node) == 0 &&

@@ -8,8 +8,7 @@
 
 static struct model_service *service_of(struct model *model, const struct api_volume_view *volume)
 {
-    struct model_service *service = model_service(model, volume->namespace_name, volume->service);
-    return service != NULL && service->document != NULL ? service : NULL;
+    return model_service(model, volume->namespace_name, volume->service);
 }
 
 /* Wanted, or still ending. */
@@ -40,7 +39,8 @@ void volume_rules_judge(struct model *model, struct api_volume_view *view)
 int volume_rules_find_node(struct model *model, const struct api_volume_view *volume,
                            const char *wanted, struct model_node **ret_node, struct error *error)
 {
-    struct model_service *service = service_of(model, volume);
+    const struct model_service *service =
+        model_service_record(model, volume->namespace_name, volume->service);
     const char *name = wanted != NULL && wanted[0] != '\0' ? wanted
                        : service != NULL ? model_volume_node(service, volume->slot)
                                          : NULL;
@@ -76,6 +76,54 @@ int volume_rules_check_removal(struct model *model, const struct api_volume_view
                          volume->slot, volume->service, volume->service, volume->slot,
                          volume->service);
     return 0;
+}
+
+static bool has_answered(const struct api_volumes *list, const char *node)
+{
+    for (size_t i = 0; i < list->node_count; i++) {
+        if (strcmp(list->nodes[i].node, node) == 0)
+            return list->nodes[i].reason[0] == '\0';
+    }
+    return false;
+}
+
+static int compare_to_record(const struct api_volume_view *view,
+                             const struct document_volume *record)
+{
+    int order = strcmp(view->namespace_name, record->namespace_name);
+    if (order == 0)
+        order = strcmp(view->service, record->service);
+    if (order == 0 && view->slot != record->number)
+        order = view->slot < record->number ? -1 : 1;
+    return order;
+}
+
+static bool lists_any(const struct api_volumes *list, const struct document_volume *record)
+{
+    size_t low = 0, high = list->volume_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_to_record(&list->volumes[middle], record) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < list->volume_count && compare_to_record(&list->volumes[low], record) == 0; low++) {
+        if (strcmp(list->volumes[low].node, record->node) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool volume_rules_is_void(struct model *model, const struct document_volume *record,
+                          const struct api_volumes *list)
+{
+    const struct model_service *service =
+        model_service(model, record->namespace_name, record->service);
+    if (service != NULL && has_slot(service, record->number))
+        return false;
+    return model_node(model, record->node) == NULL ||
+           (has_answered(list, record->node) && !lists_any(list, record));
 }
 
 uint64_t volume_rules_bytes(const struct document_template *template)

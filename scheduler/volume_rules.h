@@ -15,6 +15,12 @@ int volume_rules_find_node(struct model *model, const struct api_volume_view *vo
 /* Whether it may be removed for good. `force`: of a service that is no more. */
 int volume_rules_check_removal(struct model *model, const struct api_volume_view *volume,
                                bool force, struct error *error);
+/* Whether the record of where a slot's volumes are is of no use: no slot needs it, and its node is
+ * gone for good, or has none of them by its own word, which `list` has in order
+ * (scheduler/volumes.c).
+ */
+bool volume_rules_is_void(struct model *model, const struct document_volume *record,
+                          const struct api_volumes *list);
 /* Bytes of all that a slot has by it. */
 uint64_t volume_rules_bytes(const struct document_template *template);
 /* A volume never shrinks: ERROR_INVALID at the size in `spec`. `service` NULL: a new one. */

@@ -8,6 +8,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/agent_survey.h"
+#include "scheduler/changes.h"
 #include "scheduler/volume_rules.h"
 
 #define DEADLINE_MS 10000
@@ -107,6 +108,42 @@ static void on_answer(const char *name, const char *body, size_t length, const s
     json_record_release(&api_node_volumes_record, &answer);
 }
 
+/* ---- records of what is not there ---- */
+
+static bool is_in_scope(const struct gathering *gathering, const struct model_service *service)
+{
+    const struct document_volume *record = service->volume_count > 0 ? service->volumes[0] : NULL;
+    return record != NULL &&
+           (gathering->namespace_name[0] == '\0' ||
+            strcmp(gathering->namespace_name, record->namespace_name) == 0) &&
+           (gathering->service[0] == '\0' || strcmp(gathering->service, record->service) == 0);
+}
+
+/* A slot that never booted has a record and no volume, for which its node would keep room for ever.
+ * The list that was made anyway shows which. */
+static int forget_void_records(struct change *change, void *data, struct error *error)
+{
+    (void)error;
+    const struct gathering *gathering = data;
+    struct model *model = &gathering->core->model;
+    for (size_t i = 0; i < model->services.count; i++) {
+        const struct model_service *service = model->services.items[i];
+        for (size_t j = 0; is_in_scope(gathering, service) && j < service->volume_count; j++) {
+            if (!volume_rules_is_void(model, service->volumes[j], &gathering->list))
+                continue;
+            change_may_split(change);
+            change_remove(change, DOCUMENT_VOLUME, service->volumes[j]);
+        }
+    }
+    return 0;
+}
+
+static void on_forgotten(const struct error *error, void *data)
+{
+    (void)error; /* the next list does it */
+    gathering_free(data);
+}
+
 static void on_done(void *data)
 {
     struct gathering *gathering = data;
@@ -116,7 +153,7 @@ static void on_done(void *data)
     if (list->node_count > 0)
         qsort(list->nodes, list->node_count, sizeof *list->nodes, compare_nodes);
     http_request_respond_json(gathering->request, 200, json_encode(&api_volumes_record, list));
-    gathering_free(gathering);
+    changes_decide(gathering->core->changes, forget_void_records, on_forgotten, gathering);
 }
 
 static void on_abandoned(struct http_request *request, void *data)

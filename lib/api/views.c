@@ -229,6 +229,7 @@ static const struct json_field change_fields[] = {
     FIELD(type, "type", JSON_ENUM, .flags = JSON_OMIT_EMPTY, .names = api_service_type_names),
     FIELD(run, "run", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(replicas, "replicas", JSON_UINT, .flags = 0),
+    FIELD(volume_slots, "volume_slots", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(message, "message", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     FIELD(warning, "warning", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_END,

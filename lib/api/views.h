@@ -185,6 +185,7 @@ struct api_change_answer {
     enum api_service_type type;
     uint32_t run; /* of a job: number of the run that was started or stopped; 0: none */
     uint32_t replicas;
+    uint32_t volume_slots; /* of a service that is removed: slots whose volumes stay */
     char message[REASON_MAX];
     char warning[REASON_MAX]; /* what a policy that only warns has against the image; or "" */
 };

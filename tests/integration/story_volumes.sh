@@ -93,13 +93,18 @@ service 1Mi debug >"$work/service.yaml"
 expect volume_does_not_shrink 1 'does not shrink' shoal deploy -f "$work/service.yaml"
 
 # What is left of a service.
-check counter_is_removed shoal rm counter
+expect removing_counter_says_what_stays 0 '1 volume of it stays, .*shoal rm counter --volumes' \
+    shoal rm counter
 check its_volume_stays_unused test "$(volumes '.volumes[] | .state + " " + .snapshots[0].name')" = \
     'unused four'
 expect what_is_left_is_not_removed_lightly 1 '[-]-force' shoal volume rm counter/0/data
 service 2Mi info >"$work/service.yaml"
 check counter_is_deployed_again shoal deploy -f "$work/service.yaml"
 check number_is_found_again wait_for 20 number_is 4
-expect counter_goes_with_its_volumes 0 'removed, with 1 volume' shoal rm counter --volumes
+check counter_is_removed_again shoal rm counter
+expect its_volumes_go_later_too 0 '1 volume that it had left removed' shoal rm counter --volumes
+expect nothing_more_is_left_to_remove 1 'no service counter' shoal rm counter --volumes
+check promise_is_taken_back test "$(shoal store backup "$work/b" >/dev/null && \
+    grep -c '"volumes/' "$work/b")" = 0
 check nothing_is_left_of_it test -z "$(find "$cluster/agent/host/volumes" -type f)"
 exit 0

@@ -105,7 +105,9 @@ static bool standbys_rest(const struct rest *rest, const struct model_service *s
 static bool service_rests(const struct rest *rest, const struct model_service *service)
 {
     const struct document_rollout *rollout = model_rollout(service);
-    if (service->document == NULL || service->document->deleting)
+    if (service->document == NULL)
+        return true; /* only its volumes are left */
+    if (service->document->deleting)
         return not_yet(rest, "%s is being removed", service->name);
     if (model_is_job(service))
         return watch_job_rests(service, rest->why, rest->size);

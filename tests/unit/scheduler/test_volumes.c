@@ -199,6 +199,121 @@ static void what_is_left_of_a_service_takes_force(void **state)
     assert_removable(fixture, volume_of("gone", 0, "a"), true);
 }
 
+/* Also when it is no more. */
+static const struct document_volume *record_of(struct fixture *fixture)
+{
+    const struct model_service *found = model_service_record(&fixture->core.model, "default", "s");
+    return found != NULL ? model_volume(found, 0) : NULL;
+}
+
+static int decide_removal(struct change *change, void *data, struct error *error)
+{
+    struct fixture *fixture = data;
+    return service_changes_remove(&fixture->core, change, "default", "s", &fixture->answer, error);
+}
+
+static void remove_service(struct fixture *fixture)
+{
+    changes_decide(fixture->core.changes, decide_removal, NULL, fixture);
+    settle(fixture);
+    for (int i = 0; i < 6; i++) {
+        wake_at(fixture, 1000);
+        report(fixture, "a", INSTANCE_READY, 3000, 0);
+    }
+}
+
+/* As the store has it once the scheduler starts again. */
+static void assert_known_after_a_start(const struct document_volume *known)
+{
+    struct model model;
+    struct document_volume *copy = document_create(DOCUMENT_VOLUME);
+    struct document_node *node = document_create(DOCUMENT_NODE);
+    *copy = *known;
+    strcpy(node->name, known->node);
+    strcpy(node->subnet, "10.64.0.0/24");
+    model_init(&model);
+    model_apply(&model, DOCUMENT_NODE, node, false, 0);
+    model_apply(&model, DOCUMENT_VOLUME, copy, false, 0);
+    assert_string_equal(
+        model_volume_node(model_service_record(&model, known->namespace_name, known->service), 0),
+        known->node);
+    assert_int_equal(model_node(&model, known->node)->used.volumes, known->bytes);
+    model_finish(&model);
+}
+
+static void a_service_that_comes_again_finds_its_volumes(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = volumes;
+    join_with_volumes(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    remove_service(fixture);
+    assert_int_equal(fixture->answer.volume_slots, 1);
+    assert_null(service(fixture));
+    assert_int_equal(model_node(&fixture->core.model, "a")->used.volumes, 64 * MIB);
+    assert_known_after_a_start(record_of(fixture));
+    assert_int_equal(state_of(fixture, volume_of("s", 0, "a")), VOLUME_UNUSED);
+    assert_kept(fixture, volume_of("s", 0, "a"), false, "--force");
+    join_with_volumes(fixture, "b"); /* which is emptier, and would be taken */
+    deploy(fixture, "other", 2);
+    assert_int_equal(running_on(fixture, "a"), 1);
+    assert_int_equal(running_on(fixture, "b"), 1);
+    assert_string_equal(model_volume_node(service(fixture), 0), "a");
+}
+
+static int forget_volume(struct change *change, void *data, struct error *error)
+{
+    (void)error;
+    change_remove(change, DOCUMENT_VOLUME, record_of(data));
+    return 0;
+}
+
+static void what_is_removed_with_its_volumes_leaves_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = volumes;
+    join_with_volumes(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    remove_service(fixture);
+    changes_decide(fixture->core.changes, forget_volume, NULL, fixture);
+    settle(fixture);
+    assert_null(model_service_record(&fixture->core.model, "default", "s"));
+    assert_int_equal(model_node(&fixture->core.model, "a")->used.volumes, 0);
+}
+
+static void a_record_is_void_when_no_slot_needs_it_and_its_node_has_none(void **state)
+{
+    struct fixture *fixture = *state;
+    struct model *model = &fixture->core.model;
+    struct api_volume_view present[] = {volume_of("r", 0, "a"), volume_of("s", 0, "a"),
+                                        volume_of("s", 0, "b")};
+    struct api_volume_node nodes[] = {{.node = "b"}, {.node = "a"}};
+    struct api_volumes all = {
+        .volumes = present, .volume_count = 3, .nodes = nodes, .node_count = 2};
+    struct api_volumes none = {
+        .volumes = present, .volume_count = 1, .nodes = nodes, .node_count = 2};
+    fixture->settings = volumes;
+    join_with_volumes(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    assert_false(volume_rules_is_void(model, model_volume(service(fixture), 0), &none));
+    remove_service(fixture);
+    const struct document_volume *record = record_of(fixture);
+    assert_false(volume_rules_is_void(model, record, &all));
+    assert_true(volume_rules_is_void(model, record, &none));
+    strcpy(nodes[1].reason, "it does not answer");
+    assert_false(volume_rules_is_void(model, record, &none));
+    /* Another node's of that name is not the slot's. */
+    nodes[1].reason[0] = '\0';
+    strcpy(present[1].node, "b");
+    assert_true(volume_rules_is_void(model, record, &all));
+    struct document_volume gone = *record;
+    strcpy(gone.node, "z");
+    assert_true(volume_rules_is_void(model, &gone, &(struct api_volumes){0}));
+}
+
 static void the_node_is_the_slots_or_has_to_be_named(void **state)
 {
     struct fixture *fixture = *state;
@@ -254,6 +369,9 @@ int main(void)
         TEST(a_volume_grows_where_there_is_room_for_it),
         TEST(a_volume_is_kept_while_its_slot_is_there),
         TEST(what_is_left_of_a_service_takes_force),
+        TEST(a_service_that_comes_again_finds_its_volumes),
+        TEST(what_is_removed_with_its_volumes_leaves_nothing),
+        TEST(a_record_is_void_when_no_slot_needs_it_and_its_node_has_none),
         TEST(the_node_is_the_slots_or_has_to_be_named),
         TEST(a_volume_does_not_shrink),
     };

@@ -1,0 +1,35 @@
+/* Services as far as they are there, and which node has the volumes of a slot. */
+#include <stdlib.h>
+
+#include "scheduler/model.h"
+
+struct model_service *model_service(const struct model *model, const char *namespace_name,
+                                    const char *service)
+{
+    struct model_service *record = model_service_record(model, namespace_name, service);
+    return record != NULL && record->document != NULL ? record : NULL;
+}
+
+static int compare_slots(const void *slot_pointer, const void *element)
+{
+    const uint32_t *slot = slot_pointer;
+    const struct document_volume *const *volume = element;
+    return *slot < (*volume)->number ? -1 : *slot > (*volume)->number;
+}
+
+const struct document_volume *model_volume(const struct model_service *service, uint32_t slot)
+{
+    if (service->volume_count == 0)
+        return NULL;
+    struct document_volume **found = bsearch(&slot, service->volumes, service->volume_count,
+                                             sizeof(struct document_volume *), compare_slots);
+    return found != NULL ? *found : NULL;
+}
+
+const char *model_volume_node(const struct model_service *service, uint32_t slot)
+{
+    const struct document_volume *volume = model_volume(service, slot);
+    if (volume == NULL || model_node(service->model, volume->node) == NULL)
+        return NULL;
+    return volume->node;
+}
