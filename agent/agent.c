@@ -378,10 +378,10 @@ static void on_host_usage(const struct host_usage *usage, void *data)
     figures_take(agent->figures, usage);
 }
 
-static void on_host_image(const struct host_image *image, void *data)
+static void on_host_images(const struct host_images *images, void *data)
 {
     struct agent *agent = data;
-    image_keeper_found(agent->keeper, image);
+    image_keeper_found(agent->keeper, images);
 }
 
 static void on_host_boot_steps(const struct host_boot_steps *steps, void *data)
@@ -428,7 +428,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .on_instance = on_host_instance,
         .on_frontend = on_host_frontend,
         .on_usage = on_host_usage,
-        .on_image = on_host_image,
+        .on_images = on_host_images,
         .on_node = on_host_node,
         .on_boot_steps = on_host_boot_steps,
         .on_lost = on_host_lost,

@@ -202,9 +202,9 @@ static void dispatch(struct host_client *client, const struct host_message *mess
         if (client->options.on_usage != NULL && host_message_check(message, NULL) == 0)
             client->options.on_usage(&message->usage, client->options.data);
         break;
-    case HOST_IMAGE:
-        if (client->options.on_image != NULL && host_message_check(message, NULL) == 0)
-            client->options.on_image(&message->image, client->options.data);
+    case HOST_IMAGES:
+        if (client->options.on_images != NULL && host_message_check(message, NULL) == 0)
+            client->options.on_images(&message->images, client->options.data);
         break;
     case HOST_BOOT_STEPS:
         if (client->options.on_boot_steps != NULL && host_message_check(message, NULL) == 0)

@@ -21,7 +21,7 @@ struct host_client_options {
     void (*on_frontend)(const struct host_frontend *frontend, void *data);
     /* NULL: not wanted */
     void (*on_usage)(const struct host_usage *usage, void *data);
-    void (*on_image)(const struct host_image *image, void *data);
+    void (*on_images)(const struct host_images *images, void *data);
     void (*on_boot_steps)(const struct host_boot_steps *steps, void *data);
     void (*on_node)(const struct host_node *node, void *data);
     /* The host half is gone; requests that wait are answered afterwards, unless the client is

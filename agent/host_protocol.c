@@ -305,9 +305,15 @@ static int check_frontend(const struct host_frontend *frontend, struct error *er
     return 0;
 }
 
-static int check_image(const struct host_image *image, struct error *error)
+static int check_images(const struct host_images *images, struct error *error)
 {
-    return is_digest(image->digest) ? 0 : refuse(error, "image", "digest");
+    if (images->count > HOST_IMAGES_ENTRIES)
+        return refuse(error, "images", "number of entries");
+    for (uint32_t i = 0; i < images->count; i++) {
+        if (!is_digest(images->entries[i].digest))
+            return refuse(error, "images", "digest");
+    }
+    return 0;
 }
 
 static int check_usage(const struct host_usage *usage, struct error *error)
@@ -360,8 +366,8 @@ int host_message_check(const struct host_message *message, struct error *error)
         return is_instance_id(message->proxy_count.id) ? 0 : refuse(error, "proxy count", "id");
     case HOST_DROP:
         return is_digest(message->drop.digest) ? 0 : refuse(error, "drop", "digest");
-    case HOST_IMAGE:
-        return check_image(&message->image, error);
+    case HOST_IMAGES:
+        return check_images(&message->images, error);
     case HOST_ANSWER:
         return check_answer(&message->answer, error);
     case HOST_INSTANCE:

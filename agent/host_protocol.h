@@ -52,7 +52,7 @@ enum host_message_type {
     HOST_INSTANCE, /* host_instance: an event, or an adopted microVM */
     HOST_FRONTEND, /* host_frontend: whether a published port is bound */
     HOST_USAGE,    /* host_usage: what some of the microVMs use, every few seconds */
-    HOST_IMAGE,    /* host_image: an image file that is here; before the answer to HOST_HELLO */
+    HOST_IMAGES,   /* host_images: some image files that are here; before HOST_HELLO's answer */
     HOST_NODE,     /* host_node: what the node itself uses, as often */
     /* host_boot_steps: before the answer to HOST_BOOT, and again when the guest has spoken */
     HOST_BOOT_STEPS,
@@ -261,6 +261,12 @@ struct host_image {
     uint64_t age_ms; /* since it was imported or read, as far as the file system tells */
 };
 
+#define HOST_IMAGES_ENTRIES 40
+struct host_images {
+    uint32_t count;
+    struct host_image entries[HOST_IMAGES_ENTRIES];
+};
+
 #define HOST_PROCESSORS_MAX 65536
 /* The machine, and what the agent takes of it. */
 struct host_node {
@@ -301,7 +307,7 @@ struct host_message {
         struct host_proxy_count proxy_count;
         struct host_drop drop;
         struct host_volume_request volume;
-        struct host_image image;
+        struct host_images images;
         struct host_answer answer;
         struct host_instance instance;
         struct host_frontend frontend;

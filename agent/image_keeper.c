@@ -97,9 +97,12 @@ static void find_chains(struct image_keeper *keeper)
     image_cache_settle(keeper->cache);
 }
 
-void image_keeper_found(struct image_keeper *keeper, const struct host_image *image)
+void image_keeper_found(struct image_keeper *keeper, const struct host_images *images)
 {
-    image_cache_found_file(keeper->cache, image->digest, image->size, image->age_ms);
+    for (uint32_t i = 0; i < images->count; i++) {
+        const struct host_image *image = &images->entries[i];
+        image_cache_found_file(keeper->cache, image->digest, image->size, image->age_ms);
+    }
 }
 
 /* --- looking --- */

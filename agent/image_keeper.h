@@ -36,6 +36,6 @@ void image_keeper_begin(struct image_keeper *keeper, struct image_downloads *dow
                         const struct instance_table *instances,
                         const struct image_prefetch *prefetch);
 void image_keeper_destroy(struct image_keeper *keeper);
-/* A file that the host half has. */
-void image_keeper_found(struct image_keeper *keeper, const struct host_image *image);
+/* Files that the host half has. */
+void image_keeper_found(struct image_keeper *keeper, const struct host_images *images);
 struct image_cache *image_keeper_cache(struct image_keeper *keeper);

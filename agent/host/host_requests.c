@@ -5,6 +5,7 @@
 
 #include "agent/host/guest_access.h"
 #include "agent/host/host_internal.h"
+#include "agent/host/image_report.h"
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
 
@@ -66,18 +67,10 @@ void host_answer_request(void *context, uint64_t sequence, const struct error *e
     channel_answer(host->channel, sequence, error);
 }
 
-static void report_image(void *context, const char *digest, uint64_t size, uint64_t age_ms)
-{
-    struct host *host = context;
-    struct host_message message = {.type = HOST_IMAGE, .image = {.size = size, .age_ms = age_ms}};
-    channel_copy_text(message.image.digest, sizeof message.image.digest, digest);
-    channel_send(host->channel, &message, -1);
-}
-
 static void hello(struct host *host, uint64_t sequence)
 {
     guests_report_running(host->guests);
-    image_store_each(host->images, report_image, host);
+    image_report_send(host->images, host->channel);
     struct host_message message = {.type = HOST_ANSWER, .sequence = sequence};
     struct host_welcome *welcome = &message.answer.welcome;
     uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -245,7 +238,7 @@ void host_receive(void *context, const struct host_message *message)
     case HOST_INSTANCE:
     case HOST_FRONTEND:
     case HOST_USAGE:
-    case HOST_IMAGE:
+    case HOST_IMAGES:
     case HOST_NODE:
     case HOST_BOOT_STEPS:
         error_set(&error, ERROR_PROTOCOL, "message of type %u is not a request", message->type);

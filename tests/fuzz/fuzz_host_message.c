@@ -82,8 +82,11 @@ static struct host_message make(uint8_t choice)
     case HOST_DROP:
         strcpy(message.drop.digest, DIGEST);
         break;
-    case HOST_IMAGE:
-        message.image = (struct host_image){.digest = DIGEST, .size = 7, .age_ms = 5};
+    case HOST_IMAGES:
+        message.images.count = HOST_IMAGES_ENTRIES;
+        for (size_t i = 0; i < HOST_IMAGES_ENTRIES; i++)
+            message.images.entries[i] =
+                (struct host_image){.digest = DIGEST, .size = 7, .age_ms = 5};
         break;
     case HOST_NODE:
         message.node.processors = 2;
@@ -145,8 +148,12 @@ static void expect_whole(const struct host_message *message)
         EXPECT(ENDS(message->boot_steps.id));
     if (message->type == HOST_DROP)
         EXPECT(ENDS(message->drop.digest) && digest_is_valid(message->drop.digest));
-    if (message->type == HOST_IMAGE)
-        EXPECT(ENDS(message->image.digest) && digest_is_valid(message->image.digest));
+    if (message->type == HOST_IMAGES) {
+        EXPECT(message->images.count <= HOST_IMAGES_ENTRIES);
+        for (uint32_t i = 0; i < message->images.count; i++)
+            EXPECT(ENDS(message->images.entries[i].digest) &&
+                   digest_is_valid(message->images.entries[i].digest));
+    }
     if (message->type == HOST_NODE)
         EXPECT(message->node.processors > 0 && message->node.processors <= HOST_PROCESSORS_MAX);
     if (message->type == HOST_CONSOLE)

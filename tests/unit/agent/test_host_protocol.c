@@ -303,10 +303,13 @@ static void image_files_are_named_by_digests(void **state)
     assert_int_equal(host_message_check(&message, NULL), 0);
     strcpy(message.drop.digest, "sha256:../../../etc/passwd");
     assert_refused(&message, "digest");
-    message = (struct host_message){.type = HOST_IMAGE, .image = {.size = UINT64_MAX}};
+    message = (struct host_message){.type = HOST_IMAGES, .images = {.count = 2}};
+    strcpy(message.images.entries[0].digest, DIGEST);
     assert_refused(&message, "digest");
-    strcpy(message.image.digest, DIGEST);
+    strcpy(message.images.entries[1].digest, DIGEST);
     assert_int_equal(host_message_check(&message, NULL), 0);
+    message.images.count = HOST_IMAGES_ENTRIES + 1;
+    assert_refused(&message, "number of entries");
 }
 
 static void an_unknown_type_is_a_protocol_error(void **state)
