@@ -69,7 +69,8 @@ CLI_SOURCES       := $(filter-out cli/main.c,$(call sources,cli))
 # Whole fleets on a fake clock: the scheduler's core and the pure half of an agent, with a world
 # around them. tests/sim/log.c stands in for lib/log.c.
 SIM_SOURCES       := $(filter-out tests/sim/main.c,$(call sources,tests/sim)) \
-	$(addprefix agent/,endpoints.c freshness.c instance.c instance_machine.c instance_record.c restart_policy.c status_changes.c)
+	$(addprefix agent/,endpoints.c freshness.c instance.c instance_machine.c instance_record.c instance_report.c restart_policy.c \
+		status_changes.c)
 # For bugs that tests/unit/sim puts in on purpose.
 SIM_WRAPS := $(addprefix -Wl$(comma)--wrap=,reconcile_decide publication_is_drained counters_begin counters_know)
 # What of the examples' runtime is pure, and so runs here as well.
