@@ -144,6 +144,8 @@ static void one_that_is_abandoned_stops(void **state)
     image_unpack_abandon(start(world));
     uv_run(&world->loop, UV_RUN_DEFAULT);
     assert_int_equal(world->calls, 0);
+    AUTO_FREE char *part = path_in(world->layers, "part-0");
+    assert_int_equal(access(part, F_OK), -1);
 }
 
 int main(void)
