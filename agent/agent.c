@@ -361,6 +361,8 @@ static void on_host_instance(const struct host_instance *instance, void *data)
     if (instance->state == HOST_INSTANCE_ENDED) {
         figures_forget(agent->figures, instance->id);
         instance_table_ended(agent->instances, instance);
+    } else if (instance->state == HOST_INSTANCE_HANGS) {
+        instance_table_hangs(agent->instances, instance);
     } else if (!agent->is_welcome) {
         instance_table_adopt(agent->instances, instance);
     }

@@ -271,11 +271,12 @@ static int check_instance(const struct host_instance *instance, struct error *er
 {
     if (!is_instance_id(instance->id))
         return refuse(error, "instance", "id");
-    if (instance->state > HOST_INSTANCE_ENDED)
+    if (instance->state > HOST_INSTANCE_HANGS)
         return refuse(error, "instance", "state");
     if (instance->cause > HOST_END_HUNG)
         return refuse(error, "instance", "cause");
-    bool is_there = instance->state != HOST_INSTANCE_ENDED;
+    bool is_there =
+        instance->state == HOST_INSTANCE_RUNNING || instance->state == HOST_INSTANCE_PAUSED;
     if (is_there && instance->kernel[0] != '\0' && !is_digest(instance->kernel))
         return refuse(error, "instance", "kernel digest");
     if (is_there && !is_digest(instance->image))

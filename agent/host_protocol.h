@@ -205,6 +205,7 @@ enum host_instance_state {
     HOST_INSTANCE_RUNNING, /* adopted: it runs since `uptime_ms` */
     HOST_INSTANCE_PAUSED,  /* adopted: the same, and its guest stands still */
     HOST_INSTANCE_ENDED,
+    HOST_INSTANCE_HANGS, /* a call about it does not return: `message` says which */
 };
 
 enum host_end_cause {

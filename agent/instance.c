@@ -69,6 +69,7 @@ static void enter(struct instance *instance, enum instance_phase to, enum instan
     if (instance->phase == to)
         return;
     enum instance_phase from = instance->phase;
+    instance->hang[0] = '\0';
     enum instance_state before = instance_state(instance);
     instance->phase = to;
     if (instance_state(instance) != before)

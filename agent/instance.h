@@ -42,6 +42,7 @@ struct instance {
     uint64_t restart_at_ms;    /* 0: at once */
     uint64_t end_check_ms;     /* 0: none; when to ask again for its end */
 
+    char hang[256];      /* which call does not return, as long as the phase lasts; "": none */
     char last_miss[256]; /* what its readiness check saw last; "": nothing that is known */
 
     bool is_debugged;      /* its gdb stub is on: a guest that stands still is not judged by that */
@@ -91,6 +92,8 @@ unsigned instance_became_unready(struct instance *instance, const char *message)
 unsigned instance_became_unhealthy(struct instance *instance, const char *message);
 /* What its readiness check saw last, for the reason of a boot that runs out of time. */
 void instance_saw_miss(struct instance *instance, const char *message);
+/* What is asked of the host half hangs there: told of as long as nothing moves. */
+void instance_hangs(struct instance *instance, const char *message);
 /* A deadline of instance_next_deadline has passed, or not: looks at the clock. */
 unsigned instance_tick(struct instance *instance);
 /* Its gdb stub was switched on or off: on, its liveness and its time to boot do not count; off,

@@ -21,6 +21,28 @@ void instance_explain_end(const struct instance *instance, char *ret_reason, siz
     text_make_line(ret_reason);
 }
 
+/* In the others nothing is waited for. */
+static bool waits_for_host(const struct instance *instance)
+{
+    enum instance_vm vm = instance_vm(instance);
+    return vm == INSTANCE_VM_BOOTING || vm == INSTANCE_VM_ENDING ||
+           instance->phase == INSTANCE_PHASE_PAUSING;
+}
+
+void instance_hangs(struct instance *instance, const char *message)
+{
+    if (waits_for_host(instance))
+        snprintf(instance->hang, sizeof instance->hang, "%.255s", message);
+}
+
+/* Why it is restarted or ended at all is still of interest. */
+static void tell_hang(const struct instance *instance, struct api_observed_instance *observed)
+{
+    snprintf(observed->cause, sizeof observed->cause, "%s", INSTANCE_CAUSE_HYPERVISOR_SILENT);
+    snprintf(observed->message, sizeof observed->message, "%s%s%.200s", instance->hang,
+             instance->message[0] != '\0' ? "; before: " : "", instance->message);
+}
+
 void instance_observe(const struct instance *instance, const char *accel,
                       struct api_observed_instance *ret_observed)
 {
@@ -47,6 +69,8 @@ void instance_observe(const struct instance *instance, const char *accel,
             observed.message, sizeof observed.message,
             "its gdb stub is on (shoal debug --stop %s), so its liveness is not judged%s%.300s",
             instance->id, instance->message[0] != '\0' ? ": " : "", instance->message);
+    if (instance->hang[0] != '\0')
+        tell_hang(instance, &observed);
     snprintf(observed.accel, sizeof observed.accel, "%s", accel);
     *ret_observed = observed;
 }

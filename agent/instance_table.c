@@ -440,6 +440,15 @@ void instance_table_ended(struct instance_table *table, const struct host_instan
         instance_ended(&member->instance, (enum host_end_cause)ended->cause, ended->message));
 }
 
+void instance_table_hangs(struct instance_table *table, const struct host_instance *hanging)
+{
+    struct member *member = find(table, hanging->id);
+    if (member != NULL) {
+        instance_hangs(&member->instance, hanging->message);
+        act(member, 0);
+    }
+}
+
 void instance_table_steps_measured(struct instance_table *table,
                                    const struct host_boot_steps *measured)
 {

@@ -43,6 +43,8 @@ void instance_table_resume(struct instance_table *table, const struct host_welco
 /* Nothing is stopped because it is not named. */
 void instance_table_apply(struct instance_table *table, const struct api_assignment *assignment);
 void instance_table_ended(struct instance_table *table, const struct host_instance *ended);
+/* A call to the hypervisor about one does not return. */
+void instance_table_hangs(struct instance_table *table, const struct host_instance *hanging);
 void instance_table_steps_measured(struct instance_table *table,
                                    const struct host_boot_steps *measured);
 /* A gdb stub was switched on or off: what its checks said meanwhile is taken back. */

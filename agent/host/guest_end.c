@@ -93,7 +93,8 @@ enum host_end_cause guest_end_judge(const struct guest_end_facts *facts, char *t
         [HOST_END_STOPPED] = "stopped",
         [HOST_END_STOP_KILLED] = "stopped by force",
         [HOST_END_GUEST_RESET] = "the guest reset its machine, by a triple fault or on purpose",
-        [HOST_END_HUNG] = "the hypervisor's process was stopped and did not go on",
+        [HOST_END_HUNG] =
+            "the hypervisor's process was stopped, or did not answer, and did not go on",
     };
     enum host_end_cause cause = judge(facts);
     bool is_ours = cause == HOST_END_STOPPED || cause == HOST_END_STOP_KILLED;

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/host/call_watch.h"
 #include "agent/host/console.h"
 #include "agent/host/gdb_socket.h"
 #include "agent/host/guest_user.h"
@@ -199,7 +200,9 @@ static int create(struct guest_job *job, const char *console_path)
     const struct guests_options *options = &job->guest->guests->options;
     struct microvm_spec spec = {.console_path = console_path};
     struct parts parts = {0};
-    int result = place_parts(job, &parts, &spec);
+    struct call_under_way call;
+    call_watch_begin(options->watch, &call, WATCHED_FILES, job->guest->id);
+    int result = call_watch_end(options->watch, &call, place_parts(job, &parts, &spec));
     if (result == 0) {
         fill_spec(job, &parts, &spec);
         result = hypervisor_create(options->hypervisor, &spec, &job->pid, &job->error);

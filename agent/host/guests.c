@@ -323,6 +323,8 @@ static void boot_done(struct worker_job *worker_job)
     struct guests *guests = guest->guests;
     if (job->result < 0) {
         guest->state = GUEST_ENDED;
+        if (guest->hung)
+            error_wrap(&job->error, "the hypervisor did not answer, and its process was killed");
         error_wrap(&job->error, "boot %s", guest->id);
         log_warn("microVM does not start", "id", guest->id, "error", job->error.message);
         consoles_mark(guests->consoles, guest->id, "not started", job->error.message);

@@ -35,6 +35,7 @@ struct guests_options {
     struct worker *boot_worker; /* apart, so that a slow boot delays nobody's end */
     struct worker *end_worker;
     struct hypervisor *hypervisor;
+    struct call_watch *watch; /* of calls that block; NULL: nobody looks */
     struct network *network;
     struct dhcp *dhcp;
     struct image_store *images;
@@ -46,7 +47,7 @@ struct guests_options {
     uint64_t log_size;  /* bytes of one file of a console's log; 0: CONSOLE_LOG_SIZE */
     uint32_t log_files; /* of one instance; 0: CONSOLE_LOG_FILES */
     const struct accelerator *accelerator;
-    /* A microVM that was adopted or that ended. */
+    /* A microVM that was adopted, that ended, or about which a call hangs. */
     void (*report)(void *context, const struct host_instance *instance);
     /* A boot's steps, when its guest has begun, and again when it has spoken; NULL: not wanted. */
     void (*report_steps)(void *context, const struct host_boot_steps *steps);

@@ -31,7 +31,7 @@ struct guest {
     bool paused;      /* its guest stands still */
     bool pressing;    /* a job that presses its power button is under way */
     bool halted;      /* it said that it has ended, and is ended by force */
-    bool hung;        /* its process was found stopped, and is killed */
+    bool hung;        /* its process was found stopped, or does not answer, and is killed */
     bool ended_early; /* its end was told while it was booting */
     bool end_is_done; /* nothing of it is left; waits for those two jobs */
     enum hypervisor_end end;

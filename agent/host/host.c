@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@
 
 #define HYPERVISOR_THREADS 2
 #define NOBODY_GROUP       65534
+/* That its threads may take to end; a copy or an import breaks off, and boots take seconds. */
+#define FINISH_SECONDS 60
 
 /* ---- what comes from other threads ---- */
 
@@ -146,10 +149,14 @@ static void start_run(struct worker_job *worker_job)
         .uri = host->options.hypervisor_uri,
         .group = host->accelerator.kvm ? host->accelerator.group : NOBODY_GROUP,
     };
-    job->result = hypervisor_open(&choice, &listener, &host->hypervisor, &job->error);
-    if (job->result == 0)
-        job->result =
-            hypervisor_adopt(host->hypervisor, &job->found, &job->found_count, &job->error);
+    struct call_under_way call;
+    call_watch_begin(host->calls, &call, WATCHED_OPEN, "");
+    job->result = call_watch_end(
+        host->calls, &call, hypervisor_open(&choice, &listener, &host->hypervisor, &job->error));
+    if (job->result < 0)
+        return;
+    hypervisor_watch(host->hypervisor, host->calls);
+    job->result = hypervisor_adopt(host->hypervisor, &job->found, &job->found_count, &job->error);
 }
 
 static void create_guests(struct host *host)
@@ -163,6 +170,7 @@ static void create_guests(struct host *host)
         .boot_worker = host->boot_worker,
         .end_worker = host->end_worker,
         .hypervisor = host->hypervisor,
+        .watch = host->calls,
         .network = host->network,
         .dhcp = host->dhcp,
         .images = host->images,
@@ -420,9 +428,41 @@ static void close_any(uv_handle_t *handle, void *context)
         uv_close(handle, NULL);
 }
 
+static void give_up(void *context)
+{
+    (void)context;
+    _exit(1); /* threads that hang could not be waited for */
+}
+
+static void watch_calls(struct host *host)
+{
+    struct guest_hangs_options options = {
+        .loop = &host->loop,
+        .watch = host->calls = call_watch_create(clock_system()),
+        .has_daemon = libvirt_driver_is_outside(host->driver),
+        .guests = &host->guests,
+        .give_up = give_up,
+    };
+    host->hangs = guest_hangs_create(&options);
+}
+
+/* What is left undone when it does not wait any more is what SIGKILL leaves. */
+static void *end_at_last(void *context)
+{
+    struct host *host = context;
+    struct late_call late = {.name = "none"};
+    sleep(FINISH_SECONDS);
+    call_watch_find_oldest(host->calls, &late);
+    log_error("the host half ends without waiting for a call that does not return", "call",
+              late.name, "id", late.id, "seconds", LOG_NUMBER(late.age_ms / 1000));
+    _exit(1);
+}
+
 /* Threads first: what they finish comes through the queue while everything is still there. */
 static void finish(struct host *host)
 {
+    pthread_t last;
+    bool is_bounded = pthread_create(&last, NULL, end_at_last, host) == 0;
     worker_stop(host->boot_worker);
     worker_stop(host->end_worker);
     worker_stop(host->image_worker);
@@ -442,6 +482,7 @@ static void finish(struct host *host)
     worker_destroy(host->image_worker);
     worker_destroy(host->volume_requests.worker);
     worker_destroy(host->volume_requests.lister);
+    guest_hangs_destroy(host->hangs);
     channel_destroy(host->channel);
     uv_walk(&host->loop, close_any, NULL);
     uv_run(&host->loop, UV_RUN_DEFAULT);
@@ -451,6 +492,11 @@ static void finish(struct host *host)
     overlays_destroy(host->overlays);
     image_store_destroy(host->images);
     network_destroy(host->network);
+    if (is_bounded) {
+        pthread_cancel(last);
+        pthread_join(last, NULL);
+    }
+    call_watch_destroy(host->calls);
 }
 
 int host_run(const struct host_options *options)
@@ -485,6 +531,7 @@ int host_run(const struct host_options *options)
         libvirt_driver_is_outside(host.driver) ? NULL : prepare_hypervisor_thread;
     host.boot_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare);
     host.end_worker = worker_create(host.queue, HYPERVISOR_THREADS, prepare);
+    watch_calls(&host);
     begin_start(&host);
     uv_run(&host.loop, UV_RUN_DEFAULT);
     finish(&host);

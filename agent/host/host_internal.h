@@ -7,6 +7,7 @@
 #include "agent/host/channel.h"
 #include "agent/host/dhcp.h"
 #include "agent/host/first_packet.h"
+#include "agent/host/guest_hangs.h"
 #include "agent/host/guests.h"
 #include "agent/host/host.h"
 #include "agent/host/hypervisor.h"
@@ -42,6 +43,8 @@ struct host {
     struct worker *image_worker;
     struct volume_requests volume_requests; /* with its worker */
     struct hypervisor *hypervisor;          /* set by the first job, before there are guests */
+    struct call_watch *calls;               /* that block */
+    struct guest_hangs *hangs;              /* looks at them */
     struct guests *guests;                  /* NULL until the start is through */
     struct usage *usage;                    /* the same */
     struct first_packet *first_packet;      /* NULL also where the kernel does not tell of it */

@@ -30,6 +30,10 @@ struct hypervisor_found {
 };
 
 struct hypervisor;
+struct call_watch;
+
+/* Its calls are under `watch` from now on, which outlives it; NULL: under none. */
+void hypervisor_watch(struct hypervisor *hypervisor, struct call_watch *watch);
 
 /* Whether it wants its microVMs' taps opened (microvm_spec.tap_descriptor); else it opens them by
  * name, in the network namespace of the thread that creates. */

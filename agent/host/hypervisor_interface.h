@@ -1,6 +1,7 @@
 /* What an implementation of hypervisor.h provides; hypervisor.h says what each operation means. */
 #pragma once
 
+#include "agent/host/call_watch.h"
 #include "agent/host/hypervisor.h"
 
 struct hypervisor_operations {
@@ -25,4 +26,5 @@ struct hypervisor_operations {
 
 struct hypervisor {
     const struct hypervisor_operations *operations;
+    struct call_watch *watch; /* hypervisor.c's */
 };

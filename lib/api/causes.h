@@ -17,6 +17,8 @@
 #define INSTANCE_CAUSE_BOOT_FAILED       "boot_failed"
 #define INSTANCE_CAUSE_BOOT_TIMEOUT      "boot_timeout"
 #define INSTANCE_CAUSE_ADOPTION_MISMATCH "adoption_mismatch"
+/* Of no failure: it boots or ends, and what the node waits for takes very long. */
+#define INSTANCE_CAUSE_HYPERVISOR_SILENT "hypervisor_silent"
 /* --- its checks --- */
 #define INSTANCE_CAUSE_UNREADY   "unready"
 #define INSTANCE_CAUSE_UNHEALTHY "unhealthy"

@@ -221,6 +221,33 @@ static void failing_liveness_restarts_and_fails_only_when_the_guest_is_gone(void
     assert_true(instance_is_over(instance));
 }
 
+static void what_the_node_waits_for_is_told_until_it_moves(void **state)
+{
+    struct instance *instance = *state;
+    struct api_observed_instance observed;
+    want(instance, API_WANTED_RUN);
+    instance_image_moved(instance, INSTANCE_VERIFYING, "", "");
+    instance_image_ready(instance);
+    instance_hangs(instance, "the hypervisor has not answered");
+    instance_observe(instance, "tcg", &observed);
+    assert_int_equal(observed.state, INSTANCE_STARTING);
+    assert_string_equal(observed.cause, "hypervisor_silent");
+    assert_string_equal(observed.message, "the hypervisor has not answered");
+    instance_booted(instance);
+    instance_observe(instance, "tcg", &observed);
+    assert_string_equal(observed.cause, "");
+    /* Nothing is waited for while it runs. */
+    instance_hangs(instance, "the hypervisor has not answered");
+    instance_observe(instance, "tcg", &observed);
+    assert_string_equal(observed.cause, "");
+    instance_became_unhealthy(instance, "no answer");
+    instance_hangs(instance, "the hypervisor has not answered");
+    instance_observe(instance, "tcg", &observed);
+    assert_non_null(strstr(observed.message, "has not answered; before: no answer"));
+    instance_ended(instance, HOST_END_STOP_KILLED, "");
+    assert_string_equal(instance->cause, "unhealthy");
+}
+
 /* It is the last line of that boot in the guest's log. */
 static void why_it_is_ended_is_said_to_who_ends_it(void **state)
 {
@@ -443,6 +470,7 @@ int main(void)
         TEST(a_boot_that_never_gets_ready_says_what_its_check_saw),
         TEST(a_boot_that_never_gets_ready_is_killed_and_restarted),
         TEST(failing_liveness_restarts_and_fails_only_when_the_guest_is_gone),
+        TEST(what_the_node_waits_for_is_told_until_it_moves),
         TEST(why_it_is_ended_is_said_to_who_ends_it),
         TEST(a_guest_in_a_debugger_is_not_taken_for_dead),
         TEST(a_guest_whose_volume_is_copied_is_not_taken_for_dead),

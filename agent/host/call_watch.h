@@ -1,0 +1,73 @@
+/* The blocking calls that are under way, so that one that never returns is noticed: nobody can call
+ * off libvirt's, or a read from a disk that does not answer.
+ *
+ * Owns the list of them. Calls begin and end on any thread, one thread looks. Says how late each
+ * is; what is done about it is guest_hangs.h's business. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "lib/api/agent.h"
+#include "lib/clock.h"
+
+enum watched_call {
+    WATCHED_FILES, /* what a guest boots from is read */
+    WATCHED_OPEN,  /* the hypervisor: this and what follows */
+    WATCHED_ADOPT,
+    WATCHED_CREATE,
+    WATCHED_RESUME,
+    WATCHED_PAUSE,
+    WATCHED_PRESS_POWER,
+    WATCHED_DESTROY,
+    WATCHED_AWAIT_GONE,
+    WATCHED_USE_OF_DISKS,
+    WATCHED_DEBUG,
+    WATCHED_CALLS,
+};
+
+/* How late it is. Each step is taken once. */
+enum call_lateness {
+    CALL_IN_TIME,
+    CALL_LATE,     /* people are told */
+    CALL_HANGS,    /* its microVM's process is killed, where no guest runs or it is to end */
+    CALL_HOPELESS, /* that did not help, or is not done */
+};
+
+struct late_call {
+    enum watched_call call;
+    const char *name;         /* for people */
+    char id[INSTANCE_ID_MAX]; /* "": of no instance */
+    uint64_t age_ms;
+    enum call_lateness lateness;
+};
+
+/* Pure. */
+enum call_lateness call_lateness_of(enum watched_call call, uint64_t age_ms);
+
+struct call_watch;
+
+/* On the stack of the thread that waits. */
+struct call_under_way {
+    struct call_under_way *next;
+    enum watched_call call;
+    char id[INSTANCE_ID_MAX];
+    uint64_t begun_ms;
+    enum call_lateness lateness; /* that was told of */
+};
+
+/* `clock` must outlive it. */
+struct call_watch *call_watch_create(const struct clock *clock);
+/* No call is under way. NULL is fine. */
+void call_watch_destroy(struct call_watch *watch);
+
+/* `watch` may be NULL: nobody looks. */
+void call_watch_begin(struct call_watch *watch, struct call_under_way *call,
+                      enum watched_call which, const char *id);
+/* Returns `result`. */
+int call_watch_end(struct call_watch *watch, struct call_under_way *call, int result);
+
+/* Tells of each call that became later than it was at the last look. No lock is held meanwhile. */
+void call_watch_look(struct call_watch *watch,
+                     void (*tell)(void *context, const struct late_call *late), void *context);
+/* The call that is under way for longest; false: there is none. */
+bool call_watch_find_oldest(struct call_watch *watch, struct late_call *ret_late);
