@@ -110,6 +110,30 @@ static struct image_store *import_kernel(const char *folder, char ret_digest[DIG
     return store;
 }
 
+/* The other half may keep the file that it staged open, or by another name. */
+static void who_staged_a_file_cannot_change_what_came_in(void **state)
+{
+    char digest[DIGEST_TEXT_MAX];
+    const char *folder = *state;
+    if (geteuid() != 0)
+        skip();
+    struct image_store *store = image_store_create(folder, "/shown", NULL);
+    digest_of_bytes("kernel", 6, digest);
+    stage(folder, digest, "kernel");
+    AUTO_FREE char *staged = xasprintf("%s/staging/%s", folder, digest_hex(digest));
+    AUTO_FREE char *other = xasprintf("%s/staging/other", folder);
+    AUTO_CLOSE int file = open(staged, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(link(staged, other), 0);
+    assert_int_equal(image_store_import(store, digest, 6, NULL), 0);
+    assert_int_equal(open_image(store, digest, NULL), 0);
+    uint64_t hashed = image_store_hashed(store);
+    assert_int_equal(pwrite(file, "kernal", 6, 0), 6);
+    assert_int_equal(file_write(other, "kernal", 6, 0600, NULL), 0);
+    assert_int_equal(open_image(store, digest, NULL), 0);
+    assert_int_equal(image_store_hashed(store), hashed); /* nothing of it was touched */
+    image_store_destroy(store);
+}
+
 static void what_was_altered_on_disk_does_not_boot(void **state)
 {
     char digest[DIGEST_TEXT_MAX];
@@ -499,6 +523,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_image_comes_in_by_its_digest, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(other_bytes_are_refused_and_named, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(who_staged_a_file_cannot_change_what_came_in, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(what_was_altered_on_disk_does_not_boot, make_folder,
                                         remove_folder),
