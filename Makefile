@@ -33,7 +33,7 @@ DEBIAN_PACKAGES := \
 	libvirt-clients libxml2-utils libexpat1-dev \
 	libnl-3-dev libnl-route-3-dev libnftables-dev libcmocka-dev \
 	qemu-system-x86 qemu-system-arm qemu-utils gcc-aarch64-linux-gnu dnsmasq-base busybox-static cpio zstd \
-	etcd-server etcd-client haproxy skopeo podman iproute2 procps curl jq socat openssl ca-certificates git
+	etcd-server etcd-client haproxy skopeo podman gdb-multiarch iproute2 procps curl jq socat openssl ca-certificates git
 # For what tests/tools needs; only where no Node.js from elsewhere is there.
 NODE_PACKAGES := nodejs npm
 

@@ -255,9 +255,10 @@ const struct command commands[] = {
      .options = debug_options, .run = debug_run,
      .details =
          "Switches QEMU's gdb stub on, fetches the image's symbols (its debug part, else the "
-         "kernel), and prints\nthe command for gdb. Root's, on the node that the instance "
-         "runs on. While the stub is on a guest that\nstands still is not taken for dead; "
-         "its readiness is judged as ever.",
+         "kernel), and prints\nthe command for gdb (gdb-multiarch where the guest is of another "
+         "architecture than this machine). Root's, on the\nnode that the instance runs on. While "
+         "the stub is on a guest that stands still is not taken for dead; its\nreadiness is judged "
+         "as ever.",
      .examples = "  shoal debug 000100000003\n  shoal debug --stop 000100000003"},
     {"event", "list", "events", "what happened, oldest first", "[SERVICE]",
      .options = events_options, .run = events_run, .examples = "  shoal events -f hello"},

@@ -162,10 +162,16 @@ static int fetch_symbols(struct cli *cli, const struct stub *stub, char **ret_pa
 
 /* --- the command --- */
 
+#if defined(__aarch64__)
+#define OWN_ARCHITECTURE "arm64"
+#else
+#define OWN_ARCHITECTURE "amd64"
+#endif
+
 static void print_stub(struct cli *cli, const char *id, const struct stub *stub,
                        const char *symbols, bool has_debug_part)
 {
-    const char *gdb = strcmp(stub->architecture, "arm64") == 0 ? "gdb-multiarch" : "gdb";
+    const char *gdb = strcmp(stub->architecture, OWN_ARCHITECTURE) == 0 ? "gdb" : "gdb-multiarch";
     AUTO_FREE char *command = xasprintf("%s -ex 'target remote %s'%s%s", gdb, stub->socket,
                                         symbols != NULL ? " " : "", symbols != NULL ? symbols : "");
     if (cli_wants_document(cli)) {

@@ -41,7 +41,7 @@ examples_machine_aarch64 := -mgeneral-regs-only -mno-outline-atomics -mbranch-pr
 	-falign-functions=4 -falign-jumps=1 -falign-loops=1
 examples_code := -O2 -g -ffreestanding -fno-pic -fno-pie -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -fno-common \
-	-ffile-prefix-map=$(examples_root)/=
+	-ffile-prefix-map=$(examples_root)/= -fdebug-prefix-map=$(CURDIR)=.
 examples_lwip_include := -I$(examples_runtime)/lwip -isystem $(examples_lwip)/src/include
 examples_warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 examples_ldflags := -nostdlib -static -no-pie -Wl,--gc-sections -Wl,--build-id=none \
@@ -61,11 +61,13 @@ examples_hello_1 := -DHELLO_VERSION='"1.0"' -DHELLO_BROKEN=false
 examples_hello_2 := -DHELLO_VERSION='"2.0"' -DHELLO_BROKEN=false
 examples_hello_3 := -DHELLO_VERSION='"3.0"' -DHELLO_BROKEN=true
 
+# $(1): a folder below examples/, $(2): a service's name. What `shoal build` packs of it.
+examples_image_of = $(examples_build)/$(1)/Unikernel.yaml $(foreach a,$(examples_architectures),$(addprefix \
+	$(examples_build)/$(1)/$(2)-$(examples_image_$(a)).,elf debug))
+
 examples: ## build the example guests
-examples: $(foreach v,$(examples_hello_versions),$(examples_build)/hello/v$(v)/Unikernel.yaml \
-	$(foreach a,$(examples_architectures),$(examples_build)/hello/v$(v)/hello-$(examples_image_$(a)).elf)) \
-	$(examples_build)/batch/Unikernel.yaml \
-	$(foreach a,$(examples_architectures),$(examples_build)/batch/batch-$(examples_image_$(a)).elf) \
+examples: $(foreach v,$(examples_hello_versions),$(call examples_image_of,hello/v$(v),hello)) \
+	$(call examples_image_of,batch,batch) \
 	$(foreach a,$(examples_architectures),$(examples_build)/bare/bare-$(examples_image_$(a)).elf)
 
 # The stamp is lwIP's own: a new pin in the script fetches again.
@@ -105,52 +107,38 @@ $$(examples_out_$(1))/image.ld: $(examples_runtime)/$(1)/image.ld $(examples_run
 endef
 $(foreach a,$(examples_architectures),$(eval $(call examples_architecture_rules,$(a))))
 
-# $(1): the version, $(2): the architecture. The service's object, the image, the image stripped.
-define examples_hello_rules
-$$(examples_out_$(2))/hello/hello-$(1).o: $(examples_source)/hello/hello.c $(examples_source)/build.mk
+# A kernel and its symbols. $(1): their folder below examples/, $(2): their name, $(3): the architecture,
+# $(4): the service's source, $(5): what it is compiled with besides. What boots has no symbols; the
+# other has nothing else.
+define examples_kernel_rules
+$$(examples_out_$(3))/$(1)/$(2).o: $(4) $(examples_lwip)/.complete $(examples_source)/build.mk
 	@mkdir -p $$(@D)
 	$$(call examples_say,CC,$$@)
-	$$(examples_quiet)$$(examples_cc_$(2)) $(examples_warnings) $$(examples_flags_$(2)) $$(examples_hello_$(1)) \
-		-MMD -MP -c -o $$@ $$<
+	$$(examples_quiet)$$(examples_cc_$(3)) $(examples_warnings) $$(examples_flags_$(3)) $(5) -MMD -MP -c -o $$@ $$<
 
-$$(examples_out_$(2))/hello/hello-$(1).debug: $$(examples_out_$(2))/hello/hello-$(1).o \
-		$$(examples_objects_$(2)) $$(examples_lwip_objects_$(2)) $$(examples_out_$(2))/image.ld
+$$(examples_out_$(3))/$(1)/$(2).whole: $$(examples_out_$(3))/$(1)/$(2).o \
+		$$(examples_objects_$(3)) $$(examples_lwip_objects_$(3)) $$(examples_out_$(3))/image.ld
 	$$(call examples_say,LINK,$$@)
-	$$(examples_quiet)$$(examples_cc_$(2)) $$(examples_machine_$(2)) $(examples_ldflags) \
-		-T $$(examples_out_$(2))/image.ld -o $$@ $$(filter %.o,$$^)
+	$$(examples_quiet)$$(examples_cc_$(3)) $$(examples_machine_$(3)) $(examples_ldflags) \
+		-T $$(examples_out_$(3))/image.ld -o $$@ $$(filter %.o,$$^)
 
-$(examples_build)/hello/v$(1)/hello-$(examples_image_$(2)).elf: $$(examples_out_$(2))/hello/hello-$(1).debug
+$(examples_build)/$(1)/$(2)-$(examples_image_$(3)).elf: $$(examples_out_$(3))/$(1)/$(2).whole
 	@mkdir -p $$(@D)
-	$$(examples_quiet)$(examples_prefix_$(2))strip --strip-all -o $$@ $$<
+	$$(examples_quiet)$(examples_prefix_$(3))strip --strip-all -o $$@ $$<
 
--include $$(examples_out_$(2))/hello/hello-$(1).d
+$(examples_build)/$(1)/$(2)-$(examples_image_$(3)).debug: $$(examples_out_$(3))/$(1)/$(2).whole
+	@mkdir -p $$(@D)
+	$$(examples_quiet)$(examples_prefix_$(3))objcopy --only-keep-debug $$< $$@
+
+-include $$(examples_out_$(3))/$(1)/$(2).d
 endef
-$(foreach v,$(examples_hello_versions),$(foreach a,$(examples_architectures),$(eval $(call examples_hello_rules,$(v),$(a)))))
+$(foreach a,$(examples_architectures),$(foreach v,$(examples_hello_versions),$(eval $(call \
+	examples_kernel_rules,hello/v$(v),hello,$(a),$(examples_source)/hello/hello.c,$$(examples_hello_$(v))))) \
+	$(eval $(call examples_kernel_rules,batch,batch,$(a),$(examples_source)/batch/batch.c)))
 
 $(examples_build)/hello/v%/Unikernel.yaml: $(examples_source)/hello/Unikernel.yaml
 	@mkdir -p $(@D)
 	$(examples_quiet)cp $< $@
-
-# $(1): the architecture. The same of batch.
-define examples_batch_rules
-$$(examples_out_$(1))/batch/batch.o: $(examples_source)/batch/batch.c $(examples_source)/build.mk
-	@mkdir -p $$(@D)
-	$$(call examples_say,CC,$$@)
-	$$(examples_quiet)$$(examples_cc_$(1)) $(examples_warnings) $$(examples_flags_$(1)) -MMD -MP -c -o $$@ $$<
-
-$$(examples_out_$(1))/batch/batch.debug: $$(examples_out_$(1))/batch/batch.o \
-		$$(examples_objects_$(1)) $$(examples_lwip_objects_$(1)) $$(examples_out_$(1))/image.ld
-	$$(call examples_say,LINK,$$@)
-	$$(examples_quiet)$$(examples_cc_$(1)) $$(examples_machine_$(1)) $(examples_ldflags) \
-		-T $$(examples_out_$(1))/image.ld -o $$@ $$(filter %.o,$$^)
-
-$(examples_build)/batch/batch-$(examples_image_$(1)).elf: $$(examples_out_$(1))/batch/batch.debug
-	@mkdir -p $$(@D)
-	$$(examples_quiet)$(examples_prefix_$(1))strip --strip-all -o $$@ $$<
-
--include $$(examples_out_$(1))/batch/batch.d
-endef
-$(foreach a,$(examples_architectures),$(eval $(call examples_batch_rules,$(a))))
 
 $(examples_build)/batch/Unikernel.yaml: $(examples_source)/batch/Unikernel.yaml
 	@mkdir -p $(@D)

@@ -9,11 +9,14 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/xalloc.h"
 
-#define ANSWER_MS 1000
-/* gdb's remote protocol: detach, with its checksum. */
-#define DETACH "$D#44"
+#define ANSWER_MS 5000
+/* gdb's remote protocol, with checksums. The process is named: QEMU wants that for good once a gdb
+ * has said that it knows of processes, and its first is all of the machine. */
+#define DETACH   "$D;1#b0"
+#define DETACHED "$OK#9a"
 
 char *gdb_socket_path(const char *run_directory, const char *id)
 {
@@ -47,23 +50,40 @@ static int listen_at(const char *path, int *ret_descriptor, struct error *error)
     return 0;
 }
 
+/* What else the stub says, such as that the guest stands still, is passed over. */
+static int detach(int stub, struct error *error)
+{
+    char answer[256] = "";
+    size_t length = 0;
+    ssize_t got = send(stub, DETACH, strlen(DETACH), MSG_NOSIGNAL);
+    uint64_t deadline = clock_monotonic_ms(clock_system()) + ANSWER_MS;
+    while (got > 0 && strstr(answer, DETACHED) == NULL) {
+        struct pollfd readable = {.fd = stub, .events = POLLIN};
+        uint64_t now = clock_monotonic_ms(clock_system());
+        got = 0;
+        if (now < deadline && poll(&readable, 1, (int)(deadline - now)) == 1)
+            got = recv(stub, answer + length, sizeof answer - 1 - length, MSG_DONTWAIT);
+        length += got > 0 ? (size_t)got : 0;
+        answer[length] = '\0';
+    }
+    if (got > 0)
+        return 0;
+    return error_set(error, ERROR_FAILED, "QEMU's gdb stub does not let the guest go");
+}
+
 /* Whoever was connected may have gone without a word, and left the guest stopped and full of
  * breakpoints: a detach of our own puts that right. */
 static int let_go(struct hypervisor *hypervisor, const char *id, struct error *error)
 {
     int ends[2];
-    char answer[64];
     if (hypervisor_debug(hypervisor, id, -1, false, error) < 0)
         return -1;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return error_set_errno(error, errno, "a socket for the gdb stub");
     AUTO_CLOSE int ours = ends[0];
     AUTO_CLOSE int theirs = ends[1];
-    if (hypervisor_debug(hypervisor, id, theirs, false, error) < 0)
+    if (hypervisor_debug(hypervisor, id, theirs, false, error) < 0 || detach(ours, error) < 0)
         return -1;
-    struct pollfd ready = {.fd = ours, .events = POLLIN};
-    if (send(ours, DETACH, strlen(DETACH), MSG_NOSIGNAL) > 0 && poll(&ready, 1, ANSWER_MS) == 1)
-        recv(ours, answer, sizeof answer, MSG_DONTWAIT);
     return hypervisor_debug(hypervisor, id, -1, false, error);
 }
 

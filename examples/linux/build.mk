@@ -50,9 +50,9 @@ $(foreach v,$(examples_hello_versions),$(eval $(call examples_linux_rules,$(v)))
 
 # What is linked into each image, as the compiler's dependency files: whose lines are counted.
 examples_hello_parts_linux-amd64 := $(examples_posix)/hello-1.o $(examples_posix_objects) $(examples_linux_objects)
-examples_hello_parts_shoal-amd64 := $(examples_out_x86_64)/hello/hello-1.o $(examples_objects_x86_64) \
+examples_hello_parts_shoal-amd64 := $(examples_out_x86_64)/hello/v1/hello.o $(examples_objects_x86_64) \
 	$(examples_lwip_objects_x86_64)
-examples_hello_parts_shoal-arm64 := $(examples_out_aarch64)/hello/hello-1.o $(examples_objects_aarch64) \
+examples_hello_parts_shoal-arm64 := $(examples_out_aarch64)/hello/v1/hello.o $(examples_objects_aarch64) \
 	$(examples_lwip_objects_aarch64)
 examples_hello_parts_process := $(examples_posix)/hello-1.o $(examples_posix_objects) $(examples_posix)/posix/process.o
 examples_hello_kinds := linux-amd64 shoal-amd64 shoal-arm64 process

@@ -65,15 +65,54 @@ check the_terminal_is_put_right grep -q ' icanon .*' "$work/terminal"
 # --- a debugger: the guest stands still, and is not taken for dead ---
 export XDG_CACHE_HOME=$work/cache
 of_first() { shoal ps hello -o json | jq -re --arg id "$first" ".instances[] | select(.id == \$id) | $1"; }
-# What the stub answers to one packet of gdb's remote protocol.
-ask_stub() { printf '$%s' "$1" | socat -t 2 - "UNIX-CONNECT:$socket"; }
 is_debugged_and_unready() { [ "$(of_first .state)" = running ] && of_first .message | grep -q 'gdb stub is on'; }
+ask_first() { ip netns exec "shoal-$node" curl -sS --max-time 60 "http://$(of_first .address):8080$1"; }
 expect the_command_for_gdb_is_printed 0 "^gdb -ex 'target remote /.*/g/$first' $work/cache/shoal/debug/" shoal debug "$first"
+command=$(shoal debug "$first" 2>/dev/null)
 socket=$(shoal debug "$first" -o json 2>/dev/null | jq -r .socket)
 check only_root_reaches_the_socket test "$(stat -c '%a %u' "${socket%/*}" "$socket" | tr '\n' ' ')" = "700 0 600 0 "
 symbols=$(shoal debug "$first" -o json 2>/dev/null | jq -r .symbols)
-check the_symbols_are_the_kernels cmp "$symbols" "$BUILD/examples/hello/v1/hello-amd64.elf"
-expect the_stub_speaks 0 'PacketSize=' ask_stub 'qSupported#37'
+check the_symbols_are_the_images cmp "$symbols" "$BUILD/examples/hello/v1/hello-amd64.debug"
+hex=$(sha256sum "$symbols" | cut -c1-64)
+check the_registry_has_them test -n "$(find "$cluster/registry" -name "*$hex*")"
+check the_node_that_boots_has_not test -z "$(find "$cluster/agent" -name "*$hex*")"
+
+# As it is printed, by a person who looks around, waits for a request, and goes.
+cat >"$work/look.gdb" <<GDB
+info registers rip
+backtrace
+break answer_public if request->path[1] == 'g'
+shell touch $work/looking
+continue
+backtrace 1
+print request->path
+delete
+detach
+GDB
+eval "timeout 120 $command -batch -nx -x $work/look.gdb" >"$work/gdb" 2>&1 &
+gdb=$!
+started_pids="$started_pids $gdb"
+check gdb_attaches wait_for 60 test -e "$work/looking"
+check a_request_that_was_stopped_in_is_answered test "$(ask_first /gdb)" = 'not found'
+check gdb_leaves wait "$gdb"
+check registers_are_read grep -q '^rip  *0x' "$work/gdb"
+check functions_have_names grep -q 'runtime_start (' "$work/gdb"
+check the_breakpoint_was_hit grep -q '^#0 *answer_public (.*at .*hello/hello.c:[0-9]*$' "$work/gdb"
+check variables_have_values grep -q '"/gdb"$' "$work/gdb"
+check detached_it_answers test "$(ask_first /)" = "hello from hello 1.0 instance $first"
+check the_look_cost_no_restart test "$(of_first .restarts)" = 0
+
+
+# By a gdb that goes without a word, and leaves the guest standing at its breakpoint.
+printf 'break answer_public\ncontinue\nshell touch %s\n' "$work/standing" >"$work/stay.gdb"
+mkfifo "$work/commands"
+eval "exec $command -nx -q -x $work/stay.gdb" <"$work/commands" >"$work/gdb" 2>&1 &
+gdb=$!
+started_pids="$started_pids $gdb"
+exec 5>"$work/commands"
+check a_check_of_its_health_meets_the_breakpoint wait_for 60 test -e "$work/standing"
+kill -9 "$gdb"
+exec 5>&-
 check a_stopped_guest_is_out_of_the_endpoints wait_for 20 is_debugged_and_unready
 sleep 2 # several times what liveness would have needed
 check it_was_not_restarted test "$(of_first .restarts)" = 0

@@ -56,6 +56,11 @@ id=$(instances_in ready)
 check arm64_runs_on_its_own_emulator test "$(emulator_of "$id")" = qemu-system-aarch64
 check arm64_answers_on_the_published_port wait_for 30 answers_from "$id"
 expect arm64_writes_to_the_console 0 'hello 1.0 listening on' shoal logs hello
+export XDG_CACHE_HOME=$work/cache
+look() { eval "timeout 120 $(shoal debug "$id" 2>/dev/null) -batch -nx -ex 'break answer_public' -ex continue -ex backtrace"; }
+expect arm64_is_debugged_with_names 0 '^#[0-9]+ .*runtime_start \(.*examples/runtime/runtime.c' look
+check arm64_is_let_go shoal debug --stop "$id"
+check arm64_answers_after_that answers_from "$id"
 check arm64_goes_unhealthy_on_request ask_admin "$id" fail
 check arm64_instance_leaves_ready wait_for 60 bash -c \
     '! shoal ps hello -o json | jq -e ".instances[] | select(.healthy)"'

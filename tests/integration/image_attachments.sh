@@ -89,7 +89,7 @@ expect it_has_both_forms_of_the_signature 0 "^2\$" grep -c "signature (.*) by ke
 expect it_has_the_signed_sbom 0 "SBOM \(CycloneDX\), signed by key $(key_id ci.pub)" cat shown
 expect it_has_the_unsigned_sbom 0 'SBOM \(SPDX\), not signed' cat shown
 expect it_has_the_provenance 0 "provenance \(SLSA\), signed by key $(key_id ci.pub)" cat shown
-expect the_tree_as_json 0 '^\["simple","bundle"\] 2 2 1$' bash -c \
+expect the_tree_as_json 0 '^\["simple","bundle"\] 2 2 2$' bash -c \
     'shoal tree hello:1.0 -o json | jq -r "\"\([.signatures[].form] | tostring) \(.attestations | length) \(.attachments | length) \(.layers | length)\""'
 index_of_two() {
     fetch() { curl -fsS -H "Accept: $manifest_type" "$api/manifests/$1"; }
