@@ -49,11 +49,16 @@ static void read_more(struct probe_console *console, struct buffer *text)
 {
     struct console_log_query query = {
         .tail = UINT64_MAX, .since_ms = console->since_ms, .limit = CONSOLE_PAST_MAX};
-    if (console->is_open)
+    struct console_log_past past;
+    if (console->is_open) {
         console_log_read(&console->log, text);
-    else
-        console->is_open =
-            console_log_open(&console->log, console->folder, console->id, &query, text, NULL) == 0;
+        return;
+    }
+    if (console_log_open(&console->log, console->folder, console->id, &query, &past, NULL) < 0)
+        return;
+    console->is_open = true;
+    buffer_append(text, buffer_text(&past.lines), past.lines.length);
+    buffer_finish(&past.lines);
 }
 
 /* What the agent itself says there is not the guest's. */

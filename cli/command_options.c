@@ -211,7 +211,8 @@ const struct option ps_options[] = {
 
 const struct option logs_options[] = {
     {"follow", 'f', OPTION_FLAG, .help = "go on with what comes"},
-    {"tail", 0, OPTION_NUMBER, .value = "N", .help = "the last N lines (default 100)",
+    {"tail", 0, OPTION_NUMBER, .value = "N",
+     .help = "the last N lines, of all instances together (default 100; with --since all)",
      .max = 100000},
     {"since", 0, OPTION_TEXT, .value = "TIME",
      .help = "what came since: 10m, 2026-11-26T02:14:50Z"},

@@ -227,9 +227,12 @@ const struct command commands[] = {
     {"service", "logs", "logs", "what a service's guests, or one guest, wrote on the console",
      "SERVICE|INSTANCE", .options = logs_options, .run = logs_run,
      .details = "Of a service: its instances' lines in the order of time, each with the id in "
-                "front; --tail counts the\nlines of each, and with --follow instances that come "
-                "later are shown too. Lines like \"-- started --\"\nare the agent's: a boot, "
-                "how it ended, what is missing. Times are those of the nodes' clocks.",
+                "front; --tail is how many of\nall of them together, and with --follow instances "
+                "that come later are shown too. Lines like \"-- started --\"\nare the agent's: a "
+                "boot, how it ended, what is missing. Times are those of the nodes' clocks. What "
+                "cannot\nbe read since a node does not answer is told on standard error, the rest "
+                "is shown, and the exit code is 1;\nwith --follow it is told in between, and read "
+                "once the node is back.",
      .examples = "  shoal logs -f hello\n  shoal logs --since 10m --timestamps hello\n"
                  "  shoal logs --tail 20 000100000003"},
     {"instance", "logs", NULL, "what one guest wrote on its console", "INSTANCE",
@@ -240,7 +243,8 @@ const struct command commands[] = {
          "WHAT is instances (the default), services or nodes. The nodes are asked, which look at "
          "their guests\nevery 5 s: CPU and network are of the time between the last two looks. CPU "
          "is of one processor;\nMEMORY is what a microVM has for itself, RESIDENT (-o wide) counts "
-         "what it shares with others too.",
+         "what it shares with others too.\nNodes that do not answer are told on standard error; "
+         "what is printed once is not whole then, and exits 1.",
      .examples = "  shoal top\n  shoal top hello --sort memory\n  shoal top nodes --once\n"
                  "  shoal top services -o json"},
     {"instance", "console", "console", "attach to a guest's console", "INSTANCE",
@@ -300,7 +304,8 @@ const struct command commands[] = {
      .run = volume_list_run,
      .details = "STATE is in_use (an instance has it), kept (its slot has no instance just now) or "
                 "unused (its\nservice or slot is no more). -o wide adds what each node has "
-                "promised of its --volumes.",
+                "promised of its --volumes.\nNodes that do not answer are told on standard "
+                "error, and the exit code is 1.",
      .examples = "  shoal volume list\n  shoal volume list counter -o json"},
     {"volume", "inspect", NULL, "one volume and its snapshots", "VOLUME", .options = volume_options,
      .run = volume_inspect_run, .examples = "  shoal volume inspect counter/0/data"},

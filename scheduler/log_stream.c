@@ -1,5 +1,6 @@
 #include "scheduler/log_stream.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -11,8 +12,9 @@
 #include "lib/xalloc.h"
 #include "scheduler/agent_calls.h"
 #include "scheduler/log_merge.h"
+#include "scheduler/log_tail.h"
 
-#define SOURCES_MAX 200
+#define SOURCES_MAX 200 /* that are read at once */
 #define LOG_TYPE    "text/plain; charset=utf-8"
 /* Bytes of the past in one answer, and of one instance at most. */
 #define PAST_MAX        ((size_t)32 << 20)
@@ -34,11 +36,14 @@ struct source {
     struct log_stream *stream;
     struct http_call *call; /* NULL: it is not asked now */
     char id[INSTANCE_ID_MAX];
+    char node[NAME_MAX_TEXT];
     struct buffer line;
-    uint64_t last_ms; /* of its last line */
-    bool has_past;    /* all of it came, or none will */
-    bool is_done;     /* nothing more comes */
-    bool is_broken;   /* and the reader was told */
+    struct api_log_position position; /* up to where it was read */
+    uint64_t last_ms;                 /* of its last line */
+    bool is_new;                      /* it came while others were read: all of it is wanted */
+    bool has_past;                    /* all of it came, or none will */
+    bool is_done;                     /* nothing more comes */
+    bool is_broken;                   /* and the reader was told */
 };
 
 struct log_stream {
@@ -48,6 +53,7 @@ struct log_stream {
     uint64_t tail;
     char *since;
     bool follow;
+    bool resumes;
     bool (*look)(struct log_stream *stream, const char *namespace_name, const char *service);
     char namespace_name[NAME_MAX_TEXT], service[NAME_MAX_TEXT];
     size_t limit; /* bytes of the past of one source */
@@ -55,7 +61,7 @@ struct log_stream {
     bool is_started;
     bool past_is_out;
     bool more_may_come;
-    size_t source_count;
+    bool is_full; /* an instance found no room, and the reader was told */
     LIST_HEAD(, source) sources;
     struct log_merge merge;
     struct buffer unsent;
@@ -72,6 +78,13 @@ static void free_stream(uv_handle_t *handle)
     free(stream);
 }
 
+static void remove_source(struct source *source)
+{
+    LIST_REMOVE(source, link);
+    buffer_finish(&source->line);
+    free(source);
+}
+
 /* The request is answered, or gone. */
 static void close_stream(struct log_stream *stream)
 {
@@ -79,9 +92,7 @@ static void close_stream(struct log_stream *stream)
         struct source *source = LIST_FIRST(&stream->sources);
         if (source->call != NULL)
             http_client_cancel(source->call);
-        LIST_REMOVE(source, link);
-        buffer_finish(&source->line);
-        free(source);
+        remove_source(source);
     }
     uv_close((uv_handle_t *)&stream->timer, free_stream);
 }
@@ -103,19 +114,40 @@ static void add_line(struct source *source, struct api_log_line *line, uint64_t 
     log_merge_add(&stream->merge, order_ms, core_now(stream->core), text.data, text.length);
 }
 
+/* What is no agent's word, behind what came of the instance. */
+static void add_word(struct source *source, enum api_log_kind kind, const char *words)
+{
+    AUTO_FREE char *text = xstrdup(words);
+    struct api_log_line line = {.time_ms = core_wall(source->stream->core), .kind = kind};
+    text_make_line(text);
+    line.text = text;
+    line.length = strlen(text);
+    add_line(source, &line, line.time_ms > source->last_ms ? line.time_ms : source->last_ms);
+}
+
 /* Once, until something comes again. */
 static void add_break(struct source *source, const struct error *error)
 {
-    AUTO_FREE char *text = xasprintf("its log breaks off here: %s", error->message);
-    struct api_log_line line = {.time_ms = core_wall(source->stream->core),
-                                .kind = API_LOG_MARK,
-                                .text = text,
-                                .length = strlen(text)};
-    if (source->is_broken)
-        return;
+    if (!source->is_broken)
+        add_word(source, API_LOG_FAILURE, error->message);
     source->is_broken = true;
-    text_make_line(text);
-    add_line(source, &line, line.time_ms > source->last_ms ? line.time_ms : source->last_ms);
+}
+
+/* Nothing more comes of it: who follows need not ask for it again. */
+static void end_source(struct source *source)
+{
+    source->is_done = true;
+    if (source->stream->follow)
+        add_word(source, API_LOG_POSITION, "");
+}
+
+static void take_line(struct source *source, struct api_log_line *line)
+{
+    api_log_position_move(&source->position, line);
+    /* A clock that was set back does not turn a log around. */
+    if (line->kind != API_LOG_POSITION && line->time_ms > source->last_ms)
+        source->last_ms = line->time_ms;
+    add_line(source, line, source->last_ms);
 }
 
 static int on_body(const void *bytes, size_t length, void *data)
@@ -131,12 +163,8 @@ static int on_body(const void *bytes, size_t length, void *data)
         size_t size = (size_t)(end - source->line.data) - start;
         if (size == 0)
             source->has_past = true;
-        else if (api_log_line_parse(source->line.data + start, size, false, &line)) {
-            /* A clock that was set back does not turn a log around. */
-            if (line.time_ms > source->last_ms)
-                source->last_ms = line.time_ms;
-            add_line(source, &line, source->last_ms);
-        }
+        else if (api_log_line_parse(source->line.data + start, size, false, &line))
+            take_line(source, &line);
         start += size + 1;
     }
     buffer_consume(&source->line, start);
@@ -154,6 +182,26 @@ static bool is_over_for_good(const struct source *source)
     return instance == NULL || model_instance_has_ended(instance);
 }
 
+/* Its agent cannot be asked now. */
+static void fail_source(struct source *source, const struct error *error)
+{
+    add_break(source, error);
+    source->stream->error = *error;
+    source->is_done = !source->stream->follow;
+}
+
+/* Its agent does not know it: it has not heard of it yet, or keeps nothing of it any more. */
+static void miss_source(struct source *source, const struct error *error)
+{
+    bool is_over = is_over_for_good(source);
+    if (is_over && !source->is_broken)
+        add_word(source, API_LOG_MARK, "what it wrote is not kept any more");
+    source->stream->error = *error;
+    if (is_over)
+        end_source(source);
+    source->is_done = is_over || !source->stream->follow;
+}
+
 static void on_source_end(const struct http_client_response *response, void *data)
 {
     struct source *source = data;
@@ -164,86 +212,140 @@ static void on_source_end(const struct http_client_response *response, void *dat
     buffer_clear(&source->line);
     if (!stream->follow)
         uv_timer_start(&stream->timer, on_tick, 0, TICK_MS);
-    if (http_response_check(response, &error) == 0) {
+    if (agent_calls_check_answer(response, &error) == 0) {
         stream->has_answer = true;
-        source->is_done = !stream->follow || is_over_for_good(source);
-        return;
+        source->is_done = !stream->follow;
+        if (is_over_for_good(source))
+            end_source(source);
+    } else if (error.code == ERROR_NOT_FOUND) {
+        miss_source(source, &error);
+    } else {
+        error_wrap(&error, "node %s", source->node);
+        fail_source(source, &error);
     }
-    /* Of an instance that begins somewhere its agent may not have heard yet. */
-    if (error.code != ERROR_NOT_FOUND || !stream->follow)
-        add_break(source, &error);
-    stream->error = error;
-    error_wrap(&stream->error, "logs of %s", source->id);
-    source->is_done = !stream->follow;
 }
 
 /* --- asking --- */
+
+/* What was read before is not read again; of one that has just come, all is new. */
+static char *path_of(const struct source *source)
+{
+    const struct log_stream *stream = source->stream;
+    char position[API_LOG_POSITION_MAX];
+    if (source->position.is_known) {
+        api_log_position_write(&source->position, position);
+        return xasprintf("/v1/instances/%s/logs?follow=1&after=%s", source->id, position);
+    }
+    AUTO_FREE char *tail = source->is_new ? xstrdup(ALL) : xasprintf("%" PRIu64, stream->tail);
+    return xasprintf("/v1/instances/%s/logs?tail=%s&limit=%zu%s%s%s", source->id, tail,
+                     stream->limit, stream->since != NULL ? "&since=" : "",
+                     stream->since != NULL ? stream->since : "", stream->follow ? "&follow=1" : "");
+}
 
 static void ask(struct source *source, const struct model_instance *instance)
 {
     struct log_stream *stream = source->stream;
     struct error error = ERROR_INIT;
-    char since[API_LOG_TIME_MAX];
-    const char *from = stream->since, *tail = ALL;
-    AUTO_FREE char *number = xasprintf("%llu", (unsigned long long)stream->tail);
-    /* What was read before is not read again; of one that has just come, all is new. */
-    if (source->last_ms > 0) {
-        api_log_time_write(source->last_ms + 1, since);
-        from = since;
-    } else if (!stream->past_is_out) {
-        tail = number;
-    }
-    AUTO_FREE char *path = xasprintf("/v1/instances/%s/logs?tail=%s&limit=%zu%s%s%s", source->id,
-                                     tail, stream->limit, from != NULL ? "&since=" : "",
-                                     from != NULL ? from : "", stream->follow ? "&follow=1" : "");
+    AUTO_FREE char *path = path_of(source);
     struct agent_call call = {.path = path, .stays = stream->follow, .on_body = on_body};
     source->has_past = false;
+    text_copy(source->node, sizeof source->node, instance->node->name);
     source->call =
         agent_calls_start(stream->core, instance->node, &call, on_source_end, source, &error);
     if (source->call != NULL)
         return;
     source->has_past = true;
-    source->is_done = !stream->follow;
-    add_break(source, &error);
-    stream->error = error;
+    fail_source(source, &error);
 }
 
-void log_stream_add(struct log_stream *stream, const struct model_instance *instance)
+static struct source *add_source(struct log_stream *stream, const char *id)
+{
+    struct source *source = xcalloc(1, sizeof *source);
+    source->stream = stream;
+    text_copy(source->id, sizeof source->id, id);
+    LIST_INSERT_HEAD(&stream->sources, source, link);
+    return source;
+}
+
+/* Once, by the first that finds no room. */
+static void tell_full(struct log_stream *stream, const char *id)
+{
+    AUTO_FREE char *text = xasprintf("%d logs are read at once, and this one is not among them nor "
+                                     "are those after it: `shoal logs %s` reads it",
+                                     SOURCES_MAX, id);
+    struct source other = {.stream = stream};
+    text_copy(other.id, sizeof other.id, id);
+    if (!stream->is_full)
+        add_word(&other, API_LOG_FAILURE, text);
+    stream->is_full = true;
+}
+
+void log_stream_miss(struct log_stream *stream, const char *instance)
+{
+    struct source other = {.stream = stream};
+    text_copy(other.id, sizeof other.id, instance);
+    add_word(&other, API_LOG_MARK, "it is forgotten: what it wrote last cannot be read any more");
+    end_source(&other);
+}
+
+void log_stream_add(struct log_stream *stream, const struct model_instance *instance,
+                    const struct api_log_position *after)
 {
     struct source *source;
+    size_t open = 0;
     LIST_FOREACH(source, &stream->sources, link)
     {
         if (strcmp(source->id, instance->name) == 0)
             return;
+        open += !source->is_done;
     }
-    if (stream->source_count >= SOURCES_MAX || instance->node == NULL)
+    if (instance->node == NULL)
         return;
-    source = xcalloc(1, sizeof *source);
-    source->stream = stream;
-    text_copy(source->id, sizeof source->id, instance->name);
-    LIST_INSERT_HEAD(&stream->sources, source, link);
-    stream->source_count++;
+    if (open >= SOURCES_MAX) {
+        tell_full(stream, instance->name);
+        return;
+    }
+    source = add_source(stream, instance->name);
+    source->is_new = stream->resumes || stream->past_is_out;
+    if (after != NULL)
+        source->position = *after;
     ask(source, instance);
 }
 
-/* Those whose agent was gone for a while, and new ones; those that are over make room. */
+/* One whose agent was gone for a while, or goes now; one that is over makes room. */
+static void look_at_source(struct source *source)
+{
+    struct log_stream *stream = source->stream;
+    const struct model_instance *instance = model_instance(&stream->core->model, source->id);
+    struct error error = ERROR_INIT;
+    if (source->call == NULL && instance == NULL) {
+        if (!source->is_done)
+            end_source(source);
+        remove_source(source);
+        return;
+    }
+    if (source->is_done || instance == NULL || instance->node == NULL)
+        return;
+    bool is_silent = agent_calls_check(stream->core, instance->node, &error) < 0;
+    if (source->call != NULL && is_silent) {
+        /* A machine that vanished does not end its connections. */
+        http_client_cancel(source->call);
+        source->call = NULL;
+        buffer_clear(&source->line);
+        error_wrap(&error, "node %s", source->node);
+        fail_source(source, &error);
+    } else if (source->call == NULL && !is_silent) {
+        ask(source, instance);
+    }
+}
+
+/* New ones too. */
 static void look_again(struct log_stream *stream)
 {
     struct source *source, *next;
     for (source = LIST_FIRST(&stream->sources); source != NULL; source = next) {
         next = LIST_NEXT(source, link);
-        if (source->call != NULL)
-            continue;
-        const struct model_instance *instance = model_instance(&stream->core->model, source->id);
-        if (instance == NULL) {
-            LIST_REMOVE(source, link);
-            stream->source_count--;
-            buffer_finish(&source->line);
-            free(source);
-        } else if (!source->is_done && instance->node != NULL &&
-                   agent_calls_check(stream->core, instance->node, NULL) == 0) {
-            ask(source, instance);
-        }
+        look_at_source(source);
     }
     stream->more_may_come =
         stream->look != NULL && stream->look(stream, stream->namespace_name, stream->service);
@@ -263,6 +365,20 @@ static bool past_is_there(const struct log_stream *stream)
             return false;
     }
     return true;
+}
+
+static void tell_late_ones(struct log_stream *stream)
+{
+    struct source *source;
+    struct error error = ERROR_INIT;
+    LIST_FOREACH(source, &stream->sources, link)
+    {
+        if (source->has_past)
+            continue;
+        error_set(&error, ERROR_TIMEOUT, "node %s: its agent has not answered within %d s",
+                  source->node, PAST_MS / 1000);
+        add_break(source, &error);
+    }
 }
 
 static bool is_over(const struct log_stream *stream)
@@ -309,7 +425,10 @@ static void go_on(struct log_stream *stream)
         stream->looked_ms = now;
         look_again(stream);
     }
-    if (!keeps_up || (is_over(stream) && stream->unsent.length == 0 && stream->merge.count == 0)) {
+    bool is_at_end = is_over(stream) && stream->unsent.length == 0 && stream->merge.count == 0;
+    if (!keeps_up || is_at_end) {
+        if (is_at_end)
+            http_request_stream_write(stream->request, "\n", 1);
         http_request_stream_end(stream->request);
         close_stream(stream);
     }
@@ -324,7 +443,10 @@ static void on_tick(uv_timer_t *timer)
     }
     if (!past_is_there(stream))
         return;
+    tell_late_ones(stream);
     log_merge_take(&stream->merge, UINT64_MAX, &stream->unsent);
+    if (!stream->resumes)
+        log_tail_keep(&stream->unsent, stream->tail);
     stream->past_is_out = true;
     if (!stream->follow || (!stream->has_answer && stream->error.code != ERROR_NONE)) {
         answer_whole(stream);
@@ -347,6 +469,7 @@ struct log_stream *log_stream_create(struct http_request *request, struct core *
     stream->tail = options->tail;
     stream->since = options->since != NULL ? xstrdup(options->since) : NULL;
     stream->follow = options->follow;
+    stream->resumes = options->resumes;
     stream->look = options->look;
     if (options->look != NULL) {
         text_copy(stream->namespace_name, NAME_MAX_TEXT, options->namespace_name);

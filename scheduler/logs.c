@@ -18,14 +18,65 @@ static void refuse(struct http_request *request, enum error_code code, const cha
     http_request_respond_error(request, &error);
 }
 
+/* "INSTANCE:POSITION[,...]", or nothing; calls `found` (may be NULL) for each. False: malformed. */
+static bool each_position(const char *text,
+                          void (*found)(const char *instance,
+                                        const struct api_log_position *position, void *data),
+                          void *data)
+{
+    while (*text != '\0') {
+        char id[INSTANCE_ID_MAX] = "";
+        struct api_log_position position;
+        size_t length = strcspn(text, ",");
+        if (length < INSTANCE_ID_MAX || text[INSTANCE_ID_MAX - 1] != ':')
+            return false;
+        memcpy(id, text, INSTANCE_ID_MAX - 1);
+        if (api_check_instance_id(id) != NULL ||
+            !api_log_position_parse(text + INSTANCE_ID_MAX, length - INSTANCE_ID_MAX, &position))
+            return false;
+        if (found != NULL)
+            found(id, &position, data);
+        text += length + (text[length] == ',');
+    }
+    return true;
+}
+
+/* Who goes on with a log. */
+struct return_of_reader {
+    struct log_stream *stream;
+    const struct model_service *service; /* NULL: of one instance, */
+    const struct model_instance *instance;
+};
+
+static void go_on_with(const char *id, const struct api_log_position *position, void *data)
+{
+    const struct return_of_reader *reader = data;
+    const struct model *model = &log_stream_core(reader->stream)->model;
+    const struct model_instance *instance = model_instance(model, id);
+    if (instance == NULL)
+        log_stream_miss(reader->stream, id);
+    else if (reader->service != NULL ? instance->service == reader->service
+                                     : instance == reader->instance)
+        log_stream_add(reader->stream, instance, position);
+}
+
+static void add_named(const struct http_request *request, struct return_of_reader reader)
+{
+    const char *after = http_request_query(request, "after");
+    if (after != NULL)
+        each_position(after, go_on_with, &reader);
+}
+
 /* What was asked for; `options`' texts are the request's. */
 static int read_query(struct http_request *request, const struct core *core,
                       struct log_stream_options *ret_options)
 {
     const char *tail = http_request_query(request, "tail");
     const char *follow = http_request_query(request, "follow");
+    const char *after = http_request_query(request, "after");
     struct log_stream_options options = {.tail = TAIL_DEFAULT,
-                                         .since = http_request_query(request, "since")};
+                                         .since = http_request_query(request, "since"),
+                                         .resumes = after != NULL};
     uint64_t since_ms;
     struct error error;
     options.follow = follow != NULL && strcmp(follow, "0") != 0;
@@ -34,6 +85,9 @@ static int read_query(struct http_request *request, const struct core *core,
     else if (options.since != NULL &&
              !api_log_since_parse(options.since, core_wall(core), &since_ms))
         error_set(&error, ERROR_INVALID, "since is " API_LOG_SINCE_FORMS);
+    else if (after != NULL && (!options.follow || !each_position(after, NULL, NULL)))
+        error_set(&error, ERROR_INVALID,
+                  "after is INSTANCE:POSITION[,INSTANCE:POSITION...], and goes with follow");
     else {
         *ret_options = options;
         return 0;
@@ -66,7 +120,8 @@ void logs_handle_instance(struct http_request *request, void *data)
     if (read_query(request, core, &options) < 0)
         return;
     struct log_stream *stream = log_stream_create(request, core, &options);
-    log_stream_add(stream, instance);
+    add_named(request, (struct return_of_reader){.stream = stream, .instance = instance});
+    log_stream_add(stream, instance, NULL);
     log_stream_start(stream);
 }
 
@@ -96,7 +151,7 @@ static size_t add_instances(struct log_stream *stream, const struct model_servic
             continue;
         count++;
         if (stream != NULL)
-            log_stream_add(stream, instance);
+            log_stream_add(stream, instance, NULL);
     }
     return count;
 }
@@ -138,10 +193,11 @@ void logs_handle_service(struct http_request *request, void *data)
     options.namespace_name = namespace_name;
     options.service = name;
     options.expected = add_instances(NULL, service, false);
-    bool ended = options.expected == 0;
+    bool ended = options.expected == 0 && !options.resumes;
     if (ended)
         options.expected = add_instances(NULL, service, true);
     struct log_stream *stream = log_stream_create(request, core, &options);
+    add_named(request, (struct return_of_reader){.stream = stream, .service = service});
     add_instances(stream, service, ended);
     log_stream_start(stream);
 }

@@ -94,7 +94,7 @@ bool api_log_line_parse(const char *bytes, size_t length, bool has_instance,
     char time[API_LOG_TIME_MAX] = "";
     size_t kind_at = TIME_LENGTH + 1 + (has_instance ? ID_LENGTH + 1 : 0);
     if (length < kind_at + 2 || bytes[TIME_LENGTH] != ' ' || bytes[kind_at - 1] != ' ' ||
-        bytes[kind_at + 1] != ' ' || memchr("LPM", bytes[kind_at], 3) == NULL)
+        bytes[kind_at + 1] != ' ' || memchr("LPMRF", bytes[kind_at], 5) == NULL)
         return false;
     memcpy(time, bytes, TIME_LENGTH);
     if (!api_log_time_parse(time, &line.time_ms) || strlen(time) != TIME_LENGTH)

@@ -6,7 +6,12 @@
  * The time (UTC) is when the line was read on its node, by that node's clock. Then comes what it
  * is: L a line, P a piece of a line that had not ended by then and goes on in the next, M what the
  * agent itself has to say (a boot, an end, a gap), which no guest can forge. The guest's bytes are
- * as they came, without the line end: whoever shows them makes them printable. Any thread. */
+ * as they came, without the line end: whoever shows them makes them printable.
+ *
+ * Two kinds are in no file: R says to a reader who follows where they are (log_position.h), F is
+ * the scheduler's word that an instance's log cannot be had now, and why. An empty line from an
+ * agent ends the past; from the scheduler it is the last one: a stream that ends without it broke
+ * off. Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +21,13 @@
 #include "lib/api/protocol.h"
 #include "lib/buffer.h"
 
-enum api_log_kind { API_LOG_LINE = 'L', API_LOG_PIECE = 'P', API_LOG_MARK = 'M' };
+enum api_log_kind {
+    API_LOG_LINE = 'L',
+    API_LOG_PIECE = 'P',
+    API_LOG_MARK = 'M',
+    API_LOG_POSITION = 'R',
+    API_LOG_FAILURE = 'F',
+};
 
 struct api_log_line {
     uint64_t time_ms;               /* since 1970 */

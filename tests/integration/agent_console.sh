@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What guests write, and what is typed to them: logs by time and over restarts, consoles that
-# people attach to.
+# What guests write, and what is typed to them: logs by time and over restarts of guests and daemons,
+# consoles that people attach to.
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -30,6 +30,7 @@ check since_later_there_is_nothing test -z "$(shoal logs --since 2099-01-01T00:0
 expect since_has_forms 2 '2026-11-26T02:14:50Z' shoal logs --since yesterday hello
 expect a_document_has_time_instance_and_line 0 true sh -c \
     "shoal logs hello -o json | jq -e '[.lines[] | select(.line | test(\"listening\"))] | length == 2 and all(.time and .instance)'"
+expect the_tail_of_a_service_is_of_all_its_instances 0 '^3$' sh -c 'shoal logs hello --tail 3 | wc -l'
 expect a_mark_is_told_from_lines 0 true sh -c "shoal logs $first -o json | jq -e '.lines[0] | .mark and .line == \"started\"'"
 
 # --- attached, by pipes ---
@@ -124,13 +125,18 @@ check as_the_same_boot test "$(of_first .restarts)" = 0
 check the_socket_is_gone test ! -e "$socket"
 
 # --- nobody reads while no agent runs ---
-shoal logs -f hello >"$work/followed" 2>&1 &
+shoal logs -f -t --tail 10000 hello >"$work/followed" 2>"$work/followed.err" &
 follower=$!
 started_pids="$started_pids $follower"
 check following_begins wait_for 20 has listening "$work/followed"
 agent=$(daemon_pid agent)
 kill -9 "$agent"
 wait_for 20 agent_ended "$agent"
+silence="node $node: its agent (does not answer|was last heard)"
+expect logs_name_the_node_that_does_not_answer 1 "$silence" shoal logs hello
+expect top_names_it_and_is_not_whole 1 "$silence" shoal top
+expect volumes_name_it_and_are_not_whole 1 "the volumes of node $node are not known: its agent" shoal volume list
+expect its_document_names_it_too 1 '"node": "'"$node"'"' shoal top -o json
 check the_agent_comes_back cluster_up_again
 gap="no agent read this console from 20.* to 20.*: what it wrote then is missing"
 check the_gap_is_said wait_for 30 log_has "$first" "$gap"
@@ -144,6 +150,26 @@ check it_boots_again wait_for 60 is_back
 expect how_it_ended_is_in_the_log 0 '^-- ended: .*(process|killed)' shoal logs "$second"
 expect lines_before_the_end_are_there 0 'before the end' shoal logs "$second"
 check who_follows_sees_the_second_boot wait_for 30 has "$second -- ended" "$work/followed"
+
+# --- who follows goes on, over the scheduler's end and a rollout, with each line once ---
+type_to "$first" 'log off' >/dev/null
+kill -9 "$(daemon_pid scheduler)"
+check who_follows_is_told_of_the_wait wait_for 30 has 'trying again until it answers' "$work/followed.err"
+check the_scheduler_comes_back cluster_up_again
+check it_knows_both wait_for 60 ready_count_is 2
+check typed_after_it wait_for 20 type_to "$first" 'after the scheduler'
+every_line_came_once() {
+    shoal logs -t --tail 10000 hello | sort >"$work/kept"
+    grep -v -- '-- its log breaks off here: ' "$work/followed" | sort >"$work/came"
+    [ -s "$work/kept" ] && cmp "$work/kept" "$work/came"
+}
+check following_survives_the_scheduler wait_for 30 every_line_came_once
+check rolled_over shoal restart hello
+check the_old_ones_are_followed_to_their_end wait_for 30 grep -qE "$first -- ended: .*" "$work/followed"
+mapfile -t ids < <(instances_in ready)
+for id in "${ids[@]}"; do
+    check "the_new_one_is_followed_$id" wait_for 30 grep -qF "$id hello 1.0 listening" "$work/followed"
+done
 kill "$follower"
 
 name=$node

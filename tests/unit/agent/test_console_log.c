@@ -57,14 +57,31 @@ static void append(const char *path, const char *text)
     close(descriptor);
 }
 
-static struct console_log open_log(struct place *place, uint64_t lines)
+/* What of the past was left out, and where its lines begin. */
+struct kept {
+    bool is_cut;
+    struct api_log_position start;
+};
+
+static struct console_log open_with(struct place *place, const struct console_log_query *query,
+                                    struct kept *ret_kept)
 {
     struct console_log log;
+    struct console_log_past past;
     struct error error = ERROR_INIT;
-    struct console_log_query query = {.tail = lines, .limit = CONSOLE_PAST_MAX};
-    if (console_log_open(&log, place->folder, ID, &query, &place->text, &error) < 0)
+    if (console_log_open(&log, place->folder, ID, query, &past, &error) < 0)
         fail_msg("%s", error.message);
+    buffer_append(&place->text, buffer_text(&past.lines), past.lines.length);
+    buffer_finish(&past.lines);
+    *ret_kept = (struct kept){past.is_cut, past.start};
     return log;
+}
+
+static struct console_log open_log(struct place *place, uint64_t lines)
+{
+    struct kept kept;
+    return open_with(place, &(struct console_log_query){.tail = lines, .limit = CONSOLE_PAST_MAX},
+                     &kept);
 }
 
 static void the_tail_is_whole_lines(void **state)
@@ -92,13 +109,15 @@ static void a_line_is_read_when_it_is_whole(void **state)
     console_log_close(&log);
 }
 
-static void read_with(struct place *place, uint64_t since_ms, size_t limit)
+/* Returns whether lines were left out for the limit. */
+static bool read_with(struct place *place, uint64_t since_ms, uint64_t tail, size_t limit)
 {
-    struct console_log log;
-    struct console_log_query query = {.tail = 100, .since_ms = since_ms, .limit = limit};
+    struct kept kept;
+    struct console_log_query query = {.tail = tail, .since_ms = since_ms, .limit = limit};
     buffer_clear(&place->text);
-    assert_int_equal(console_log_open(&log, place->folder, ID, &query, &place->text, NULL), 0);
+    struct console_log log = open_with(place, &query, &kept);
     console_log_close(&log);
+    return kept.is_cut;
 }
 
 static void what_is_older_or_too_much_is_left_out(void **state)
@@ -108,11 +127,11 @@ static void what_is_older_or_too_much_is_left_out(void **state)
     assert_true(api_log_time_parse("2026-11-26T02:00:02Z", &second));
     append(place->older, ONE TWO);
     append(place->path, THREE "no line of ours\n");
-    read_with(place, second, CONSOLE_PAST_MAX);
+    read_with(place, second, 100, CONSOLE_PAST_MAX);
     assert_string_equal(buffer_text(&place->text), TWO THREE);
-    read_with(place, second + 1, CONSOLE_PAST_MAX);
+    read_with(place, second + 1, 100, CONSOLE_PAST_MAX);
     assert_string_equal(buffer_text(&place->text), THREE);
-    read_with(place, 0, strlen(THREE "no line of ours\n") + 40);
+    read_with(place, 0, 100, strlen(THREE "no line of ours\n") + 40);
     assert_string_equal(buffer_text(&place->text), TWO THREE);
 }
 
@@ -208,10 +227,164 @@ static void a_link_in_its_place_is_refused(void **state)
 {
     struct place *place = *state;
     struct console_log log;
+    struct console_log_past past;
     struct error error = ERROR_INIT;
     assert_int_equal(symlink("/etc/hostname", place->path), 0);
     struct console_log_query query = {.tail = 10, .limit = CONSOLE_PAST_MAX};
-    assert_int_equal(console_log_open(&log, place->folder, ID, &query, &place->text, &error), -1);
+    assert_int_equal(console_log_open(&log, place->folder, ID, &query, &past, &error), -1);
+}
+
+static void what_the_limit_leaves_out_is_told(void **state)
+{
+    struct place *place = *state;
+    size_t two_lines = strlen(TWO THREE) + 5;
+    uint64_t second, third;
+    assert_true(api_log_time_parse("2026-11-26T02:00:02Z", &second));
+    assert_true(api_log_time_parse("2026-11-26T02:00:03Z", &third));
+    append(place->older, ONE);
+    append(place->path, TWO THREE);
+    assert_true(read_with(place, 0, 3, two_lines));
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
+    assert_true(read_with(place, 0, 100, strlen(TWO THREE))); /* a whole file is left out */
+    /* Nothing that was asked for is. */
+    assert_false(read_with(place, 0, 2, two_lines));
+    assert_false(read_with(place, third, 100, two_lines));
+    assert_false(read_with(place, 0, 100, CONSOLE_PAST_MAX));
+    /* Older lines may be of that time too. */
+    assert_true(read_with(place, second, 100, two_lines));
+}
+
+/* A clock that was set back: what was written then is newer all the same. */
+static void since_a_time_is_all_from_there_on(void **state)
+{
+    struct place *place = *state;
+    uint64_t second;
+    assert_true(api_log_time_parse("2026-11-26T02:00:02Z", &second));
+    append(place->path, ONE TWO ONE THREE);
+    read_with(place, second, 100, CONSOLE_PAST_MAX);
+    assert_string_equal(buffer_text(&place->text), TWO ONE THREE);
+}
+
+/* --- going on where a reader was --- */
+
+static struct api_log_position position_of(struct place *place, uint64_t tail)
+{
+    struct kept kept;
+    struct console_log_query query = {.tail = tail, .limit = CONSOLE_PAST_MAX};
+    struct console_log log = open_with(place, &query, &kept);
+    console_log_close(&log);
+    buffer_clear(&place->text);
+    return kept.start;
+}
+
+/* Returns whether the position is kept no more. */
+static bool resume(struct place *place, const struct api_log_position *position)
+{
+    struct console_log log;
+    bool is_lost;
+    buffer_clear(&place->text);
+    assert_int_equal(console_log_resume(&log, place->folder, ID, position, &is_lost, NULL), 0);
+    console_log_read(&log, &place->text);
+    console_log_close(&log);
+    return is_lost;
+}
+
+static void lines_of_one_millisecond_are_told_apart(void **state)
+{
+    struct place *place = *state;
+    append(place->path, AT(1, "a\n") AT(1, "b\n") AT(1, "c\n"));
+    struct api_log_position position = position_of(place, 2);
+    position.lines = 1; /* b was read */
+    append(place->path, AT(1, "d\n"));
+    assert_false(resume(place, &position));
+    assert_string_equal(buffer_text(&place->text), AT(1, "c\n") AT(1, "d\n"));
+}
+
+static void a_position_survives_turn_overs(void **state)
+{
+    struct place *place = *state;
+    char oldest[100];
+    snprintf(oldest, sizeof oldest, "%s.2", place->path);
+    append(place->path, ONE);
+    struct api_log_position position = position_of(place, 0);
+    append(place->path, TWO);
+    assert_int_equal(rename(place->path, oldest), 0);
+    append(place->older, AT(3, "later\n"));
+    append(place->path, THREE);
+    assert_false(resume(place, &position));
+    assert_string_equal(buffer_text(&place->text), TWO AT(3, "later\n") THREE);
+    position.lines = 2; /* that reach into the next file */
+    assert_false(resume(place, &position));
+    assert_string_equal(buffer_text(&place->text), THREE);
+}
+
+static void what_is_not_kept_any_more_is_told(void **state)
+{
+    struct place *place = *state;
+    append(place->path, ONE);
+    struct api_log_position position = position_of(place, 0);
+    /* Another file, which may well have the number of the one that went. */
+    assert_int_equal(unlink(place->path), 0);
+    append(place->path, TWO THREE);
+    assert_true(resume(place, &position));
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
+}
+
+static void before_the_first_line_is_a_position_too(void **state)
+{
+    struct place *place = *state;
+    struct api_log_position position = position_of(place, 100);
+    assert_true(position.is_known);
+    append(place->path, ONE TWO);
+    assert_false(resume(place, &position));
+    assert_string_equal(buffer_text(&place->text), ONE TWO);
+    position.lines = 1;
+    assert_false(resume(place, &position));
+    assert_string_equal(buffer_text(&place->text), TWO);
+}
+
+static void a_file_that_lost_its_end_is_read_from_there(void **state)
+{
+    struct place *place = *state;
+    append(place->path, ONE TWO);
+    struct api_log_position position = position_of(place, 0);
+    position.lines = 1;
+    assert_int_equal(truncate(place->path, (off_t)strlen(ONE)), 0);
+    struct console_log log;
+    bool is_lost;
+    assert_int_equal(console_log_resume(&log, place->folder, ID, &position, &is_lost, NULL), 0);
+    append(place->path, THREE);
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), THREE);
+    console_log_close(&log);
+}
+
+static void where_it_stands_is_behind_whole_lines(void **state)
+{
+    struct place *place = *state;
+    append(place->path, ONE "2026-11-26T02:00:02.0");
+    struct console_log log = open_log(place, 10);
+    struct api_log_position position = console_log_position(&log);
+    append(place->path, "00Z L two\n" THREE);
+    assert_false(resume(place, &position));
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
+    console_log_close(&log);
+}
+
+static void who_is_behind_when_it_is_forgotten_misses_nothing(void **state)
+{
+    struct place *place = *state;
+    char ended[96], ended_older[100];
+    snprintf(ended, sizeof ended, "%s/" ID ".ended", place->folder);
+    snprintf(ended_older, sizeof ended_older, "%s.1", ended);
+    append(place->path, ONE);
+    struct console_log log = open_log(place, 0);
+    append(place->path, TWO);
+    assert_int_equal(rename(place->path, ended_older), 0);
+    append(ended, THREE);
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
+    console_log_close(&log);
 }
 
 int main(void)
@@ -229,6 +402,15 @@ int main(void)
         TEST(a_log_that_begins_later_is_followed),
         TEST(what_a_forgotten_one_left_is_read),
         TEST(a_link_in_its_place_is_refused),
+        TEST(what_the_limit_leaves_out_is_told),
+        TEST(since_a_time_is_all_from_there_on),
+        TEST(lines_of_one_millisecond_are_told_apart),
+        TEST(a_position_survives_turn_overs),
+        TEST(what_is_not_kept_any_more_is_told),
+        TEST(before_the_first_line_is_a_position_too),
+        TEST(a_file_that_lost_its_end_is_read_from_there),
+        TEST(where_it_stands_is_behind_whole_lines),
+        TEST(who_is_behind_when_it_is_forgotten_misses_nothing),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

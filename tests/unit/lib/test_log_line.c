@@ -1,5 +1,6 @@
 /* Lines of guests' logs, and times as people write them. */
 #include "lib/api/log_line.h"
+#include "lib/api/log_position.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,6 +54,44 @@ static void what_is_no_line_is_refused(void **state)
         assert_false(api_log_line_parse(texts[i], strlen(texts[i]), false, &line));
 }
 
+static void a_position_is_read_as_it_was_written(void **state)
+{
+    static const char *const wrong[] = {
+        "",        "1-2-3",  "1-2-3-",  "-1-2-3",   "1-2-3-4-5",
+        "1-2-3-x", "1--3-4", "A-2-3-4", "1-2-3-4 ", "00000000000000001-2-3-4"};
+    const struct api_log_position position = {
+        .is_known = true, .file = UINT64_MAX, .begun_ms = TIME, .offset = 0, .lines = 17};
+    struct api_log_position read = {0};
+    char text[API_LOG_POSITION_MAX];
+    (void)state;
+    api_log_position_write(&position, text);
+    assert_string_equal(text, "ffffffffffffffff-1a215a2560b-0-11");
+    assert_true(api_log_position_parse(text, strlen(text), &read));
+    assert_memory_equal(&read, &position, sizeof read);
+    for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++)
+        assert_false(api_log_position_parse(wrong[i], strlen(wrong[i]), &read));
+}
+
+static void a_line_moves_a_position_on(void **state)
+{
+    struct api_log_position position = {0};
+    struct api_log_line line = {.kind = API_LOG_LINE};
+    (void)state;
+    api_log_position_move(&position, &line);
+    assert_false(position.is_known);
+    line = (struct api_log_line){.kind = API_LOG_POSITION, .text = "7-8-9-2", .length = 7};
+    api_log_position_move(&position, &line);
+    line.kind = API_LOG_MARK;
+    api_log_position_move(&position, &line);
+    line.kind = API_LOG_FAILURE; /* is not in the log */
+    api_log_position_move(&position, &line);
+    assert_int_equal(position.file, 7);
+    assert_int_equal(position.lines, 3);
+    line = (struct api_log_line){.kind = API_LOG_POSITION, .text = "", .length = 0};
+    api_log_position_move(&position, &line);
+    assert_false(position.is_known);
+}
+
 static void times_are_read_in_the_forms_that_people_write(void **state)
 {
     uint64_t time;
@@ -77,6 +116,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(what_is_no_line_is_refused),
+        cmocka_unit_test(a_position_is_read_as_it_was_written),
+        cmocka_unit_test(a_line_moves_a_position_on),
         cmocka_unit_test(times_are_read_in_the_forms_that_people_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
