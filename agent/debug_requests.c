@@ -103,5 +103,5 @@ void debug_requests_handle(struct http_request *request, const struct debug_targ
     http_request_on_abandoned(request, on_abandoned, debug);
     struct host_message message = {.type = HOST_DEBUG, .debug = {.open = !debug->stops}};
     memcpy(message.debug.id, debug->id, sizeof message.debug.id);
-    host_client_request(target->host, &message, on_switched, debug);
+    host_client_request_held(target->host, &message, on_switched, debug, free);
 }

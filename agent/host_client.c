@@ -20,6 +20,7 @@ struct request {
     uint64_t sequence;
     host_answer_callback *callback;
     void *data;
+    void (*release)(void *data);  /* of `data`, without an answer; NULL: it is the caller's */
     struct host_message *message; /* until it is sent */
     bool is_refused;
     TAILQ_ENTRY(request) link;
@@ -138,10 +139,18 @@ static void flush(struct host_client *client)
 uint64_t host_client_request(struct host_client *client, const struct host_message *message,
                              host_answer_callback *callback, void *data)
 {
+    return host_client_request_held(client, message, callback, data, NULL);
+}
+
+uint64_t host_client_request_held(struct host_client *client, const struct host_message *message,
+                                  host_answer_callback *callback, void *data,
+                                  void (*release)(void *data))
+{
     struct request *request = xcalloc(1, sizeof *request);
     request->sequence = ++client->last_sequence;
     request->callback = callback;
     request->data = data;
+    request->release = release;
     request->message = xmemdup(message, sizeof *message);
     request->message->sequence = request->sequence;
     uint64_t sequence = request->sequence;
@@ -286,8 +295,12 @@ void host_client_destroy(struct host_client *client)
     if (client == NULL || client->is_destroyed)
         return;
     client->is_destroyed = true;
-    while (!TAILQ_EMPTY(&client->waiting))
-        request_free(client, TAILQ_FIRST(&client->waiting));
+    struct request *request;
+    while ((request = TAILQ_FIRST(&client->waiting)) != NULL) {
+        if (request->release != NULL)
+            request->release(request->data);
+        request_free(client, request);
+    }
     uv_close((uv_handle_t *)&client->poll, on_closed);
     uv_close((uv_handle_t *)&client->refusals, on_closed);
 }

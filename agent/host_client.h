@@ -32,13 +32,19 @@ struct host_client_options {
 
 int host_client_create(const struct host_client_options *options, struct host_client **ret_client,
                        struct error *error);
-/* Callbacks that wait do not come any more. Frees itself once libuv has closed its handles. */
+/* Callbacks that wait do not come any more; what they hold is released. Frees itself once libuv has
+ * closed its handles. */
 void host_client_destroy(struct host_client *client);
 
 /* Sends `message` (type and body; the sequence is set here). The callback, which may be NULL, comes
  * once, later. Returns the sequence, for host_client_forget. */
 uint64_t host_client_request(struct host_client *client, const struct host_message *message,
                              host_answer_callback *callback, void *data);
+/* The same for `data` that nobody but the callback lets go: where that does not come, because the
+ * client is destroyed, `release` does. */
+uint64_t host_client_request_held(struct host_client *client, const struct host_message *message,
+                                  host_answer_callback *callback, void *data,
+                                  void (*release)(void *data));
 /* The answer will be dropped instead of given to the callback. 0 is fine. */
 void host_client_forget(struct host_client *client, uint64_t sequence);
 /* 0, or -1 with the answer's message. */

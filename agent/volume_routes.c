@@ -30,7 +30,7 @@ static struct waiting *ask(struct http_request *request, struct host_client *hos
 {
     struct waiting *waiting = xcalloc(1, sizeof *waiting);
     waiting->request = request;
-    host_client_request(host, message, callback, waiting);
+    host_client_request_held(host, message, callback, waiting, free);
     http_request_on_abandoned(request, on_abandoned, waiting);
     return waiting;
 }

@@ -28,6 +28,7 @@ struct got {
     uint32_t code;
     uint32_t number;
     int descriptor;
+    int released;
 };
 
 static void on_instance(const struct host_instance *instance, void *data)
@@ -59,6 +60,11 @@ static void on_answer(const struct host_answer *answer, int descriptor, void *da
     got->code = answer->code;
     got->number = answer->number;
     got->descriptor = descriptor;
+}
+
+static void count_release(void *data)
+{
+    ((struct got *)data)->released++;
 }
 
 static int set_up(void **state)
@@ -169,6 +175,24 @@ static void a_forgotten_request_gets_nothing_and_keeps_no_descriptor(void **stat
     close(ends[0]);
 }
 
+/* As those of people who wait for a snapshot while the agent is told to end. */
+static void what_a_request_holds_is_let_go_once_answered_or_not(void **state)
+{
+    struct fixture *fixture = *state;
+    struct host_message message = {.type = HOST_SOCKET};
+    struct got answered = {0}, lost = {0};
+    host_client_request_held(fixture->client, &message, on_answer, &answered, count_release);
+    host_client_request_held(fixture->client, &message, on_answer, &lost, count_release);
+    give_answer(fixture, take_request(fixture), 1, -1);
+    turn(fixture);
+    host_client_destroy(fixture->client);
+    fixture->client = NULL;
+    assert_int_equal(answered.count, 1);
+    assert_int_equal(answered.released, 0);
+    assert_int_equal(lost.count, 0);
+    assert_int_equal(lost.released, 1);
+}
+
 static void an_answer_to_nothing_is_passed_over(void **state)
 {
     struct fixture *fixture = *state;
@@ -254,6 +278,7 @@ int main(void)
         TEST(answers_find_their_requests_in_any_order),
         TEST(a_descriptor_comes_with_its_answer),
         TEST(a_forgotten_request_gets_nothing_and_keeps_no_descriptor),
+        TEST(what_a_request_holds_is_let_go_once_answered_or_not),
         TEST(an_answer_to_nothing_is_passed_over),
         TEST(events_are_handed_on),
         TEST(when_the_peer_goes_every_request_is_answered),
