@@ -10,6 +10,12 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
+/* Files are found by their digests: an image may have ten of them, and all are looked up at each
+ * look. */
+#define FILE_BUCKETS 1024
+/* One request to the host half for each file: the rest goes with the next look. */
+#define EVICTIONS_A_LOOK 512
+
 struct cached_image {
     char digest[DIGEST_TEXT_MAX];
     char architecture[16];
@@ -29,12 +35,14 @@ struct cached_file {
     int64_t used_ms;
     size_t named; /* by so many images, as of the last look */
     TAILQ_ENTRY(cached_file) link;
+    LIST_ENTRY(cached_file) in_bucket;
 };
 
 struct image_cache {
     struct image_cache_options options;
     TAILQ_HEAD(image_list, cached_image) images;
     TAILQ_HEAD(, cached_file) files;
+    LIST_HEAD(file_bucket, cached_file) buckets[FILE_BUCKETS];
     uint64_t evictions, evicted_bytes;
     bool is_changed;
 };
@@ -81,10 +89,19 @@ static struct cached_image *find_image(const struct image_cache *cache, const ch
     return NULL;
 }
 
+/* FNV-1a */
+static size_t bucket_of(const char *digest)
+{
+    uint32_t hash = 2166136261U;
+    for (; *digest != '\0'; digest++)
+        hash = (hash ^ (unsigned char)*digest) * 16777619U;
+    return hash % FILE_BUCKETS;
+}
+
 static struct cached_file *find_file(const struct image_cache *cache, const char *digest)
 {
     struct cached_file *file;
-    TAILQ_FOREACH(file, &cache->files, link)
+    LIST_FOREACH(file, &cache->buckets[bucket_of(digest)], in_bucket)
     {
         if (strcmp(file->digest, digest) == 0)
             return file;
@@ -120,6 +137,7 @@ static void forget_image(struct image_cache *cache, struct cached_image *image)
 static void forget_file(struct image_cache *cache, struct cached_file *file)
 {
     TAILQ_REMOVE(&cache->files, file, link);
+    LIST_REMOVE(file, in_bucket);
     free(file);
 }
 
@@ -182,6 +200,7 @@ void image_cache_found_file(struct image_cache *cache, const char *digest, uint6
         file = xcalloc(1, sizeof *file);
         snprintf(file->digest, sizeof file->digest, "%s", digest);
         TAILQ_INSERT_TAIL(&cache->files, file, link);
+        LIST_INSERT_HEAD(&cache->buckets[bucket_of(file->digest)], file, in_bucket);
     }
     file->size = size;
     file->used_ms = now_of(cache) - (int64_t)age_ms;
@@ -311,7 +330,7 @@ void image_cache_collect(struct image_cache *cache)
     look(cache);
     uint64_t total = total_of(cache);
     size_t count = count_images(cache);
-    while (choose(cache, &victim)) {
+    for (int gone = 0; gone < EVICTIONS_A_LOOK && choose(cache, &victim); gone++) {
         bool is_old = now_of(cache) - victim.used_ms > (int64_t)cache->options.age_ms;
         bool is_much = total > cache->options.limit || count > IMAGE_CACHE_IMAGES_MAX;
         if (!is_old && !is_much)

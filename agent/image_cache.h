@@ -60,7 +60,7 @@ void image_cache_found_file(struct image_cache *cache, const char *digest, uint6
  * those without a digest are not known yet. */
 void image_cache_use(struct image_cache *cache, const struct image_cache_name *name, uint64_t bytes,
                      const struct image_part *parts, size_t part_count);
-/* Removes what is too old, and too much. */
+/* Removes what is too old, and too much; of very many some, and more at the next look. */
 void image_cache_collect(struct image_cache *cache);
 /* Removes what nobody uses, from the least recently used, until `bytes` are free that were not;
  * returns how many are. */

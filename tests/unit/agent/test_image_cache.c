@@ -194,6 +194,39 @@ static void files_of_no_image_are_as_old_as_the_disk_says(void **state)
     expect_removed(fixture, "chain stray\nfile old\n");
 }
 
+static void look(struct fixture *fixture, size_t images, size_t files)
+{
+    image_cache_collect(fixture->cache);
+    struct image_cache_figures figures = image_cache_observe(fixture->cache);
+    assert_int_equal(figures.images, images);
+    assert_int_equal(figures.files, files);
+    buffer_finish(&fixture->removed);
+}
+
+/* The host half is asked to remove each: not of all at once. */
+static void of_very_many_some_go_at_a_look(void **state)
+{
+    struct fixture *fixture = *state;
+    char name[16];
+    create(fixture, UINT64_MAX);
+    for (int i = 0; i < 1200; i++) {
+        snprintf(name, sizeof name, "old-%d", i);
+        image_cache_found_file(fixture->cache, name, 1, 8 * DAY_MS);
+    }
+    look(fixture, 0, 1200 - 512);
+    look(fixture, 0, 1200 - 1024);
+    look(fixture, 0, 0);
+    /* However small they are. */
+    for (int i = 0; i < IMAGE_CACHE_IMAGES_MAX + 3; i++) {
+        char kernel[16];
+        snprintf(name, sizeof name, "image-%d", i);
+        snprintf(kernel, sizeof kernel, "kernel-%d", i);
+        use(fixture, name, kernel, "");
+    }
+    look(fixture, IMAGE_CACHE_IMAGES_MAX, IMAGE_CACHE_IMAGES_MAX);
+    look(fixture, IMAGE_CACHE_IMAGES_MAX, IMAGE_CACHE_IMAGES_MAX);
+}
+
 static void a_start_knows_when_what_was_used(void **state)
 {
     struct fixture *fixture = *state;
@@ -275,6 +308,7 @@ int main(void)
         TEST(a_file_goes_with_the_last_image_that_names_it),
         TEST(a_part_that_was_unpacked_later_belongs_to_its_image),
         TEST(files_of_no_image_are_as_old_as_the_disk_says),
+        TEST(of_very_many_some_go_at_a_look),
         TEST(a_start_knows_when_what_was_used),
         TEST(a_wall_clock_that_is_set_back_makes_nothing_old),
         TEST(a_record_that_cannot_be_read_is_refused),
