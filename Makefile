@@ -67,12 +67,12 @@ SCHEDULER_SOURCES := $(filter-out scheduler/main.c,$(call sources,scheduler))
 AGENT_SOURCES     := $(filter-out agent/main.c,$(call sources,agent agent/host))
 CLI_SOURCES       := $(filter-out cli/main.c,$(call sources,cli))
 # Whole fleets on a fake clock: the scheduler's core and the pure half of an agent, with a world
-# around them. tests/sim/log.c stands in for lib/log.c.
+# around them; microVMs are those of tests/fake. tests/sim/log.c stands in for lib/log.c.
 SIM_SOURCES       := $(filter-out tests/sim/main.c,$(call sources,tests/sim)) \
 	$(addprefix agent/,endpoints.c freshness.c instance.c instance_machine.c instance_record.c instance_report.c restart_policy.c \
-		status_changes.c)
+		status_changes.c host/hypervisor.c) tests/fake/hypervisor_fake.c
 # For bugs that tests/unit/sim puts in on purpose.
-SIM_WRAPS := $(addprefix -Wl$(comma)--wrap=,reconcile_decide publication_is_drained counters_begin counters_know)
+SIM_WRAPS := $(addprefix -Wl$(comma)--wrap=,reconcile_decide publication_is_drained counters_begin counters_know instance_adopted)
 # What of the examples' runtime is pure, and so runs here as well.
 EXAMPLES_SOURCES  := $(addprefix examples/runtime/aarch64/,fdt.c device_tree.c) examples/linux/address.c
 UNIT_TESTS        := $(call sources,tests/unit tests/unit/*)

@@ -19,7 +19,8 @@ struct microvm {
     struct microvm_identity identity;
     char *volume; /* the first, or NULL */
     pid_t pid;
-    int listener; /* the console's socket */
+    bool is_process;
+    int listener; /* the console's socket, or -1 */
     int console;  /* what connected to it, or -1 */
     bool has_begun;
     bool runs;
@@ -34,6 +35,8 @@ struct hypervisor_fake {
     void (*before)(void *context, enum hypervisor_fake_call call, const char *id);
     void *context;
     bool obey_power;
+    bool is_light;
+    pid_t last_pid; /* of one that is no process */
     size_t clashes, shared_volumes;
     int life[2]; /* a pipe that nobody writes to */
 };
@@ -116,9 +119,12 @@ static int listen_at(const char *path)
 static void remove_microvm(struct microvm *microvm)
 {
     LIST_REMOVE(microvm, link);
-    kill(microvm->pid, SIGKILL);
-    waitpid(microvm->pid, NULL, 0);
-    close(microvm->listener);
+    if (microvm->is_process) {
+        kill(microvm->pid, SIGKILL);
+        waitpid(microvm->pid, NULL, 0);
+    }
+    if (microvm->listener >= 0)
+        close(microvm->listener);
     if (microvm->console >= 0)
         close(microvm->console);
     free(microvm->volume);
@@ -129,7 +135,8 @@ static void remove_microvm(struct microvm *microvm)
 static bool accept_console(struct microvm *microvm)
 {
     int next;
-    while ((next = accept4(microvm->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+    while (microvm->listener >= 0 &&
+           (next = accept4(microvm->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
         if (microvm->console >= 0)
             close(microvm->console);
         microvm->console = next;
@@ -191,8 +198,9 @@ static int create(struct hypervisor *hypervisor, const struct microvm_spec *spec
     microvm->obeys_power = world->obey_power;
     microvm->volume = spec->volume_count > 0 ? xstrdup(spec->volumes[0].path) : NULL;
     microvm->console = -1;
-    microvm->listener = listen_at(spec->console_path);
-    microvm->pid = start_process(world);
+    microvm->is_process = !world->is_light;
+    microvm->listener = world->is_light ? -1 : listen_at(spec->console_path);
+    microvm->pid = world->is_light ? ++world->last_pid : start_process(world);
     LIST_INSERT_HEAD(&world->microvms, microvm, link);
     *ret_pid = microvm->pid;
     return finish(world, 0);
@@ -339,6 +347,11 @@ void hypervisor_fake_destroy(struct hypervisor_fake *world)
     free(world);
 }
 
+void hypervisor_fake_be_light(struct hypervisor_fake *world)
+{
+    world->is_light = true;
+}
+
 void hypervisor_fake_refuse(struct hypervisor_fake *world, enum hypervisor_fake_call call,
                             unsigned count)
 {
@@ -377,6 +390,14 @@ bool hypervisor_fake_lose(struct hypervisor_fake *world, const char *id)
         remove_microvm(microvm);
     pthread_mutex_unlock(&world->lock);
     return microvm != NULL;
+}
+
+bool hypervisor_fake_is_there(struct hypervisor_fake *world, const char *id)
+{
+    pthread_mutex_lock(&world->lock);
+    bool is_there = find(world, id) != NULL;
+    pthread_mutex_unlock(&world->lock);
+    return is_there;
 }
 
 pid_t hypervisor_fake_pid(struct hypervisor_fake *world, const char *id)

@@ -1,9 +1,9 @@
 /* A hypervisor in memory: microVMs that do what a test says.
  *
  * Each microVM is a process that only waits, with a console's socket that really listens, so that
- * whoever looks at pids and sockets finds some. The world outlives the hypervisors opened on it, as
- * microVMs outlive an agent. Calls on a hypervisor come from any thread, as hypervisor.h says; what
- * a test orders comes from one thread. */
+ * whoever looks at pids and sockets finds some; unless the world is light. The world outlives the
+ * hypervisors opened on it, as microVMs outlive an agent. Calls on a hypervisor come from any
+ * thread, as hypervisor.h says; what a test orders comes from one thread. */
 #pragma once
 
 #include "agent/host/hypervisor_interface.h"
@@ -22,6 +22,8 @@ enum hypervisor_fake_call {
 };
 
 struct hypervisor_fake *hypervisor_fake_create(void);
+/* microVMs that are made from now on are no processes and have no console: for fleets of them. */
+void hypervisor_fake_be_light(struct hypervisor_fake *world);
 /* Ends what still runs. Every hypervisor on it is closed. */
 void hypervisor_fake_destroy(struct hypervisor_fake *world);
 /* One at a time; hypervisor_close leaves the microVMs running, and their ends unheard. */
@@ -44,6 +46,8 @@ void hypervisor_fake_obey_power(struct hypervisor_fake *world, bool obey);
 bool hypervisor_fake_end(struct hypervisor_fake *world, const char *id, enum hypervisor_end end);
 /* Its process is killed, and nobody hears of it. */
 bool hypervisor_fake_lose(struct hypervisor_fake *world, const char *id);
+/* Paused, running, or not begun yet. */
+bool hypervisor_fake_is_there(struct hypervisor_fake *world, const char *id);
 /* Of its process; -1: there is none. */
 pid_t hypervisor_fake_pid(struct hypervisor_fake *world, const char *id);
 /* The guest writes to its console. */

@@ -5,6 +5,7 @@
 
 #include "lib/text.h"
 #include "lib/xalloc.h"
+#include "tests/fake/hypervisor_fake.h"
 #include "tests/sim/node.h"
 #include "tests/sim/watch.h"
 
@@ -65,9 +66,21 @@ static void on_prepared(void *data)
 
 /* --- the microVM --- */
 
-static void vm_gone(struct guest *guest)
+bool guest_has_vm(const struct guest *guest)
 {
-    guest->vm = guest->paused = false;
+    return hypervisor_fake_is_there(guest->node->machines, guest->id);
+}
+
+bool guest_is_paused(const struct guest *guest)
+{
+    struct hypervisor_fake *machines = guest->node->machines;
+    return hypervisor_fake_has_begun(machines, guest->id) &&
+           !hypervisor_fake_runs(machines, guest->id);
+}
+
+/* What is under way in it, or with it. */
+static void cancel_vm(struct guest *guest)
+{
     world_cancel(&guest->pausing);
     guest->ready = false;
     world_cancel(&guest->booting);
@@ -77,21 +90,39 @@ static void vm_gone(struct guest *guest)
     world_cancel(&guest->health);
 }
 
+void guest_ended(struct guest *guest, enum hypervisor_end end)
+{
+    cancel_vm(guest);
+    if (!guest->node->agent_runs)
+        return;
+    if (end == HYPERVISOR_END_PANIC)
+        act(guest, instance_ended(&guest->machine, HOST_END_GUEST_PANIC, "it crashed"));
+    else
+        act(guest, instance_ended(
+                       &guest->machine,
+                       end == HYPERVISOR_END_EXIT ? HOST_END_GUEST_EXIT : HOST_END_STOPPED, ""));
+}
+
+/* Heard of or not. */
+static void end_vm(struct guest *guest, enum hypervisor_end end)
+{
+    cancel_vm(guest);
+    hypervisor_fake_end(guest->node->machines, guest->id, end);
+}
+
 void guest_crash(struct guest *guest)
 {
-    if (!guest->vm)
+    if (!guest_has_vm(guest))
         return;
     world_trace(world_of(guest), "%s: guest %s crashes", guest->node->name, guest->id);
-    vm_gone(guest);
-    if (guest->node->agent_runs)
-        act(guest, instance_ended(&guest->machine, HOST_END_GUEST_PANIC, "it crashed"));
+    end_vm(guest, HYPERVISOR_END_PANIC);
 }
 
 static void on_dying(void *data)
 {
     struct guest *guest = data;
     guest->dying = NULL;
-    if ((guest->image == IMAGE_FLAPS && world_of(guest)->settles) || guest->paused)
+    if ((guest->image == IMAGE_FLAPS && world_of(guest)->settles) || guest_is_paused(guest))
         return;
     guest_crash(guest);
 }
@@ -102,26 +133,30 @@ static void on_finished(void *data)
     struct guest *guest = data;
     guest->finishing = NULL;
     world_trace(world_of(guest), "%s: guest %s has done its work", guest->node->name, guest->id);
-    vm_gone(guest);
-    if (guest->node->agent_runs)
-        act(guest, instance_ended(&guest->machine, HOST_END_GUEST_EXIT, ""));
+    end_vm(guest, HYPERVISOR_END_EXIT);
 }
 
 static void on_booted(void *data)
 {
     struct guest *guest = data;
+    struct error error = ERROR_INIT;
     guest->booting = NULL;
+    if (hypervisor_resume(guest->node->hypervisor, guest->id, &error) < 0)
+        world_fail(world_of(guest), "%s: cannot begin: %s", guest->node->name, error.message);
     act(guest, instance_booted(&guest->machine));
 }
 
-static void boot(struct guest *guest)
+static void on_boot_failed(void *data)
+{
+    struct guest *guest = data;
+    guest->booting = NULL;
+    act(guest, instance_boot_failed(&guest->machine, "the hypervisor refuses"));
+}
+
+/* What a guest does once it is there. */
+static void live(struct guest *guest)
 {
     struct world *world = world_of(guest);
-    vm_gone(guest);
-    guest->vm = true;
-    guest->booted_ms = world->now_ms;
-    watch_booted(world, guest);
-    later(guest, &guest->booting, 5, guest->image == IMAGE_SLOW ? 3000 : 200, on_booted);
     if (guest->image == IMAGE_CRASHES || draw_chance(&world->draw, world->faults.crash_permille))
         later(guest, &guest->dying, 300, 3000, on_dying);
     else if (flaps(guest))
@@ -130,27 +165,60 @@ static void boot(struct guest *guest)
         later(guest, &guest->finishing, 200, 4000, on_finished);
 }
 
+static void boot(struct guest *guest)
+{
+    struct world *world = world_of(guest);
+    struct error error = ERROR_INIT;
+    struct microvm_spec spec = {.console_path = "", .memory = guest->memory};
+    pid_t pid;
+    text_copy(spec.id, sizeof spec.id, guest->id);
+    text_copy(spec.image, sizeof spec.image, guest->digest);
+    text_copy(spec.address, sizeof spec.address, guest->address);
+    cancel_vm(guest);
+    if (draw_chance(&world->draw, world->faults.boot_permille))
+        hypervisor_fake_refuse(guest->node->machines, FAKE_CREATE, 1);
+    if (hypervisor_create(guest->node->hypervisor, &spec, &pid, &error) < 0) {
+        world_trace(world, "%s: cannot boot %s: %s", guest->node->name, guest->id, error.message);
+        if (error.code == ERROR_CONFLICT)
+            world_fail(world, "%s: is asked to boot what is there: %s", guest->node->name,
+                       error.message);
+        later(guest, &guest->booting, 1, 100, on_boot_failed);
+        return;
+    }
+    guest->booted_ms = world->now_ms;
+    watch_booted(world, guest);
+    later(guest, &guest->booting, 5, guest->image == IMAGE_SLOW ? 3000 : 200, on_booted);
+    live(guest);
+}
+
 static void on_ended(void *data)
 {
     struct guest *guest = data;
     guest->ending = NULL;
-    vm_gone(guest);
-    act(guest, instance_ended(&guest->machine, HOST_END_STOPPED, ""));
+    if (guest_has_vm(guest))
+        hypervisor_destroy(guest->node->hypervisor, guest->id, NULL);
+    else
+        guest_ended(guest, HYPERVISOR_END_STOP);
 }
 
 static void on_paused(void *data)
 {
     struct guest *guest = data;
+    struct error error = ERROR_INIT;
     guest->pausing = NULL;
-    guest->paused = true;
-    act(guest, instance_paused(&guest->machine));
+    if (hypervisor_pause(guest->node->hypervisor, guest->id, &error) < 0)
+        act(guest, instance_pause_failed(&guest->machine, error.message));
+    else
+        act(guest, instance_paused(&guest->machine));
 }
 
 static void on_unpaused(void *data)
 {
     struct guest *guest = data;
+    struct error error = ERROR_INIT;
     guest->pausing = NULL;
-    guest->paused = false;
+    if (hypervisor_resume(guest->node->hypervisor, guest->id, &error) < 0)
+        world_fail(world_of(guest), "%s: cannot go on: %s", guest->node->name, error.message);
 }
 
 /* --- its check --- */
@@ -161,7 +229,7 @@ static void on_health(void *data)
     guest->health = NULL;
     if (guest->image == IMAGE_NEVER_READY)
         return;
-    if (guest->paused) { /* it does not answer yet */
+    if (guest_is_paused(guest)) { /* it does not answer yet */
         later(guest, &guest->health, 5, 100, on_health);
         return;
     }
@@ -272,19 +340,21 @@ void guest_destroy(struct guest *guest)
     free(guest);
 }
 
+/* While the hypervisor is still open, which finishes what it was asked for. */
 void guest_lose_agent(struct guest *guest)
 {
-    /* The host half finishes what it was asked for. */
+    if (guest->pausing != NULL && guest_is_paused(guest))
+        hypervisor_resume(guest->node->hypervisor, guest->id, NULL);
+    else if (guest->pausing != NULL)
+        hypervisor_pause(guest->node->hypervisor, guest->id, NULL);
     if (guest->ending != NULL)
-        vm_gone(guest);
-    if (guest->pausing != NULL)
-        guest->paused = !guest->paused;
+        end_vm(guest, HYPERVISOR_END_STOP);
     cancel_all(guest);
     guest->record = instance_save(&guest->machine);
     instance_finish(&guest->machine);
 }
 
-void guest_meet_agent(struct guest *guest)
+void guest_meet_agent(struct guest *guest, const struct hypervisor_found *found)
 {
     struct world *world = world_of(guest);
     struct error error = ERROR_INIT;
@@ -293,13 +363,16 @@ void guest_meet_agent(struct guest *guest)
                    error.message);
     free(guest->record);
     guest->record = NULL;
-    if (guest->vm)
-        instance_adopted(&guest->machine, guest->digest, world->now_ms - guest->booted_ms,
-                         guest->paused);
+    if (found != NULL)
+        instance_adopted(&guest->machine, found->identity.image, world->now_ms - guest->booted_ms,
+                         found->paused);
+    else
+        cancel_vm(guest); /* half made, it is gone */
     act(guest, instance_resume(&guest->machine));
 }
 
 void guest_lose_power(struct guest *guest)
 {
-    vm_gone(guest);
+    cancel_vm(guest);
+    hypervisor_fake_lose(guest->node->machines, guest->id);
 }

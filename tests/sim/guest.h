@@ -1,9 +1,10 @@
-/* A guest on a simulated host: the agent's own machine for it (agent/instance.h), and the microVM,
- * which does as its image does. */
+/* A guest on a simulated host: the agent's own machine for it (agent/instance.h), and what its
+ * image does in the microVM that the host's hypervisor has of it (tests/fake/hypervisor_fake.h). */
 #pragma once
 
 #include <sys/queue.h>
 
+#include "agent/host/hypervisor.h"
 #include "agent/instance.h"
 #include "tests/sim/world.h"
 
@@ -32,8 +33,6 @@ struct guest {
     uint64_t memory;
     enum guest_image image;
     char digest[DIGEST_TEXT_MAX];
-    bool vm;     /* the microVM is there */
-    bool paused; /* its guest stands still */
     uint64_t booted_ms;
     struct world_event *tick, *preparing, *booting, *ending, *pausing, *dying, *finishing, *health;
     uint8_t prepared; /* steps */
@@ -46,8 +45,13 @@ struct guest *guest_assign(struct node *node, struct guest *guest,
 void guest_destroy(struct guest *guest);
 /* The agent ends: what it knew is what it had saved. */
 void guest_lose_agent(struct guest *guest);
-/* An agent begins, and finds the microVM or not. */
-void guest_meet_agent(struct guest *guest);
+/* An agent begins. `found` is its microVM as the hypervisor has it; NULL: there is none. */
+void guest_meet_agent(struct guest *guest, const struct hypervisor_found *found);
 void guest_lose_power(struct guest *guest);
+/* Its microVM has ended, as the agent hears. */
+void guest_ended(struct guest *guest, enum hypervisor_end end);
+/* Its microVM is there; and stands still, after it ran. */
+bool guest_has_vm(const struct guest *guest);
+bool guest_is_paused(const struct guest *guest);
 /* The microVM dies by itself; nothing when there is none. */
 void guest_crash(struct guest *guest);

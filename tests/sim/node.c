@@ -76,8 +76,11 @@ static void forget_over(struct node *node)
     struct guest *next;
     for (struct guest *guest = LIST_FIRST(&node->guests); guest != NULL; guest = next) {
         next = LIST_NEXT(guest, link);
-        if (!guest->machine.is_listed && instance_is_over(&guest->machine))
-            guest_destroy(guest);
+        if (guest->machine.is_listed || !instance_is_over(&guest->machine))
+            continue;
+        if (guest_has_vm(guest))
+            world_fail(node->world, "%s: %s is forgotten, and runs", node->name, guest->id);
+        guest_destroy(guest);
     }
 }
 
@@ -400,6 +403,44 @@ void node_changed(struct node *node)
 
 /* --- its life --- */
 
+static void on_vm_ended(void *context, const char *id, enum hypervisor_end end)
+{
+    struct guest *guest = find_guest(context, id);
+    if (guest != NULL)
+        guest_ended(guest, end);
+}
+
+static const struct hypervisor_found *find_found(const struct hypervisor_found *found, size_t count,
+                                                 const char *id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(found[i].identity.id, id) == 0)
+            return &found[i];
+    }
+    return NULL;
+}
+
+/* What runs is met again; whoever runs and is nobody's is an orphan. */
+static void open_hypervisor(struct node *node)
+{
+    struct hypervisor_listener listener = {.ended = on_vm_ended, .context = node};
+    struct hypervisor_found *found;
+    struct guest *guest;
+    size_t count;
+    node->hypervisor = hypervisor_fake_open(node->machines, &listener);
+    hypervisor_adopt(node->hypervisor, &found, &count, NULL);
+    for (size_t i = 0; i < count; i++) {
+        if (find_guest(node, found[i].identity.id) == NULL)
+            world_fail(node->world, "%s: the microVM %s is nobody's", node->name,
+                       found[i].identity.id);
+    }
+    LIST_FOREACH(guest, &node->guests, link)
+    {
+        guest_meet_agent(guest, find_found(found, count, guest->id));
+    }
+    free(found);
+}
+
 void node_start_agent(struct node *node)
 {
     if (node->agent_runs || !node->powered)
@@ -411,11 +452,7 @@ void node_start_agent(struct node *node)
     node->sequence = 0;
     node->last_status_ms = 0;
     node->join_backoff_ms = 0;
-    struct guest *guest;
-    LIST_FOREACH(guest, &node->guests, link)
-    {
-        guest_meet_agent(guest);
-    }
+    open_hypervisor(node);
     plane_meet_agent(node);
     wait_for(node, &node->join_wait, 0, join, node);
 }
@@ -442,6 +479,8 @@ void node_kill_agent(struct node *node)
     {
         guest_lose_agent(guest);
     }
+    hypervisor_close(node->hypervisor);
+    node->hypervisor = NULL;
 }
 
 void node_set_power(struct node *node, bool powered)
@@ -473,6 +512,8 @@ struct node *node_create(struct world *world, size_t index)
     node->memory = draw_between(&world->draw, 6, 24) * (UINT64_C(64) << 20);
     node->has_volumes = draw_chance(&world->draw, 700);
     node->has_standbys = draw_chance(&world->draw, 800);
+    node->machines = hypervisor_fake_create();
+    hypervisor_fake_be_light(node->machines);
     LIST_INIT(&node->guests);
     LIST_INIT(&node->connections);
     node->assignment =
@@ -487,6 +528,7 @@ void node_destroy(struct node *node)
     node_set_power(node, false);
     while (!LIST_EMPTY(&node->guests))
         guest_destroy(LIST_FIRST(&node->guests));
+    hypervisor_fake_destroy(node->machines);
     json_record_release(&api_endpoints_record, &node->wanted);
     free(node);
 }

@@ -8,6 +8,7 @@
 #include "agent/endpoints.h"
 #include "agent/freshness.h"
 #include "agent/status_changes.h"
+#include "tests/fake/hypervisor_fake.h"
 #include "tests/sim/guest.h"
 #include "tests/sim/wire.h"
 #include "tests/sim/world.h"
@@ -45,8 +46,10 @@ struct node {
     char cluster[CLUSTER_ID_MAX];
     char subnet[24];
     struct api_endpoints wanted;
+    struct hypervisor_fake *machines; /* microVMs: they outlive the agent */
     LIST_HEAD(, guest) guests;
     /* The agent's process. */
+    struct hypervisor *hypervisor; /* on `machines` */
     char epoch[17];
     uint64_t sequence;
     bool joined;

@@ -140,6 +140,7 @@ static void play_wires(struct world *world, struct draw *draw)
     world->faults.repeat_permille = bad ? (unsigned)draw_below(draw, 300) : 0;
     world->faults.late_permille = bad ? (unsigned)draw_below(draw, 200) : 0;
     world->faults.crash_permille = bad ? (unsigned)draw_below(draw, 200) : 0;
+    world->faults.boot_permille = bad ? (unsigned)draw_below(draw, 300) : 0;
     world_trace(world, "wires: %u lost, %u twice, %u late of 1000", world->faults.lose_permille,
                 world->faults.repeat_permille, world->faults.late_permille);
 }

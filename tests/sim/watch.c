@@ -501,7 +501,7 @@ void watch_booted(struct world *world, const struct guest *guest)
         const struct guest *other;
         LIST_FOREACH(other, &world->nodes[i]->guests, link)
         {
-            if (!other->vm)
+            if (!guest_has_vm(other))
                 continue;
             memory += other->node == guest->node ? other->memory + NODE_OVERHEAD : 0;
             if (other == guest)
@@ -525,8 +525,8 @@ static void check_server(struct world *world, const struct api_server *server)
         const struct guest *guest;
         LIST_FOREACH(guest, &world->nodes[i]->guests, link)
         {
-            if (server->state == API_SERVER_READY && guest->paused &&
-                strcmp(guest->id, server->id) == 0)
+            if (server->state == API_SERVER_READY && strcmp(guest->id, server->id) == 0 &&
+                guest_is_paused(guest))
                 world_fail(world, "%s is sent traffic and is paused", guest->id);
         }
     }

@@ -163,7 +163,7 @@ void watch_leftovers(struct world *world)
             bool stranger = false;
             for (size_t j = 0; j < node->strangers.count; j++)
                 stranger = stranger || strcmp(node->strangers.items[j], guest->id) == 0;
-            if (guest->vm && !stranger &&
+            if (guest_has_vm(guest) && !stranger &&
                 (instance == NULL || instance->node != node || model_instance_has_ended(instance)))
                 world_fail(world, "orphan: %s runs on %s and is nobody's", guest->id, node->name);
         }

@@ -32,6 +32,7 @@ struct world_faults {
     bool store_refuses;       /* all of them: full, or cut off */
     bool store_slow;
     unsigned crash_permille; /* boots that end in a crash, whatever the image */
+    unsigned boot_permille;  /* boots that the hypervisor refuses */
 };
 
 struct world {

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "agent/instance.h"
 #include "scheduler/counters.h"
 #include "scheduler/publication.h"
 #include "tests/sim/scenario.h"
@@ -20,7 +21,15 @@
 
 /* --- bugs on purpose: the linker puts these in place of the core's own (Makefile) --- */
 
-static enum bug { BUG_NONE, BUG_UNAVAILABLE, BUG_SURGE, BUG_DRAIN, BUG_IDS, BUG_OLD_BACKUP } bug;
+static enum bug {
+    BUG_NONE,
+    BUG_UNAVAILABLE,
+    BUG_SURGE,
+    BUG_DRAIN,
+    BUG_IDS,
+    BUG_OLD_BACKUP,
+    BUG_ADOPTION,
+} bug;
 
 void __real_reconcile_decide(const struct reconcile_input *input, struct reconcile_result *result);
 void __wrap_reconcile_decide(const struct reconcile_input *input, struct reconcile_result *result);
@@ -32,6 +41,10 @@ void __real_counters_begin(struct document_counters *counters, uint64_t term);
 void __wrap_counters_begin(struct document_counters *counters, uint64_t term);
 bool __real_counters_know(const struct document_counters *counters, uint64_t term, const char *id);
 bool __wrap_counters_know(const struct document_counters *counters, uint64_t term, const char *id);
+void __real_instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms,
+                             bool is_paused);
+void __wrap_instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms,
+                             bool is_paused);
 
 void __wrap_reconcile_decide(const struct reconcile_input *input, struct reconcile_result *result)
 {
@@ -59,6 +72,13 @@ void __wrap_counters_begin(struct document_counters *counters, uint64_t term)
 bool __wrap_counters_know(const struct document_counters *counters, uint64_t term, const char *id)
 {
     return bug == BUG_OLD_BACKUP || __real_counters_know(counters, term, id);
+}
+
+void __wrap_instance_adopted(struct instance *instance, const char *image, uint64_t uptime_ms,
+                             bool is_paused)
+{
+    if (bug != BUG_ADOPTION)
+        __real_instance_adopted(instance, image, uptime_ms, is_paused);
 }
 
 /* --- the tests --- */
@@ -116,6 +136,7 @@ static void bugs_on_purpose_are_found(void **state)
     find(BUG_DRAIN, "promise 3");
     find(BUG_IDS, "handed out again");
     find(BUG_OLD_BACKUP, "old backup");
+    find(BUG_ADOPTION, "boot what is there");
 }
 
 static void a_failure_shrinks_to_few_steps(void **state)
