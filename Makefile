@@ -70,7 +70,7 @@ CLI_SOURCES       := $(filter-out cli/main.c,$(call sources,cli))
 # around them; microVMs are those of tests/fake. tests/sim/log.c stands in for lib/log.c.
 SIM_SOURCES       := $(filter-out tests/sim/main.c,$(call sources,tests/sim)) \
 	$(addprefix agent/,endpoints.c freshness.c instance.c instance_machine.c instance_record.c instance_report.c restart_policy.c \
-		status_changes.c host/hypervisor.c) tests/fake/hypervisor_fake.c
+		status_changes.c host/hypervisor.c host/call_watch.c) tests/fake/hypervisor_fake.c
 # For bugs that tests/unit/sim puts in on purpose.
 SIM_WRAPS := $(addprefix -Wl$(comma)--wrap=,reconcile_decide publication_is_drained counters_begin counters_know instance_adopted)
 # What of the examples' runtime is pure, and so runs here as well.
