@@ -44,6 +44,9 @@ void look_again(struct look *look, uint64_t at_ms);
 uint32_t look_attempt_of(const struct look *look, const struct model_instance *instance);
 /* Fills values and owners; the caller frees both. */
 void look_collect(struct look *look);
+/* A `restart` that still replaces whatever it did not make itself: it goes on, or is paused. One
+ * that goes back does not. */
+bool look_is_restarting(const struct look *look);
 /* Until its node has reported to this process, or its lease has passed, nobody knows how an
  * instance does: then nothing is decided. */
 bool look_is_frozen(struct look *look);

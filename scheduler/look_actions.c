@@ -122,8 +122,7 @@ static struct capacity_search *search_for(struct look *look,
     if (look->search != NULL && look->search_revision == revision)
         return look->search;
     capacity_search_end(look->search);
-    bool restarts = look->rollout != NULL && strcmp(look->rollout->kind, "restart") == 0 &&
-                    look->rollout->phase == ROLLOUT_PROGRESSING;
+    bool restarts = look_is_restarting(look) && look->mode != RECONCILE_PAUSED;
     look->search = capacity_search_begin(&look->pass->capacity, look->service, revision,
                                          restarts ? look->rollout->number : 0);
     for (size_t i = 0; i < look->planned_count; i++)

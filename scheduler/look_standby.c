@@ -59,17 +59,11 @@ static bool can_be_resumed(const struct look *look, const struct model_instance 
            !is_of_before_restart(look, instance);
 }
 
-static bool is_restarting(const struct look *look)
-{
-    return look->rollout != NULL && strcmp(look->rollout->kind, "restart") == 0 &&
-           !rollout_phase_is_over(look->rollout->phase);
-}
-
 const struct document_instance *look_resume_standby(struct look *look, uint32_t slot,
                                                     uint32_t attempt,
                                                     const struct document_revision *revision)
 {
-    if (is_restarting(look))
+    if (look_is_restarting(look))
         return NULL;
     for (; look->standbys_tried < look->service->instances.count; look->standbys_tried++) {
         struct model_instance *owner = look->service->instances.items[look->standbys_tried];

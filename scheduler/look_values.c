@@ -12,7 +12,7 @@ void look_again(struct look *look, uint64_t at_ms)
         look->service->next_ms = at_ms;
 }
 
-static bool is_restarting(const struct look *look)
+bool look_is_restarting(const struct look *look)
 {
     return look->rollout != NULL && strcmp(look->rollout->kind, "restart") == 0 &&
            (look->rollout->phase == ROLLOUT_PROGRESSING || look->rollout->phase == ROLLOUT_PAUSED);
@@ -23,7 +23,7 @@ static bool matches(const struct look *look, const struct model_instance *instan
     if (look->mode == RECONCILE_HOLD)
         return true;
     bool of_rollout = look->rollout != NULL && instance->document->rollout == look->rollout->number;
-    if (is_restarting(look) && !of_rollout)
+    if (look_is_restarting(look) && !of_rollout)
         return false;
     /* What failed, or was given up, before this rollout began is not waited for. */
     bool running = look->mode == RECONCILE_ROLLOUT || look->mode == RECONCILE_CANARY;
