@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/api/causes.h"
+#include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -21,6 +23,13 @@ struct slot_failures {
     const struct document_observed *explained; /* the last that said why; NULL: none did */
 };
 
+/* What we ended tells nothing of what it was worth. */
+static bool was_stopped(const char *cause)
+{
+    return strcmp(cause, INSTANCE_CAUSE_STOPPED) == 0 ||
+           strcmp(cause, INSTANCE_CAUSE_STOP_KILLED) == 0;
+}
+
 static struct slot_failures *count_failures(const struct look *look)
 {
     struct slot_failures *slots = xcalloc((size_t)look->replicas + 1, sizeof *slots);
@@ -34,7 +43,7 @@ static struct slot_failures *count_failures(const struct look *look)
             !model_same_template(look->service, instance->document->revision, to))
             continue;
         slots[slot].count += observed->restarts + (observed->state == INSTANCE_FAILED);
-        if (observed->cause != NULL)
+        if (observed->cause != NULL && !was_stopped(observed->cause))
             slots[slot].explained = observed;
     }
     return slots;
@@ -59,6 +68,38 @@ static struct failures find_failures(const struct look *look)
         snprintf(worst.text, sizeof worst.text, "%s%s%.400s", explained->cause,
                  explained->message != NULL ? ": " : "", document_text(explained->message));
     return worst;
+}
+
+/* Silent nodes that are told by their names; there may be more. */
+#define SILENT_NAMED 3
+
+/* "node a is silent: 2 instances there are unknown", without the time: a line that says something
+ * else each second is not read. False: none is. */
+static bool describe_silence(const struct look *look, uint32_t unknown, char ret_text[REASON_MAX])
+{
+    const struct model_node *named[SILENT_NAMED];
+    struct buffer AUTO_BUFFER text = {0};
+    size_t count = 0;
+    bool more = false;
+    for (size_t i = 0; i < look->count && unknown > 0; i++) {
+        const struct model_node *node = look->owners[i]->node;
+        bool is_new = look->values[i].silent && node != NULL &&
+                      !instance_state_is_over(look->values[i].state);
+        for (size_t j = 0; j < count; j++)
+            is_new = is_new && named[j] != node;
+        if (is_new && count < SILENT_NAMED)
+            named[count++] = node;
+        else
+            more = more || is_new;
+    }
+    for (size_t i = 0; i < count; i++)
+        buffer_printf(&text, "%s%s", i > 0 ? ", " : "", named[i]->name);
+    if (count > 0)
+        snprintf(ret_text, REASON_MAX, "node%s %s%s %s silent: %u instance%s there %s unknown",
+                 count > 1 ? "s" : "", buffer_text(&text), more ? " and others" : "",
+                 count > 1 ? "are" : "is", unknown, unknown > 1 ? "s" : "",
+                 unknown > 1 ? "are" : "is");
+    return count > 0;
 }
 
 static const char *event_of_phase(enum rollout_phase phase)
@@ -128,6 +169,8 @@ bool look_advance_rollout(struct look *look, const struct reconcile_counts *coun
     service->clock_phase = look->rollout->phase;
     struct failures failures = find_failures(look);
     service->failures = failures.worst;
+    char silence[REASON_MAX];
+    bool is_silent = describe_silence(look, counts->unknown, silence);
     struct rollout_input input = {.phase = look->rollout->phase,
                                   .from = look->rollout->from,
                                   .to = look->rollout->to,
@@ -140,6 +183,7 @@ bool look_advance_rollout(struct look *look, const struct reconcile_counts *coun
                                   .last_failure = failures.text,
                                   .became_healthy = service->became_healthy,
                                   .no_capacity = service->no_capacity,
+                                  .silence = is_silent ? silence : NULL,
                                   .revoked =
                                       look_is_revoked(look->target) ? look->target->revoked : NULL,
                                   .now_ms = look->pass->now_ms};

@@ -78,6 +78,7 @@ static void add_value(struct look *look, struct model_instance *instance)
         .state = instance->observed.state,
         .silent = node == NULL || node->silent,
         .lost = model_instance_is_lost(instance),
+        .told_ms = node != NULL ? node->heard_ms : 0,
         .ready_since_ms = instance->ready_since_ms,
         .failed_ms = instance->over_since_ms,
         .attempt = look_attempt_of(look, instance),

@@ -130,20 +130,32 @@ static uint32_t wanted_slots(const struct reconcile_input *input)
     return input->mode == RECONCILE_CANARY ? input->canary : input->replicas;
 }
 
-/* Something is in the making besides room: it boots, is checked, or waits to be tried again. */
-static bool is_trying(const struct pass *pass, size_t index)
+/* It is to become healthy, and is not yet. */
+static bool is_awaited(const struct pass *pass, size_t index)
 {
     const struct reconcile_instance *instance = &pass->input->instances[index];
     enum role role = pass->roles[index];
     bool good = pass->input->mode == RECONCILE_CANARY && role == ROLE_GOOD;
     uint32_t slots = good ? pass->input->replicas : wanted_slots(pass->input);
-    if (instance->wish != WISH_RUN || (role != ROLE_WANTED && !good) || instance->lost ||
-        instance->slot >= slots || healthy(pass, instance))
-        return false;
+    return instance->wish == WISH_RUN && (role == ROLE_WANTED || good) && !instance->lost &&
+           instance->slot < slots && !healthy(pass, instance);
+}
+
+/* Whether something is in the making besides room: it boots, is checked, or waits to be tried
+ * again. */
+static void count_trying(struct pass *pass, size_t index)
+{
+    struct reconcile_counts *counts = &pass->result->counts;
+    const struct reconcile_instance *instance = &pass->input->instances[index];
+    uint64_t now = pass->input->now_ms;
+    if (!is_awaited(pass, index))
+        return;
+    bool waits = is_over(instance) && now < replacement_due_ms(pass->input, instance);
     /* How one on a silent node does is not known: it may be us who are cut off. */
-    if (!is_over(instance))
-        return !instance->silent;
-    return pass->input->now_ms < replacement_due_ms(pass->input, instance);
+    counts->trying = counts->trying || waits || (!is_over(instance) && !instance->silent);
+    uint64_t told = waits ? now : is_over(instance) ? 0 : instance->told_ms;
+    if (told > counts->told_ms)
+        counts->told_ms = told;
 }
 
 static void count_one(struct pass *pass, size_t index)
@@ -160,12 +172,13 @@ static void count_one(struct pass *pass, size_t index)
     counts->not_stopped += live;
     counts->old += live && !(wanted && running);
     counts->updated += wanted && running && !is_over(instance);
+    counts->unknown += running && instance->silent && !is_over(instance);
     if (wanted && instance->slot < wanted_slots(input) && healthy(pass, instance)) {
         counts->healthy++;
         if (instance->ready_since_ms > counts->all_ready_since_ms)
             counts->all_ready_since_ms = instance->ready_since_ms;
     }
-    counts->trying = counts->trying || is_trying(pass, index);
+    count_trying(pass, index);
     if (reconcile_is_ready(instance))
         look_again(pass, instance->ready_since_ms + input->min_healthy_time_ms);
     pass->available += counts_as_available(pass, index);

@@ -40,6 +40,7 @@ struct reconcile_instance {
     enum instance_state state; /* as last reported */
     bool silent;               /* its node is: counts as unknown */
     bool lost;                 /* ... and so long that it is to be replaced */
+    uint64_t told_ms;          /* when its node last reported: how it does is known until then */
     uint64_t ready_since_ms;   /* while ready and not silent */
     uint64_t failed_ms;        /* since when it is over */
     uint32_t attempt;          /* how many it replaces one after the other */
@@ -97,6 +98,9 @@ struct reconcile_counts {
     /* Something that matches is booting, being checked or waiting to be tried again: the progress
      * deadline runs. Without it only room, draining or silent nodes are waited for. */
     bool trying;
+    /* Until when that is known of the one told of last; 0: nothing is awaited of a node. */
+    uint64_t told_ms;
+    uint32_t unknown; /* are to run, and are on silent nodes */
 };
 
 struct reconcile_result {

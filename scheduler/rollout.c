@@ -5,6 +5,9 @@
 
 #include "lib/text.h"
 
+/* A node that reports does so more often than this. */
+#define ROLLOUT_NEWS_MS 1000
+
 uint32_t rollout_target(enum rollout_phase phase, uint32_t from, uint32_t to)
 {
     return phase == ROLLOUT_ROLLING_BACK || phase == ROLLOUT_ROLLED_BACK ? from : to;
@@ -23,14 +26,21 @@ enum reconcile_mode rollout_mode(enum rollout_phase phase, uint32_t canary)
 
 static void move_clock(const struct rollout_input *input, struct rollout_clock *clock)
 {
-    if (clock->begun && clock->running && input->now_ms > clock->last_ms)
-        clock->used_ms += input->now_ms - clock->last_ms;
-    if (!clock->begun || input->became_healthy)
-        clock->used_ms = 0;
-    clock->begun = true;
-    clock->last_ms = input->now_ms;
+    uint64_t told = input->counts.told_ms, now = input->now_ms;
+    uint64_t known = told != 0 && told < now ? told : now;
+    bool was_running = clock->running;
+    if (was_running && known > clock->last_ms)
+        clock->used_ms += known - clock->last_ms;
     clock->running = input->counts.trying && input->phase != ROLLOUT_PAUSED &&
                      input->phase != ROLLOUT_AWAITING_PROMOTION;
+    if (!clock->begun || input->became_healthy)
+        clock->used_ms = 0;
+    /* What is not known yet is counted once it is. */
+    if (!clock->running || !was_running || input->became_healthy)
+        clock->last_ms = now;
+    else if (known > clock->last_ms)
+        clock->last_ms = known;
+    clock->begun = true;
 }
 
 __attribute__((format(printf, 3, 4))) static void decide(struct rollout_decision *decision,
@@ -78,16 +88,19 @@ static void fail(const struct rollout_input *input, const char *why,
 
 static void report_progress(const struct rollout_input *input, struct rollout_decision *decision)
 {
+    uint32_t judged = canaries(input), healthy = input->counts.healthy;
+    const char *silence = input->silence != NULL ? input->silence : "";
+    const char *separator = silence[0] != '\0' ? "; " : "";
+    const char *waits = input->phase == ROLLOUT_PAUSED ? ": waits for `resume` or `abort`" : "";
     if (input->no_capacity != NULL)
         decide(decision, input->phase, "%s", input->no_capacity);
-    else if (canaries(input) > 0)
-        decide(decision, input->phase, "%u of %u canaries healthy", input->counts.healthy,
-               canaries(input));
-    else if (input->counts.healthy < input->replicas)
-        decide(decision, input->phase, "%u of %u healthy", input->counts.healthy, input->replicas);
+    else if (judged == 0 && healthy >= input->replicas)
+        decide(decision, input->phase, "%u of %u healthy, %u old to end%s%s%s", healthy,
+               input->replicas, input->counts.old, waits, separator, silence);
     else
-        decide(decision, input->phase, "%u of %u healthy, %u old to end", input->counts.healthy,
-               input->replicas, input->counts.old);
+        decide(decision, input->phase, "%u of %u %shealthy%s%s%s", healthy,
+               judged > 0 ? judged : input->replicas, judged > 0 ? "canaries " : "", waits,
+               separator, silence);
 }
 
 /* The new revision has failed so often, or for so long, that it is given up. */
@@ -95,6 +108,7 @@ static bool has_failed(const struct rollout_input *input, const struct rollout_c
                        char why[REASON_MAX])
 {
     const char *separator = input->last_failure[0] != '\0' ? ": " : "";
+    const char *silence = input->silence != NULL ? input->silence : "";
     if (input->phase != ROLLOUT_ROLLING_BACK && input->slot_failures >= ROLLOUT_FAILURES_MAX) {
         snprintf(why, REASON_MAX, "slot %u failed %u times%s%.300s", input->worst_slot,
                  input->slot_failures, separator, input->last_failure);
@@ -105,9 +119,9 @@ static bool has_failed(const struct rollout_input *input, const struct rollout_c
         return false;
     char limit[TEXT_DURATION_MAX];
     text_format_duration(deadline, limit, sizeof limit);
-    snprintf(why, REASON_MAX, "no instance became healthy within %s (%u of %u are)%s%.300s", limit,
-             input->counts.healthy, canaries(input) > 0 ? canaries(input) : input->replicas,
-             separator, input->last_failure);
+    snprintf(why, REASON_MAX, "no instance became healthy within %s (%u of %u are)%s%.300s%s%s",
+             limit, input->counts.healthy, canaries(input) > 0 ? canaries(input) : input->replicas,
+             separator, input->last_failure, silence[0] != '\0' ? "; " : "", silence);
     return true;
 }
 
@@ -157,6 +171,13 @@ static void report_waiting(const struct rollout_input *input, struct rollout_dec
                                         : "waits for `promote` or `abort`");
 }
 
+/* When the deadline passes; where the last report is older than that, when there is a newer one. */
+static uint64_t next_look(const struct rollout_input *input, const struct rollout_clock *clock)
+{
+    uint64_t deadline = clock->last_ms + (input->settings.progress_deadline_ms - clock->used_ms);
+    return deadline > input->now_ms ? deadline : input->now_ms + ROLLOUT_NEWS_MS;
+}
+
 void rollout_decide(const struct rollout_input *input, struct rollout_clock *clock,
                     struct rollout_decision *ret_decision)
 {
@@ -191,6 +212,5 @@ void rollout_decide(const struct rollout_input *input, struct rollout_clock *clo
     }
     report_progress(input, ret_decision);
     if (clock->running)
-        ret_decision->next_ms =
-            input->now_ms + (input->settings.progress_deadline_ms - clock->used_ms);
+        ret_decision->next_ms = next_look(input, clock);
 }

@@ -10,8 +10,10 @@
 #define ROLLOUT_FAILURES_MAX 3
 
 /* How long the rollout has been trying since an instance last became healthy. It stands still
- * while room or draining is all that is waited for, and while the rollout is paused or waits for
- * its promotion. Zeroed: a rollout that begins now, or begins to go back. */
+ * while room, draining or silent nodes are all that is waited for, and while the rollout is paused
+ * or waits for its promotion. Of time that a node has not reported since nothing is counted: that
+ * its instances are not healthy is not known, and going back for it would be taking a broken wire
+ * for a broken revision. Zeroed: a rollout that begins now, or begins to go back. */
 struct rollout_clock {
     bool begun;
     bool running;
@@ -32,6 +34,7 @@ struct rollout_input {
     const char *last_failure; /* what the agent said about it; "" when nothing */
     bool became_healthy;      /* one did, since the last look */
     const char *no_capacity;  /* why nothing can be placed; NULL when all could */
+    const char *silence;      /* which of its nodes are silent; NULL: none is */
     const char *revoked;      /* why the wanted revision may not run any more; NULL: it may */
     uint64_t now_ms;
 };

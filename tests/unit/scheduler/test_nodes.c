@@ -238,6 +238,34 @@ static void one_that_is_lost_already_can_be_given_up_in_a_freeze(void **state)
     assert_int_equal(running_on(fixture, "a"), 0);
 }
 
+/* That an instance did not get ready says nothing while nobody can say that it did. */
+static void a_rollout_does_not_go_back_because_a_node_is_silent(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = ", \"rollout\": {\"progress_deadline\": \"5s\"}";
+    begin(fixture, 1);
+    deploy(fixture, "B", 1);
+    report(fixture, "a", INSTANCE_STARTING, 0, 0);
+    pass_time(fixture, 9999, "");
+    assert_int_equal(state_of(fixture, "a"), NODE_READY);
+    assert_int_equal(phase(fixture), ROLLOUT_PROGRESSING);
+    pass_time(fixture, 1, "");
+    assert_string_equal(service(fixture)->progress,
+                        "0 of 1 healthy; node a is silent: 2 instances there are unknown");
+    pass_time(fixture, 600000, "");
+    assert_int_equal(phase(fixture), ROLLOUT_PROGRESSING);
+    report(fixture, "a", INSTANCE_STARTING, 0, 0);
+    assert_string_equal(service(fixture)->progress, "0 of 1 healthy");
+    fixture->now_ms += 4000;
+    report(fixture, "a", INSTANCE_STARTING, 0, 0);
+    wake_at(fixture, 0);
+    assert_int_equal(phase(fixture), ROLLOUT_PROGRESSING);
+    fixture->now_ms += 1000;
+    report(fixture, "a", INSTANCE_STARTING, 0, 0);
+    wake_at(fixture, 0);
+    assert_int_equal(phase(fixture), ROLLOUT_ROLLING_BACK);
+}
+
 /* Else each start told of them anew, and they made the next loss look like a split. */
 static void what_was_lost_before_a_start_is_lost_when_its_new_lease_ends(void **state)
 {
@@ -269,6 +297,7 @@ int main(void)
         TEST(lost_instances_are_replaced_at_the_rate_that_is_set),
         TEST(a_freeze_stops_the_line_too),
         TEST(one_that_is_lost_already_can_be_given_up_in_a_freeze),
+        TEST(a_rollout_does_not_go_back_because_a_node_is_silent),
         TEST(what_was_lost_before_a_start_is_lost_when_its_new_lease_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -246,6 +246,40 @@ static void a_silent_one_is_replaced_only_once_it_is_lost(void **state)
     assert_false(lost.counts.trying);
 }
 
+static void what_is_known_of_those_that_try_is_as_old_as_their_nodes_reports(void **state)
+{
+    (void)state;
+    struct reconcile_instance two[] = {
+        {.matches = true, .state = INSTANCE_STARTING, .told_ms = NOW - 700},
+        {.slot = 1, .matches = true, .state = INSTANCE_STARTING, .told_ms = NOW - 300}};
+    AUTO_RESULT booting = {0};
+    struct reconcile_input in = input(RECONCILE_ROLLOUT, 2, two, 2);
+    reconcile_decide(&in, &booting);
+    assert_true(booting.counts.told_ms == NOW - 300);
+    assert_int_equal(booting.counts.unknown, 0);
+
+    AUTO_RESULT silent = {0};
+    two[1].silent = true;
+    reconcile_decide(&in, &silent);
+    assert_true(silent.counts.trying);
+    assert_int_equal(silent.counts.unknown, 1);
+
+    /* When the next try begins is up to nobody but us. */
+    AUTO_RESULT failed = {0};
+    two[0].state = INSTANCE_FAILED;
+    two[0].failed_ms = NOW;
+    reconcile_decide(&in, &failed);
+    assert_true(failed.counts.told_ms == NOW);
+
+    /* One that is well is not waited for. */
+    AUTO_RESULT healthy = {0};
+    for (size_t i = 0; i < 2; i++)
+        two[i] = (struct reconcile_instance){
+            .slot = (uint32_t)i, .matches = true, .state = INSTANCE_READY, .told_ms = NOW - 300};
+    reconcile_decide(&in, &healthy);
+    assert_true(healthy.counts.told_ms == 0);
+}
+
 /* Else a node with what never gets ready could not be drained. */
 static void one_that_leaves_and_is_not_ready_goes_once_its_slot_has_another(void **state)
 {
@@ -555,6 +589,7 @@ int main(void)
         cmocka_unit_test(after_its_attempts_it_is_given_up),
         cmocka_unit_test(a_guest_that_may_end_is_not_started_again),
         cmocka_unit_test(a_silent_one_is_replaced_only_once_it_is_lost),
+        cmocka_unit_test(what_is_known_of_those_that_try_is_as_old_as_their_nodes_reports),
         cmocka_unit_test(one_that_leaves_and_is_not_ready_goes_once_its_slot_has_another),
         cmocka_unit_test(a_failed_rollout_holds_what_is_there),
         cmocka_unit_test(removing_a_service_ends_everything),

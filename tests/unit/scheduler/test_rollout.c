@@ -116,6 +116,51 @@ static void the_deadline_stands_still_while_room_is_the_only_obstacle(void **sta
     assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLING_BACK);
 }
 
+static void the_deadline_counts_only_time_that_nodes_have_told_of(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_decision decision;
+    struct rollout_input input = progressing(1000);
+    input.counts.told_ms = 1000;
+    decide(&input, &clock);
+    input.now_ms = 21000;
+    input.counts.told_ms = 20900;
+    rollout_decide(&input, &clock, &decision);
+    assert_int_equal(decision.phase, ROLLOUT_PROGRESSING);
+    /* Not again and again before there can be news. */
+    assert_true(decision.next_ms == 22000);
+    input.now_ms = 21500;
+    input.counts.told_ms = 21400;
+    assert_int_equal(decide(&input, &clock), ROLLOUT_ROLLING_BACK);
+}
+
+static void the_deadline_goes_on_where_it_was_when_a_silent_node_is_back(void **state)
+{
+    (void)state;
+    struct rollout_clock clock = {0};
+    struct rollout_decision decision;
+    struct rollout_input input = progressing(1000);
+    input.counts.told_ms = 1000;
+    decide(&input, &clock);
+    input.now_ms = 16000;
+    input.counts.told_ms = 6000;
+    input.counts.trying = false;
+    input.silence = "node a is silent: 2 instances there are unknown";
+    rollout_decide(&input, &clock, &decision);
+    assert_string_equal(decision.reason,
+                        "1 of 3 healthy; node a is silent: 2 instances there are unknown");
+    assert_true(decision.next_ms == UINT64_MAX);
+    input.now_ms = input.counts.told_ms = 1000000;
+    input.counts.trying = true;
+    rollout_decide(&input, &clock, &decision);
+    assert_true(decision.next_ms == 1015000);
+    input.now_ms = input.counts.told_ms = 1015000;
+    rollout_decide(&input, &clock, &decision);
+    assert_int_equal(decision.phase, ROLLOUT_ROLLING_BACK);
+    assert_non_null(strstr(decision.reason, "within 20s (1 of 3 are); node a is silent"));
+}
+
 static void a_first_deploy_fails_and_has_nothing_to_return_to(void **state)
 {
     (void)state;
@@ -307,6 +352,8 @@ int main(void)
         cmocka_unit_test(a_revision_that_was_revoked_is_given_up_at_once),
         cmocka_unit_test(the_deadline_runs_from_the_last_that_became_healthy),
         cmocka_unit_test(the_deadline_stands_still_while_room_is_the_only_obstacle),
+        cmocka_unit_test(the_deadline_counts_only_time_that_nodes_have_told_of),
+        cmocka_unit_test(the_deadline_goes_on_where_it_was_when_a_silent_node_is_back),
         cmocka_unit_test(a_first_deploy_fails_and_has_nothing_to_return_to),
         cmocka_unit_test(without_auto_rollback_it_fails),
         cmocka_unit_test(a_restart_that_fails_stops_there),
