@@ -5,6 +5,7 @@
 
 #include "cli/format.h"
 #include "cli/jobs.h"
+#include "cli/rollout_text.h"
 #include "cli/scheduler.h"
 #include "lib/clock.h"
 #include "lib/text.h"
@@ -65,8 +66,9 @@ static int end_without_room(struct follow *follow, struct error *error)
     describe_room(follow->no_room, &text);
     progress_finish(&follow->progress);
     return error_set(error, ERROR_NO_CAPACITY,
-                     "%s: %s\nIt goes on by itself once there is room: wait with "
-                     "--wait-for-room, free some, or add a node.",
+                     "%s: %s\nIt goes on by itself once a node can take it: free some room, add a "
+                     "node, start the agent of one that is silent (`shoal node list`), or wait "
+                     "with --wait-for-room.",
                      follow->service, buffer_text(&text));
 }
 
@@ -142,36 +144,13 @@ static const struct api_rollout_view *find_rollout(const struct view_list *list,
     return NULL;
 }
 
-/* "2 of 3 healthy" is said already; why a rollout went wrong is what the error tells. */
-static const char *news_of(const struct api_rollout_view *view)
-{
-    char said[48];
-    if (view->phase == ROLLOUT_ROLLED_BACK || view->phase == ROLLOUT_FAILED ||
-        view->phase == ROLLOUT_SUPERSEDED)
-        return "";
-    size_t length =
-        (size_t)snprintf(said, sizeof said, "%u of %u healthy", view->healthy, view->wanted);
-    if (strncmp(view->reason, said, length) != 0)
-        return view->reason;
-    const char *rest = view->reason + length;
-    return rest + strspn(rest, ",; ");
-}
-
 static void show_rollout(struct follow *follow, const struct api_rollout_view *view)
 {
-    char phase[32], old[48] = "", failures[48] = "";
-    const char *news = news_of(view);
-    snprintf(phase, sizeof phase, "%s", rollout_phase_names[view->phase]);
-    for (char *at = phase; *at != '\0'; at++)
-        *at = *at == '_' ? ' ' : *at;
-    if (view->old > 0)
-        snprintf(old, sizeof old, ", %u old", view->old);
-    if (view->failures > 0)
-        snprintf(failures, sizeof failures, ", %u failed start%s", view->failures,
-                 view->failures > 1 ? "s" : "");
-    progress_show(&follow->progress, "%s: rollout %u to revision %u %s: %u of %u healthy%s%s%s%s",
-                  follow->service, view->number, view->to, phase, view->healthy, view->wanted, old,
-                  failures, news[0] != '\0' ? "; " : "", news);
+    struct buffer AUTO_BUFFER phase = {0}, progress = {0};
+    rollout_text_phase(view, &phase);
+    rollout_text_progress(view, &progress);
+    progress_show(&follow->progress, "%s: rollout %u to revision %u %s: %s", follow->service,
+                  view->number, view->to, buffer_text(&phase), buffer_text(&progress));
 }
 
 static enum look end_of_rollout(const struct follow *follow, const struct api_rollout_view *view,
@@ -277,7 +256,7 @@ static enum look look_at_replicas(struct follow *follow, uint32_t wanted, struct
                             error) < 0)
         return LOOK_ERROR;
     const struct api_instance_view *views = instances.items;
-    uint32_t ready = 0, ending = 0, others = 0;
+    uint32_t ready = 0, ending = 0, others = 0, unknown = 0;
     bool no_room = false;
     for (size_t i = 0; i < instances.count; i++) {
         if (instance_state_is_over(views[i].state))
@@ -285,13 +264,17 @@ static enum look look_at_replicas(struct follow *follow, uint32_t wanted, struct
         ending += views[i].wanted == API_WANTED_STOP;
         ready += views[i].wanted == API_WANTED_RUN && views[i].state == INSTANCE_READY;
         others += views[i].wanted == API_WANTED_RUN && views[i].state != INSTANCE_READY;
+        unknown += views[i].state == INSTANCE_UNKNOWN;
         if (strcmp(views[i].cause, "no_capacity") != 0)
             continue;
         no_room = true;
         text_copy(follow->no_room, sizeof follow->no_room, views[i].message);
     }
-    progress_show(&follow->progress, "%s: %u/%u ready%s", follow->service, ready, wanted,
-                  ending > 0 ? ", others are ending" : "");
+    char silent[64] = "";
+    if (unknown > 0)
+        snprintf(silent, sizeof silent, ", %u unknown on silent nodes", unknown);
+    progress_show(&follow->progress, "%s: %u/%u ready%s%s", follow->service, ready, wanted,
+                  ending > 0 ? ", others are ending" : "", silent);
     bool enough = follow->held ? ready >= wanted : ready == wanted;
     if (enough && others == 0 && ending == 0)
         return LOOK_DONE;

@@ -8,6 +8,7 @@
 #include "cli/plan.h"
 #include "cli/scheduler.h"
 #include "cli/table.h"
+#include "lib/api/causes.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
@@ -66,7 +67,8 @@ static void instance_row(struct table *table, const struct api_instance_view *vi
 
 bool lists_is_chosen(const struct api_instance_view *view, enum lists_choice choice)
 {
-    if (choice == LISTS_WHOLE || (choice == LISTS_TOLD && view->cause[0] != '\0'))
+    bool told = view->cause[0] != '\0' && strcmp(view->cause, INSTANCE_CAUSE_STOPPED) != 0;
+    if (choice == LISTS_WHOLE || (choice == LISTS_TOLD && told))
         return true;
     return !instance_state_is_over(view->state) || view->wanted == API_WANTED_RUN;
 }

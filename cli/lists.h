@@ -11,7 +11,7 @@ void lists_print_table(const struct cli *cli, struct table *table);
 void lists_cell_span(struct table *table, uint64_t ms);
 enum lists_choice {
     LISTS_LIVE,  /* without those that were stopped and are over */
-    LISTS_TOLD,  /* those too when they have a cause to tell */
+    LISTS_TOLD,  /* those too that ended by another cause */
     LISTS_WHOLE, /* all that are kept */
 };
 /* nodes.c: what the list of nodes says of rescheduling, when it is worth a line. */

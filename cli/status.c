@@ -8,6 +8,7 @@
 #include "cli/lists.h"
 #include "cli/plan.h"
 #include "cli/ports.h"
+#include "cli/rollout_text.h"
 #include "cli/scheduler.h"
 #include "image-format/layout.h"
 #include "lib/cleanup.h"
@@ -95,9 +96,11 @@ static void print_service(const struct api_service_view *service)
     if (!service->has_rollout)
         return;
     const struct api_rollout_view *rollout = &service->rollout;
-    say("Rollout", "%u (%s of revision %u): %s, %u/%u healthy%s%s", rollout->number, rollout->kind,
-        rollout->to, rollout_phase_names[rollout->phase], rollout->healthy, rollout->wanted,
-        rollout->reason[0] != '\0' ? ": " : "", rollout->reason);
+    struct buffer AUTO_BUFFER text = {0};
+    bool back = strcmp(rollout->kind, "rollback") == 0;
+    rollout_text_describe(rollout, &text);
+    say("Rollout", "%u (%s %s revision %u): %s", rollout->number, rollout->kind, back ? "to" : "of",
+        rollout->to, buffer_text(&text));
 }
 
 /* Published ports, and the nodes that could not bind them. */
@@ -123,6 +126,31 @@ static void print_ports(const struct picture *picture)
     api_service_spec_release(&spec);
 }
 
+static uint32_t count_unknown(const struct view_list *instances, const char *node)
+{
+    const struct api_instance_view *views = instances->items;
+    uint32_t count = 0;
+    for (size_t i = 0; i < instances->count; i++)
+        count += views[i].state == INSTANCE_UNKNOWN && strcmp(views[i].node, node) == 0;
+    return count;
+}
+
+/* Nodes that have not reported for a while, of those that have instances of it. */
+static void print_silence(const struct picture *picture)
+{
+    const struct api_node_view *nodes = picture->nodes.items;
+    for (size_t i = 0; i < picture->nodes.count; i++) {
+        uint32_t unknown = count_unknown(&picture->instances, nodes[i].name);
+        char silence[FORMAT_MAX];
+        if (unknown == 0 || nodes[i].state == NODE_READY)
+            continue;
+        format_span(nodes[i].heartbeat_age_ms, silence);
+        say("Silent", "node %s for %s%s: %u instance%s there %s unknown", nodes[i].name, silence,
+            nodes[i].state == NODE_LOST ? ", lost" : "", unknown, unknown == 1 ? "" : "s",
+            unknown == 1 ? "is" : "are");
+    }
+}
+
 /* What the instances' messages say beyond the table. */
 static void print_messages(const struct view_list *instances, bool has_obstacles)
 {
@@ -134,6 +162,18 @@ static void print_messages(const struct view_list *instances, bool has_obstacles
             say(views[i].id, "%s%s%s", views[i].cause, views[i].cause[0] != '\0' ? ": " : "",
                 views[i].message);
     }
+}
+
+/* What was stopped as it should be is no news, and with each rollout there is more of it. */
+static void print_left_out(const char *service, const struct view_list *instances)
+{
+    const struct api_instance_view *views = instances->items;
+    size_t count = 0;
+    for (size_t i = 0; i < instances->count; i++)
+        count += !lists_is_chosen(&views[i], LISTS_TOLD);
+    if (count > 0)
+        printf("and %zu that %s stopped: `shoal ps %s --all`\n", count, count == 1 ? "was" : "were",
+               service);
 }
 
 /* Instances that wait for a place, and what is in the way on each node. */
@@ -179,9 +219,11 @@ int status_run(struct cli *cli, struct error *error)
     } else {
         print_service(&picture.service);
         print_ports(&picture);
+        print_silence(&picture);
         nodes_print_rescheduling(&picture.nodes);
         puts("\nInstances");
         lists_print_instances(cli, &picture.instances, LISTS_TOLD);
+        print_left_out(service, &picture.instances);
         print_messages(&picture.instances, picture.service.obstacles.count > 0);
         print_obstacles(&picture);
         puts("\nLast events");
