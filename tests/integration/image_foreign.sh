@@ -100,6 +100,14 @@ check guest_is_told_its_environment told kraft 'env.vars=[ PATH=/bin ]'
 check guest_has_its_initrd told kraft 'module <the root file system>'
 check it_can_boot_again shoal restart kraft
 
+# ---- an agent that starts again boots from what was unpacked: it asks for no layer
+layers() { find "$cluster/agent/chains" -path '*/layers/*' -type f; }
+stop_pid "$(daemon_pid agent)"
+find "$cluster/agent/chains" -path '*/layers/*' -type f -delete
+check agent_comes_back cluster_up_again
+check it_boots_from_what_was_unpacked shoal restart kraft
+check no_layer_was_fetched_again test -z "$(layers)"
+
 # ---- only for Firecracker: refused by name
 new_layout
 kernel=$(layer $tar_type "$work/kernel.tar" '"org.unikraft.kernel.image":"/unikraft/bin/kernel"')
