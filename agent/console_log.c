@@ -87,6 +87,9 @@ static void open_files(struct files *files, const char *path, uint64_t since_ms,
         struct stat status;
         AUTO_FREE char *name = file_path(path, number);
         AUTO_CLOSE int file = open_file(name);
+        /* While it is turned over there is no newest one for a moment. */
+        if (number == 0 && file < 0 && errno == ENOENT)
+            continue;
         if (file < 0 || fstat(file, &status) < 0 || !S_ISREG(status.st_mode))
             return;
         /* It was turned over meanwhile, and is the one before. */
@@ -109,7 +112,8 @@ static int open_log(struct console_log *ret_log, const char *folder, const char 
     AUTO_CLOSE int newest = open_file(path);
     if (newest < 0 && errno != ENOENT)
         return error_set_errno(error, errno, "console log %s", path);
-    open_files(files, newest >= 0 ? path : ended, since_ms, limit);
+    bool is_forgotten = newest < 0 && access(ended, F_OK) == 0;
+    open_files(files, is_forgotten ? ended : path, since_ms, limit);
     *ret_log = (struct console_log){
         .path = TAKE_POINTER(path), .ended = TAKE_POINTER(ended), .descriptor = -1};
     return 0;

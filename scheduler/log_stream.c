@@ -58,7 +58,6 @@ struct log_stream {
     char namespace_name[NAME_MAX_TEXT], service[NAME_MAX_TEXT];
     size_t limit; /* bytes of the past of one source */
     uint64_t started_ms, looked_ms;
-    bool is_started;
     bool past_is_out;
     bool more_may_come;
     bool is_full; /* an instance found no room, and the reader was told */
@@ -191,15 +190,14 @@ static void fail_source(struct source *source, const struct error *error)
 }
 
 /* Its agent does not know it: it has not heard of it yet, or keeps nothing of it any more. */
-static void miss_source(struct source *source, const struct error *error)
+static void miss_source(struct source *source)
 {
-    bool is_over = is_over_for_good(source);
-    if (is_over && !source->is_broken)
-        add_word(source, API_LOG_MARK, "what it wrote is not kept any more");
-    source->stream->error = *error;
-    if (is_over)
-        end_source(source);
-    source->is_done = is_over || !source->stream->follow;
+    source->stream->has_answer = true;
+    source->is_done = !source->stream->follow;
+    if (!is_over_for_good(source))
+        return;
+    add_word(source, API_LOG_MARK, "what it wrote is not kept any more");
+    end_source(source);
 }
 
 static void on_source_end(const struct http_client_response *response, void *data)
@@ -218,7 +216,7 @@ static void on_source_end(const struct http_client_response *response, void *dat
         if (is_over_for_good(source))
             end_source(source);
     } else if (error.code == ERROR_NOT_FOUND) {
-        miss_source(source, &error);
+        miss_source(source);
     } else {
         error_wrap(&error, "node %s", source->node);
         fail_source(source, &error);

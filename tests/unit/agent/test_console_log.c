@@ -387,6 +387,82 @@ static void who_is_behind_when_it_is_forgotten_misses_nothing(void **state)
     console_log_close(&log);
 }
 
+/* A guest that writes many lines in a millisecond, a log that is turned over, and a reader that
+ * breaks off wherever it likes, told where it is only now and then. */
+struct reader {
+    struct console_log log;
+    struct api_log_position position;
+    unsigned next; /* the number of the line that comes next */
+    uint32_t random;
+};
+
+static uint32_t draw(struct reader *reader, uint32_t below)
+{
+    reader->random = reader->random * 1664525 + 1013904223;
+    return (reader->random >> 8) % below;
+}
+
+static void write_some(struct place *place, struct reader *reader, unsigned *written)
+{
+    char from[100], to[100];
+    AUTO_BUFFER struct buffer lines = {0};
+    for (uint32_t count = draw(reader, 30); count > 0; count--)
+        buffer_printf(&lines, AT(1, "%u\n"), (*written)++);
+    if (lines.length > 0)
+        append(place->path, buffer_text(&lines));
+    if (draw(reader, 4) > 0 || access(place->path, F_OK) < 0)
+        return;
+    for (unsigned number = 20; number-- > 0;) {
+        snprintf(from, sizeof from, number > 0 ? "%s.%u" : "%s", place->path, number);
+        snprintf(to, sizeof to, "%s.%u", place->path, number + 1);
+        rename(from, to);
+    }
+}
+
+/* Takes lines of what came up to some place in it; false: all of it. */
+static bool take_lines(struct reader *reader, const struct buffer *text, size_t most)
+{
+    struct api_log_line line;
+    size_t at = 0;
+    while (at < text->length) {
+        size_t end =
+            (size_t)((char *)memchr(text->data + at, '\n', text->length - at) - text->data);
+        if (most-- == 0)
+            return true;
+        assert_true(api_log_line_parse(text->data + at, end - at, false, &line));
+        assert_int_equal(strtoul(line.text, NULL, 10), reader->next++);
+        api_log_position_move(&reader->position, &line);
+        at = end + 1;
+    }
+    return false;
+}
+
+static void wherever_a_reader_breaks_off_each_line_comes_once(void **state)
+{
+    struct place *place = *state;
+    struct reader reader = {.log = open_log(place, 0), .random = 7};
+    unsigned written = 0;
+    bool is_lost = false;
+    reader.position = console_log_position(&reader.log);
+    for (int turn = 0; turn < 800; turn++) {
+        write_some(place, &reader, &written);
+        buffer_clear(&place->text);
+        console_log_read(&reader.log, &place->text);
+        if (take_lines(&reader, &place->text, draw(&reader, 60))) {
+            console_log_close(&reader.log);
+            assert_int_equal(console_log_resume(&reader.log, place->folder, ID, &reader.position,
+                                                &is_lost, NULL),
+                             0);
+            assert_false(is_lost);
+        }
+        struct api_log_position position = console_log_position(&reader.log);
+        if (position.is_known && draw(&reader, 2) == 0)
+            reader.position = position;
+    }
+    assert_true(reader.next > 4000);
+    console_log_close(&reader.log);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
@@ -411,6 +487,7 @@ int main(void)
         TEST(a_file_that_lost_its_end_is_read_from_there),
         TEST(where_it_stands_is_behind_whole_lines),
         TEST(who_is_behind_when_it_is_forgotten_misses_nothing),
+        TEST(wherever_a_reader_breaks_off_each_line_comes_once),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,6 +157,37 @@ static void what_cannot_be_read_is_told_beside_the_rest(void **state)
     agents_close(&fixture);
 }
 
+static void refuse(struct http_request *request, void *data)
+{
+    struct error error;
+    (void)data;
+    error_set(&error, ERROR_NOT_FOUND, "no instance of that id");
+    http_request_respond_error(request, &error);
+}
+
+static const struct http_route refusing_routes[] = {
+    {.method = "GET", .pattern = "/v1/instances/{instance}/logs", .handler = refuse}};
+
+/* One that begins has written nothing yet; of one that is over it is gone. */
+static void what_an_agent_does_not_know_is_no_failure(void **state)
+{
+    (void)state;
+    struct agents_fixture fixture;
+    struct result result = {0};
+    uint16_t port = open_agents(&fixture, refusing_routes);
+    agents_add_node(&fixture, "a", port);
+    add_instance(&fixture, ONE, "a");
+    fetch(&fixture, SERVICE_LOGS, &result);
+    assert_int_equal(result.status, 200);
+    assert_string_equal(buffer_text(&result.body), "");
+    model_instance(&fixture.core.model, ONE)->document->ended_ms = 1;
+    fetch(&fixture, SERVICE_LOGS, &result);
+    assert_int_equal(result.status, 200);
+    assert_has(buffer_text(&result.body), ONE " M what it wrote is not kept any more\n");
+    result_clear(&result);
+    agents_close(&fixture);
+}
+
 /* Two lines of one millisecond came, then the agent ended; it goes on behind them. */
 static void an_agent_that_broke_off_is_asked_for_the_rest(void **state)
 {
@@ -270,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_newest_lines_of_all_instances_are_told),
         cmocka_unit_test(what_cannot_be_read_is_told_beside_the_rest),
+        cmocka_unit_test(what_an_agent_does_not_know_is_no_failure),
         cmocka_unit_test(an_agent_that_broke_off_is_asked_for_the_rest),
         cmocka_unit_test(with_no_line_of_the_past_nothing_is_doubled_either),
         cmocka_unit_test(a_reader_that_broke_off_goes_on),
