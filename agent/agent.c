@@ -187,6 +187,8 @@ static void fill_status(struct api_status *status, void *data)
     struct agent *agent = data;
     instance_table_observe(agent->instances, status);
     data_plane_observe(agent->data_plane, status);
+    status->volumes_used = agent->welcome.volumes_used;
+    status->snapshots = agent->welcome.snapshots;
     status->trust_revision = agent->trust->revision;
 }
 
@@ -402,6 +404,8 @@ static void on_host_node(const struct host_node *node, void *data)
 {
     struct agent *agent = data;
     figures_take_node(agent->figures, node);
+    agent->welcome.volumes_used = node->volumes_used;
+    agent->welcome.snapshots = node->snapshots;
 }
 
 static void on_host_lost(void *data)

@@ -71,8 +71,9 @@ struct host_welcome {
     char accel_reason[HOST_MESSAGE_TEXT_MAX];        /* why that is not kvm */
     uint64_t memory; /* bytes of the host for guests, reserve taken off */
     uint32_t vcpus;
-    uint64_t overhead; /* bytes a microVM costs beside its guest's memory */
-    uint64_t volumes;  /* bytes that volumes and their snapshots may have together */
+    uint64_t overhead;                /* bytes a microVM costs beside its guest's memory */
+    uint64_t volumes;                 /* bytes that volumes and their snapshots may have together */
+    uint64_t volumes_used, snapshots; /* as in host_node */
 };
 
 struct host_network {
@@ -278,6 +279,8 @@ struct host_node {
     uint64_t disk, disk_available; /* of the state folder's file system */
     uint64_t agent_cpu_ns;         /* of both halves, since they began */
     uint64_t agent_memory_private;
+    uint64_t volumes_used; /* bytes: volumes by their size, snapshots by what they take */
+    uint64_t snapshots;    /* of it, those */
 };
 
 /* How long the steps of a boot took, in microseconds. */

@@ -162,20 +162,20 @@ static void volume_row(struct table *table, const struct api_volume_view *view)
 
 static void node_row(struct table *table, const struct api_volume_node *node)
 {
-    char used[FORMAT_MAX], limit[FORMAT_MAX];
-    format_bytes(node->used, used);
-    format_bytes(node->limit, limit);
+    const uint64_t bytes[] = {node->promised, node->snapshots, node->left, node->limit};
     table_cell(table, "%s", node->node);
-    table_cell(table, "%s", node->reason[0] == '\0' ? used : "");
-    table_cell(table, "%s", node->reason[0] == '\0' ? limit : "");
+    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
+        char text[FORMAT_MAX];
+        format_bytes(bytes[i], text);
+        table_cell(table, "%s", i == 1 && node->reason[0] != '\0' ? "" : text);
+    }
 }
 
 static void print_nodes(struct cli *cli, const struct api_volumes *volumes)
 {
-    static const struct table_column columns[] = {{"NODE", .right = false},
-                                                  {"PROMISED", .right = true},
-                                                  {"LIMIT", .right = true},
-                                                  {NULL, false, false}};
+    static const struct table_column columns[] = {
+        {"NODE", .right = false}, {"PROMISED", .right = true}, {"SNAPSHOTS", .right = true},
+        {"LEFT", .right = true},  {"LIMIT", .right = true},    {NULL, false, false}};
     struct table *table = table_create(columns);
     for (size_t i = 0; i < volumes->node_count; i++)
         node_row(table, &volumes->nodes[i]);

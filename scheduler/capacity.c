@@ -19,6 +19,12 @@ void capacity_used(const struct model_node *node, uint64_t *ret_memory, uint32_t
     *ret_instances = node->used.instances;
 }
 
+uint64_t capacity_volumes_used(const struct model_node *node)
+{
+    uint64_t promised = node->used.volumes + node->snapshots;
+    return promised > node->volumes_there ? promised : node->volumes_there;
+}
+
 uint64_t capacity_retry_ms(const struct model *model)
 {
     return RETRY_MS + model->nodes.count / NODES_A_MS;
@@ -70,7 +76,7 @@ static void fill_place(struct model_node *node, uint64_t now_ms)
                          (used->instances + planned->instances) * document->overhead;
     place->vcpus_used = used->vcpus + planned->vcpus;
     place->volumes = document->volumes;
-    place->volumes_used = used->volumes + planned->volumes;
+    place->volumes_used = capacity_volumes_used(node) + planned->volumes;
     const struct usage_kept *kept;
     LIST_FOREACH(kept, &node->kept, link)
     {

@@ -66,6 +66,9 @@ void capacity_give_back(struct capacity *capacity, const struct model_instance *
 /* After how long who found no room looks again: every node is asked, in a large fleet less often.
  */
 uint64_t capacity_retry_ms(const struct model *model);
+/* Bytes of its disk that are promised: volumes by their records and its snapshots, or all that is
+ * there by its own word, where that is more: volumes that no record names. */
+uint64_t capacity_volumes_used(const struct model_node *node);
 /* For views: what is promised on a node, overhead included. */
 void capacity_used(const struct model_node *node, uint64_t *ret_memory, uint32_t *ret_vcpus,
                    uint32_t *ret_instances);

@@ -111,6 +111,8 @@ struct model_node {
     struct sorted instances;
     uint64_t heard_ms; /* the last status; at first: when this process began */
     bool reported;     /* to this process */
+    /* As it said last, in bytes: what its volumes and snapshots take, and of it the snapshots. */
+    uint64_t volumes_there, snapshots;
     bool silent;       /* suspect, or lost */
     bool lost;         /* silent for so long that its instances are replaced */
     uint64_t silent_since_ms;

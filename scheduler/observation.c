@@ -382,6 +382,18 @@ static void take_data_plane(struct look *look, struct api_status *status)
     take_frontends(look, status);
 }
 
+/* Nobody has to be woken: who waits for room looks again by itself. */
+static void take_volumes(const struct look *look)
+{
+    struct model_node *node = look->node;
+    const struct api_status *status = look->status;
+    if (node->volumes_there == status->volumes_used && node->snapshots == status->snapshots)
+        return;
+    node->volumes_there = status->volumes_used;
+    node->snapshots = status->snapshots;
+    usage_touch(node, false);
+}
+
 static void mark_back(struct look *look)
 {
     struct model_node *node = look->node;
@@ -436,6 +448,7 @@ void observation_take(struct core *core, struct model_node *node, struct api_sta
     bool whole = status->base == 0;
     make_printable(status);
     mark_back(&look);
+    take_volumes(&look);
     bool moved = take_revisions(&look);
     if (whole || status->instance_count > 0)
         take_instances(&look);

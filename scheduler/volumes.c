@@ -8,6 +8,7 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 #include "scheduler/agent_survey.h"
+#include "scheduler/capacity.h"
 #include "scheduler/changes.h"
 #include "scheduler/volume_rules.h"
 
@@ -85,6 +86,27 @@ static int compare_nodes(const void *one_pointer, const void *other_pointer)
     return strcmp(one->node, other->node);
 }
 
+static uint64_t snapshots_of(const struct api_node_volumes *answer)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < answer->volume_count; i++) {
+        for (size_t j = 0; j < answer->volumes[i].snapshot_count; j++)
+            bytes += answer->volumes[i].snapshots[j].used;
+    }
+    return bytes;
+}
+
+static void tell_promises(const struct model *model, struct api_volume_node *view)
+{
+    const struct model_node *node = model_node(model, view->node);
+    if (node == NULL)
+        return;
+    uint64_t used = capacity_volumes_used(node);
+    view->promised = node->used.volumes;
+    view->limit = node->document->volumes;
+    view->left = view->limit > used ? view->limit - used : 0;
+}
+
 static void on_answer(const char *name, const char *body, size_t length, const struct error *error,
                       void *data)
 {
@@ -93,6 +115,7 @@ static void on_answer(const char *name, const char *body, size_t length, const s
     struct api_node_volumes answer = {0};
     struct error reason = ERROR_INIT;
     text_copy(node->node, sizeof node->node, name);
+    tell_promises(&gathering->core->model, node);
     if (error != NULL || json_parse_record(&api_node_volumes_record, body, length, JSON_LENIENT,
                                            &answer, &reason) < 0) {
         text_copy(node->reason, sizeof node->reason,
@@ -101,6 +124,7 @@ static void on_answer(const char *name, const char *body, size_t length, const s
     }
     node->limit = answer.limit;
     node->used = answer.used;
+    node->snapshots = snapshots_of(&answer);
     for (size_t i = 0; i < answer.volume_count; i++) {
         if (is_wanted(gathering, &answer.volumes[i]))
             add_volume(gathering, name, &answer.volumes[i]);

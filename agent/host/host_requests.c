@@ -83,6 +83,7 @@ static void hello(struct host *host, uint64_t sequence)
     welcome->vcpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN) * VCPUS_PER_PROCESSOR;
     welcome->overhead = GUEST_OVERHEAD_BYTES;
     welcome->volumes = volumes_limit(host->volumes);
+    volumes_count(host->volumes, &welcome->volumes_used, &welcome->snapshots);
     channel_send(host->channel, &message, -1);
 }
 

@@ -172,6 +172,7 @@ static void look_at_node(struct look *look)
     usage_read_process(getpid(), USAGE_ANY_USER, &ours, NULL);
     usage_read_process(options->decider, USAGE_ANY_USER, &other, NULL); /* our child: no other */
     look_at_disk(options->state_directory, node);
+    volumes_count(options->guests->options.volumes, &node->volumes_used, &node->snapshots);
     node->processors = machine.processors;
     node->cpu_ns = machine.cpu_ns;
     node->memory = machine.memory;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "agent/host/volumes.h"
@@ -14,7 +15,8 @@
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
-#define CHUNK_BYTES ((size_t)1 << 20)
+#define CHUNK_BYTES    ((size_t)1 << 20)
+#define DISK_KEPT_FREE ((uint64_t)16 << 20) /* by a download, too */
 
 /* ---- copying ---- */
 
@@ -107,11 +109,10 @@ static uint64_t taken_by(int file)
 }
 
 /* A guest that is away for long counts as hung. */
-static int check_pause(int from, int to, struct error *error)
+static int check_pause(uint64_t taken, struct error *error)
 {
     char bytes[TEXT_SIZE_MAX], most[TEXT_SIZE_MAX];
-    uint64_t taken = taken_by(from);
-    if (taken <= VOLUME_PAUSED_COPY_MAX || share(from, to))
+    if (taken <= VOLUME_PAUSED_COPY_MAX)
         return 0;
     text_format_size(taken, bytes, sizeof bytes);
     text_format_size(VOLUME_PAUSED_COPY_MAX, most, sizeof most);
@@ -121,13 +122,45 @@ static int check_pause(int from, int to, struct error *error)
                      bytes, most);
 }
 
+/* The disk may have less than the limit promises: others write to it too. */
+static int check_disk(uint64_t taken, int to, struct error *error)
+{
+    struct statvfs disk;
+    char bytes[TEXT_SIZE_MAX], has[TEXT_SIZE_MAX], kept[TEXT_SIZE_MAX];
+    if (fstatvfs(to, &disk) < 0)
+        return error_set_errno(error, errno, "look at the disk");
+    uint64_t available = (uint64_t)disk.f_bavail * disk.f_frsize;
+    if (available >= DISK_KEPT_FREE && taken <= available - DISK_KEPT_FREE)
+        return 0;
+    text_format_size(taken, bytes, sizeof bytes);
+    text_format_size(available, has, sizeof has);
+    text_format_size(DISK_KEPT_FREE, kept, sizeof kept);
+    return error_set(error, ERROR_STORAGE_FULL,
+                     "a copy of %s does not fit on the node's disk: %s are free, of which %s stay "
+                     "so (remove volumes or snapshots that nobody needs with `shoal volume rm`)",
+                     bytes, has, kept);
+}
+
+/* Before anything is copied, or a guest waits for it. */
+static int check_copy(int from, int to, bool pauses, struct error *error)
+{
+    uint64_t taken = taken_by(from);
+    if (taken == 0 || share(from, to))
+        return 0;
+    if (pauses && check_pause(taken, error) < 0)
+        return -1;
+    return check_disk(taken, to, error);
+}
+
 /* `id` "": nobody has it. */
 static int copy_paused(const struct volumes *volumes, int from, const char *id, int to,
                        const struct volume_pauser *pauser, struct error *error)
 {
+    if (check_copy(from, to, id[0] != '\0', error) < 0)
+        return -1;
     if (id[0] == '\0')
         return copy(volumes, from, to, error);
-    if (check_pause(from, to, error) < 0 || pauser->pause(pauser->context, id, error) < 0)
+    if (pauser->pause(pauser->context, id, error) < 0)
         return -1;
     int result = copy(volumes, from, to, error);
     pauser->resume(pauser->context, id);
@@ -204,6 +237,7 @@ static void give_back(struct volumes *volumes, struct volume_held *held)
 {
     pthread_mutex_lock(&volumes->lock);
     held->is_copied = false;
+    volumes->is_counted = false;
     volumes_release_held(volumes, held);
     pthread_mutex_unlock(&volumes->lock);
 }
@@ -294,7 +328,8 @@ int volumes_restore(struct volumes *volumes, const struct host_volume_key *key,
         return error_wrap(error, "restore volume %s", text);
     int result = begin_copy(volumes, key, &place, error);
     if (result == 0)
-        result = end_copy(&place, copy(volumes, from, place.file, error), target, error);
+        result = end_copy(&place, copy_paused(volumes, from, "", place.file, NULL, error), target,
+                          error);
     give_back(volumes, held);
     return result < 0 ? error_wrap(error, "restore volume %s", text) : 0;
 }
@@ -375,6 +410,7 @@ int volumes_remove(struct volumes *volumes, const struct host_volume_key *key, c
         result = errno == ENOENT
                      ? error_set(error, ERROR_NOT_FOUND, "it has no snapshot %s", snapshot)
                      : error_set_errno(error, errno, "snapshot %s", snapshot);
+    volumes->is_counted = false;
     volumes_walk(volumes, count_one, &left);
     pthread_mutex_unlock(&volumes->lock);
     if (result < 0)

@@ -145,18 +145,39 @@ void volumes_walk(struct volumes *volumes,
         walk_folder(&walk, folder, 0);
 }
 
-static void add_used(void *context, const struct volume_file *file)
+struct sums {
+    uint64_t volumes, snapshots; /* bytes */
+};
+
+static void add_up(void *context, const struct volume_file *file)
 {
-    uint64_t *used = context;
-    *used +=
-        file->snapshot[0] == '\0' ? (uint64_t)file->status.st_size : volume_taken(&file->status);
+    struct sums *sums = context;
+    if (file->snapshot[0] == '\0')
+        sums->volumes += (uint64_t)file->status.st_size;
+    else
+        sums->snapshots += volume_taken(&file->status);
 }
 
 uint64_t volumes_used(struct volumes *volumes)
 {
-    uint64_t used = 0;
-    volumes_walk(volumes, add_used, &used);
-    return used;
+    struct sums sums = {0};
+    volumes_walk(volumes, add_up, &sums);
+    return sums.volumes + sums.snapshots;
+}
+
+void volumes_count(struct volumes *volumes, uint64_t *ret_used, uint64_t *ret_snapshots)
+{
+    struct sums sums = {0};
+    pthread_mutex_lock(&volumes->lock);
+    if (!volumes->is_counted) {
+        volumes_walk(volumes, add_up, &sums);
+        volumes->used = sums.volumes + sums.snapshots;
+        volumes->snapshots = sums.snapshots;
+        volumes->is_counted = true;
+    }
+    *ret_used = volumes->used;
+    *ret_snapshots = volumes->snapshots;
+    pthread_mutex_unlock(&volumes->lock);
 }
 
 static void add_taken(void *context, const struct volume_file *file)
@@ -174,9 +195,9 @@ int volumes_check_room(struct volumes *volumes, uint64_t more, struct error *err
     text_format_size(used, taken, sizeof taken);
     text_format_size(volumes->limit, limit, sizeof limit);
     return error_set(error, ERROR_STORAGE_FULL,
-                     "no room for %s more of volumes: %s of this node's %s are taken (remove "
-                     "volumes or snapshots that nobody needs, or start the agent with a larger "
-                     "--volumes)",
+                     "no room for %s more of volumes and snapshots: %s of this node's %s are taken "
+                     "(remove some that nobody needs with `shoal volume rm`, or start the agent "
+                     "with a larger --volumes)",
                      wanted, taken, limit);
 }
 
@@ -404,6 +425,7 @@ int volumes_attach(struct volumes *volumes, const char *id, const struct host_vo
     size = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     pthread_mutex_lock(&volumes->lock);
     int result = attach(volumes, id, key, size, uid, error);
+    volumes->is_counted = false;
     pthread_mutex_unlock(&volumes->lock);
     if (result < 0)
         return error_wrap(error, "volume %s", text);

@@ -29,6 +29,9 @@ void volumes_destroy(struct volumes *volumes);
 void volumes_stop(struct volumes *volumes);
 /* Bytes that all of them may have together. */
 uint64_t volumes_limit(const struct volumes *volumes);
+/* Of it: `ret_used` is taken, volumes by their size and snapshots by what they take, which alone is
+ * `ret_snapshots`. Counted anew only where something changed. */
+void volumes_count(struct volumes *volumes, uint64_t *ret_used, uint64_t *ret_snapshots);
 /* The folder itself, to be shown. */
 const char *volumes_folder(const struct volumes *volumes);
 

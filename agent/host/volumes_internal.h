@@ -25,7 +25,9 @@ struct volumes {
     uint64_t limit;
     pthread_mutex_t lock; /* `held`, and that what is made together stays below the limit */
     struct volume_held *held;
-    uint64_t reserved;    /* bytes, for snapshots that are being made */
+    uint64_t reserved; /* bytes, for snapshots that are being made */
+    bool is_counted;   /* `used` and `snapshots` are as volumes_count tells them */
+    uint64_t used, snapshots;
     atomic_bool stopping; /* copies break off */
 };
 

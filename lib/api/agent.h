@@ -207,6 +207,8 @@ struct api_status {
     uint64_t assignment_revision;
     uint64_t endpoints_revision; /* applied by the data plane */
     uint64_t trust_revision;
+    uint64_t volumes_used; /* bytes: volumes by their size, snapshots by what they take */
+    uint64_t snapshots;    /* of it, those */
     struct api_observed_instance *instances;
     size_t instance_count;
     struct api_observed_frontend *frontends;

@@ -53,6 +53,9 @@ static const struct json_field node_fields[] = {
     JSON_FIELD(struct api_volume_node, reason, "reason", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct api_volume_node, limit, "limit", JSON_UINT),
     JSON_FIELD(struct api_volume_node, used, "used", JSON_UINT),
+    JSON_FIELD(struct api_volume_node, snapshots, "snapshots", JSON_UINT),
+    JSON_FIELD(struct api_volume_node, promised, "promised", JSON_UINT),
+    JSON_FIELD(struct api_volume_node, left, "left", JSON_UINT),
     JSON_FIELD_END,
 };
 static const struct json_record node_record = {sizeof(struct api_volume_node), node_fields};

@@ -56,6 +56,11 @@ struct api_volume_node {
     char reason[REASON_MAX]; /* why its volumes are not known; "": they are */
     uint64_t limit;
     uint64_t used;
+    uint64_t snapshots; /* of it */
+    /* What the scheduler has promised to slots, whether it is there or not, and may still promise.
+     */
+    uint64_t promised;
+    uint64_t left;
 };
 
 struct api_volumes {

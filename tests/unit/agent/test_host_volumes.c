@@ -314,6 +314,39 @@ static void no_more_than_the_limit_is_promised(void **state)
     volumes_destroy(volumes);
 }
 
+static void snapshots_count_by_what_they_take_and_are_refused_beyond_the_limit(void **state)
+{
+    uint64_t used, snapshots;
+    struct error error = ERROR_INIT;
+    AUTO_FREE char *text = xmalloc(MIB);
+    AUTO_FREE char *path = xasprintf("%s/host/volumes/default/counter/0/data", (char *)*state);
+    struct volumes *volumes = open_volumes(*state, 5 * MIB);
+    volumes_count(volumes, &used, &snapshots);
+    assert_int_equal(used, 0);
+    attach(volumes, one, &data, 4 * MIB);
+    AUTO_CLOSE int file = open(path, O_WRONLY);
+    memset(text, 'x', MIB);
+    assert_int_equal(write(file, text, MIB), MIB);
+    volumes_detach(volumes, one);
+    volumes_count(volumes, &used, &snapshots);
+    assert_int_equal(used, 4 * MIB);
+    assert_int_equal(snapshots, 0);
+    assert_int_equal(volumes_snapshot(volumes, &data, "first", NULL, NULL), 0);
+    volumes_count(volumes, &used, &snapshots);
+    assert_int_equal(used, 5 * MIB);
+    assert_int_equal(snapshots, MIB);
+    assert_int_equal(volumes_snapshot(volumes, &data, "second", NULL, &error), -1);
+    assert_int_equal(error.code, ERROR_STORAGE_FULL);
+    if (strstr(error.message, "no room for 1Mi more of volumes and snapshots: 5Mi of this node's "
+                              "5Mi are taken (remove some") == NULL)
+        fail_msg("%s", error.message);
+    assert_int_equal(volumes_remove(volumes, &data, "first", &left, NULL), 0);
+    volumes_count(volumes, &used, &snapshots);
+    assert_int_equal(used, 4 * MIB);
+    assert_int_equal(volumes_snapshot(volumes, &data, "second", NULL, NULL), 0);
+    volumes_destroy(volumes);
+}
+
 static void a_removal_tells_what_the_slot_still_has(void **state)
 {
     struct volumes *volumes = open_volumes(*state, 0);
@@ -384,6 +417,8 @@ static void a_full_disk_is_told_and_leaves_nothing(void **state)
     close(file);
     assert_int_equal(volumes_snapshot(volumes, &data, "full", &pauser, &error), -1);
     assert_int_equal(error.code, ERROR_STORAGE_FULL);
+    assert_non_null(
+        strstr(error.message, "a copy of 768Ki does not fit on the node's disk: 256Ki"));
     assert_int_equal(access(partial, F_OK), -1);
     assert_holds(disk, "0/data", 0, "xxxx");
     volumes_destroy(volumes);
@@ -492,6 +527,7 @@ int main(void)
         TEST(the_next_start_knows_who_has_which),
         TEST(a_volume_keeps_what_was_written_and_only_grows),
         TEST(no_more_than_the_limit_is_promised),
+        TEST(snapshots_count_by_what_they_take_and_are_refused_beyond_the_limit),
         TEST(a_removal_tells_what_the_slot_still_has),
         TEST(a_name_that_is_none_reaches_no_path),
         TEST(a_link_in_its_place_is_not_followed),

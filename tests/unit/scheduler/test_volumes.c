@@ -125,6 +125,46 @@ static void a_volume_grows_where_there_is_room_for_it(void **state)
     assert_int_equal(model_node(&fixture->core.model, "a")->used.volumes, 96 * MIB);
 }
 
+/* What the node says of its disk, in a heartbeat. */
+static void report_disk(struct fixture *fixture, const char *name, uint64_t used,
+                        uint64_t snapshots)
+{
+    struct model_node *node = model_node(&fixture->core.model, name);
+    struct api_status status = {.sequence = fixture->sequence + 1,
+                                .base = fixture->sequence,
+                                .same_data_plane = true,
+                                .term = 1,
+                                .assignment_revision = node->assignment_revision,
+                                .endpoints_revision = node->endpoints_applied,
+                                .volumes_used = used,
+                                .snapshots = snapshots};
+    fixture->sequence++;
+    observation_take(&fixture->core, node, &status);
+    settle(fixture);
+}
+
+static void a_node_has_no_room_for_what_its_snapshots_take(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings = ", \"volumes\": [{\"name\": \"data\", \"size\": \"30Mi\"}]";
+    join_with_room(fixture, "a"); /* 100Mi */
+    deploy(fixture, "A", 2);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    /* One volume is made yet, the other only promised. */
+    report_disk(fixture, "a", 30 * MIB + 20 * MIB, 20 * MIB);
+    deploy(fixture, "A", 3);
+    assert_non_null(
+        strstr(service(fixture)->no_capacity, "disk for volumes: 20Mi free of 30Mi asked"));
+    /* What is there and no record names counts, too. */
+    report_disk(fixture, "a", 95 * MIB, 0);
+    wake_at(fixture, 5000);
+    assert_non_null(
+        strstr(service(fixture)->no_capacity, "disk for volumes: 5Mi free of 30Mi asked"));
+    report_disk(fixture, "a", 70 * MIB, 10 * MIB);
+    wake_at(fixture, 5000);
+    assert_int_equal(running_on(fixture, "a"), 3);
+}
+
 /* ---- what a volume is to the cluster ---- */
 
 static struct api_volume_view volume_of(const char *name, uint32_t slot, const char *node)
@@ -367,6 +407,7 @@ int main(void)
                                         set_up, tear_down),
         TEST(no_node_is_promised_more_volumes_than_it_has_room_for),
         TEST(a_volume_grows_where_there_is_room_for_it),
+        TEST(a_node_has_no_room_for_what_its_snapshots_take),
         TEST(a_volume_is_kept_while_its_slot_is_there),
         TEST(what_is_left_of_a_service_takes_force),
         TEST(a_service_that_comes_again_finds_its_volumes),
