@@ -86,10 +86,11 @@ void debug_requests_handle(struct http_request *request, const struct debug_targ
     const struct instance *instance = instance_table_find(target->instances, id);
     if (instance == NULL)
         error_set(&error, ERROR_NOT_FOUND, "no instance %.32s on node %s", id, target->node);
-    /* gdb's leaving lets a guest go on, and nobody would pause this one again. */
-    else if (!stops && instance_state(instance) == INSTANCE_STANDBY)
+    /* gdb's leaving lets a guest go on, and nobody would pause this one again. It is paused once it
+     * is ready. */
+    else if (!stops && instance->assigned.wanted == API_WANTED_STANDBY)
         error_set(&error, ERROR_CONFLICT,
-                  "instance %s is a standby and stands still: debug one that runs, or wake it "
+                  "instance %s is a standby, which stands still: debug one that runs, or wake it "
                   "first (shoal wake %s)",
                   instance->id, instance->assigned.service);
     if (error.code != ERROR_NONE || check_place(request, target, instance->id, &error) < 0) {

@@ -1,7 +1,9 @@
 #include "agent/host/gdb_socket.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,6 +14,7 @@
 #include "lib/clock.h"
 #include "lib/xalloc.h"
 
+#define HALF      ".half"
 #define ANSWER_MS 5000
 /* gdb's remote protocol, with checksums. The process is named: QEMU wants that for good once a gdb
  * has said that it knows of processes, and its first is all of the machine. */
@@ -29,10 +32,23 @@ bool gdb_socket_is_open(const char *run_directory, const char *id)
     return access(path, F_OK) == 0;
 }
 
+static char *half_path(const char *run_directory, const char *id)
+{
+    return xasprintf("%s/g/%s" HALF, run_directory, id);
+}
+
+bool gdb_socket_is_in_use(const char *run_directory, const char *id)
+{
+    AUTO_FREE char *half = half_path(run_directory, id);
+    return gdb_socket_is_open(run_directory, id) || access(half, F_OK) == 0;
+}
+
 void gdb_socket_forget(const char *run_directory, const char *id)
 {
     AUTO_FREE char *path = gdb_socket_path(run_directory, id);
+    AUTO_FREE char *half = half_path(run_directory, id);
     unlink(path);
+    unlink(half);
 }
 
 static int listen_at(const char *path, int *ret_descriptor, struct error *error)
@@ -87,28 +103,59 @@ static int let_go(struct hypervisor *hypervisor, const char *id, struct error *e
     return hypervisor_debug(hypervisor, id, -1, false, error);
 }
 
-int gdb_socket_open(struct hypervisor *hypervisor, const char *run_directory, const char *id,
+int gdb_socket_make(const char *run_directory, const char *id, int *ret_descriptor,
                     struct error *error)
 {
+    AUTO_FREE char *half = half_path(run_directory, id);
+    return listen_at(half, ret_descriptor, error);
+}
+
+int gdb_socket_open(struct hypervisor *hypervisor, const char *run_directory, const char *id,
+                    int descriptor, struct error *error)
+{
     AUTO_FREE char *path = gdb_socket_path(run_directory, id);
-    AUTO_CLOSE int descriptor = -1;
-    if (gdb_socket_is_open(run_directory, id) && let_go(hypervisor, id, error) < 0)
+    AUTO_FREE char *half = half_path(run_directory, id);
+    if ((gdb_socket_is_open(run_directory, id) && let_go(hypervisor, id, error) < 0) ||
+        hypervisor_debug(hypervisor, id, descriptor, true, error) < 0) {
+        unlink(half);
         return -1;
-    if (listen_at(path, &descriptor, error) < 0)
-        return -1;
-    if (hypervisor_debug(hypervisor, id, descriptor, true, error) == 0)
-        return 0;
-    unlink(path);
-    return -1;
+    }
+    if (rename(half, path) < 0)
+        return error_set_errno(error, errno, "the gdb stub's socket %s", path);
+    return 0;
 }
 
 int gdb_socket_close(struct hypervisor *hypervisor, const char *run_directory, const char *id,
                      struct error *error)
 {
-    if (!gdb_socket_is_open(run_directory, id))
+    AUTO_FREE char *path = gdb_socket_path(run_directory, id);
+    AUTO_FREE char *half = half_path(run_directory, id);
+    if (rename(path, half) < 0 && access(half, F_OK) < 0)
         return 0;
-    if (let_go(hypervisor, id, error) < 0)
+    if (let_go(hypervisor, id, error) < 0) {
+        rename(half, path); /* still on, as far as anybody knows */
         return -1;
-    gdb_socket_forget(run_directory, id);
+    }
+    unlink(half);
     return 0;
+}
+
+void gdb_socket_list(const char *run_directory,
+                     void (*each)(void *context, const char *id, bool is_half), void *context)
+{
+    AUTO_FREE char *path = xasprintf("%s/g", run_directory);
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        char id[INSTANCE_ID_MAX];
+        size_t length = strcspn(entry->d_name, ".");
+        bool is_half = strcmp(entry->d_name + length, HALF) == 0;
+        if (length != sizeof id - 1 || (!is_half && entry->d_name[length] != '\0'))
+            continue;
+        memcpy(id, entry->d_name, length);
+        id[length] = '\0';
+        each(context, id, is_half);
+    }
+    if (folder != NULL)
+        closedir(folder);
 }

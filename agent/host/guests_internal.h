@@ -29,6 +29,7 @@ struct guest {
     bool destroying;  /* a job that ends it by force is under way */
     bool pausing;     /* a job that pauses or resumes it is under way */
     bool paused;      /* its guest stands still */
+    bool debugging;   /* a job that switches its gdb stub is under way */
     bool pressing;    /* a job that presses its power button is under way */
     bool halted;      /* it said that it has ended, and is ended by force */
     bool hung;        /* its process was found stopped, or does not answer, and is killed */
@@ -96,6 +97,9 @@ void guest_job_forget(struct worker_job *job);
 
 /* NULL: there is none. */
 struct guest *guests_find(struct guests *guests, const char *id);
+/* guest_access.c: on the loop, once those that run are known. A stub that was being switched when
+ * the agent ended is switched off. */
+void guests_sweep_debuggers(struct guests *guests);
 /* guests_sweep.c: on the loop, once those that run are known. */
 void guests_sweep(struct guests *guests);
 /* Tells of its end once no job of it is under way. */

@@ -102,6 +102,7 @@ void guests_sweep(struct guests *guests)
 {
     sweep_taps(guests);
     sweep_consoles(guests);
+    guests_sweep_debuggers(guests);
     overlays_sweep(guests->options.overlays, is_known, guests);
     volumes_adopt(guests->options.volumes, guest_id_of_user, guests);
     repin(guests);

@@ -242,6 +242,16 @@ static void give_back(struct volumes *volumes, struct volume_held *held)
     pthread_mutex_unlock(&volumes->lock);
 }
 
+bool volumes_are_copied(struct volumes *volumes, const char *id)
+{
+    bool are_copied = false;
+    pthread_mutex_lock(&volumes->lock);
+    for (const struct volume_held *held = volumes->held; held != NULL; held = held->next)
+        are_copied = are_copied || (held->is_copied && strcmp(held->id, id) == 0);
+    pthread_mutex_unlock(&volumes->lock);
+    return are_copied;
+}
+
 static int check_names(const struct host_volume_key *key, const char *snapshot, struct error *error)
 {
     if (volume_key_check(key, error) < 0)

@@ -41,7 +41,7 @@ static int list(struct volume_job *job)
 static int pause_guest(void *context, const char *id, struct error *error)
 {
     const struct volume_job *job = context;
-    if (gdb_socket_is_open(job->requests->run_directory, id))
+    if (gdb_socket_is_in_use(job->requests->run_directory, id))
         return error_set(error, ERROR_CONFLICT,
                          "instance %s has a debugger, which may let it go on: end that first "
                          "(`shoal debug %s --stop`)",

@@ -50,6 +50,8 @@ void volumes_adopt(struct volumes *volumes, const char *(*owner)(void *context, 
 /* The instance that has it, into `ret_id`; false: nobody. */
 bool volumes_holder(struct volumes *volumes, const struct host_volume_key *key,
                     char ret_id[INSTANCE_ID_MAX]);
+/* Whether one of an instance's is being copied, for which its guest may stand still. */
+bool volumes_are_copied(struct volumes *volumes, const char *id);
 /* How the guest that has a volume is held while it is copied. */
 struct volume_pauser {
     int (*pause)(void *context, const char *id, struct error *error);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/host/guest_access.h"
 #include "lib/cleanup.h"
 #include "lib/crypto.h"
 #include "lib/file.h"
@@ -156,7 +157,7 @@ size_t guests_bench_count_ends(const struct guests_bench *bench, const char *id)
 
 size_t guests_bench_count_files(const struct guests_bench *bench)
 {
-    static const char *const folders[] = {"b", "c"};
+    static const char *const folders[] = {"b", "c", "g"};
     size_t count = 0;
     for (size_t i = 0; i < ARRAY_LENGTH(folders); i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", bench->folder, folders[i]);
@@ -173,6 +174,12 @@ bool guests_bench_holds_volume(const struct guests_bench *bench)
 {
     char holder[INSTANCE_ID_MAX];
     return volumes_holder(bench->volumes, &the_volume, holder);
+}
+
+int guests_bench_snapshot(struct guests_bench *bench, const struct volume_pauser *pauser,
+                          struct error *error)
+{
+    return volumes_snapshot(bench->volumes, &the_volume, "first", pauser, error);
 }
 
 /* ---- requests ---- */
@@ -212,6 +219,14 @@ uint64_t guests_bench_pause(struct guests_bench *bench, const char *id, bool pau
     struct host_pause pause = {.paused = paused};
     snprintf(pause.id, sizeof pause.id, "%s", id);
     guests_pause(bench->guests, ++bench->sequence, &pause);
+    return bench->sequence;
+}
+
+uint64_t guests_bench_debug(struct guests_bench *bench, const char *id, bool open)
+{
+    struct host_debug debug = {.open = open};
+    snprintf(debug.id, sizeof debug.id, "%s", id);
+    guests_debug(bench->guests, ++bench->sequence, &debug);
     return bench->sequence;
 }
 
@@ -285,7 +300,7 @@ void guests_bench_restart(struct guests_bench *bench)
 
 static void make_folders(struct guests_bench *bench)
 {
-    static const char *const names[] = {"b", "c", "consoles", "staging"};
+    static const char *const names[] = {"b", "c", "g", "consoles", "staging"};
     char folder[] = "/tmp/shoal-guests.XXXXXX";
     if (mkdtemp(folder) == NULL)
         abort();

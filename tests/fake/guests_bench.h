@@ -55,6 +55,7 @@ uint64_t guests_bench_boot(struct guests_bench *bench, const char *id);
 uint64_t guests_bench_stop(struct guests_bench *bench, const char *id, enum host_stop_method method,
                            uint64_t grace_ms);
 uint64_t guests_bench_pause(struct guests_bench *bench, const char *id, bool paused);
+uint64_t guests_bench_debug(struct guests_bench *bench, const char *id, bool open);
 uint64_t guests_bench_forget(struct guests_bench *bench, const char *id);
 
 /* One thing that threads have posted is told to the loop thread; false when there is none. */
@@ -73,5 +74,8 @@ const struct host_instance *guests_bench_find_report(const struct guests_bench *
 size_t guests_bench_count_ends(const struct guests_bench *bench, const char *id);
 /* Whether an instance holds that volume. */
 bool guests_bench_holds_volume(const struct guests_bench *bench);
+/* Copies that volume once, with its guest paused by `pauser`. */
+int guests_bench_snapshot(struct guests_bench *bench, const struct volume_pauser *pauser,
+                          struct error *error);
 /* Files of guests that are left in the run folder: sockets, kernels. */
 size_t guests_bench_count_files(const struct guests_bench *bench);

@@ -25,6 +25,7 @@ struct microvm {
     bool has_begun;
     bool runs;
     bool obeys_power;
+    bool is_debugged;
 };
 
 struct hypervisor_fake {
@@ -262,6 +263,25 @@ static int await_gone(struct hypervisor *hypervisor, const char *id, struct erro
     return finish(world, error_set(error, ERROR_TIMEOUT, "the microVM %s is still there", id));
 }
 
+/* As QEMU's stub, it lets the guest go when it is told to detach. */
+static int debug(struct hypervisor *hypervisor, const char *id, int descriptor, bool listens,
+                 struct error *error)
+{
+    static const char detached[] = "+$OK#9a";
+    struct hypervisor_fake *world = world_of(hypervisor);
+    if (begin(world, FAKE_DEBUG, id, error) < 0)
+        return -1;
+    struct microvm *microvm = find(world, id);
+    if (microvm == NULL)
+        return finish(world, error_set(error, ERROR_NOT_FOUND, "there is no microVM %s", id));
+    microvm->is_debugged = descriptor >= 0;
+    if (descriptor >= 0 && !listens) {
+        microvm->runs = true;
+        send(descriptor, detached, sizeof detached - 1, MSG_NOSIGNAL);
+    }
+    return finish(world, 0);
+}
+
 /* What was made and never begun is half made. */
 static int adopt(struct hypervisor *hypervisor, struct hypervisor_found **ret_found,
                  size_t *ret_count, struct error *error)
@@ -309,6 +329,7 @@ static const struct hypervisor_operations operations = {
     .destroy = destroy,
     .await_gone = await_gone,
     .adopt = adopt,
+    .debug = debug,
     .close = close_fake,
 };
 
@@ -398,6 +419,15 @@ bool hypervisor_fake_is_there(struct hypervisor_fake *world, const char *id)
     bool is_there = find(world, id) != NULL;
     pthread_mutex_unlock(&world->lock);
     return is_there;
+}
+
+bool hypervisor_fake_is_debugged(struct hypervisor_fake *world, const char *id)
+{
+    pthread_mutex_lock(&world->lock);
+    const struct microvm *microvm = find(world, id);
+    bool is_debugged = microvm != NULL && microvm->is_debugged;
+    pthread_mutex_unlock(&world->lock);
+    return is_debugged;
 }
 
 pid_t hypervisor_fake_pid(struct hypervisor_fake *world, const char *id)

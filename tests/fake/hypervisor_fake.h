@@ -18,6 +18,7 @@ enum hypervisor_fake_call {
     FAKE_DESTROY,
     FAKE_AWAIT_GONE,
     FAKE_ADOPT,
+    FAKE_DEBUG,
     FAKE_CALLS,
 };
 
@@ -48,6 +49,8 @@ bool hypervisor_fake_end(struct hypervisor_fake *world, const char *id, enum hyp
 bool hypervisor_fake_lose(struct hypervisor_fake *world, const char *id);
 /* Paused, running, or not begun yet. */
 bool hypervisor_fake_is_there(struct hypervisor_fake *world, const char *id);
+/* Whether its gdb stub is on. */
+bool hypervisor_fake_is_debugged(struct hypervisor_fake *world, const char *id);
 /* Of its process; -1: there is none. */
 pid_t hypervisor_fake_pid(struct hypervisor_fake *world, const char *id);
 /* The guest writes to its console. */
