@@ -207,7 +207,7 @@ static void look(struct fixture *fixture, size_t images, size_t files)
 static void of_very_many_some_go_at_a_look(void **state)
 {
     struct fixture *fixture = *state;
-    char name[16];
+    char name[32];
     create(fixture, UINT64_MAX);
     for (int i = 0; i < 1200; i++) {
         snprintf(name, sizeof name, "old-%d", i);
@@ -218,7 +218,7 @@ static void of_very_many_some_go_at_a_look(void **state)
     look(fixture, 0, 0);
     /* However small they are. */
     for (int i = 0; i < IMAGE_CACHE_IMAGES_MAX + 3; i++) {
-        char kernel[16];
+        char kernel[32];
         snprintf(name, sizeof name, "image-%d", i);
         snprintf(kernel, sizeof kernel, "kernel-%d", i);
         use(fixture, name, kernel, "");
