@@ -151,6 +151,10 @@ $(DHCP_PROBE): $(call objects,tests/integration/dhcp_probe.c) $(BUILD)/libshoal.
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
 
+# A guest that floods its node, for tests/integration/agent_floods.sh.
+FLOOD_GUEST := $(BUILD)/examples/flood/flood-amd64.elf
+$(eval $(call examples_kernel_rules,flood,flood,x86_64,tests/tools/guests/flood.c,-I$(examples_runtime) $(examples_lwip_include)))
+
 REGISTRY_LOAD := $(BUILD)/bench/registry_load
 SCHEDULER_LOAD := $(BUILD)/bench/scheduler_load
 PLACEMENT_BENCH := $(BUILD)/bench/placement
@@ -228,7 +232,7 @@ bench-agent: all $(BUILD)/bench/boot_clock ## measure the agent beside raw QEMU 
 bench-scheduler: all $(SCHEDULER_LOAD) ## measure the scheduler: 100 to 10,000 nodes, a million instances
 	$(Q)BUILD=$(BUILD) tests/bench/scheduler.sh
 
-check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) linux-guests $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(SCHEDULER_KILLS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) $(SCHEDULER_LOAD) ## run the tests without installing anything
+check: all unit $(if $(SAN),,fuzz-build) $(NODE_TOOLS) linux-guests $(FLOOD_GUEST) $(HOST_DRIVER) $(DHCP_PROBE) $(REGISTRY_DRIVERS) $(SCHEDULER_KILLS) $(BUILD)/bench/boot_clock $(REGISTRY_LOAD) $(SCHEDULER_LOAD) ## run the tests without installing anything
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 # Programs are several times as slow under them, and each of the two takes memory of its own.
