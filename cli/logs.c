@@ -277,6 +277,9 @@ static int check_is_whole(const struct printer *printer, struct error *error)
     if (!printer->follow && printer->line_count >= TAIL_MAX && !invocation_has(invocation, "tail"))
         fprintf(stderr, "only the last %d lines are shown: --since a later time shows less\n",
                 TAIL_MAX);
+    if (!printer->follow && !printer->is_at_end && !ferror(stdout))
+        return error_set(error, ERROR_UNAVAILABLE,
+                         "not all is shown: the scheduler's answer broke off. Try again.");
     if (printer->failure_count == 0)
         return 0;
     return error_set(error, ERROR_UNAVAILABLE,

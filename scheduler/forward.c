@@ -22,8 +22,10 @@
 #define FIRST_LIMIT      ((size_t)4 << 20)
 /* A longer deadline is one of a stream. */
 #define STREAM_DEADLINE_MS 60000
+#define LATER_MS           50 /* until a reader who is slow is given more */
 
 struct forwarded {
+    uv_timer_t later; /* first: the close callback frees by it */
     LIST_ENTRY(forwarded) link;
     struct core *core;
     struct http_request *request;
@@ -47,12 +49,17 @@ static bool reads(const struct http_request *request)
     return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
 static void forwarded_free(struct forwarded *forwarded)
 {
     LIST_REMOVE(forwarded, link);
     free(forwarded->type);
     free(forwarded->body);
-    free(forwarded);
+    uv_close((uv_handle_t *)&forwarded->later, on_closed);
 }
 
 /* --- nobody leads --- */
@@ -100,13 +107,23 @@ static void end_unanswered(struct forwarded *forwarded, const char *reason)
 
 /* --- the leader's answer --- */
 
+static void on_later(uv_timer_t *timer)
+{
+    struct forwarded *forwarded = (struct forwarded *)timer;
+    http_call_continue(forwarded->call);
+}
+
+/* Who reads slowly has the leader wait, which knows what may be left out. */
 static int on_bytes(const void *bytes, size_t length, void *data)
 {
     struct forwarded *forwarded = data;
     if (!forwarded->begun)
         http_request_stream_begin(forwarded->request, "text/plain; charset=utf-8");
     forwarded->begun = true;
-    return http_request_stream_write(forwarded->request, bytes, length);
+    if (http_request_stream_write(forwarded->request, bytes, length) == 0)
+        return 0;
+    uv_timer_start(&forwarded->later, on_later, LATER_MS, 0);
+    return HTTP_BODY_LATER;
 }
 
 static void end_failed(struct forwarded *forwarded, const struct http_client_response *response)
@@ -238,6 +255,7 @@ static void forward(struct http_request *request, struct core *core, const char 
         .route = route,
         .streams = reads(request) && route->deadline_ms > STREAM_DEADLINE_MS,
     };
+    uv_timer_init(core->loop, &forwarded->later);
     text_copy(forwarded->leader, sizeof forwarded->leader, leader);
     LIST_INSERT_HEAD(&core->forwarded, forwarded, link);
     forwarded->call = send_on(forwarded, &error);

@@ -404,6 +404,7 @@ static bool send_unsent(struct log_stream *stream)
 
 static void answer_whole(struct log_stream *stream)
 {
+    buffer_append_text(&stream->unsent, "\n");
     if (!stream->has_answer && stream->error.code != ERROR_NONE)
         http_request_respond_error(stream->request, &stream->error);
     else

@@ -10,7 +10,7 @@
  *
  * Two kinds are in no file: R says to a reader who follows where they are (log_position.h), F is
  * the scheduler's word that an instance's log cannot be had now, and why. An empty line from an
- * agent ends the past; from the scheduler it is the last one: a stream that ends without it broke
+ * agent ends the past; from the scheduler it is the last one: an answer that ends without it broke
  * off. Any thread. */
 #pragma once
 

@@ -18,8 +18,7 @@
 #include "scheduler/leadership.h"
 #include "scheduler/store_interface.h"
 #include "scheduler/store_sqlite.h"
-
-#define PATIENCE_MS 20000
+#include "tests/unit/lib/http_harness.h"
 
 struct fixture {
     struct core core;
@@ -32,7 +31,8 @@ struct fixture {
     store_lead_callback *on_lead;
     void *on_lead_data;
     unsigned lost;
-    bool is_slow; /* the store: what is listed behind the first page does not come */
+    bool gives_no_lease; /* the store: somebody else has it */
+    bool is_slow;        /* the store: what is listed behind the first page does not come */
     unsigned lists;
     struct http_server *registry;
     bool is_asked, is_let_go, is_answered; /* the registry, and by it */
@@ -58,7 +58,8 @@ static void keep_lead(struct store *store, const char *document, store_lead_call
     struct fixture *fixture = fixture_of(store);
     fixture->on_lead = callback;
     fixture->on_lead_data = data;
-    fixture->sqlite->lead(store, document, callback, data);
+    if (!fixture->gives_no_lease)
+        fixture->sqlite->lead(store, document, callback, data);
 }
 
 static void take_lease_away(struct fixture *fixture)
@@ -253,6 +254,72 @@ static void who_reads_the_store_tells_so_itself(void **state)
     http_server_destroy(server, NULL, NULL);
 }
 
+/* ---- who does not lead asks who does ---- */
+
+#define LOG_SIZE ((size_t)4 << 20)
+
+static void send_log(struct http_request *request, void *data)
+{
+    (void)data;
+    AUTO_FREE char *text = xmalloc(LOG_SIZE);
+    memset(text, 'x', LOG_SIZE);
+    http_request_respond(request, 200, "text/plain", text, LOG_SIZE);
+}
+
+static struct http_server *open_server(struct fixture *fixture, const struct http_route *routes,
+                                       size_t count)
+{
+    struct http_server *server;
+    struct http_server_options options = {.mode = HTTP_SERVER_LOOP,
+                                          .loop = &fixture->loop,
+                                          .address = "127.0.0.1",
+                                          .routes = routes,
+                                          .route_count = count,
+                                          .data = &fixture->core};
+    assert_int_equal(http_server_create(&options, &server, NULL), 0);
+    return server;
+}
+
+static void run_for(struct fixture *fixture, uint64_t ms)
+{
+    uint64_t end = uv_hrtime() + ms * UINT64_C(1000000);
+    while (uv_hrtime() < end)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+}
+
+/* More than is queued for a reader, who looks at it only later. */
+static void a_slow_reader_is_sent_all_of_a_log_of_the_leader(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct http_route log_route[] = {
+        {.method = "GET", .pattern = "/{rest...}", .handler = send_log}};
+    static const char question[] =
+        "GET /v1/instances/0001000000a1/logs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    size_t count, received = 0;
+    AUTO_FREE struct http_route *routes = forward_routes(&count);
+    struct http_server *leader = open_server(fixture, log_route, 1);
+    struct http_server *server = open_server(fixture, routes, count);
+    fixture->gives_no_lease = true;
+    take_lease_away(fixture);
+    AUTO_FREE char *document =
+        xasprintf("{\"address\": \"http://127.0.0.1:%u\"}", http_server_port(leader));
+    store_tell_leader(fixture->core.store, document);
+    AUTO_CLOSE int reader = harness_connect(http_server_port(server));
+    assert_int_equal(send(reader, question, strlen(question), 0), strlen(question));
+    run_for(fixture, 300);
+    for (uint64_t end = uv_hrtime() + PATIENCE_MS * UINT64_C(1000000); uv_hrtime() < end;) {
+        static char bytes[65536];
+        ssize_t got = recv(reader, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (got == 0)
+            break;
+        received += got > 0 ? (size_t)got : 0;
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    }
+    assert_true(received > LOG_SIZE);
+    http_server_destroy(server, NULL, NULL);
+    http_server_destroy(leader, NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +328,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_steps_down_hears_nothing_of_the_registry_any_more,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_reads_the_store_tells_so_itself, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_slow_reader_is_sent_all_of_a_log_of_the_leader, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,9 +127,9 @@ static void the_newest_lines_of_all_instances_are_told(void **state)
     add_instance(&fixture, OTHER, "b");
     fetch(&fixture, SERVICE_LOGS "?tail=3", &result);
     assert_string_equal(buffer_text(&result.body),
-                        AT(3, ONE " L three") AT(4, OTHER " L four") AT(5, ONE " M five"));
+                        AT(3, ONE " L three") AT(4, OTHER " L four") AT(5, ONE " M five") "\n");
     fetch(&fixture, SERVICE_LOGS "?tail=0", &result);
-    assert_string_equal(buffer_text(&result.body), "");
+    assert_string_equal(buffer_text(&result.body), "\n");
     result_clear(&result);
     agents_close(&fixture);
 }
@@ -179,7 +179,7 @@ static void what_an_agent_does_not_know_is_no_failure(void **state)
     add_instance(&fixture, ONE, "a");
     fetch(&fixture, SERVICE_LOGS, &result);
     assert_int_equal(result.status, 200);
-    assert_string_equal(buffer_text(&result.body), "");
+    assert_string_equal(buffer_text(&result.body), "\n");
     model_instance(&fixture.core.model, ONE)->document->ended_ms = 1;
     fetch(&fixture, SERVICE_LOGS, &result);
     assert_int_equal(result.status, 200);
