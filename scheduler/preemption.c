@@ -195,6 +195,8 @@ static uint64_t end_victim(struct controller_pass *pass, const struct model_serv
                   victim->service->name, priority_of(victim->service));
     if (copy->wish == WISH_RUN) {
         pass->ends = true;
+        /* One that this very pass resumed is still paused, and its slot gets another. */
+        copy->standby = known->standby;
         bool drained = copy->standby || publication_is_excluded(pass->core->publication, victim);
         copy->wish = drained ? WISH_STOP : WISH_DRAIN;
         free(copy->why);

@@ -139,6 +139,46 @@ static void a_victim_is_counted_on_no_more(void **state)
     assert_int_equal(wishes(named(fixture, "low"), WISH_RUN), 3);
 }
 
+static int decide_standbys(struct change *change, void *data, struct error *error)
+{
+    (void)error;
+    struct document_node *node =
+        change_edit(change, DOCUMENT_NODE, ((const struct model_node *)data)->document);
+    json_strings_add(&node->features, API_FEATURE_STANDBY);
+    return 0;
+}
+
+/* The one is resumed and told to make room in one pass. */
+static void a_standby_that_makes_room_is_not_resumed(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    changes_decide(fixture->core.changes, decide_standbys, NULL,
+                   model_node(&fixture->core.model, "a"));
+    settle(fixture);
+    fixture->settings = ", \"standby\": 4";
+    deploy_as(fixture, "low", 20, 0);
+    assert_int_equal(wishes(named(fixture, "low"), WISH_RUN), 4);
+    report(fixture, "a", INSTANCE_STANDBY, 3000, 0);
+    fixture->settings = NULL;
+    deploy_prepare(fixture, "high", "A", 1);
+    fixture->spec.priority = 80;
+    fixture->spec.ports[0].publish = 0;
+    changes_decide(fixture->core.changes, decide_to_scale_low, NULL, fixture);
+    changes_decide(fixture->core.changes, decide_deploy, NULL, fixture);
+    settle(fixture);
+    const struct sorted *instances = &named(fixture, "low")->instances;
+    size_t resumed = 0;
+    for (size_t i = 0; i < instances->count; i++) {
+        const struct document_instance *document =
+            ((const struct model_instance *)instances->items[i])->document;
+        resumed += !document->standby;
+        assert_true(document->standby || document->wish == WISH_RUN);
+    }
+    assert_int_equal(wishes(named(fixture, "low"), WISH_RUN), 3);
+    assert_int_equal(resumed, 3);
+}
+
 static void nobody_makes_room_for_the_same_priority_or_a_lower_one(void **state)
 {
     struct fixture *fixture = *state;
@@ -160,6 +200,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_higher_one_takes_the_room_of_one_lower_and_gets_it,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_victim_is_counted_on_no_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_standby_that_makes_room_is_not_resumed, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(nobody_makes_room_for_the_same_priority_or_a_lower_one,
                                         set_up, tear_down),
     };
