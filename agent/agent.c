@@ -7,9 +7,11 @@
 
 #include "agent/agent_http.h"
 #include "agent/data_plane.h"
+#include "agent/host/hypervisors.h"
 #include "agent/image_keeper.h"
 #include "agent/scheduler_link.h"
 #include "lib/cleanup.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 #define NETWORK_RETRY_MS 2000
@@ -171,6 +173,9 @@ static void fill_join(struct api_join *join, void *data)
     for (uint32_t i = 0; i < agent->welcome.machine_count; i++)
         fill_machine(&join->machines[i], &agent->welcome.machines[i],
                      i == 0 ? agent->welcome.accel_reason : "");
+    text_copy(join->hypervisor, sizeof join->hypervisor, options->hypervisor);
+    if (strcmp(options->hypervisor, HYPERVISOR_LIBVIRT) == 0)
+        text_copy(join->hypervisor_uri, sizeof join->hypervisor_uri, options->hypervisor_uri);
     join->memory = options->memory > 0 ? options->memory : agent->welcome.memory;
     join->vcpus = options->vcpus > 0 ? options->vcpus : agent->welcome.vcpus;
     join->overhead = agent->welcome.overhead;

@@ -30,6 +30,13 @@ static void cell_accelerator(struct table *table, const struct api_node_view *no
                own != NULL && own->why != NULL ? own->why : "");
 }
 
+/* "libvirt qemu:///system": each node has its own. */
+static void cell_hypervisor(struct table *table, const struct api_node_view *node)
+{
+    table_cell(table, "%s%s%s", node->hypervisor, node->hypervisor_uri[0] != '\0' ? " " : "",
+               node->hypervisor_uri);
+}
+
 static void cell_state(struct table *table, const struct api_node_view *node)
 {
     char text[64];
@@ -62,6 +69,7 @@ static void node_row(struct table *table, const struct api_node_view *node)
     table_cell(table, "%s", node->address);
     table_cell(table, "%s", node->subnet);
     table_cell(table, "%s", buffer_text(&labels));
+    cell_hypervisor(table, node);
     cell_accelerator(table, node);
     table_cell(table, "%s", node->reason);
     lists_cell_span(table, node->heartbeat_age_ms);
@@ -87,13 +95,11 @@ void nodes_print_rescheduling(const struct view_list *nodes)
 int node_list_run(struct cli *cli, struct error *error)
 {
     static const struct table_column columns[] = {
-        {"NAME", .right = false},       {"STATE", .right = false},
-        {"MACHINES", .right = false},   {"INSTANCES", .right = true},
-        {"FREE MEMORY", .right = true}, {"FREE VCPUS", .right = true},
-        {"ADDRESS", .wide = true},      {"SUBNET", .wide = true},
-        {"LABELS", .wide = true},       {"ACCELERATOR", .wide = true},
-        {"REASON", .wide = true},       {"HEARTBEAT", .right = true},
-        {NULL, false, false},
+        {"NAME", .right = false},     {"STATE", .right = false},      {"MACHINES", .right = false},
+        {"INSTANCES", .right = true}, {"FREE MEMORY", .right = true}, {"FREE VCPUS", .right = true},
+        {"ADDRESS", .wide = true},    {"SUBNET", .wide = true},       {"LABELS", .wide = true},
+        {"HYPERVISOR", .wide = true}, {"ACCELERATOR", .wide = true},  {"REASON", .wide = true},
+        {"HEARTBEAT", .right = true}, {NULL, false, false},
     };
     struct view_list AUTO_VIEWS nodes = {0};
     if (scheduler_nodes(cli, &nodes, error) < 0)

@@ -70,6 +70,8 @@ static void fill_node(struct document_node *node, struct api_join *join)
     node->machines = TAKE_POINTER(join->machines);
     node->machine_count = join->machine_count;
     join->machine_count = 0;
+    text_copy(node->hypervisor, sizeof node->hypervisor, join->hypervisor);
+    text_copy(node->hypervisor_uri, sizeof node->hypervisor_uri, join->hypervisor_uri);
     node->memory = join->memory;
     node->vcpus = join->vcpus;
     node->overhead = join->overhead;

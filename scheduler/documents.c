@@ -192,6 +192,8 @@ static const struct json_field node_fields[] = {
     TEXT(address, "address"),
     JSON_FIELD_LIST(struct document_node, machines, machine_count, "machines", &api_machine_record,
                     .flags = 0),
+    FIELD(hypervisor, "hypervisor", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(hypervisor_uri, "hypervisor_uri", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     NUMBER(memory, "memory"),
     NUMBER(vcpus, "vcpus"),
     NUMBER(overhead, "overhead"),

@@ -191,12 +191,14 @@ struct document_node {
     char address[64];
     struct api_machine *machines;
     size_t machine_count;
+    char hypervisor[16]; /* api_join's, as is what follows */
+    char hypervisor_uri[API_HYPERVISOR_URI_MAX];
     uint64_t memory;
     uint32_t vcpus;
     uint64_t overhead;
     uint64_t volumes; /* bytes for them; 0: not known */
     struct json_map labels;
-    struct json_strings features; /* api_join's */
+    struct json_strings features;
     char subnet[24];
     uint64_t joined_ms;
     enum node_eligibility eligibility;

@@ -389,6 +389,8 @@ struct json_object *views_node(const struct core *core, const struct model_node 
         fill_drain(core, node, &view);
     text_copy(view.address, sizeof view.address, document->address);
     text_copy(view.subnet, sizeof view.subnet, document->subnet);
+    text_copy(view.hypervisor, sizeof view.hypervisor, document->hypervisor);
+    text_copy(view.hypervisor_uri, sizeof view.hypervisor_uri, document->hypervisor_uri);
     capacity_used(node, &view.memory_used, &view.vcpus_used, &view.instances);
     view.heartbeat_age_ms = age(core_now(core), node->heard_ms);
     return json_encode(&api_node_view_record, &view);

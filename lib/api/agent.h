@@ -31,6 +31,8 @@ struct api_machine {
 #define API_NODE_MEMORY_MAX (UINT64_C(1) << 50)
 #define API_NODE_VCPUS_MAX  1000000
 
+#define API_HYPERVISOR_URI_MAX 192
+
 struct api_join {
     char node[NAME_MAX_TEXT];
     char epoch[17];               /* random per agent start */
@@ -38,7 +40,9 @@ struct api_join {
     char address[64];             /* of the agent's own HTTP server, "127.0.0.1:7001" */
     struct api_machine *machines;
     size_t machine_count;
-    uint64_t memory;   /* bytes for guests and their hypervisors */
+    char hypervisor[16];                         /* what runs its guests: "qemu" | "libvirt" */
+    char hypervisor_uri[API_HYPERVISOR_URI_MAX]; /* of libvirt's driver, else "" */
+    uint64_t memory;                             /* bytes for guests and their hypervisors */
     uint32_t vcpus;    /* virtual processors that may be promised to guests */
     uint64_t overhead; /* bytes the hypervisor takes for each instance */
     uint64_t volumes;  /* bytes that volumes may have together; 0: it does not say */

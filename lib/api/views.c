@@ -134,6 +134,8 @@ static const struct json_field node_fields[] = {
     FIELD(subnet, "subnet", JSON_STRING, .flags = 0),
     JSON_FIELD_LIST(struct api_node_view, machines, machine_count, "machines", &api_machine_record,
                     .flags = 0),
+    FIELD(hypervisor, "hypervisor", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    FIELD(hypervisor_uri, "hypervisor_uri", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     FIELD(memory, "memory", JSON_UINT, .flags = 0),
     FIELD(memory_used, "memory_used", JSON_UINT, .flags = 0),
     FIELD(vcpus, "vcpus", JSON_UINT, .flags = 0),

@@ -122,6 +122,8 @@ struct api_node_view {
     char subnet[24];
     struct api_machine *machines;
     size_t machine_count;
+    char hypervisor[16]; /* api_join's */
+    char hypervisor_uri[API_HYPERVISOR_URI_MAX];
     uint64_t memory;
     uint64_t memory_used; /* promised to instances, overhead included */
     uint32_t vcpus;

@@ -35,6 +35,7 @@ expect the_context_is_enough 0 "$node" env -u SHOAL_ADDRESS shoal node list
 check doctor_misses_nothing one_document '([.checks[] | select(.state == "failed")] == []) and
     ([.checks[] | select(.state == "ok") | .name] | contains(["qemu", "network", "scheduler"]))' \
     shoal doctor --state "$cluster" -o json
+expect the_node_tells_its_hypervisor 0 "\"hypervisor\": \"${SHOAL_HYPERVISOR:-qemu}\"" shoal inspect node "$node"
 expect version_of_the_daemons 0 '^scheduler +[0-9]' shoal version
 for version in 1 2; do check "build_and_push_v$version" build_and_push $version; done
 

@@ -17,6 +17,7 @@ sequence=0
 join() { # NODE EPOCH [MEMORY]
     cluster_id=$(curl -sS "$SHOAL_ADDRESS/v1/nodes/$1/join" -d '{"node": "'"$1"'", "epoch": "'"$2"'",
         "address": "127.0.0.1:1", "machines": [{"arch": "amd64", "accel": "kvm"}],
+        "hypervisor": "libvirt", "hypervisor_uri": "qemu:///system",
         "memory": '"${3:-1073741824}"', "vcpus": 4}' | tee "$work/answer" | jq -r '.cluster // empty')
     [ -n "$cluster_id" ]
 }
@@ -48,6 +49,9 @@ for name in a b c d; do check "node_${name}_reports" report $name 00000000000000
 reports a b c d &
 reporting_pid=$!
 started_pids="$started_pids $reporting_pid"
+
+expect the_hypervisor_is_listed 0 '^a .* libvirt qemu:///system +kvm ' shoal node list -o wide
+expect and_inspected 0 '"hypervisor_uri": "qemu:///system"' shoal inspect node a
 
 # --- cordon, drain ---
 expect a_node_can_be_cordoned 0 'a: cordoned, nothing is placed' shoal node cordon a --reason "a disk fails"
