@@ -3,55 +3,11 @@
 # architectures: what it counts survives its guest, whichever half of a write was cut short.
 #
 #   BUILD=dir tests/integration/example_counter.sh [amd64|arm64]...
-#
-# Everything runs in a network namespace of the test's own, which disappears with it. Prints a line
-# a check, "ok NAME" or "FAIL NAME: why"; exits 1 if one failed.
-set -eu
+# shellcheck source=tests/integration/example_functions.bash
+. "$(dirname "$0")/example_functions.bash"
 
-if [ -z "${EXAMPLE_COUNTER_INSIDE:-}" ]; then
-    options=(--net)
-    [ "$(id -u)" = 0 ] || options+=(--user --map-root-user)
-    EXAMPLE_COUNTER_INSIDE=1 exec unshare "${options[@]}" -- "$0" "$@"
-fi
-
-build=${BUILD:-build}
-deadline=60 # seconds for anything that should take a moment: a loaded machine is no failure
-work=$(mktemp -d)
-failures=0
-number=0
-guest=
+memory=8
 url=
-architecture=
-
-cleanup() {
-    [ -z "$guest" ] || kill -KILL "$guest" 2> /dev/null || true
-    rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' HUP INT TERM
-
-# expect NAME WANTED FOUND (WANTED is a shell pattern)
-expect() {
-    # shellcheck disable=SC2254  # a pattern is meant
-    case $3 in
-    $2) printf 'ok %s: %s\n' "$architecture" "$1" ;;
-    *)
-        printf "FAIL %s: %s: wanted '%s', found '%s'\n" "$architecture" "$1" "$2" "$3"
-        failures=$((failures + 1))
-        ;;
-    esac
-}
-
-guest_has_ended() { ! kill -0 "$guest" 2> /dev/null; }
-is_healthy() { [ "$(curl -s --max-time 2 "$url/healthz")" = ok ]; }
-
-wait_until() {
-    local end=$((SECONDS + deadline))
-    until "$@"; do
-        [ "$SECONDS" -lt "$end" ] || return 1
-        sleep 0.02
-    done
-}
 
 # disk NAME [OPTION...]: a device with that serial, on the file of the same name.
 disk() {
@@ -59,88 +15,69 @@ disk() {
         -device "virtio-blk-device,drive=$1,serial=$1")
 }
 
-start_guest() {
-    number=$((number + 1))
-    local tap=counter$number subnet=10.65.$number machine
-    url=http://$subnet.2:8080
-    case $architecture in
-    amd64) machine=(qemu-system-x86_64 -M "microvm,accel=tcg,acpi=off,pit=off,pic=off,rtc=off"
-        -cpu max -device pvpanic) ;;
-    arm64) machine=(qemu-system-aarch64 -M "virt,accel=tcg" -cpu max -device pvpanic-pci) ;;
-    esac
-    ip tuntap add dev "$tap" mode tap
-    ip address add "$subnet.1/24" dev "$tap"
-    ip link set "$tap" up
-    "${machine[@]}" -nodefaults -no-user-config -display none -no-reboot -m 8 \
-        -kernel "$build/examples/counter/counter-$architecture.elf" \
-        -append "--ip=$subnet.2/24 --gateway=$subnet.1 ${1:-}" \
-        -serial "file:$work/console" -action panic=exit-failure \
-        -netdev "tap,id=net,ifname=$tap,script=no,downscript=no" \
-        -device "virtio-net-device,netdev=net" "${extra[@]}" 2> "$work/qemu" &
-    guest=$!
+start_guest() { # [ARGUMENTS]
+    start_kernel "$build/examples/counter/counter-$architecture.elf" "@ip @gateway ${1:-}"
+    url=http://$address:8080
 }
+
+is_healthy() { [ "$(curl -s --max-time 2 "$url/healthz")" = ok ]; }
 
 boot() {
     start_guest "$@"
-    if ! wait_until is_healthy; then
-        expect 'a guest that answers' ok "console: $(cat "$work/console" "$work/qemu")"
-        exit 1
-    fi
+    must_answer 'boot' is_healthy
 }
 
-kill_guest() {
-    kill -KILL "$guest" 2> /dev/null || true
-    wait "$guest" 2> /dev/null || true
-    guest=
+# The next one has no disks of this one.
+kill_counter() {
+    kill_guest
     extra=()
 }
 
 # refused NAME WORDS: it says why it does not start, and ends as a crash.
 refused() {
     wait_until guest_has_ended || true
-    kill_guest
-    expect "$1" "*$2*panic: counter 1.0 could not start*" "$(cat "$work/console")"
+    kill_counter
+    expect_match "$1" "*$2*panic: counter 1.0 could not start*" "$(cat "$console")"
 }
 
 count() { curl -s --max-time "$deadline" -X POST "$url/"; }
 shown() { curl -s --max-time "$deadline" "$url/"; }
-status_of() { curl -s --max-time "$deadline" -o /dev/null -w '%{http_code}' "$@"; }
 spoil() { printf 'spoilt' | dd of="$work/data" bs=512 seek="$1" conv=notrunc status=none; }
 
 check_architecture() {
     rm -f "$work/data" "$work/other"
     truncate -s 1M "$work/data" "$work/other"
-    extra=()
+    use_default_machine
 
     disk data && boot
     expect 'a new volume begins at nothing' '0' "$(shown)"
     expect 'each post adds one' '1 2 3 ' "$(for _ in 1 2 3; do count; done | tr '\n' ' ')"
-    expect 'other methods are refused, and the known ones named' '*Allow: GET, HEAD, POST*' \
+    expect_match 'other methods are refused, and the known ones named' '*Allow: GET, HEAD, POST*' \
         "$(curl -s -i -X DELETE "$url/")"
-    kill_guest
+    kill_counter
     extra=(-global virtio-mmio.force-legacy=false)
     disk other && disk data && boot
     expect 'modern virtio, another disk, the guest was killed: it goes on' '3 4 ' \
         "$(shown | tr '\n' ' '; count | tr '\n' ' ')"
-    kill_guest
+    kill_counter
     [ "$architecture" = amd64 ] || return 0 # below here no code depends on it
     spoil 0 # which has the fourth
     disk data && boot
     expect 'a write that was cut short leaves the number before it' '3' "$(shown)"
     expect 'and counting goes on over it' '4' "$(count)"
-    kill_guest
+    kill_counter
     spoil 0
     disk data readonly=on && boot
     expect 'a disk that takes no writes is told' '500 503 3' \
         "$(status_of -X POST "$url/") $(status_of "$url/healthz") $(shown)"
-    kill_guest
+    kill_counter
     disk data werror=report,file.driver=blkdebug,file.image.driver=file
     extra[1]=${extra[1]/,file=/,file.image.filename=},file.inject-error.0.iotype=flush
     extra[1]+=,file.inject-error.0.event=none
     boot
     expect 'what was not flushed was not counted' '500 3' \
         "$(status_of -X POST "$url/") $(shown)"
-    kill_guest
+    kill_counter
     spoil 0 && spoil 8
     disk data && start_guest
     refused 'a disk that holds something else is left alone' 'holds something else'
@@ -148,7 +85,7 @@ check_architecture() {
     refused 'without its disk it does not start' 'there is no disk data'
     disk other && boot --device=other
     expect 'a disk of another name' '0' "$(shown)"
-    kill_guest
+    kill_counter
 }
 
 [ $# -gt 0 ] || set -- amd64 arm64
