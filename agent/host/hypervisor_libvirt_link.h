@@ -1,8 +1,7 @@
 /* The connection to libvirt: made, listened to, and made again when the daemon at its other end
  * went away or said nothing for long.
  *
- * Owns the thread of libvirt's events and, for a daemon, one that connects again. Any thread.
- * Together with hypervisor_libvirt.c all that knows libvirt. */
+ * Owns the thread of libvirt's events and, for a daemon, one that connects again. Any thread. */
 #pragma once
 
 #include <libvirt/libvirt.h>

@@ -21,7 +21,7 @@ door() {
         xargs grep -lE "^#include [<\"]($pattern)" 2>/dev/null)
 }
 
-door 'libvirt/' libvirt '^agent/host/hypervisor_libvirt(_link|_debug)?\.[ch]$'
+door 'libvirt/' libvirt '^agent/host/hypervisor_libvirt(_link|_debug|_internal|_adopt|_disks)?\.[ch]$'
 door 'gnutls/' GnuTLS '^lib/http_server[a-z_]*\.[ch]$'
 door 'microhttpd' libmicrohttpd '^lib/http_server[a-z_]*\.[ch]$'
 door 'curl/' libcurl '^lib/http_client[a-z_]*\.[ch]$'
