@@ -371,6 +371,13 @@ static unsigned find_own(const struct console_log *log, unsigned *ret_oldest)
     return FILES_MAX;
 }
 
+/* Whether its file is not kept any more; else it is just being turned over. */
+static bool is_removed(const struct console_log *log)
+{
+    struct stat status;
+    return log->descriptor < 0 || (fstat(log->descriptor, &status) == 0 && status.st_nlink == 0);
+}
+
 /* The next newer file; false when there is none, or not yet. */
 static bool move_on(struct console_log *log, struct buffer *text)
 {
@@ -381,7 +388,7 @@ static bool move_on(struct console_log *log, struct buffer *text)
         log->path = TAKE_POINTER(log->ended);
         own = find_own(log, &oldest);
     }
-    if (own == 0 || (own == FILES_MAX && oldest == FILES_MAX))
+    if (own == 0 || (own == FILES_MAX && (oldest == FILES_MAX || !is_removed(log))))
         return false;
     AUTO_FREE char *path = file_path(log->path, own == FILES_MAX ? oldest : own - 1);
     AUTO_CLOSE int next = open_file(path);
@@ -393,13 +400,15 @@ static bool move_on(struct console_log *log, struct buffer *text)
             ;
         close(log->descriptor);
     }
+    log->has_gap = log->descriptor >= 0 && own == FILES_MAX;
     buffer_clear(&log->part);
     log->descriptor = TAKE_DESCRIPTOR(next);
-    return true;
+    return !log->has_gap;
 }
 
 void console_log_read(struct console_log *log, struct buffer *text)
 {
+    log->has_gap = false;
     do {
         while (log->descriptor >= 0 && read_lines(log, text)) {
             if (text->length > 0)

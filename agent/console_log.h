@@ -26,6 +26,7 @@ struct console_log {
     int descriptor;     /* -1: there is no file yet */
     struct buffer part; /* of a line that was not written to its end when it was read */
     uint64_t skip;      /* lines that the reader has already */
+    bool has_gap;       /* see console_log_read */
 };
 
 /* Whether an instance that is forgotten has left one; `id` is a valid instance id. */
@@ -47,7 +48,8 @@ int console_log_open(struct console_log *ret_log, const char *folder, const char
 int console_log_resume(struct console_log *ret_log, const char *folder, const char *id,
                        const struct api_log_position *position, bool *ret_is_lost,
                        struct error *error);
-/* Appends the lines that came since, across turn-overs; some 256 KiB of them at a time. */
+/* Appends the lines that came since, across turn-overs; some 256 KiB of them at a time. `has_gap`:
+ * the file that was read is not kept any more, and behind these lines some may be missing. */
 void console_log_read(struct console_log *log, struct buffer *text);
 /* Where it stands, behind the last line that was read. Not known while lines are left out since the
  * reader has them. */

@@ -79,6 +79,10 @@ static void on_follow(uv_timer_t *timer)
     if (!send_unsent(follower))
         return;
     console_log_read(&follower->log, &follower->unsent);
+    if (follower->log.has_gap)
+        append_line(API_LOG_MARK, clock_wall_ms(clock_system()),
+                    "this reader was slower than the guest: lines may be missing here",
+                    &follower->unsent);
     if (follower->unsent.length > 0) {
         struct api_log_position position = console_log_position(&follower->log);
         append_position(&position, &follower->unsent);

@@ -3,7 +3,7 @@
  * With `follow` an empty line ends the past, what comes is sent for as long as the instance is
  * known, and positions (lib/api/log_position.h) say where the reader is. Who names one in `after`
  * is sent what came since and nothing else of the past. A reader who falls behind by more than the
- * log's files hold misses lines. Loop thread; reads the instance table. */
+ * log's files hold misses lines, and is told so. Loop thread; reads the instance table. */
 #pragma once
 
 #include <uv.h>

@@ -151,6 +151,43 @@ static void several_turn_overs_lose_nothing(void **state)
     console_log_close(&log);
 }
 
+static void who_falls_behind_what_is_kept_knows_it(void **state)
+{
+    struct place *place = *state;
+    append(place->path, ONE);
+    struct console_log log = open_log(place, 0);
+    append(place->path, TWO);
+    assert_int_equal(unlink(place->path), 0);
+    append(place->path, THREE);
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), TWO);
+    assert_true(log.has_gap);
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
+    assert_false(log.has_gap);
+    console_log_close(&log);
+}
+
+/* The next one has its name already, and it has no other yet. */
+static void a_turn_over_under_way_is_waited_for(void **state)
+{
+    struct place *place = *state;
+    char aside[100], oldest[100];
+    snprintf(aside, sizeof aside, "%s/aside", place->folder);
+    snprintf(oldest, sizeof oldest, "%s.2", place->path);
+    append(place->path, ONE);
+    struct console_log log = open_log(place, 0);
+    assert_int_equal(rename(place->path, aside), 0);
+    append(place->older, TWO);
+    append(place->path, THREE);
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), "");
+    assert_int_equal(rename(aside, oldest), 0);
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), TWO THREE);
+    console_log_close(&log);
+}
+
 static void the_tail_reaches_into_the_older_file(void **state)
 {
     struct place *place = *state;
@@ -471,6 +508,8 @@ int main(void)
         TEST(a_line_is_read_when_it_is_whole),
         TEST(what_is_older_or_too_much_is_left_out),
         TEST(several_turn_overs_lose_nothing),
+        TEST(who_falls_behind_what_is_kept_knows_it),
+        TEST(a_turn_over_under_way_is_waited_for),
         TEST(the_tail_reaches_into_the_older_file),
         TEST(no_lines_is_nothing_of_the_past),
         TEST(what_comes_later_is_read_once),
