@@ -332,6 +332,7 @@ static enum look look_at_drain(struct follow *follow, uint32_t number, struct er
         return LOOK_ERROR;
     enum look found = view.waiting[0] != '\0' ? LOOK_NO_ROOM : LOOK_WAIT;
     text_copy(follow->no_room, sizeof follow->no_room, view.waiting);
+    follow->volume_slots = view.volume_slots;
     if (view.eligibility == NODE_CORDONED && view.leaving == 0) {
         found = LOOK_DONE;
     } else if (view.eligibility != NODE_DRAINING) {

@@ -29,6 +29,7 @@ struct follow {
     struct api_rollout_view rollout;
     bool has_run;
     struct api_run_view run;
+    uint32_t volume_slots; /* follow_drain: that wait for the node, since their volumes are there */
     char no_room[REASON_MAX]; /* why the scheduler could not place an instance */
 };
 

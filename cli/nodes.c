@@ -212,9 +212,17 @@ static void print_drain(struct cli *cli, const struct follow *follow, bool waite
         json_object_object_add(document, "node", json_object_new_string(name));
         json_object_object_add(document, "result",
                                json_object_new_string(drained ? "drained" : "detached"));
+        if (drained)
+            json_object_object_add(document, "volume_slots",
+                                   json_object_new_uint64(follow->volume_slots));
         cli_print_document(cli, document);
     } else if (drained) {
         printf("%s: drained, it stays cordoned until `shoal node uncordon %s`\n", name, name);
+        if (follow->volume_slots > 0)
+            printf("%u slot%s wait%s for that: volumes do not move, and theirs are there (`shoal "
+                   "volume list`)\n",
+                   follow->volume_slots, follow->volume_slots == 1 ? "" : "s",
+                   follow->volume_slots == 1 ? "s" : "");
     } else if (!waited) {
         printf("%s: draining; see `shoal node list`\n", name);
     }

@@ -102,6 +102,18 @@ static void print_text(const struct removal *removal)
         print_volumes(removal);
 }
 
+static int check_whole(const struct removal *removal, struct error *error)
+{
+    size_t silent = removal->volumes.silent_nodes;
+    if (silent == 0 || (removal->slots == 0 && !removal->was_gone))
+        return 0;
+    return error_set(error, ERROR_UNAVAILABLE,
+                     "%zu node%s did not answer and may have more of its volumes: `shoal rm %s "
+                     "--volumes` again removes them, once %s back",
+                     silent, silent == 1 ? "" : "s", removal->service,
+                     silent == 1 ? "it is" : "they are");
+}
+
 int remove_run(struct cli *cli, struct error *error)
 {
     struct removal removal = {.cli = cli, .service = cli_service_argument(cli, error)};
@@ -119,5 +131,5 @@ int remove_run(struct cli *cli, struct error *error)
         print_document(&removal);
     else
         print_text(&removal);
-    return 0;
+    return check_whole(&removal, error);
 }

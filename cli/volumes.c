@@ -94,6 +94,17 @@ static size_t tell_silent_nodes(const struct api_volumes *volumes)
     return count;
 }
 
+/* `node` NULL: any. */
+static bool may_be_silent(const struct api_volumes *volumes, const char *node)
+{
+    for (size_t i = 0; i < volumes->node_count; i++) {
+        if (volumes->nodes[i].reason[0] != '\0' &&
+            (node == NULL || strcmp(volumes->nodes[i].node, node) == 0))
+            return true;
+    }
+    return false;
+}
+
 /* Of several nodes with files of that name, the one whose files the service uses. */
 static int choose(const struct api_volumes *volumes, const struct volume_name *name,
                   const char *node, const struct api_volume_view **ret_view, struct error *error)
@@ -111,6 +122,11 @@ static int choose(const struct api_volumes *volumes, const struct volume_name *n
         count++;
         needed += is_needed;
     }
+    if (found == NULL && may_be_silent(volumes, node))
+        return error_set(error, ERROR_UNAVAILABLE,
+                         "volume %s/%" PRIu32 "/%s is on no node that answers: it may be on one "
+                         "that does not (`shoal node list` shows them)",
+                         name->service, name->slot, name->name);
     if (found == NULL)
         return error_set(error, ERROR_NOT_FOUND,
                          "there is no volume %s/%" PRIu32 "/%s%s%s: `shoal volume list` shows them",
@@ -342,7 +358,9 @@ int volume_remove_run(struct cli *cli, struct error *error)
     AUTO_FREE char *rest = is_snapshot ? xasprintf("/snapshots/%s", name.snapshot) : xstrdup("");
     if (call(cli, "DELETE", view, rest, force, error) < 0)
         return -1;
-    print_result(cli, view, name.snapshot, "removed", "removed");
+    bool has_more = !is_snapshot && view->snapshot_count > 0;
+    print_result(cli, view, name.snapshot, "removed",
+                 has_more ? "removed, with its snapshots" : "removed");
     return 0;
 }
 
@@ -366,12 +384,13 @@ int volumes_remove_left(struct cli *cli, const char *service, struct volumes_lef
     struct api_volumes AUTO_VOLUMES volumes = {0};
     if (fetch(cli, cli->settings.namespace_name, service, &volumes, NULL, error) < 0)
         return -1;
-    tell_silent_nodes(&volumes);
+    size_t silent = tell_silent_nodes(&volumes);
     for (size_t i = 0; i < volumes.volume_count; i++) {
         if (call(cli, "DELETE", &volumes.volumes[i], "", true, error) < 0)
             return -1;
     }
     add_up(&volumes, ret_removed);
+    ret_removed->silent_nodes = silent;
     return 0;
 }
 

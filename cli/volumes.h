@@ -16,7 +16,8 @@ bool volume_name_parse(const char *text, struct volume_name *ret_name);
 /* What a service that is no more has on the nodes that answer. */
 struct volumes_left {
     size_t count;
-    uint64_t used; /* bytes on the disk, snapshots included */
+    uint64_t used;       /* bytes on the disk, snapshots included */
+    size_t silent_nodes; /* of volumes_remove_left: that may have more */
 };
 /* Removes it. Nodes that do not answer are told of on standard error, as by the next. */
 int volumes_remove_left(struct cli *cli, const char *service, struct volumes_left *ret_removed,

@@ -277,6 +277,8 @@ const struct document_revision *model_revision(const struct model_service *servi
 const struct document_volume *model_volume(const struct model_service *service, uint32_t slot);
 /* The node that has the volumes of the slot; NULL: none has, or it is gone for good. */
 const char *model_volume_node(const struct model_service *service, uint32_t slot);
+/* Slots that are wanted and have their volumes on the node: they can be nowhere else. */
+uint32_t model_node_volume_slots(const struct model_node *node);
 /* NULL when there is none of that number. */
 struct document_run *model_run(const struct model_service *service, uint32_t number);
 bool model_is_job(const struct model_service *service);

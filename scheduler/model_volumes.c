@@ -1,5 +1,6 @@
 /* Services as far as they are there, and which node has the volumes of a slot. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "scheduler/model.h"
 
@@ -32,4 +33,25 @@ const char *model_volume_node(const struct model_service *service, uint32_t slot
     if (volume == NULL || model_node(service->model, volume->node) == NULL)
         return NULL;
     return volume->node;
+}
+
+static uint32_t wanted_slots(const struct model_service *service, const char *node)
+{
+    uint32_t count = 0;
+    if (service->volume_count == 0 || service->document == NULL || service->document->deleting ||
+        !model_is_stop_first(service))
+        return 0;
+    for (size_t i = 0; i < service->volume_count; i++)
+        count += service->volumes[i]->number < service->document->replicas &&
+                 strcmp(service->volumes[i]->node, node) == 0;
+    return count;
+}
+
+uint32_t model_node_volume_slots(const struct model_node *node)
+{
+    const struct sorted *services = &node->model->services;
+    uint32_t count = 0;
+    for (size_t i = 0; node->used.volumes > 0 && i < services->count; i++)
+        count += wanted_slots(services->items[i], node->name);
+    return count;
 }

@@ -68,11 +68,26 @@ int node_changes_set_eligibility(struct core *core, struct change *change, const
     return 0;
 }
 
+/* Whoever drains a node to replace it may not know that data is there. */
+static int check_volumes(const struct model_node *node, struct error *error)
+{
+    uint32_t slots = model_node_volume_slots(node);
+    if (slots == 0)
+        return 0;
+    return error_set(error, ERROR_CONFLICT,
+                     "node %s has the volumes of %u slot%s, which would begin anew elsewhere, with "
+                     "empty ones: --force does so (`shoal volume list` shows them, `shoal node "
+                     "uncordon %s` lets them run there)",
+                     node->name, slots, slots == 1 ? "" : "s", node->name);
+}
+
 static int check_removal(const struct model_node *node, bool force, struct error *error)
 {
     bool drained = node->document->eligibility != NODE_ELIGIBLE && model_node_leaving(node) == 0;
-    if (force || drained || model_node_state(node) != NODE_READY)
+    if (force)
         return 0;
+    if (drained || model_node_state(node) != NODE_READY)
+        return check_volumes(node, error);
     return error_set(error, ERROR_CONFLICT,
                      "node %s reports, and is not drained: `shoal node drain %s` first, or give "
                      "up what runs there with --force",

@@ -1,5 +1,7 @@
 /* Nodes over time: leases that pass, nodes that are lost and come back, the freeze when most of
  * them are silent, the rate at which what they ran is replaced; drains. */
+#include <stdio.h>
+
 #include "lib/log.h"
 #include "lib/text.h"
 #include "scheduler/controller.h"
@@ -273,8 +275,16 @@ static void end_drain(struct controller_pass *pass, const struct model_node *nod
     struct document_node *document = change_edit(pass->change, DOCUMENT_NODE, node->document);
     document->eligibility = NODE_CORDONED;
     document->drain_deadline_ms = 0;
-    node_event(pass, node, "drained", NULL,
-               "nothing runs there any more; it stays cordoned until `shoal node uncordon`");
+    uint32_t slots = model_node_volume_slots(node);
+    char message[REASON_MAX] =
+        "nothing runs there any more; it stays cordoned until `shoal node uncordon`";
+    if (slots > 0)
+        snprintf(
+            message, sizeof message,
+            "nothing runs there any more; %u slot%s whose volumes are there wait%s until `shoal "
+            "node uncordon`",
+            slots, slots == 1 ? "" : "s", slots == 1 ? "s" : "");
+    node_event(pass, node, "drained", NULL, message);
 }
 
 static bool look_at_drain(struct controller_pass *pass, const struct model_node *node)

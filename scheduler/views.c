@@ -383,8 +383,10 @@ struct json_object *views_node(const struct core *core, const struct model_node 
     view.state = is_lost_elsewhere(core, node) ? NODE_LOST : model_node_state(node);
     view.eligibility = document->eligibility;
     text_copy(view.reason, sizeof view.reason, document->eligibility_reason);
-    if (document->eligibility != NODE_ELIGIBLE)
+    if (document->eligibility != NODE_ELIGIBLE) {
         view.leaving = model_node_leaving(node);
+        view.volume_slots = model_node_volume_slots(node);
+    }
     if (document->eligibility == NODE_DRAINING)
         fill_drain(core, node, &view);
     text_copy(view.address, sizeof view.address, document->address);

@@ -128,6 +128,7 @@ static const struct json_field node_fields[] = {
     FIELD(eligibility, "eligibility", JSON_ENUM, .names = node_eligibility_names),
     FIELD(reason, "reason", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     FIELD(leaving, "leaving", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    FIELD(volume_slots, "volume_slots", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(drain_left_ms, "drain_left_ms", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(waiting, "waiting", JSON_STRING, .flags = JSON_OMIT_EMPTY),
     FIELD(address, "address", JSON_STRING, .flags = 0),

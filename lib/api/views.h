@@ -116,6 +116,8 @@ struct api_node_view {
     enum node_eligibility eligibility;
     char reason[NODE_REASON_MAX]; /* of the eligibility, in the words of who changed it; or "" */
     uint32_t leaving;             /* while not eligible: instances that are still there */
+    uint32_t volume_slots;        /* while not eligible: slots that wait for it, or will, for their
+                                     volumes are there */
     uint64_t drain_left_ms;   /* while draining: until what is left is stopped; 0: no deadline */
     char waiting[REASON_MAX]; /* while draining: why something finds no other place; or "" */
     char address[64];

@@ -1,4 +1,5 @@
 /* The instances of a slot with volumes go to the node that has them, and to no other. */
+#include "scheduler/node_changes.h"
 #include "scheduler/volume_rules.h"
 #include "tests/unit/scheduler/controller_fixture.h"
 
@@ -204,6 +205,13 @@ static int decide_scale(struct change *change, void *data, struct error *error)
                                  error);
 }
 
+static int decide_no_replica(struct change *change, void *data, struct error *error)
+{
+    struct fixture *fixture = data;
+    return service_changes_scale(&fixture->core, change, "default", "s", 0, &fixture->answer,
+                                 error);
+}
+
 static void a_volume_is_kept_while_its_slot_is_there(void **state)
 {
     struct fixture *fixture = *state;
@@ -394,6 +402,48 @@ static void a_volume_does_not_shrink(void **state)
     assert_int_equal(service_changes_check(&fixture->core, &fixture->spec, NULL), 0);
 }
 
+static int decide_cordon(struct change *change, void *data, struct error *error)
+{
+    (void)error;
+    const struct model_node *known = data;
+    ((struct document_node *)change_edit(change, DOCUMENT_NODE, known->document))->eligibility =
+        NODE_DRAINING;
+    return 0;
+}
+
+static void a_drained_node_says_which_slots_wait_for_it_and_is_not_removed_lightly(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error = ERROR_INIT;
+    struct change change = {0};
+    fixture->settings = volumes;
+    join_with_volumes(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    join_with_volumes(fixture, "b");
+    struct model_node *node = model_node(&fixture->core.model, "a");
+    changes_decide(fixture->core.changes, decide_cordon, NULL, node);
+    settle(fixture);
+    for (int i = 0; i < 6; i++) {
+        report(fixture, "a", INSTANCE_READY, 3000, 0);
+        report(fixture, "b", INSTANCE_READY, 3000, 0);
+        wake_at(fixture, 1000);
+    }
+    assert_int_equal(node->document->eligibility, NODE_CORDONED);
+    assert_int_equal(model_node_leaving(node), 0);
+    assert_int_equal(model_node_volume_slots(node), 1);
+    assert_int_equal(model_node_volume_slots(model_node(&fixture->core.model, "b")), 0);
+    assert_non_null(strstr(service(fixture)->no_capacity, "the slot's volumes are on node a (b)"));
+    assert_int_equal(node_changes_remove(&fixture->core, &change, "a", false, &error), -1);
+    assert_int_equal(error.code, ERROR_CONFLICT);
+    assert_non_null(strstr(error.message, "volumes of 1 slot,"));
+    assert_int_equal(node_changes_remove(&fixture->core, &change, "a", true, &error), 0);
+    change_finish(&change);
+    changes_decide(fixture->core.changes, decide_no_replica, NULL, fixture);
+    settle(fixture);
+    assert_int_equal(model_node_volume_slots(node), 0);
+}
+
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, set_up, tear_down)
 
 int main(void)
@@ -415,6 +465,7 @@ int main(void)
         TEST(a_record_is_void_when_no_slot_needs_it_and_its_node_has_none),
         TEST(the_node_is_the_slots_or_has_to_be_named),
         TEST(a_volume_does_not_shrink),
+        TEST(a_drained_node_says_which_slots_wait_for_it_and_is_not_removed_lightly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
