@@ -13,6 +13,6 @@ align_columns() {
 print_results() {
     jq -r '["measure", "unit", "ours", "peer", "ratio", "goal", "met", "peer is"],
         (.[] | [.name, .unit, .ours, .peer, .ratio,
-                (if .goal == null then "-" else "<= \(.goal)" end), .met, .peer_name]) | @tsv' \
+                (if .goal == null then "-", "-" else "<= \(.goal)", .met end), .peer_name]) | @tsv' \
         "$1" | align_columns
 }
