@@ -185,6 +185,7 @@ void change_print(const struct change *change)
     } else if (change->succeeded && change->follow.has_rollout) {
         print_rollout(change);
     } else if (change->succeeded) {
-        printf("%s: %u ready\n", change->service, change->answer.replicas);
+        printf("%s: %s%s%u ready\n", change->service, change->answer.message,
+               change->answer.message[0] != '\0' ? "; " : "", change->answer.replicas);
     }
 }

@@ -45,9 +45,10 @@ const struct command commands[] = {
      .details =
          "Tries what a node needs: boots probe guests (also on KVM, whose answer is kept for the\n"
          "agent's next start), makes a network and removes it, looks at programs, control groups,\n"
-         "disk and clock, and asks scheduler and registry. Nothing that runs is touched. What "
-         "only\nroot can try is skipped for others. Exit code 1: something that is needed is "
-         "missing.",
+         "disk and clock, asks scheduler and registry, and for nodes that are silent. Nothing "
+         "that\n"
+         "runs is touched. What only root can try is skipped for others. Exit code 1: a check "
+         "failed.",
      .examples = "  sudo shoal doctor\n  sudo shoal doctor -o json"},
     {"key", "generate", "keygen", "make a signing key: NAME.key and NAME.pub", "NAME",
      .options = keygen_options, .run = keygen_run,

@@ -7,7 +7,9 @@
 #include "cli/cli.h"
 #include "cli/cluster.h"
 #include "cli/daemon.h"
+#include "cli/format.h"
 #include "cli/lists.h"
+#include "cli/scheduler.h"
 #include "cli/table.h"
 #include "lib/api/checks.h"
 #include "lib/cleanup.h"
@@ -68,23 +70,61 @@ static void check_clock(struct api_checks *checks)
 
 /* ---- the daemons ---- */
 
-static void check_daemon(struct cli *cli, const char *name, const char *url, const char *remedy,
+/* True when it answers. */
+static bool check_daemon(struct cli *cli, const char *name, const char *url, const char *remedy,
                          struct api_checks *checks)
 {
     AUTO_FREE char *healthz = xasprintf("%s/healthz", url);
     struct error error = ERROR_INIT;
-    if (session_probe(cli_session(cli), healthz, TIMEOUT_MS, &error) < 0)
-        api_checks_add(checks, name, API_CHECK_FAILED, remedy, "%s", error.message);
-    else
+    bool answers = session_probe(cli_session(cli), healthz, TIMEOUT_MS, &error) == 0;
+    if (answers)
         api_checks_add(checks, name, API_CHECK_OK, NULL, "%s answers", url);
+    else
+        api_checks_add(checks, name, API_CHECK_FAILED, remedy, "%s", error.message);
+    return answers;
+}
+
+/* Whether the agents run is what the scheduler hears of them. */
+static void check_nodes(struct cli *cli, struct api_checks *checks)
+{
+    static const char remedy[] = "start shoal-agent there again (shoal up; the end of its log says "
+                                 "why it ended), or forget the node (shoal node rm)";
+    struct view_list AUTO_VIEWS nodes = {0};
+    struct buffer AUTO_BUFFER silent = {0};
+    struct error error = ERROR_INIT;
+    size_t count = 0;
+    if (scheduler_nodes(cli, &nodes, &error) < 0) {
+        api_checks_add(checks, "nodes", API_CHECK_SKIPPED, NULL, "%s", error.message);
+        return;
+    }
+    for (size_t i = 0; i < nodes.count; i++) {
+        const struct api_node_view *node = (const struct api_node_view *)nodes.items + i;
+        char silence[FORMAT_MAX];
+        if (node->state == NODE_READY)
+            continue;
+        format_span(node->heartbeat_age_ms, silence);
+        buffer_printf(&silent, "%s%s for %s", count++ > 0 ? ", " : "", node->name, silence);
+    }
+    if (nodes.count == 0)
+        api_checks_add(checks, "nodes", API_CHECK_WARNING, "start an agent (shoal up)",
+                       "the scheduler knows none: nothing can run");
+    else if (count > 0)
+        api_checks_add(checks, "nodes", count == nodes.count ? API_CHECK_FAILED : API_CHECK_WARNING,
+                       remedy, "%zu of %zu silent: %s", count, nodes.count, buffer_text(&silent));
+    else
+        api_checks_add(checks, "nodes", API_CHECK_OK, NULL, "%zu report%s", nodes.count,
+                       nodes.count == 1 ? "s" : "");
 }
 
 static void check_daemons(struct cli *cli, struct api_checks *checks)
 {
     const struct addresses *schedulers = &cli->settings.schedulers;
+    bool answers = false;
     for (size_t i = 0; i < schedulers->count; i++)
-        check_daemon(cli, "scheduler", schedulers->urls[i],
-                     "start it (shoal up), or say where it is (--address)", checks);
+        answers |= check_daemon(cli, "scheduler", schedulers->urls[i],
+                                "start it (shoal up), or say where it is (--address)", checks);
+    if (answers)
+        check_nodes(cli, checks);
     check_daemon(cli, "registry", cli->settings.registry,
                  "start it (shoal up), or say where it is (--registry)", checks);
 }
@@ -134,7 +174,7 @@ int doctor_run(struct cli *cli, struct error *error)
         print_table(cli, &checks);
     json_record_release(&api_checks_record, &checks);
     if (failed > 0)
-        return error_set(error, ERROR_UNAVAILABLE, "%zu of what is needed %s missing", failed,
-                         failed == 1 ? "is" : "are");
+        return error_set(error, ERROR_UNAVAILABLE, "%zu check%s failed", failed,
+                         failed == 1 ? "" : "s");
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "cli/rollout_text.h"
 #include "cli/scheduler.h"
 #include "image-format/layout.h"
+#include "lib/api/causes.h"
 #include "lib/cleanup.h"
 #include "lib/http_client.h"
 #include "lib/text.h"
@@ -158,6 +159,8 @@ static void print_messages(const struct view_list *instances, bool has_obstacles
     for (size_t i = 0; i < instances->count; i++) {
         if (strcmp(views[i].cause, "no_capacity") == 0 && has_obstacles)
             continue; /* told once for all */
+        if (strcmp(views[i].cause, INSTANCE_CAUSE_COMPLETED) == 0)
+            continue; /* as it should */
         if (views[i].message[0] != '\0' && lists_is_chosen(&views[i], LISTS_TOLD))
             say(views[i].id, "%s%s%s", views[i].cause, views[i].cause[0] != '\0' ? ": " : "",
                 views[i].message);

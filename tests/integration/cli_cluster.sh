@@ -33,7 +33,7 @@ check up_again_changes_nothing one_document '.result == "unchanged"' cluster_up_
 expect up_wrote_the_context 0 '"current": "local"' cat "$work/config/shoal/config.json"
 expect the_context_is_enough 0 "$node" env -u SHOAL_ADDRESS shoal node list
 check doctor_misses_nothing one_document '([.checks[] | select(.state == "failed")] == []) and
-    ([.checks[] | select(.state == "ok") | .name] | contains(["qemu", "network", "scheduler"]))' \
+    ([.checks[] | select(.state == "ok") | .name] | contains(["qemu", "network", "scheduler", "nodes"]))' \
     shoal doctor --state "$cluster" -o json
 expect the_node_tells_its_hypervisor 0 "\"hypervisor\": \"${SHOAL_HYPERVISOR:-qemu}\"" shoal inspect node "$node"
 expect version_of_the_daemons 0 '^scheduler +[0-9]' shoal version

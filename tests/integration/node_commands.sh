@@ -88,6 +88,7 @@ check is_answered_with_whole jq -e '.whole' "$work/answer"
 check a_node_that_is_not_heard_of_is_suspect wait_for 60 shows c suspect
 check most_are_silent wait_for 60 sh -c "shoal node list | grep -q 'Rescheduling is frozen'"
 expect the_freeze_is_an_event 0 'frozen' shoal events
+check doctor_names_them sh -c "shoal doctor | grep -qE '^nodes +(warning|failed) +[34] of 4 silent: .*d for .*; start shoal-agent there again'"
 expect one_can_be_given_up 0 'c: given up' shoal node give-up c
 check it_is_lost wait_for 30 shows c lost
 check and_may_be_removed shoal node rm c
