@@ -345,7 +345,7 @@ uint64_t image_cache_make_room(struct image_cache *cache, uint64_t bytes)
     struct victim victim;
     uint64_t freed = 0;
     look(cache);
-    while (freed < bytes && choose(cache, &victim))
+    for (int gone = 0; gone < EVICTIONS_A_LOOK && freed < bytes && choose(cache, &victim); gone++)
         freed += evict(cache, &victim, "disk full");
     return freed;
 }

@@ -62,8 +62,8 @@ void image_cache_use(struct image_cache *cache, const struct image_cache_name *n
                      const struct image_part *parts, size_t part_count);
 /* Removes what is too old, and too much; of very many some, and more at the next look. */
 void image_cache_collect(struct image_cache *cache);
-/* Removes what nobody uses, from the least recently used, until `bytes` are free that were not;
- * returns how many are. */
+/* Removes what nobody uses, from the least recently used, until `bytes` are free that were not, or
+ * very many went; returns how many are. */
 uint64_t image_cache_make_room(struct image_cache *cache, uint64_t bytes);
 
 /* Whether what image_cache_save gives is not what it gave last. */
