@@ -119,7 +119,7 @@ static void free_all(struct write_list *writes)
 static void wait_to_retry(struct state_store *store)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += RETRY_S;
     while (!store->is_ending &&
            pthread_cond_timedwait(&store->changed, &store->lock, &until) != ETIMEDOUT)
@@ -276,7 +276,11 @@ int state_store_open(const char *path, struct state_store **ret_store, struct er
         return error_wrap(error, "the agent's local state %s", path);
     }
     pthread_mutex_init(&store->lock, NULL);
-    pthread_cond_init(&store->changed, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     int status = pthread_create(&store->writer, NULL, run_writer, store);
     if (status != 0) {
         close_database(store);

@@ -326,9 +326,9 @@ static bool stop_again(struct libvirt_link *link)
     pthread_mutex_lock(&link->lock);
     pthread_cond_broadcast(&link->changed);
     pthread_mutex_unlock(&link->lock);
-    clock_gettime(CLOCK_REALTIME, &deadline);
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += CLOSE_SECONDS;
-    return pthread_timedjoin_np(link->again, NULL, &deadline) == 0;
+    return pthread_clockjoin_np(link->again, NULL, CLOCK_MONOTONIC, &deadline) == 0;
 }
 
 void libvirt_link_close(struct libvirt_link *link)
