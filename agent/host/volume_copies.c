@@ -221,6 +221,10 @@ static struct volume_held *take(struct volumes *volumes, const struct host_volum
     if (held == NULL) {
         if (volume_open_locked(volumes, key, &file, error) < 0)
             return NULL;
+        if (volume_check_unused(file, error) < 0) {
+            volume_close_locked(file);
+            return NULL;
+        }
         held = volumes_add_held(volumes, key, "", file);
     } else if (held->is_copied) {
         error_set(error, ERROR_CONFLICT, "it is being copied already");

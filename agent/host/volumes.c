@@ -324,6 +324,18 @@ int volume_open_locked(const struct volumes *volumes, const struct host_volume_k
     return 0;
 }
 
+int volume_check_unused(int file, struct error *error)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET}; /* all of it */
+    if (fcntl(file, F_OFD_GETLK, &lock) < 0)
+        return error_set_errno(error, errno, "look for locks of it");
+    if (lock.l_type == F_UNLCK)
+        return 0;
+    return error_set(error, ERROR_CONFLICT,
+                     "another process has it, a QEMU that has not ended yet or a tool that reads "
+                     "it: it can be used once that has ended (`fuser -v` on the node shows which)");
+}
+
 bool volumes_holder(struct volumes *volumes, const struct host_volume_key *key,
                     char ret_id[INSTANCE_ID_MAX])
 {
@@ -403,7 +415,7 @@ static int attach(struct volumes *volumes, const char *id, const struct host_vol
             volume_open_locked(volumes, key, &file, error) < 0)
             return -1;
     }
-    if (grow(volumes, file, size, error) < 0) {
+    if (volume_check_unused(file, error) < 0 || grow(volumes, file, size, error) < 0) {
         volume_close_locked(file);
         return -1;
     }

@@ -61,6 +61,9 @@ char *volume_text(const struct host_volume_key *key);
 /* Opens a volume and locks it: ERROR_NOT_FOUND, ERROR_CONFLICT. With the lock of `volumes`. */
 int volume_open_locked(const struct volumes *volumes, const struct host_volume_key *key,
                        int *ret_file, struct error *error);
+/* ERROR_CONFLICT where another process has a lock of QEMU's on it: the host half's own goes with
+ * it, and a QEMU that it does not know may not have ended yet. */
+int volume_check_unused(int file, struct error *error);
 /* Unlocks and closes. */
 void volume_close_locked(int file);
 bool volume_key_is_same(const struct host_volume_key *one, const struct host_volume_key *other);

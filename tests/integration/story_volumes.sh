@@ -83,6 +83,22 @@ expect volume_in_use_is_not_restored 1 'shoal scale counter=0' \
     shoal volume restore counter/0/data@four
 expect volume_in_use_is_not_removed 1 'needs it' shoal volume rm counter/0/data
 check counter_is_scaled_to_nothing shoal scale counter=0
+# As one that was killed and has not ended: nobody else gets what it has.
+mkfifo "$work/words"
+qemu-io -f raw "$volume" <"$work/words" >"$work/words.out" 2>&1 &
+holder=$!
+exec 7>"$work/words"
+echo 'read 0 512' >&7
+check a_process_has_the_volume wait_for 20 grep -q 'read 512/512' "$work/words.out"
+expect what_a_process_has_is_not_restored 1 'another process has it' \
+    shoal volume restore counter/0/data@four
+shoal scale counter=1 --detach >/dev/null
+not_booted() { shoal ps counter -o json | jq -e '.instances[] | select(.cause == "boot_failed") | .message | test("another process has it")'; }
+check nor_given_to_a_guest wait_for 20 not_booted
+shoal scale counter=0 --detach >/dev/null
+exec 7>&- # which ends it
+wait "$holder"
+check counter_is_scaled_to_nothing_again shoal scale counter=0
 expect restored_by_its_name_only 1 'has no snapshot five' shoal volume restore counter/0/data@five
 expect volume_is_restored 0 'restored' shoal volume restore counter/0/data@four
 expect what_was_done_is_an_event 0 "volume_restored .*0/data on node $node, snapshot four" \

@@ -280,6 +280,46 @@ static void the_next_start_knows_who_has_which(void **state)
     volumes_destroy(volumes);
 }
 
+/* As QEMU locks what it has open: by a description of the file, on some of its bytes. */
+static int hold_as_qemu(const char *folder)
+{
+    AUTO_FREE char *path = xasprintf("%s/host/volumes/default/counter/0/data", folder);
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(file >= 0);
+    assert_int_equal(fcntl(file, F_OFD_SETLK, &lock), 0);
+    return file;
+}
+
+/* It was killed when the agent was, its instance is not known any more, and it has not ended. */
+static void a_qemu_that_nobody_knows_keeps_others_off(void **state)
+{
+    struct error error = ERROR_INIT;
+    struct volumes *volumes = open_volumes(*state, 64 * MIB);
+    attach(volumes, one, &data, MIB);
+    volumes_detach(volumes, one);
+    assert_int_equal(volumes_snapshot(volumes, &data, "first", NULL, NULL), 0);
+    int file = hold_as_qemu(*state);
+    assert_not_attached(volumes, other, &data, MIB, ERROR_CONFLICT, "another process has it");
+    assert_int_equal(volumes_snapshot(volumes, &data, "second", NULL, &error), -1);
+    assert_int_equal(error.code, ERROR_CONFLICT);
+    assert_int_equal(volumes_restore(volumes, &data, "first", NULL), -1);
+    assert_int_equal(volumes_remove(volumes, &data, "", &left, NULL), -1);
+    /* Refusing left nothing locked. */
+    close(file);
+    attach(volumes, one, &data, MIB);
+    /* An instance's own QEMU is no stranger to the next start. */
+    file = hold_as_qemu(*state);
+    volumes_destroy(volumes);
+    volumes = open_volumes(*state, 64 * MIB);
+    volumes_adopt(volumes, knows_one, NULL);
+    char holder[INSTANCE_ID_MAX];
+    assert_true(volumes_holder(volumes, &data, holder));
+    assert_string_equal(holder, one);
+    close(file);
+    volumes_destroy(volumes);
+}
+
 /* ---- size, limit, names ---- */
 
 static void a_volume_keeps_what_was_written_and_only_grows(void **state)
@@ -524,6 +564,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_volume_is_its_users_while_an_instance_has_it),
         TEST(nobody_else_gets_it_meanwhile),
+        TEST(a_qemu_that_nobody_knows_keeps_others_off),
         TEST(the_next_start_knows_who_has_which),
         TEST(a_volume_keeps_what_was_written_and_only_grows),
         TEST(no_more_than_the_limit_is_promised),
