@@ -1,41 +1,16 @@
 #include "agent/instance_table.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "agent/health.h"
-#include "agent/image_preparation.h"
 #include "agent/instance_boot.h"
+#include "agent/instance_table_internal.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-struct instance_table {
-    struct instance_table_options options;
-    const struct host_welcome *welcome; /* NULL until the guests' network is there */
-    struct trust_need trust_needed;     /* by the assignment applied last */
-    size_t count;
-    LIST_HEAD(, member) members;
-};
-
-/* An instance and what works for it just now. */
-struct member {
-    struct instance instance;
-    struct instance_table *table;
-    struct image_preparation *preparation; /* NULL: none runs */
-    struct health *health;                 /* NULL: not watched */
-    struct host_boot boot;                 /* of the last preparation */
-    uint64_t boot_request;                 /* 0: none under way */
-    uint64_t stop_request;                 /* the same */
-    uint64_t pause_request;                /* the same */
-    uv_timer_t timer;
-    LIST_ENTRY(member) link;
-};
-
 static void act(struct member *member, unsigned actions);
 
-static struct member *find(const struct instance_table *table, const char *id)
+struct member *instance_table_find_member(const struct instance_table *table, const char *id)
 {
     struct member *member;
     LIST_FOREACH(member, &table->members, link)
@@ -362,7 +337,7 @@ int instance_table_load(struct instance_table *table, struct error *error)
 
 void instance_table_adopt(struct instance_table *table, const struct host_instance *found)
 {
-    struct member *member = find(table, found->id);
+    struct member *member = instance_table_find_member(table, found->id);
     if (member == NULL) {
         log_warn("a microVM runs here that no record names: it is left alone and reported", "id",
                  found->id, "image", found->image);
@@ -388,7 +363,7 @@ void instance_table_resume(struct instance_table *table, const struct host_welco
 
 static void apply_one(struct instance_table *table, const struct api_assigned_instance *assigned)
 {
-    struct member *member = find(table, assigned->id);
+    struct member *member = instance_table_find_member(table, assigned->id);
     if (member == NULL) {
         member = add(table);
         instance_init(&member->instance, assigned->id, table->options.clock);
@@ -421,7 +396,7 @@ void instance_table_apply(struct instance_table *table, const struct api_assignm
     for (size_t i = 0; i < assignment->instance_count; i++)
         apply_one(table, &assignment->instances[i]);
     for (size_t i = 0; i < assignment->removed.count; i++) {
-        member = find(table, assignment->removed.items[i]);
+        member = instance_table_find_member(table, assignment->removed.items[i]);
         if (member != NULL)
             member->instance.is_listed = false;
     }
@@ -431,7 +406,7 @@ void instance_table_apply(struct instance_table *table, const struct api_assignm
 
 void instance_table_ended(struct instance_table *table, const struct host_instance *ended)
 {
-    struct member *member = find(table, ended->id);
+    struct member *member = instance_table_find_member(table, ended->id);
     if (member == NULL) {
         log_warn("a microVM ended that no record names", "id", ended->id);
         return;
@@ -442,7 +417,7 @@ void instance_table_ended(struct instance_table *table, const struct host_instan
 
 void instance_table_hangs(struct instance_table *table, const struct host_instance *hanging)
 {
-    struct member *member = find(table, hanging->id);
+    struct member *member = instance_table_find_member(table, hanging->id);
     if (member != NULL) {
         instance_hangs(&member->instance, hanging->message);
         act(member, 0);
@@ -452,7 +427,7 @@ void instance_table_hangs(struct instance_table *table, const struct host_instan
 void instance_table_steps_measured(struct instance_table *table,
                                    const struct host_boot_steps *measured)
 {
-    struct member *member = find(table, measured->id);
+    struct member *member = instance_table_find_member(table, measured->id);
     if (member != NULL)
         instance_steps_measured(&member->instance, measured);
 }
@@ -469,7 +444,7 @@ static void judge_anew(struct member *member)
 
 void instance_table_debugged(struct instance_table *table, const char *id, bool debugged)
 {
-    struct member *member = find(table, id);
+    struct member *member = instance_table_find_member(table, id);
     if (member != NULL) {
         instance_debugged(&member->instance, debugged);
         judge_anew(member);
@@ -478,7 +453,7 @@ void instance_table_debugged(struct instance_table *table, const char *id, bool 
 
 void instance_table_frozen(struct instance_table *table, const char *id, bool frozen)
 {
-    struct member *member = find(table, id);
+    struct member *member = instance_table_find_member(table, id);
     if (member != NULL) {
         instance_frozen(&member->instance, frozen);
         judge_anew(member);
@@ -492,89 +467,6 @@ void instance_table_trust_changed(struct instance_table *table)
     {
         image_preparation_trust_changed(member->preparation);
     }
-}
-
-/* --- looking --- */
-
-static const char *accel_of(const struct member *member)
-{
-    const struct host_welcome *welcome = member->table->welcome;
-    for (uint32_t i = 0; welcome != NULL && i < welcome->machine_count; i++) {
-        if (strcmp(welcome->machines[i].arch, member->instance.assigned.arch) == 0)
-            return welcome->machines[i].accel;
-    }
-    return "";
-}
-
-void instance_table_observe(const struct instance_table *table, struct api_status *status)
-{
-    status->instances = xcalloc(table->count + 1, sizeof *status->instances);
-    const struct member *member;
-    LIST_FOREACH(member, &table->members, link)
-    {
-        instance_observe(&member->instance, accel_of(member),
-                         &status->instances[status->instance_count++]);
-    }
-}
-
-void instance_table_each(const struct instance_table *table,
-                         void (*each)(const struct instance *instance, void *data), void *data)
-{
-    const struct member *member;
-    LIST_FOREACH(member, &table->members, link)
-    {
-        each(&member->instance, data);
-    }
-}
-
-const struct instance *instance_table_find(const struct instance_table *table, const char *id)
-{
-    const struct member *member = find(table, id);
-    return member != NULL ? &member->instance : NULL;
-}
-
-bool instance_table_has(const struct instance_table *table, const char *id)
-{
-    return find(table, id) != NULL;
-}
-
-bool instance_table_uses_image(const struct instance_table *table, const char *digest,
-                               const char *architecture)
-{
-    const struct member *member;
-    LIST_FOREACH(member, &table->members, link)
-    {
-        const struct instance *instance = &member->instance;
-        if (instance->is_assigned && !instance_is_over(instance) &&
-            strcmp(instance->assigned.image_digest, digest) == 0 &&
-            strcmp(instance->assigned.arch, architecture) == 0)
-            return true;
-        if (strcmp(instance->adopted_image, digest) == 0)
-            return true;
-    }
-    return false;
-}
-
-size_t instance_table_count(const struct instance_table *table, enum instance_state state)
-{
-    size_t count = 0;
-    const struct member *member;
-    LIST_FOREACH(member, &table->members, link)
-    {
-        count += instance_state(&member->instance) == state;
-    }
-    return count;
-}
-
-uint64_t instance_table_restarts(const struct instance_table *table)
-{
-    uint64_t restarts = 0;
-    const struct member *member;
-    LIST_FOREACH(member, &table->members, link)
-    {
-        restarts += member->instance.restarts;
-    }
-    return restarts;
 }
 
 /* --- life --- */
