@@ -27,6 +27,11 @@ single() {
     shoal build "$BUILD/examples/hello/v1" -t "hello:$2" --arch "$1" >/dev/null &&
         shoal push "hello:$2" --sign "$work/shoal.key" >/dev/null 2>&1
 }
+# Of both, with layers that are packed.
+both() {
+    shoal build "$BUILD/examples/hello/v1" -t hello:1.0 --compress zstd >/dev/null &&
+        shoal push hello:1.0 --sign "$work/shoal.key" >/dev/null 2>&1
+}
 service() { manifest 1 1 "${@:2}" | sed "s/hello:1.0/hello:$1/" >"$work/service.yaml"; }
 
 if ! command -v qemu-system-aarch64 >/dev/null; then
@@ -34,7 +39,8 @@ if ! command -v qemu-system-aarch64 >/dev/null; then
     exit 0
 fi
 check cluster_comes_up cluster_up
-check image_of_both_is_built_and_signed build_and_push 1
+(cd "$work" && shoal keygen shoal) >/dev/null
+check image_of_both_is_built_and_signed both
 check image_of_amd64_is_built_and_signed single amd64 only-amd64
 check image_of_arm64_is_built_and_signed single arm64 only-arm64
 shoal trust add "$work/shoal.pub" >/dev/null
