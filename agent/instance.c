@@ -130,6 +130,7 @@ struct loss {
     const char *message;
     bool is_failure; /* not: the guest ended by itself and told of nothing bad */
     bool is_there;   /* its microVM still has to be ended */
+    bool is_free;    /* takes none of its attempts */
 };
 
 static unsigned lose_for_good(struct instance *instance, const struct loss *loss)
@@ -143,6 +144,17 @@ static unsigned lose_for_good(struct instance *instance, const struct loss *loss
                loss->is_there ? INSTANCE_EVENT_BROKEN_FAILED : INSTANCE_EVENT_LOST_FAILED);
 }
 
+static void explain_restart(struct instance *instance, const struct loss *loss, uint64_t delay_ms)
+{
+    char delay[TEXT_DURATION_MAX], text[REASON_MAX], attempt[32] = "";
+    text_format_duration(delay_ms, delay, sizeof delay);
+    if (!loss->is_free)
+        snprintf(attempt, sizeof attempt, " %" PRIu32 " of %" PRIu32, instance->history.attempts,
+                 instance->assigned.restart.attempts);
+    snprintf(text, sizeof text, "%.400s; restart%s after %s", loss->message, attempt, delay);
+    explain(instance, loss->cause, text);
+}
+
 /* The boot is lost, by itself or because it has to be: again in place, or no more. */
 static unsigned lose(struct instance *instance, const struct loss *loss)
 {
@@ -153,11 +165,7 @@ static unsigned lose(struct instance *instance, const struct loss *loss)
     instance->boot_deadline_ms = 0;
     if (!decision.restart)
         return lose_for_good(instance, loss);
-    char delay[TEXT_DURATION_MAX], text[REASON_MAX];
-    text_format_duration(decision.delay_ms, delay, sizeof delay);
-    snprintf(text, sizeof text, "%.400s; restart %" PRIu32 " of %" PRIu32 " after %s",
-             loss->message, instance->history.attempts, instance->assigned.restart.attempts, delay);
-    explain(instance, loss->cause, text);
+    explain_restart(instance, loss, decision.delay_ms);
     instance->restarts++;
     instance->boot_ms = 0;
     instance->restart_at_ms = now_of(instance) + decision.delay_ms;
@@ -505,6 +513,7 @@ static unsigned restart_with_the_node(struct instance *instance)
         .cause = INSTANCE_CAUSE_NODE_RESTARTED,
         .message = instance_cause_meaning(INSTANCE_CAUSE_NODE_RESTARTED),
         .is_failure = true,
+        .is_free = true,
     };
     struct restart_history before = instance->history;
     instance->history = (struct restart_history){0};

@@ -58,6 +58,9 @@ static void a_guest_that_went_with_the_node_is_restarted(void **state)
     instance_resume(loaded);
     assert_int_equal(instance_state(loaded), INSTANCE_STARTING);
     assert_string_equal(loaded->cause, "node_restarted");
+    /* It takes none of its attempts, so it is none of them. */
+    assert_string_equal(loaded->message,
+                        "its microVM was gone when the agent started; restart after 1s");
     assert_int_equal(loaded->restarts, 1);
     /* None of its own attempts was taken. */
     assert_int_equal(loaded->history.attempts, loaded->assigned.restart.attempts);
