@@ -172,8 +172,8 @@ static enum look end_of_rollout(const struct follow *follow, const struct api_ro
                   follow->service, view->number, view->to, reason);
     else
         error_set(error, ERROR_FAILED,
-                  "%s: rollout %u to revision %u failed: %s\nIts instances are kept to look at: "
-                  "`shoal status %s`, `shoal logs %s`.",
+                  "%s: rollout %u to revision %u failed: %s\n"
+                  "See `shoal status %s` and `shoal logs %s`.",
                   follow->service, view->number, view->to, reason, follow->service,
                   follow->service);
     return LOOK_ERROR;
