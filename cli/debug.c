@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/daemon.h"
 #include "cli/registry.h"
 #include "image-format/chain_content.h"
 #include "image-format/packing.h"
@@ -186,6 +187,9 @@ static void print_stub(struct cli *cli, const char *id, const struct stub *stub,
         return;
     }
     puts(command);
+    AUTO_FREE char *installed = daemon_find_program(gdb);
+    if (installed == NULL)
+        fprintf(stderr, "%s is not installed here: `apt-get install %s` brings it.\n", gdb, gdb);
     if (symbols != NULL && !has_debug_part)
         fputs("The image has no debug part, so gdb may know no names: `debug: FILE` in its "
               "Unikernel.yaml packs one.\n",

@@ -69,6 +69,8 @@ of_first() { shoal ps hello -o json | jq -re --arg id "$first" ".instances[] | s
 is_debugged_and_unready() { [ "$(of_first .state)" = running ] && of_first .message | grep -q 'gdb stub is on'; }
 ask_first() { ip netns exec "shoal-$node" curl -sS --max-time 60 "http://$(of_first .address):8080$1"; }
 expect the_command_for_gdb_is_printed 0 "^gdb -ex 'target remote /.*/g/$first' $work/cache/shoal/debug/" shoal debug "$first"
+expect without_gdb_it_says_what_brings_it 0 'gdb is not installed here: .apt-get install gdb' \
+    env "PATH=$BUILD/bin" shoal debug "$first"
 command=$(shoal debug "$first" 2>/dev/null)
 socket=$(shoal debug "$first" -o json 2>/dev/null | jq -r .socket)
 check only_root_reaches_the_socket test "$(stat -c '%a %u' "${socket%/*}" "$socket" | tr '\n' ' ')" = "700 0 600 0 "
