@@ -484,6 +484,7 @@ void instance_frozen(struct instance *instance, bool frozen)
         instance->freezes++;
     else if (instance->freezes > 0)
         instance->freezes--;
+    instance->hang[0] = '\0';
 }
 
 bool instance_is_judged(const struct instance *instance)

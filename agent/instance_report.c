@@ -26,7 +26,7 @@ static bool waits_for_host(const struct instance *instance)
 {
     enum instance_vm vm = instance_vm(instance);
     return vm == INSTANCE_VM_BOOTING || vm == INSTANCE_VM_ENDING ||
-           instance->phase == INSTANCE_PHASE_PAUSING;
+           instance->phase == INSTANCE_PHASE_PAUSING || instance->freezes > 0;
 }
 
 void instance_hangs(struct instance *instance, const char *message)

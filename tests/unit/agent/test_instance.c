@@ -240,6 +240,14 @@ static void what_the_node_waits_for_is_told_until_it_moves(void **state)
     instance_hangs(instance, "the hypervisor has not answered");
     instance_observe(instance, "tcg", &observed);
     assert_string_equal(observed.cause, "");
+    /* But while it is paused for a copy. */
+    instance_frozen(instance, true);
+    instance_hangs(instance, "the hypervisor has not answered");
+    instance_observe(instance, "tcg", &observed);
+    assert_string_equal(observed.cause, "hypervisor_silent");
+    instance_frozen(instance, false);
+    instance_observe(instance, "tcg", &observed);
+    assert_string_equal(observed.cause, "");
     instance_became_unhealthy(instance, "no answer");
     instance_hangs(instance, "the hypervisor has not answered");
     instance_observe(instance, "tcg", &observed);
