@@ -83,8 +83,9 @@ static void print_volumes(const struct removal *removal)
     else
         printf("%zu volume%s of it stay%s, with %s on the disk", left->count,
                left->count == 1 ? "" : "s", left->count == 1 ? "s" : "", bytes);
-    printf(": deployed again it finds them, `shoal rm %s --volumes` removes them\n",
-           removal->service);
+    const char *what = removal->is_over && left->count == 1 ? "it" : "them";
+    printf(": deployed again %s finds %s, `shoal rm %s --volumes` removes %s\n", removal->service,
+           what, removal->service, what);
 }
 
 static void print_text(const struct removal *removal)

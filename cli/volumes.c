@@ -222,6 +222,9 @@ int volume_list_run(struct cli *cli, struct error *error)
         for (size_t i = 0; i < volumes.volume_count; i++)
             volume_row(table, &volumes.volumes[i]);
         lists_print_table(cli, table);
+        if (service != NULL && volumes.volume_count == 0)
+            fprintf(stderr, "there are no volumes of service %s in namespace %s\n", service,
+                    cli->settings.namespace_name);
         if (cli->format == OUTPUT_WIDE)
             print_nodes(cli, &volumes);
     }

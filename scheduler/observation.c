@@ -382,15 +382,12 @@ static void take_data_plane(struct look *look, struct api_status *status)
     take_frontends(look, status);
 }
 
-/* Nobody has to be woken: who waits for room looks again by itself. */
-static void take_volumes(const struct look *look)
+void observation_take_volumes(struct model_node *node, uint64_t used, uint64_t snapshots)
 {
-    struct model_node *node = look->node;
-    const struct api_status *status = look->status;
-    if (node->volumes_there == status->volumes_used && node->snapshots == status->snapshots)
+    if (node->volumes_there == used && node->snapshots == snapshots)
         return;
-    node->volumes_there = status->volumes_used;
-    node->snapshots = status->snapshots;
+    node->volumes_there = used;
+    node->snapshots = snapshots;
     usage_touch(node, false);
 }
 
@@ -448,7 +445,7 @@ void observation_take(struct core *core, struct model_node *node, struct api_sta
     bool whole = status->base == 0;
     make_printable(status);
     mark_back(&look);
-    take_volumes(&look);
+    observation_take_volumes(node, status->volumes_used, status->snapshots);
     bool moved = take_revisions(&look);
     if (whole || status->instance_count > 0)
         take_instances(&look);

@@ -54,7 +54,7 @@ static void unpin(struct volume_change *asked, struct change *change)
     const struct document_volume *pin =
         service != NULL ? model_volume(service, asked->volume.slot) : NULL;
     if (pin != NULL && strcmp(pin->node, asked->volume.node) == 0 &&
-        volume_rules_check_removal(model, &asked->volume, true, NULL) == 0)
+        !volume_rules_needs_slot(model, pin))
         change_remove(change, DOCUMENT_VOLUME, pin);
 }
 

@@ -24,6 +24,25 @@ static bool has_slot(const struct model_service *service, uint32_t slot)
     return false;
 }
 
+/* `name` NULL: any. What no revision names any more can be given to no instance. */
+static bool names_volume(const struct model_service *service, const char *name)
+{
+    for (size_t i = 0; i < service->revision_count; i++) {
+        const struct document_template *template = &service->revisions[i]->template;
+        for (size_t j = 0; j < template->volume_count; j++) {
+            if (name == NULL || strcmp(template->volumes[j].name, name) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* `name` NULL: any volume of the slot. */
+static bool needs_volume(const struct model_service *service, uint32_t slot, const char *name)
+{
+    return has_slot(service, slot) && names_volume(service, name);
+}
+
 void volume_rules_judge(struct model *model, struct api_volume_view *view)
 {
     struct model_service *service = service_of(model, view);
@@ -33,7 +52,8 @@ void volume_rules_judge(struct model *model, struct api_volume_view *view)
     }
     const char *node = service != NULL ? model_volume_node(service, view->slot) : NULL;
     bool is_here = node != NULL && strcmp(node, view->node) == 0;
-    view->state = is_here && has_slot(service, view->slot) ? VOLUME_KEPT : VOLUME_UNUSED;
+    view->state =
+        is_here && needs_volume(service, view->slot, view->name) ? VOLUME_KEPT : VOLUME_UNUSED;
 }
 
 int volume_rules_find_node(struct model *model, const struct api_volume_view *volume,
@@ -69,7 +89,7 @@ int volume_rules_check_removal(struct model *model, const struct api_volume_view
                          volume->service);
     const char *node = service != NULL ? model_volume_node(service, volume->slot) : NULL;
     bool is_elsewhere = node != NULL && strcmp(node, volume->node) != 0;
-    if (service != NULL && !is_elsewhere && has_slot(service, volume->slot))
+    if (service != NULL && !is_elsewhere && needs_volume(service, volume->slot, volume->name))
         return error_set(error, ERROR_CONFLICT,
                          "slot %" PRIu32 " of %s needs it: `shoal scale %s=%" PRIu32
                          "` gives the slot up, `shoal rm %s --volumes` the service with its data",
@@ -115,12 +135,17 @@ static bool lists_any(const struct api_volumes *list, const struct document_volu
     return false;
 }
 
-bool volume_rules_is_void(struct model *model, const struct document_volume *record,
-                          const struct api_volumes *list)
+bool volume_rules_needs_slot(struct model *model, const struct document_volume *record)
 {
     const struct model_service *service =
         model_service(model, record->namespace_name, record->service);
-    if (service != NULL && has_slot(service, record->number))
+    return service != NULL && needs_volume(service, record->number, NULL);
+}
+
+bool volume_rules_is_void(struct model *model, const struct document_volume *record,
+                          const struct api_volumes *list)
+{
+    if (volume_rules_needs_slot(model, record))
         return false;
     return model_node(model, record->node) == NULL ||
            (has_answered(list, record->node) && !lists_any(list, record));

@@ -15,6 +15,8 @@ int volume_rules_find_node(struct model *model, const struct api_volume_view *vo
 /* Whether it may be removed for good. `force`: of a service that is no more. */
 int volume_rules_check_removal(struct model *model, const struct api_volume_view *volume,
                                bool force, struct error *error);
+/* Whether instances of the slot have to go where the record says. */
+bool volume_rules_needs_slot(struct model *model, const struct document_volume *record);
 /* Whether the record of where a slot's volumes are is of no use: no slot needs it, and its node is
  * gone for good, or has none of them by its own word, which `list` has in order
  * (scheduler/volumes.c).

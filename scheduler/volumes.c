@@ -10,6 +10,7 @@
 #include "scheduler/agent_survey.h"
 #include "scheduler/capacity.h"
 #include "scheduler/changes.h"
+#include "scheduler/observation.h"
 #include "scheduler/volume_rules.h"
 
 #define DEADLINE_MS 10000
@@ -96,11 +97,15 @@ static uint64_t snapshots_of(const struct api_node_volumes *answer)
     return bytes;
 }
 
-static void tell_promises(const struct model *model, struct api_volume_node *view)
+/* `answer` NULL: it gave none. */
+static void tell_promises(const struct model *model, const struct api_node_volumes *answer,
+                          struct api_volume_node *view)
 {
-    const struct model_node *node = model_node(model, view->node);
+    struct model_node *node = model_node(model, view->node);
     if (node == NULL)
         return;
+    if (answer != NULL) /* sooner than by its next status */
+        observation_take_volumes(node, answer->used, view->snapshots);
     uint64_t used = capacity_volumes_used(node);
     view->promised = node->used.volumes;
     view->limit = node->document->volumes;
@@ -115,16 +120,16 @@ static void on_answer(const char *name, const char *body, size_t length, const s
     struct api_node_volumes answer = {0};
     struct error reason = ERROR_INIT;
     text_copy(node->node, sizeof node->node, name);
-    tell_promises(&gathering->core->model, node);
     if (error != NULL || json_parse_record(&api_node_volumes_record, body, length, JSON_LENIENT,
                                            &answer, &reason) < 0) {
         text_copy(node->reason, sizeof node->reason,
                   error != NULL ? error->message : (const char *)reason.message);
+        tell_promises(&gathering->core->model, NULL, node);
         return;
     }
-    node->limit = answer.limit;
     node->used = answer.used;
     node->snapshots = snapshots_of(&answer);
+    tell_promises(&gathering->core->model, &answer, node);
     for (size_t i = 0; i < answer.volume_count; i++) {
         if (is_wanted(gathering, &answer.volumes[i]))
             add_volume(gathering, name, &answer.volumes[i]);

@@ -21,7 +21,7 @@ struct api_snapshot_view {
 enum volume_state {
     VOLUME_IN_USE, /* an instance has it */
     VOLUME_KEPT,   /* for a slot that has no instance just now */
-    VOLUME_UNUSED, /* of a service or slot that is no more */
+    VOLUME_UNUSED, /* of a service or slot that is no more, or that no revision names */
 };
 extern const char *const volume_state_names[];
 

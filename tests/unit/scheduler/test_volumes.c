@@ -224,7 +224,12 @@ static void a_volume_is_kept_while_its_slot_is_there(void **state)
     strcpy(used.instance, "000100000002");
     assert_int_equal(state_of(fixture, used), VOLUME_IN_USE);
     assert_kept(fixture, volume_of("s", 1, "a"), true, "shoal scale s=1");
-    /* What another node has of that name is of no use to the slot. */
+    /* What no revision names is of no use to it. */
+    struct api_volume_view unknown = volume_of("s", 1, "a");
+    strcpy(unknown.name, "former");
+    assert_int_equal(state_of(fixture, unknown), VOLUME_UNUSED);
+    assert_removable(fixture, unknown, false);
+    /* Nor is what another node has of that name. */
     assert_int_equal(state_of(fixture, volume_of("s", 1, "b")), VOLUME_UNUSED);
     assert_removable(fixture, volume_of("s", 1, "b"), false);
     changes_decide(fixture->core.changes, decide_scale, NULL, fixture);
