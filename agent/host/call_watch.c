@@ -30,6 +30,7 @@ static const struct {
     const char *name;
     uint64_t late_ms, hangs_ms, hopeless_ms;
 } calls[WATCHED_CALLS] = {
+    [WATCHED_TURN] = {"wait for its turn", 120 * SECONDS, NEVER, NEVER},
     [WATCHED_FILES] = {"read its files", 60 * SECONDS, NEVER, NEVER},
     [WATCHED_OPEN] = {"open", 60 * SECONDS, NEVER, 900 * SECONDS},
     [WATCHED_ADOPT] = {"adopt", 120 * SECONDS, NEVER, 900 * SECONDS},

@@ -11,6 +11,7 @@
 #include "lib/clock.h"
 
 enum watched_call {
+    WATCHED_TURN,  /* none yet: a boot waits until a thread is free */
     WATCHED_FILES, /* what a guest boots from is read */
     WATCHED_OPEN,  /* the hypervisor: this and what follows */
     WATCHED_ADOPT,
@@ -46,7 +47,7 @@ enum call_lateness call_lateness_of(enum watched_call call, uint64_t age_ms);
 
 struct call_watch;
 
-/* On the stack of the thread that waits. */
+/* Of who waits: on a thread's stack, or with what is to be done. */
 struct call_under_way {
     struct call_under_way *next;
     enum watched_call call;

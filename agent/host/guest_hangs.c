@@ -38,11 +38,20 @@ static void report(const struct guest *guest, const struct late_call *late)
     const struct guests_options *options = &guest->guests->options;
     struct host_instance instance = {.state = HOST_INSTANCE_HANGS};
     memcpy(instance.id, guest->id, sizeof instance.id);
-    snprintf(instance.message, sizeof instance.message,
-             late->call == WATCHED_FILES
-                 ? "the node has been told to %s %" PRIu64 " s ago and waits for its disk"
-                 : "the hypervisor was told to %s %" PRIu64 " s ago and has not answered",
-             late->name, late->age_ms / 1000);
+    uint64_t seconds = late->age_ms / 1000;
+    if (late->call == WATCHED_TURN)
+        snprintf(instance.message, sizeof instance.message,
+                 "it has waited %" PRIu64 " s for its turn to boot: the node boots many, or boots "
+                 "before it hang",
+                 seconds);
+    else if (late->call == WATCHED_FILES)
+        snprintf(instance.message, sizeof instance.message,
+                 "the node began to %s %" PRIu64 " s ago and waits for its disk", late->name,
+                 seconds);
+    else
+        snprintf(instance.message, sizeof instance.message,
+                 "the hypervisor was told to %s %" PRIu64 " s ago and has not answered", late->name,
+                 seconds);
     options->report(options->context, &instance);
 }
 
@@ -60,9 +69,10 @@ static void on_late(void *context, const struct late_call *late)
         hangs->options.give_up(hangs->options.context);
         return;
     }
-    log_warn(hangs->options.has_daemon ? "a call does not return: look at libvirt's daemon"
-                                       : "a call does not return",
-             "call", late->name, "id", late->id, "seconds", LOG_NUMBER(seconds));
+    if (late->call != WATCHED_TURN)
+        log_warn(hangs->options.has_daemon ? "a call does not return: look at libvirt's daemon"
+                                           : "a call does not return",
+                 "call", late->name, "id", late->id, "seconds", LOG_NUMBER(seconds));
     if (guest == NULL)
         return;
     report(guest, late);

@@ -2,7 +2,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/host/call_watch.h"
 #include "agent/host/console.h"
 #include "agent/host/gdb_socket.h"
 #include "agent/host/guest_user.h"
@@ -282,6 +281,7 @@ void guest_job_boot(struct worker_job *worker_job)
     const struct guests_options *options = &guest->guests->options;
     AUTO_FREE char *console_path = guest_console_path(guest);
     job->begun_ns = uv_hrtime();
+    call_watch_end(options->watch, &job->turn, 0);
     gdb_socket_forget(options->run_directory, guest->id);
     unlink(console_path);
     job->result = -1;

@@ -321,6 +321,8 @@ static void boot_done(struct worker_job *worker_job)
     struct guest_job *job = (struct guest_job *)worker_job;
     struct guest *guest = job->guest;
     struct guests *guests = guest->guests;
+    if (job->begun_ns == 0) /* the worker has ended before */
+        call_watch_end(guests->options.watch, &job->turn, 0);
     if (job->result < 0) {
         guest->state = GUEST_ENDED;
         if (guest->hung)
@@ -422,6 +424,7 @@ void guests_boot(struct guests *guests, uint64_t sequence, const struct host_boo
     job->boot = *boot;
     job->way = way;
     guest_steps_begin(guest, job);
+    call_watch_begin(guests->options.watch, &job->turn, WATCHED_TURN, guest->id);
     worker_submit(guests->options.boot_worker, &job->job);
 }
 

@@ -2,6 +2,7 @@
  * workers). */
 #pragma once
 
+#include "agent/host/call_watch.h"
 #include "agent/host/guest_end.h"
 #include "agent/host/guests.h"
 
@@ -66,7 +67,8 @@ struct guest_job {
     uint64_t sequence;
     int result;
     struct error error;
-    struct host_boot boot; /* boot */
+    struct host_boot boot;      /* boot */
+    struct call_under_way turn; /* boot: until it begins */
     const struct family_boot *way;
     uint64_t submitted_ns, begun_ns, created_ns, started_ns; /* boot */
     bool pause;                                              /* pause: or let it go on */

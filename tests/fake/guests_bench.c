@@ -250,11 +250,13 @@ static void begin_agent(struct guests_bench *bench)
     bench->boot_worker = worker_fake_create(2, on_run, bench);
     bench->end_worker = worker_fake_create(2, on_run, bench);
     bench->hypervisor = hypervisor_fake_open(bench->world, &listener);
+    hypervisor_watch(bench->hypervisor, bench->watch);
     struct guests_options options = {
         .loop = &bench->loop,
         .boot_worker = bench->boot_worker,
         .end_worker = bench->end_worker,
         .hypervisor = bench->hypervisor,
+        .watch = bench->watch,
         .network = bench->network,
         .dhcp = network_fake_dhcp(bench->network),
         .images = bench->images,
@@ -296,6 +298,12 @@ void guests_bench_restart(struct guests_bench *bench)
 {
     end_agent(bench);
     begin_agent(bench);
+}
+
+void guests_bench_watch(struct guests_bench *bench, struct call_watch *watch)
+{
+    bench->watch = watch;
+    guests_bench_restart(bench);
 }
 
 static void make_folders(struct guests_bench *bench)

@@ -32,6 +32,7 @@ struct guests_bench {
     struct volumes *volumes;
     struct accelerator accelerator;
     struct worker *boot_worker, *end_worker;
+    struct call_watch *watch; /* NULL: none */
     struct guests *guests;
     struct guests_bench_item *first; /* what threads have posted to the loop */
     struct guests_bench_item **last;
@@ -49,6 +50,8 @@ void guests_bench_destroy(struct guests_bench *bench);
 /* The agent ends and another begins; what was posted is still told to the first. Answers and
  * reports begin anew. */
 void guests_bench_restart(struct guests_bench *bench);
+/* The agent begins anew, with its calls under `watch`. */
+void guests_bench_watch(struct guests_bench *bench, struct call_watch *watch);
 
 /* Each returns the request's sequence. Instances with an odd id have a volume, the same for all. */
 uint64_t guests_bench_boot(struct guests_bench *bench, const char *id);

@@ -40,6 +40,8 @@ static void print_event(const struct host_message *message)
     if (message->type == HOST_INSTANCE && message->instance.state == HOST_INSTANCE_RUNNING)
         printf("event running %s %llu\n", message->instance.id,
                (unsigned long long)message->instance.uptime_ms);
+    else if (message->type == HOST_INSTANCE && message->instance.state == HOST_INSTANCE_HANGS)
+        printf("event hangs %s %s\n", message->instance.id, message->instance.message);
     else if (message->type == HOST_INSTANCE)
         printf("event ended %s %s %s\n", message->instance.id, causes[message->instance.cause],
                message->instance.message);

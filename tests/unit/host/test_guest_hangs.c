@@ -61,7 +61,7 @@ static void begin_with(void **state, bool has_daemon)
     fixture->slow = FAKE_CALLS;
     fixture->bench = guests_bench_create();
     fixture->watch = call_watch_create(&fixture->clock);
-    hypervisor_watch(fixture->bench->hypervisor, fixture->watch);
+    guests_bench_watch(fixture->bench, fixture->watch);
     hypervisor_fake_before(fixture->bench->world, before, fixture);
     struct guest_hangs_options options = {.loop = &fixture->bench->loop,
                                           .watch = fixture->watch,
@@ -89,9 +89,9 @@ static int finish(void **state)
 {
     struct fixture *fixture = *state;
     struct late_call late;
-    assert_false(call_watch_find_oldest(fixture->watch, &late));
     guest_hangs_destroy(fixture->hangs);
     guests_bench_destroy(fixture->bench);
+    assert_false(call_watch_find_oldest(fixture->watch, &late));
     call_watch_destroy(fixture->watch);
     free(fixture);
     return 0;
@@ -175,6 +175,21 @@ static void a_boot_that_hangs_is_told_of_once_and_goes_on_where_it_comes_to_itse
     assert_true(hypervisor_fake_runs(fixture->bench->world, ID));
 }
 
+static void who_waits_for_a_thread_is_told_of_too(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t sequence = guests_bench_boot(fixture->bench, ID);
+    fixture->now_ms += 120000;
+    guest_hangs_look(fixture->hangs);
+    const struct host_instance *report = guests_bench_find_report(fixture->bench, ID);
+    assert_int_equal(count_hangs(fixture->bench), 1);
+    assert_non_null(strstr(report->message, "waited 120 s for its turn"));
+    guests_bench_settle(fixture->bench);
+    assert_true(guests_bench_worked(fixture->bench, sequence));
+    /* The agent ends while another waits: see finish(). */
+    guests_bench_boot(fixture->bench, "000100000002");
+}
+
 static void the_process_of_a_boot_that_hangs_is_killed_and_the_id_boots_again(void **state)
 {
     struct fixture *fixture = *state;
@@ -217,6 +232,7 @@ static void a_guest_that_runs_is_not_killed_for_a_call(void **state)
         assert_int_not_equal(call_lateness_of(WATCHED_DEBUG, age), CALL_HANGS);
         assert_true(call_lateness_of(WATCHED_USE_OF_DISKS, age) < CALL_HANGS);
         assert_true(call_lateness_of(WATCHED_FILES, age) < CALL_HANGS);
+        assert_true(call_lateness_of(WATCHED_TURN, age) < CALL_HANGS);
     }
 }
 
@@ -246,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_call_that_takes_its_time_is_nobodys_business),
         TEST(a_boot_that_hangs_is_told_of_once_and_goes_on_where_it_comes_to_itself),
+        TEST(who_waits_for_a_thread_is_told_of_too),
         TEST(the_process_of_a_boot_that_hangs_is_killed_and_the_id_boots_again),
         TEST(a_guest_that_runs_is_not_killed_for_a_call),
         TEST(a_call_that_never_returns_ends_the_host_half),
