@@ -108,6 +108,13 @@ check number_is_what_it_was wait_for 20 number_is 4
 service 1Mi debug >"$work/service.yaml"
 expect volume_does_not_shrink 1 'does not shrink' shoal deploy -f "$work/service.yaml"
 
+# is_promised N: the scheduler has the records of N slots' volumes.
+is_promised() {
+    rm -f "$work/backup"
+    shoal store backup "$work/backup" >/dev/null &&
+        [ "$(grep -c '^{"key":"volumes\\/' "$work/backup")" = "$1" ]
+}
+
 # What is left of a service.
 expect removing_counter_says_what_stays 0 '1 volume of it stays, .*shoal rm counter --volumes' \
     shoal rm counter
@@ -120,7 +127,14 @@ check number_is_found_again wait_for 20 number_is 4
 check counter_is_removed_again shoal rm counter
 expect its_volumes_go_later_too 0 '1 volume that it had left removed' shoal rm counter --volumes
 expect nothing_more_is_left_to_remove 1 'no service counter' shoal rm counter --volumes
-check promise_is_taken_back test "$(shoal store backup "$work/b" >/dev/null && \
-    grep -c '"volumes/' "$work/b")" = 0
+check promise_is_taken_back is_promised 0
+# What is not there is not promised either.
+check counter_is_deployed_once_more shoal deploy -f "$work/service.yaml"
+check and_scaled_to_nothing shoal scale counter=0
+check its_volume_is_promised is_promised 1
+rm -f "$volume"
+expect nothing_stays_of_what_is_not_there 0 '^counter: removed$' shoal rm counter
+expect nor_is_it_listed 0 'no volumes of service counter' shoal volume list counter
+check nor_promised wait_for 20 is_promised 0
 check nothing_is_left_of_it test -z "$(find "$cluster/agent/host/volumes" -type f)"
 exit 0
