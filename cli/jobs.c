@@ -21,15 +21,17 @@ int jobs_fetch_runs(struct cli *cli, const char *namespace_name, const char *job
 
 void jobs_describe_run(const struct api_run_view *run, char *ret_text, size_t size)
 {
-    char failed[32] = "", lost[32] = "", active[32] = "";
+    char failed[32] = "", lost[32] = "", active[32] = "", unknown[48] = "";
     if (run->failed > 0)
         snprintf(failed, sizeof failed, ", %u failed", run->failed);
     if (run->lost > 0)
         snprintf(lost, sizeof lost, ", %u lost", run->lost);
-    if (run->active > 0)
-        snprintf(active, sizeof active, ", %u running", run->active);
-    snprintf(ret_text, size, "%u of %u succeeded%s%s%s", run->succeeded, run->completions, active,
-             failed, lost);
+    if (run->active > run->unknown)
+        snprintf(active, sizeof active, ", %u running", run->active - run->unknown);
+    if (run->unknown > 0)
+        snprintf(unknown, sizeof unknown, ", %u unknown on silent nodes", run->unknown);
+    snprintf(ret_text, size, "%u of %u succeeded%s%s%s%s", run->succeeded, run->completions, active,
+             unknown, failed, lost);
 }
 
 void jobs_describe_next(const struct api_service_view *job, char *ret_text, size_t size)

@@ -4,16 +4,17 @@
 
 #include "lib/text.h"
 
-static uint32_t count_active(const struct model_service *service, uint32_t number)
+static void count_active(const struct model_service *service, struct api_run_view *view)
 {
-    uint32_t count = 0;
     for (size_t i = 0; i < service->instances.count; i++) {
         const struct model_instance *instance = service->instances.items[i];
-        count += instance->document->rollout == number && !model_instance_has_ended(instance) &&
-                 instance->document->outcome == JOB_OUTCOME_NONE &&
-                 !instance_state_is_over(instance->observed.state);
+        bool is_active = instance->document->rollout == view->number &&
+                         !model_instance_has_ended(instance) &&
+                         instance->document->outcome == JOB_OUTCOME_NONE &&
+                         !instance_state_is_over(instance->observed.state);
+        view->active += is_active;
+        view->unknown += is_active && (instance->node == NULL || instance->node->silent);
     }
-    return count;
 }
 
 static void fill_run(const struct core *core, const struct model_service *service,
@@ -26,11 +27,11 @@ static void fill_run(const struct core *core, const struct model_service *servic
                                       .phase = run->phase,
                                       .completions = run->completions,
                                       .succeeded = run->succeeded,
-                                      .active = count_active(service, run->number),
                                       .failed = run->failed,
                                       .lost = run->lost,
                                       .scheduled_ms = run->scheduled_ms,
                                       .no_capacity = runs && service->no_capacity != NULL};
+    count_active(service, ret_view);
     text_copy(ret_view->kind, sizeof ret_view->kind, run->kind);
     const char *reason = ret_view->no_capacity ? service->no_capacity : document_text(run->reason);
     snprintf(ret_view->reason, sizeof ret_view->reason, "%.*s", REASON_MAX - 1, reason);

@@ -36,6 +36,7 @@ static const struct json_field run_fields[] = {
     FIELD(completions, "completions", JSON_UINT, .flags = 0),
     FIELD(succeeded, "succeeded", JSON_UINT, .flags = 0),
     FIELD(active, "active", JSON_UINT, .flags = 0),
+    FIELD(unknown, "unknown", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(failed, "failed", JSON_UINT, .flags = 0),
     FIELD(lost, "lost", JSON_UINT, .flags = 0),
     FIELD(scheduled_ms, "scheduled_ms", JSON_UINT, .flags = JSON_OMIT_EMPTY),

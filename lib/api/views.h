@@ -39,6 +39,7 @@ struct api_run_view {
     uint32_t completions;
     uint32_t succeeded; /* of them */
     uint32_t active;    /* instances that are not over; likewise below */
+    uint32_t unknown;   /* of the active ones: on silent nodes */
     uint32_t failed;
     uint32_t lost;         /* with their node, or to make room: started again, not counted */
     uint64_t scheduled_ms; /* wall clock: the time it was due; 0: it was asked for */

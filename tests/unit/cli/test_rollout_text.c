@@ -1,4 +1,4 @@
-/* How a rollout reads, in each of its phases. */
+/* How a rollout reads, in each of its phases, and a job's run. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "cli/jobs.h"
 #include "cli/rollout_text.h"
 
 static void assert_reads(struct api_rollout_view view, const char *reason, const char *wanted)
@@ -68,12 +69,25 @@ static void one_that_is_over_tells_what_was_then(void **state)
     assert_reads(view, "", "rolled back 60s ago");
 }
 
+static void a_run_tells_of_silent_nodes(void **state)
+{
+    (void)state;
+    char text[128];
+    struct api_run_view run = {.completions = 5, .succeeded = 1, .active = 3, .failed = 1};
+    jobs_describe_run(&run, text, sizeof text);
+    assert_string_equal(text, "1 of 5 succeeded, 3 running, 1 failed");
+    run.unknown = 2;
+    jobs_describe_run(&run, text, sizeof text);
+    assert_string_equal(text, "1 of 5 succeeded, 1 running, 2 unknown on silent nodes, 1 failed");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_runs_tells_its_counts_once),
         cmocka_unit_test(one_that_waits_says_for_what),
         cmocka_unit_test(one_that_is_over_tells_what_was_then),
+        cmocka_unit_test(a_run_tells_of_silent_nodes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

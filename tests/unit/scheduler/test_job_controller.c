@@ -1,5 +1,6 @@
 /* Jobs over a real store on a clock of the test's own: runs, retries, deadlines, lost nodes, what
  * people ask for. */
+#include "scheduler/views_jobs.h"
 #include "tests/unit/scheduler/job_fixture.h"
 
 /* --- runs --- */
@@ -97,6 +98,22 @@ static void a_jump_of_the_clock_is_no_deadline(void **state)
     fixture->wall_offset_ms += 3 * DAY;
     wake_at(fixture, 1000);
     expect_phase(fixture, 1, RUN_RUNNING);
+}
+
+static void a_run_tells_of_what_is_on_silent_nodes(void **state)
+{
+    struct fixture *fixture = *state;
+    deploy_job(fixture, "", "d1");
+    all_live(fixture);
+    const struct model_instance *first = service(fixture)->instances.items[0];
+    const char *other = first->document->node[0] == 'a' ? "b" : "a";
+    for (int i = 0; i < 4; i++) {
+        wake_at(fixture, 3000);
+        say(fixture, other, (struct word){0});
+    }
+    AUTO_JSON struct json_object *runs = views_runs(&fixture->core, service(fixture));
+    AUTO_FREE char *text = json_text(runs);
+    assert_non_null(strstr(text, "\"active\":1,\"unknown\":1,"));
 }
 
 static void what_a_lost_node_ran_is_started_elsewhere_and_no_failure(void **state)
@@ -329,6 +346,7 @@ int main(void)
         TEST(used_up_retries_fail_the_run_and_stop_the_rest),
         TEST(a_deadline_fails_the_run),
         TEST(a_jump_of_the_clock_is_no_deadline),
+        TEST(a_run_tells_of_what_is_on_silent_nodes),
         TEST(what_a_lost_node_ran_is_started_elsewhere_and_no_failure),
         TEST(a_reboot_of_the_node_is_no_failure),
         TEST(what_has_to_make_room_is_started_again_and_no_failure),
