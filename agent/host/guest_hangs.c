@@ -5,29 +5,59 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/host/guest_pulse.h"
 #include "agent/host/guest_user.h"
 #include "agent/host/guests_internal.h"
 #include "lib/cleanup.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
+
+/* Between us and a QEMU: who makes a daemon of it. */
+#define GENERATIONS 4
 
 struct guest_hangs {
     uv_timer_t timer;
     struct guest_hangs_options options;
 };
 
-/* The pid is not known before the call returns; each microVM's process has a user of its own. */
-static void kill_processes_of(uid_t user)
+/* 0: there is none, or it cannot be told. */
+static pid_t parent_of(pid_t pid)
+{
+    AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
+    AUTO_FREE char *text = NULL;
+    if (file_read(path, 4096, &text, NULL, NULL) < 0)
+        return 0;
+    /* The name in front may hold anything; behind it are the state and the parent. */
+    const char *state = strrchr(text, ')');
+    return state != NULL && strlen(state) > 4 ? (pid_t)strtol(state + 4, NULL, 10) : 0;
+}
+
+/* The pid is not known before a boot's call returns. Each microVM's process has a user of its own,
+ * but one of another agent on this machine may have the same: what we started descends from us. */
+static bool may_be_of(const struct guest *guest, pid_t pid)
+{
+    if (pid == guest->pid)
+        return true;
+    for (int i = 0; i < GENERATIONS && pid > 1; i++) {
+        pid = parent_of(pid);
+        if (pid == getpid())
+            return true;
+    }
+    return false;
+}
+
+static void kill_processes_of(const struct guest *guest)
 {
     DIR *all = opendir("/proc");
     const struct dirent *entry;
     uint64_t pid;
     while (all != NULL && (entry = readdir(all)) != NULL) {
-        if (text_parse_u64(entry->d_name, INT32_MAX, &pid))
-            guest_process_kill((pid_t)pid, user);
+        if (text_parse_u64(entry->d_name, INT32_MAX, &pid) && may_be_of(guest, (pid_t)pid))
+            guest_process_kill((pid_t)pid, guest_user_of(guest->id));
     }
     if (all != NULL)
         closedir(all);
@@ -79,7 +109,7 @@ static void on_late(void *context, const struct late_call *late)
     if (late->lateness == CALL_HANGS) {
         log_warn("the hypervisor's process of a call that hangs is killed", "id", guest->id);
         guest->hung = true;
-        kill_processes_of(guest_user_of(guest->id));
+        kill_processes_of(guest);
     }
 }
 

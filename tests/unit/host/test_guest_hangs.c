@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/host/guest_hangs.h"
+#include "agent/host/guest_pulse.h"
 #include "agent/host/guest_user.h"
 #include "lib/cleanup.h"
 #include "tests/fake/guests_bench.h"
@@ -130,6 +131,24 @@ static pid_t start_process_of(const char *id)
     return pid;
 }
 
+/* The same of somebody else's: its parent has ended. */
+static pid_t start_foreign_process_of(const char *id)
+{
+    int told[2];
+    pid_t pid = -1;
+    assert_int_equal(pipe(told), 0);
+    pid_t parent = fork();
+    if (parent == 0) {
+        pid = start_process_of(id);
+        _exit(write(told[1], &pid, sizeof pid) == (ssize_t)sizeof pid ? 0 : 1);
+    }
+    assert_int_equal(read(told[0], &pid, sizeof pid), sizeof pid);
+    waitpid(parent, NULL, 0);
+    close(told[0]);
+    close(told[1]);
+    return pid;
+}
+
 static bool was_killed(pid_t pid)
 {
     int status;
@@ -195,13 +214,16 @@ static void the_process_of_a_boot_that_hangs_is_killed_and_the_id_boots_again(vo
     struct fixture *fixture = *state;
     struct guests_bench *bench = fixture->bench;
     pid_t process = start_process_of(ID), another = start_process_of("000100000002");
+    pid_t foreign = start_foreign_process_of(ID);
     make_slow(fixture, FAKE_CREATE, 120000);
     hypervisor_fake_refuse(bench->world, FAKE_CREATE, 1); /* as its process is gone */
     uint64_t sequence = guests_bench_boot(bench, ID);
     guests_bench_settle(bench);
     assert_true(was_killed(process));
     assert_int_equal(kill(another, 0), 0);
+    assert_int_equal(guest_process_look(foreign), GUEST_PROCESS_RUNS);
     end_process(another);
+    kill(foreign, SIGKILL);
     const struct error *error = guests_bench_find_answer(bench, sequence);
     assert_non_null(strstr(error->message, "did not answer, and its process was killed"));
     assert_int_equal(fixture->given_up, 0);
