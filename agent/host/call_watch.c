@@ -75,6 +75,7 @@ void call_watch_begin(struct call_watch *watch, struct call_under_way *call,
     if (watch == NULL)
         return;
     *call = (struct call_under_way){.call = which, .begun_ms = clock_monotonic_ms(watch->clock)};
+    call->looked_ms = call->begun_ms;
     snprintf(call->id, sizeof call->id, "%s", id);
     pthread_mutex_lock(&watch->lock);
     call->next = watch->first;
@@ -101,10 +102,17 @@ static struct late_call describe(const struct call_under_way *call, uint64_t now
         .call = call->call,
         .name = calls[call->call].name,
         .age_ms = now - call->begun_ms,
-        .lateness = call_lateness_of(call->call, now - call->begun_ms),
+        .lateness = call_lateness_of(call->call, call->watched_ms),
     };
     memcpy(late.id, call->id, sizeof late.id);
     return late;
+}
+
+static void watch_on(struct call_under_way *call, uint64_t now)
+{
+    uint64_t since = now - call->looked_ms;
+    call->watched_ms += since < CALL_WATCH_GAP_MS ? since : CALL_WATCH_GAP_MS;
+    call->looked_ms = now;
 }
 
 void call_watch_look(struct call_watch *watch,
@@ -116,6 +124,7 @@ void call_watch_look(struct call_watch *watch,
     uint64_t now = clock_monotonic_ms(watch->clock);
     for (struct call_under_way *call = watch->first; call != NULL && count < ARRAY_LENGTH(late);
          call = call->next) {
+        watch_on(call, now);
         late[count] = describe(call, now);
         if (late[count].lateness > call->lateness)
             call->lateness = late[count++].lateness;

@@ -1,8 +1,10 @@
 /* The blocking calls that are under way, so that one that never returns is noticed: nobody can call
  * off libvirt's, or a read from a disk that does not answer.
  *
- * Owns the list of them. Calls begin and end on any thread, one thread looks. Says how late each
- * is; what is done about it is guest_hangs.h's business. */
+ * Owns the list of them. Calls begin and end on any thread, one thread looks, every few seconds.
+ * Says how late each is by the time that was watched: while this process itself stood still
+ * (SIGSTOP, a frozen control group, a paused machine) no call could return. What is done about it
+ * is guest_hangs.h's business. */
 #pragma once
 
 #include <stdbool.h>
@@ -53,13 +55,17 @@ struct call_under_way {
     enum watched_call call;
     char id[INSTANCE_ID_MAX];
     uint64_t begun_ms;
-    enum call_lateness lateness; /* that was told of */
+    uint64_t watched_ms, looked_ms; /* so long by the look at that time */
+    enum call_lateness lateness;    /* that was told of */
 };
 
 /* `clock` must outlive it. */
 struct call_watch *call_watch_create(const struct clock *clock);
 /* No call is under way. NULL is fine. */
 void call_watch_destroy(struct call_watch *watch);
+
+/* Between two looks no more than this counts. */
+#define CALL_WATCH_GAP_MS 15000
 
 /* `watch` may be NULL: nobody looks. */
 void call_watch_begin(struct call_watch *watch, struct call_under_way *call,

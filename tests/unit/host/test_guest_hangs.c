@@ -26,7 +26,8 @@ struct fixture {
     struct call_watch *watch;
     struct guest_hangs *hangs;
     enum hypervisor_fake_call slow; /* this call takes... */
-    uint64_t takes_ms;              /* ...so long, in looks of a minute */
+    uint64_t takes_ms;              /* ...so long */
+    uint64_t stands_still_ms;       /* before the first of its looks this process does */
     unsigned given_up;
 };
 
@@ -40,6 +41,16 @@ static void give_up(void *context)
     ((struct fixture *)context)->given_up++;
 }
 
+/* As the timer does. */
+static void look_on(struct fixture *fixture, uint64_t duration_ms)
+{
+    guest_hangs_look(fixture->hangs);
+    for (uint64_t passed = 0; passed < duration_ms; passed += GUEST_HANGS_EVERY_MS) {
+        fixture->now_ms += GUEST_HANGS_EVERY_MS;
+        guest_hangs_look(fixture->hangs);
+    }
+}
+
 /* The timer looks on while the call is under way. */
 static void before(void *context, enum hypervisor_fake_call call, const char *id)
 {
@@ -47,11 +58,8 @@ static void before(void *context, enum hypervisor_fake_call call, const char *id
     (void)id;
     if (call != fixture->slow)
         return;
-    for (uint64_t taken = 0; taken < fixture->takes_ms; taken += 60000) {
-        guest_hangs_look(fixture->hangs);
-        fixture->now_ms += 60000;
-        guest_hangs_look(fixture->hangs);
-    }
+    fixture->now_ms += fixture->stands_still_ms;
+    look_on(fixture, fixture->takes_ms);
 }
 
 static void begin_with(void **state, bool has_daemon)
@@ -180,6 +188,21 @@ static void a_call_that_takes_its_time_is_nobodys_business(void **state)
         assert_int_equal(call_lateness_of(call, 59999), CALL_IN_TIME);
 }
 
+static void while_this_process_stood_still_nothing_hung(void **state)
+{
+    struct fixture *fixture = *state;
+    pid_t process = start_process_of(ID);
+    make_slow(fixture, FAKE_CREATE, 30000);
+    fixture->stands_still_ms = 3600000;
+    uint64_t sequence = guests_bench_boot(fixture->bench, ID);
+    guests_bench_settle(fixture->bench);
+    assert_true(guests_bench_worked(fixture->bench, sequence));
+    assert_int_equal(count_hangs(fixture->bench), 0);
+    assert_int_equal(fixture->given_up, 0);
+    assert_int_equal(kill(process, 0), 0);
+    end_process(process);
+}
+
 static void a_boot_that_hangs_is_told_of_once_and_goes_on_where_it_comes_to_itself(void **state)
 {
     struct fixture *fixture = *state;
@@ -198,8 +221,7 @@ static void who_waits_for_a_thread_is_told_of_too(void **state)
 {
     struct fixture *fixture = *state;
     uint64_t sequence = guests_bench_boot(fixture->bench, ID);
-    fixture->now_ms += 120000;
-    guest_hangs_look(fixture->hangs);
+    look_on(fixture, 120000);
     const struct host_instance *report = guests_bench_find_report(fixture->bench, ID);
     assert_int_equal(count_hangs(fixture->bench), 1);
     assert_non_null(strstr(report->message, "waited 120 s for its turn"));
@@ -283,6 +305,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
     const struct CMUnitTest tests[] = {
         TEST(a_call_that_takes_its_time_is_nobodys_business),
+        TEST(while_this_process_stood_still_nothing_hung),
         TEST(a_boot_that_hangs_is_told_of_once_and_goes_on_where_it_comes_to_itself),
         TEST(who_waits_for_a_thread_is_told_of_too),
         TEST(the_process_of_a_boot_that_hangs_is_killed_and_the_id_boots_again),
