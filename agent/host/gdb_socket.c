@@ -43,12 +43,17 @@ bool gdb_socket_is_in_use(const char *run_directory, const char *id)
     return gdb_socket_is_open(run_directory, id) || access(half, F_OK) == 0;
 }
 
+void gdb_socket_unmake(const char *run_directory, const char *id)
+{
+    AUTO_FREE char *half = half_path(run_directory, id);
+    unlink(half);
+}
+
 void gdb_socket_forget(const char *run_directory, const char *id)
 {
     AUTO_FREE char *path = gdb_socket_path(run_directory, id);
-    AUTO_FREE char *half = half_path(run_directory, id);
     unlink(path);
-    unlink(half);
+    gdb_socket_unmake(run_directory, id);
 }
 
 static int listen_at(const char *path, int *ret_descriptor, struct error *error)

@@ -13,9 +13,11 @@ char *gdb_socket_path(const char *run_directory, const char *id);
 bool gdb_socket_is_open(const char *run_directory, const char *id);
 /* Whether somebody may be connected to it, or will be in a moment. */
 bool gdb_socket_is_in_use(const char *run_directory, const char *id);
-/* Makes the socket, from which on it is in use, for gdb_socket_open or gdb_socket_forget. */
+/* Makes the socket, from which on it is in use, for gdb_socket_open or gdb_socket_unmake. */
 int gdb_socket_make(const char *run_directory, const char *id, int *ret_descriptor,
                     struct error *error);
+/* It is not to be opened after all; a stub that is on stays so. */
+void gdb_socket_unmake(const char *run_directory, const char *id);
 /* Has the stub serve it, whose descriptor stays the caller's; a stub that is on is let go first,
  * with whoever is connected to it. */
 int gdb_socket_open(struct hypervisor *hypervisor, const char *run_directory, const char *id,

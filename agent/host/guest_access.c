@@ -39,7 +39,7 @@ static int switch_on(const struct guests_options *options, const char *id, struc
         return -1;
     if (!volumes_are_copied(options->volumes, id))
         return gdb_socket_open(options->hypervisor, options->run_directory, id, listener, error);
-    gdb_socket_forget(options->run_directory, id);
+    gdb_socket_unmake(options->run_directory, id);
     return error_set(error, ERROR_CONFLICT,
                      "a volume of instance %s is being copied, for which it stands still: debug "
                      "it when that is done",

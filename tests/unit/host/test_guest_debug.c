@@ -180,6 +180,24 @@ static void none_comes_while_a_volume_is_copied(void **state)
     switch_it(bench, true);
 }
 
+static int refuse_to_pause(void *context, const char *id, struct error *error)
+{
+    ask_while_paused(context, id, error);
+    return error_set(error, ERROR_CONFLICT, "it has a debugger");
+}
+
+/* It is asked for once more just as a copy finds that it is there. */
+static void one_that_is_on_outlives_a_copy_that_is_refused(void **state)
+{
+    struct guests_bench *bench = *state;
+    const struct volume_pauser pauser = {
+        .pause = refuse_to_pause, .resume = resume_nothing, .context = bench};
+    switch_it(bench, true);
+    assert_int_equal(guests_bench_snapshot(bench, &pauser, NULL), -1);
+    assert_true(is_on(bench));
+    switch_it(bench, false);
+}
+
 static void two_at_once_are_not_mixed_up(void **state)
 {
     struct guests_bench *bench = *state;
@@ -202,6 +220,7 @@ int main(void)
         TEST(one_that_cannot_be_switched_stays_as_it_was),
         TEST(a_standby_has_none),
         TEST(none_comes_while_a_volume_is_copied),
+        TEST(one_that_is_on_outlives_a_copy_that_is_refused),
         TEST(two_at_once_are_not_mixed_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
