@@ -147,7 +147,7 @@ static int read_events(struct reader *reader, struct error *error)
             : xstrdup("");
     AUTO_FREE char *path = xasprintf("/v1/events?after=%" PRIu64 "%s%s", reader->sequence,
                                      reader->follow ? "&follow=1" : "", filter);
-    int result = session_stream(cli_session(reader->cli), path, on_bytes, reader, error);
+    int result = session_stream(cli_session(reader->cli), path, NULL, on_bytes, reader, error);
     if (result == 0 && reader->line.length > 0)
         take_line(reader, reader->line.data, reader->line.length);
     buffer_finish(&reader->line);

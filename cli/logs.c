@@ -184,12 +184,19 @@ static char *query_of(const struct printer *printer)
                   printer->follow ? "&follow=1" : "");
     if (printer->has_begun)
         buffer_append_text(&query, "&after=");
-    for (size_t i = 0; printer->has_begun && i < printer->place_count; i++) {
+    return buffer_take(&query);
+}
+
+/* After what; "": nothing was read, or nothing is read on. */
+static char *places_of(const struct printer *printer)
+{
+    struct buffer text = {0};
+    for (size_t i = 0; i < printer->place_count; i++) {
         char position[API_LOG_POSITION_MAX];
         api_log_position_write(&printer->places[i].position, position);
-        buffer_printf(&query, "%s%s:%s", i > 0 ? "," : "", printer->places[i].instance, position);
+        buffer_printf(&text, "%s%s:%s", i > 0 ? "," : "", printer->places[i].instance, position);
     }
-    return buffer_take(&query);
+    return buffer_take(&text);
 }
 
 static bool may_resume(const struct error *error)
@@ -207,8 +214,9 @@ static int read_all(struct printer *printer, const char *path, struct error *err
         struct error ended = ERROR_INIT;
         uint64_t before = printer->line_count;
         AUTO_FREE char *query = query_of(printer);
+        AUTO_FREE char *places = places_of(printer);
         AUTO_FREE char *whole = xasprintf("%s%s", path, query);
-        int result = session_stream(session, whole, on_bytes, printer, &ended);
+        int result = session_stream(session, whole, places, on_bytes, printer, &ended);
         buffer_clear(&printer->line);
         if (!printer->follow || printer->is_at_end || session_is_interrupted(session) ||
             ferror(stdout))

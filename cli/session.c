@@ -325,12 +325,15 @@ int session_fetch(struct session *session, const char *method, const char *url, 
     return 0;
 }
 
-int session_stream(struct session *session, const char *path, session_receiver *receiver,
-                   void *data, struct error *error)
+int session_stream(struct session *session, const char *path, const char *body,
+                   session_receiver *receiver, void *data, struct error *error)
 {
     static const char *const headers[] = {SHOAL_PROTOCOL_HEADER, NULL};
-    struct http_client_request request = {
-        .headers = headers, .timeout_ms = HTTP_NO_TIMEOUT, .on_body = on_bytes};
+    struct http_client_request request = {.headers = headers,
+                                          .body = body,
+                                          .body_length = body != NULL ? strlen(body) : 0,
+                                          .timeout_ms = HTTP_NO_TIMEOUT,
+                                          .on_body = on_bytes};
     struct waiting waiting = {.receiver = receiver, .receiver_data = data};
     int result = call_schedulers(session, &request, path, &waiting, error);
     free(waiting.body);

@@ -37,10 +37,10 @@ int session_fetch(struct session *session, const char *method, const char *url, 
                   char **ret_text, struct error *error);
 
 /* A stream of bytes from the scheduler, until it ends, the receiver returns -1, or an interrupt.
- * Ends with 0 in all three cases. */
+ * Ends with 0 in all three cases. `body` goes along with what is asked; NULL: nothing does. */
 typedef int session_receiver(const char *bytes, size_t length, void *data);
-int session_stream(struct session *session, const char *path, session_receiver *receiver,
-                   void *data, struct error *error);
+int session_stream(struct session *session, const char *path, const char *body,
+                   session_receiver *receiver, void *data, struct error *error);
 
 /* From now on Ctrl-C does not end the process: calls under way fail, sleeping ends, and
  * session_is_interrupted says so. */

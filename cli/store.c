@@ -72,7 +72,7 @@ static int fetch(struct cli *cli, struct download *download, uint64_t *ret_docum
                  struct error *error)
 {
     struct backup_end end = {0};
-    if (session_stream(cli_session(cli), "/v1/store/backup", on_bytes, download, error) < 0)
+    if (session_stream(cli_session(cli), "/v1/store/backup", NULL, on_bytes, download, error) < 0)
         return -1;
     if (download->failed)
         return error_copy(error, &download->error);

@@ -322,7 +322,14 @@ static void look_at_source(struct source *source)
         remove_source(source);
         return;
     }
-    if (source->is_done || instance == NULL || instance->node == NULL)
+    if (source->is_done || instance == NULL)
+        return;
+    if (source->call == NULL && instance->node == NULL) {
+        AUTO_FREE char *words = xasprintf("node %s was removed", source->node);
+        add_word(source, API_LOG_FAILURE, words);
+        end_source(source);
+    }
+    if (instance->node == NULL)
         return;
     bool is_silent = agent_calls_check(stream->core, instance->node, &error) < 0;
     if (source->call != NULL && is_silent) {
@@ -447,7 +454,8 @@ static void on_tick(uv_timer_t *timer)
     if (!stream->resumes)
         log_tail_keep(&stream->unsent, stream->tail);
     stream->past_is_out = true;
-    if (!stream->follow || (!stream->has_answer && stream->error.code != ERROR_NONE)) {
+    bool has_failed = !stream->has_answer && stream->error.code != ERROR_NONE;
+    if (!stream->follow || (has_failed && !stream->resumes)) {
         answer_whole(stream);
         return;
     }

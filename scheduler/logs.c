@@ -60,9 +60,17 @@ static void go_on_with(const char *id, const struct api_log_position *position, 
         log_stream_add(reader->stream, instance, position);
 }
 
+/* What comes `after`; NULL: nobody goes on. Of many instances it fits into no head. */
+static const char *after_of(const struct http_request *request)
+{
+    size_t length;
+    const char *body = http_request_body(request, &length);
+    return length > 0 ? body : http_request_query(request, "after");
+}
+
 static void add_named(const struct http_request *request, struct return_of_reader reader)
 {
-    const char *after = http_request_query(request, "after");
+    const char *after = after_of(request);
     if (after != NULL)
         each_position(after, go_on_with, &reader);
 }
@@ -73,7 +81,7 @@ static int read_query(struct http_request *request, const struct core *core,
 {
     const char *tail = http_request_query(request, "tail");
     const char *follow = http_request_query(request, "follow");
-    const char *after = http_request_query(request, "after");
+    const char *after = after_of(request);
     struct log_stream_options options = {.tail = TAIL_DEFAULT,
                                          .since = http_request_query(request, "since"),
                                          .resumes = after != NULL};
@@ -112,13 +120,14 @@ void logs_handle_instance(struct http_request *request, void *data)
         refuse(request, ERROR_UNAVAILABLE, "the node of instance %.64s is gone", id);
         return;
     }
-    if (agent_calls_check(core, instance->node, &error) < 0) {
+    if (read_query(request, core, &options) < 0)
+        return;
+    /* Who goes on waits for the node to come back. */
+    if (!options.resumes && agent_calls_check(core, instance->node, &error) < 0) {
         error_wrap(&error, "node %s", instance->node->name);
         http_request_respond_error(request, &error);
         return;
     }
-    if (read_query(request, core, &options) < 0)
-        return;
     struct log_stream *stream = log_stream_create(request, core, &options);
     add_named(request, (struct return_of_reader){.stream = stream, .instance = instance});
     log_stream_add(stream, instance, NULL);

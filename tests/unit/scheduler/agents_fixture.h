@@ -49,6 +49,7 @@ static inline void agents_open(struct agents_fixture *fixture, const struct http
     options.routes = front_routes;
     options.route_count = front_count;
     options.data = &fixture->core;
+    options.connection_memory = (size_t)8 << 10; /* as the scheduler's own */
     if (http_server_create(&options, &fixture->front, &error) < 0)
         fail_msg("%s", error.message);
 }

@@ -63,10 +63,12 @@ static const struct http_route front_routes[] = {
     {.method = "GET",
      .pattern = "/v1/instances/{instance}/logs",
      .handler = logs_handle_instance,
+     .body_limit = 16384,
      .deadline_ms = 60000},
     {.method = "GET",
      .pattern = "/v1/namespaces/{namespace}/services/{service}/logs",
      .handler = logs_handle_service,
+     .body_limit = 16384,
      .deadline_ms = 60000}};
 
 #define SERVICE_LOGS "/v1/namespaces/default/services/hello/logs"
@@ -254,22 +256,72 @@ static void a_reader_that_broke_off_goes_on(void **state)
     agents_close(&fixture);
 }
 
+/* As many as are read at once. */
+static void the_places_of_many_come_as_a_body(void **state)
+{
+    (void)state;
+    struct agents_fixture fixture;
+    struct result result = {0};
+    AUTO_BUFFER struct buffer places = {0};
+    uint16_t port = open_agents(&fixture, next_routes);
+    agents_add_node(&fixture, "a", port);
+    add_instance(&fixture, ONE, "a");
+    agent.answers[0] = "\n" AT(2, "L more");
+    buffer_append_text(&places, ONE ":7-8-9-5");
+    for (unsigned i = 1; i < 200; i++)
+        buffer_printf(&places, ",0002%08x:1a2b3c4d5e-19ac0a3f1b2-1a2b3c-1234", i);
+    AUTO_FREE char *url = xasprintf("http://127.0.0.1:%u" SERVICE_LOGS "?follow=1&after=",
+                                    http_server_port(fixture.front));
+    struct http_client_request request = {
+        .url = url, .body = places.data, .body_length = places.length};
+    harness_fetch(&fixture.harness, request, NULL, &result);
+    assert_int_equal(result.status, 200);
+    assert_has(agent.asked[0], "after=7-8-9-5");
+    assert_has(buffer_text(&result.body), ONE " L more");
+    assert_has(buffer_text(&result.body), "0002000000c7 M it is forgotten");
+    result_clear(&result);
+    agents_close(&fixture);
+}
+
 struct silence {
     uv_timer_t timer;
     struct model_node *node;
+    bool is_removed; /* it is not waited for */
     int turns;
 };
+
+/* Its instance is over by that. */
+static void remove_node(struct model_node *node)
+{
+    struct model *model = &agent.fixture->core.model;
+    struct document_node *document = document_create(DOCUMENT_NODE);
+    snprintf(document->name, sizeof document->name, "%s", node->name);
+    model_instance(model, ONE)->document->ended_ms = 1;
+    model_apply(model, DOCUMENT_NODE, document, true, core_now(&agent.fixture->core));
+}
 
 /* The node vanishes without a word, and is back later. */
 static void on_turn(uv_timer_t *timer)
 {
     struct silence *silence = timer->data;
-    if (agent.count == 0)
+    if (agent.count == 0 && !silence->node->silent)
         return;
-    if (++silence->turns == 2)
+    if (++silence->turns == 2 && !silence->node->silent)
         agents_silence(agent.fixture, silence->node, 61000);
-    if (silence->turns == 16)
+    if (silence->turns != 16)
+        return;
+    uv_timer_stop(timer);
+    if (silence->is_removed)
+        remove_node(silence->node);
+    else
         model_hear_node(&agent.fixture->core.model, silence->node, core_now(&agent.fixture->core));
+}
+
+static void begin_silence(struct agents_fixture *fixture, struct silence *silence)
+{
+    uv_timer_init(fixture->core.loop, &silence->timer);
+    silence->timer.data = silence;
+    uv_timer_start(&silence->timer, on_turn, 100, 100);
 }
 
 static void a_node_that_vanishes_while_it_is_read_is_told_and_asked_again(void **state)
@@ -283,15 +335,57 @@ static void a_node_that_vanishes_while_it_is_read_is_told_and_asked_again(void *
     agent.stays = true;
     agent.answers[0] = AT(1, "R 7-8-9-0") AT(1, "L a") "\n";
     agent.answers[1] = "\n" AT(2, "L b");
-    uv_timer_init(fixture.core.loop, &silence.timer);
-    silence.timer.data = &silence;
-    uv_timer_start(&silence.timer, on_turn, 100, 100);
+    begin_silence(&fixture, &silence);
     fetch(&fixture, "/v1/instances/" ONE "/logs?follow=1", &result);
     uv_close((uv_handle_t *)&silence.timer, NULL);
     assert_has(agent.asked[1], "after=7-8-9-1");
     const char *failure = strstr(buffer_text(&result.body), ONE " F node a: its agent was last");
     assert_non_null(failure);
     assert_has(failure, ONE " L b");
+    result_clear(&result);
+    agents_close(&fixture);
+}
+
+static void who_goes_on_waits_for_a_silent_node(void **state)
+{
+    (void)state;
+    struct agents_fixture fixture;
+    struct result result = {0};
+    uint16_t port = open_agents(&fixture, next_routes);
+    struct silence silence = {.node = agents_add_node(&fixture, "a", port)};
+    add_instance(&fixture, ONE, "a");
+    agent.answers[0] = "\n" AT(2, "L b");
+    agents_silence(&fixture, silence.node, 61000);
+    begin_silence(&fixture, &silence);
+    fetch(&fixture, "/v1/instances/" ONE "/logs?follow=1&after=" ONE ":7-8-9-5", &result);
+    uv_close((uv_handle_t *)&silence.timer, NULL);
+    assert_int_equal(result.status, 200);
+    assert_has(agent.asked[0], "after=7-8-9-5");
+    const char *failure = strstr(buffer_text(&result.body), ONE " F node a: its agent was last");
+    assert_non_null(failure);
+    assert_has(failure, ONE " L b");
+    result_clear(&result);
+    agents_close(&fixture);
+}
+
+static void a_node_that_is_removed_is_waited_for_no_longer(void **state)
+{
+    (void)state;
+    struct agents_fixture fixture;
+    struct result result = {0};
+    uint16_t port = open_agents(&fixture, next_routes);
+    struct silence silence = {.node = agents_add_node(&fixture, "a", port), .is_removed = true};
+    add_instance(&fixture, ONE, "a");
+    agent.stays = true;
+    agent.answers[0] = AT(1, "R 7-8-9-0") AT(1, "L a") "\n";
+    agent.answers[1] = "\n"; /* is not asked for */
+    begin_silence(&fixture, &silence);
+    fetch(&fixture, "/v1/instances/" ONE "/logs?follow=1", &result);
+    uv_close((uv_handle_t *)&silence.timer, NULL);
+    assert_int_equal(agent.count, 1);
+    assert_has(buffer_text(&result.body), ONE " F node a: its agent was last");
+    assert_has(buffer_text(&result.body), ONE " F node a was removed\n");
+    assert_has(buffer_text(&result.body), "Z " ONE " R \n\n");
     result_clear(&result);
     agents_close(&fixture);
 }
@@ -305,6 +399,9 @@ int main(void)
         cmocka_unit_test(an_agent_that_broke_off_is_asked_for_the_rest),
         cmocka_unit_test(with_no_line_of_the_past_nothing_is_doubled_either),
         cmocka_unit_test(a_reader_that_broke_off_goes_on),
+        cmocka_unit_test(the_places_of_many_come_as_a_body),
+        cmocka_unit_test(who_goes_on_waits_for_a_silent_node),
+        cmocka_unit_test(a_node_that_is_removed_is_waited_for_no_longer),
         cmocka_unit_test(a_node_that_vanishes_while_it_is_read_is_told_and_asked_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
