@@ -99,7 +99,9 @@ static void on_late(void *context, const struct late_call *late)
         hangs->options.give_up(hangs->options.context);
         return;
     }
-    if (late->call != WATCHED_TURN)
+    if (late->call == WATCHED_FILES)
+        log_warn("a disk does not answer", "id", late->id, "seconds", LOG_NUMBER(seconds));
+    else if (late->call != WATCHED_TURN)
         log_warn(hangs->options.has_daemon ? "a call does not return: look at libvirt's daemon"
                                            : "a call does not return",
                  "call", late->name, "id", late->id, "seconds", LOG_NUMBER(seconds));
