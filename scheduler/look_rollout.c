@@ -83,8 +83,9 @@ static bool describe_silence(const struct look *look, uint32_t unknown, char ret
     bool more = false;
     for (size_t i = 0; i < look->count && unknown > 0; i++) {
         const struct model_node *node = look->owners[i]->node;
-        bool is_new = look->values[i].silent && node != NULL &&
-                      !instance_state_is_over(look->values[i].state);
+        const struct reconcile_instance *value = &look->values[i];
+        bool is_new = value->silent && value->wish == WISH_RUN && node != NULL &&
+                      !instance_state_is_over(value->state);
         for (size_t j = 0; j < count; j++)
             is_new = is_new && named[j] != node;
         if (is_new && count < SILENT_NAMED)
