@@ -210,6 +210,7 @@ static bool may_resume(const struct error *error)
 static int read_all(struct printer *printer, const char *path, struct error *error)
 {
     struct session *session = cli_session(printer->cli);
+    bool is_told = false;
     for (unsigned tries = 0;; tries++) {
         struct error ended = ERROR_INIT;
         uint64_t before = printer->line_count;
@@ -221,12 +222,15 @@ static int read_all(struct printer *printer, const char *path, struct error *err
         if (!printer->follow || printer->is_at_end || session_is_interrupted(session) ||
             ferror(stdout))
             return result == 0 ? 0 : error_copy(error, &ended);
-        if (printer->line_count != before)
+        if (printer->line_count != before) {
             tries = 0;
+            is_told = false;
+        }
         if (result < 0 && (!printer->has_begun || tries >= RESUME_TRIES || !may_resume(&ended)))
             return error_copy(error, &ended);
-        if (result < 0 && tries == 0)
+        if (result < 0 && !is_told)
             fprintf(stderr, "%s\ntrying again until it answers; Ctrl-C ends this\n", ended.message);
+        is_told = is_told || result < 0;
         if (!session_sleep(session, RESUME_MS))
             return 0;
     }

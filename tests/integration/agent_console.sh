@@ -155,7 +155,7 @@ check who_follows_sees_the_second_boot wait_for 30 has "$second -- ended" "$work
 
 # --- who follows goes on, over the scheduler's end and a rollout, with each line once ---
 type_to "$first" 'log off' >/dev/null
-kill -9 "$(daemon_pid scheduler)"
+kill "$(daemon_pid scheduler)" # which ends what it streams in good order
 check who_follows_is_told_of_the_wait wait_for 30 has 'trying again until it answers' "$work/followed.err"
 check the_scheduler_comes_back cluster_up_again
 check it_knows_both wait_for 60 ready_count_is 2
