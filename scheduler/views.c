@@ -394,6 +394,8 @@ struct json_object *views_node(const struct core *core, const struct model_node 
     text_copy(view.hypervisor, sizeof view.hypervisor, document->hypervisor);
     text_copy(view.hypervisor_uri, sizeof view.hypervisor_uri, document->hypervisor_uri);
     capacity_used(node, &view.memory_used, &view.vcpus_used, &view.instances);
+    view.volumes = document->volumes;
+    view.volumes_used = capacity_volumes_used(node);
     view.heartbeat_age_ms = age(core_now(core), node->heard_ms);
     return json_encode(&api_node_view_record, &view);
 }

@@ -143,6 +143,8 @@ static const struct json_field node_fields[] = {
     FIELD(vcpus, "vcpus", JSON_UINT, .flags = 0),
     FIELD(vcpus_used, "vcpus_used", JSON_UINT, .flags = 0),
     FIELD(instances, "instances", JSON_UINT, .flags = 0),
+    FIELD(volumes, "volumes", JSON_UINT, .flags = JSON_OMIT_EMPTY),
+    FIELD(volumes_used, "volumes_used", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(heartbeat_age_ms, "heartbeat_age_ms", JSON_UINT, .flags = 0),
     FIELD(labels, "labels", JSON_MAP, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_LIST(struct api_node_view, frontends, frontend_count, "frontends",

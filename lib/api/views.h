@@ -132,6 +132,8 @@ struct api_node_view {
     uint32_t vcpus;
     uint32_t vcpus_used;
     uint32_t instances;
+    uint64_t volumes;      /* bytes that volumes and snapshots may have together; 0: not known */
+    uint64_t volumes_used; /* of it: promised to slots, and what snapshots take */
     uint64_t heartbeat_age_ms;
     struct json_map labels;
     struct api_observed_frontend *frontends; /* as the node reports them */

@@ -1,5 +1,6 @@
 /* The instances of a slot with volumes go to the node that has them, and to no other. */
 #include "scheduler/node_changes.h"
+#include "scheduler/views.h"
 #include "scheduler/volume_rules.h"
 #include "tests/unit/scheduler/controller_fixture.h"
 
@@ -156,6 +157,10 @@ static void a_node_has_no_room_for_what_its_snapshots_take(void **state)
     deploy(fixture, "A", 3);
     assert_non_null(
         strstr(service(fixture)->no_capacity, "disk for volumes: 20Mi free of 30Mi asked"));
+    AUTO_JSON struct json_object *view =
+        views_node(&fixture->core, model_node(&fixture->core.model, "a"));
+    assert_int_equal(json_object_get_int64(json_object_object_get(view, "volumes")), 100 * MIB);
+    assert_int_equal(json_object_get_int64(json_object_object_get(view, "volumes_used")), 80 * MIB);
     /* What is there and no record names counts, too. */
     report_disk(fixture, "a", 95 * MIB, 0);
     wake_at(fixture, 5000);
