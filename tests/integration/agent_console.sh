@@ -15,7 +15,7 @@ agent_ended() { ! kill -0 "$1" 2>/dev/null; }
 cluster_up >"$work/up.log" 2>&1 || { cat "$work/up.log" && fail up "the cluster does not start"; exit 1; }
 check build_and_push build_and_push 1
 shoal trust add "$work/shoal.pub" >/dev/null
-manifest 1 2 | sed 's|^health:|&\n  liveness: {http: {path: /healthz, port: http}, every: 300ms, timeout: 300ms, rise: 1, fall: 2}|' >"$work/hello.yaml"
+manifest 1 2 | sed 's|^health:|&\n  liveness: {http: {path: /healthz, port: http}, every: 300ms, timeout: 1s, rise: 1, fall: 2}|' >"$work/hello.yaml"
 check deploy shoal deploy -f "$work/hello.yaml"
 mapfile -t ids < <(instances_in ready)
 first=${ids[0]} second=${ids[1]}
@@ -117,7 +117,7 @@ check a_check_of_its_health_meets_the_breakpoint wait_for 60 test -e "$work/stan
 kill -9 "$gdb"
 exec 5>&-
 check a_stopped_guest_is_out_of_the_endpoints wait_for 20 is_debugged_and_unready
-sleep 2 # several times what liveness would have needed
+sleep 4 # more than what liveness would have needed
 check it_was_not_restarted test "$(of_first .restarts)" = 0
 expect others_are_debugged_elsewhere 0 "runs on node $node, and is debugged there" \
     curl -s -X POST "$SHOAL_ADDRESS/v1/instances/$first/debug?boot=another"
