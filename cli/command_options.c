@@ -249,7 +249,7 @@ const struct option events_options[] = {
 };
 
 const struct option node_remove_options[] = {
-    {"force", 0, OPTION_FLAG, .help = "also while it reports and is not drained"},
+    {"force", 0, OPTION_FLAG, .help = "also while it reports and is not drained, or has volumes"},
     END,
 };
 

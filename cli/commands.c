@@ -293,7 +293,8 @@ const struct command commands[] = {
      .details =
          "What it ran is replaced elsewhere. Its agent is told to stay away until it is started "
          "anew; its\nsubnet is given to nobody for 10 minutes. A node that reports has to be "
-         "drained first, or --force\ngives up what runs there.",
+         "drained first, or --force\ngives up what runs there. Slots whose volumes are there "
+         "begin anew elsewhere, with empty ones:\nthat takes --force, too.",
      .examples = "  shoal node drain worker-3 && shoal node rm worker-3"},
     {"node", "give-up", NULL, "say that a silent node will not come back: replace what it ran now",
      "NODE", .run = node_give_up_run,
@@ -326,8 +327,8 @@ const struct command commands[] = {
                  "  shoal scale counter=1"},
     {"volume", "rm", NULL, "remove a snapshot, or a volume with its snapshots", "VOLUME[@SNAPSHOT]",
      .options = volume_remove_options, .run = volume_remove_run,
-     .details = "A volume whose slot exists is not removed. What is left of a service that is no "
-                "more takes --force.",
+     .details = "A volume that its slot needs is not removed. What is left of a service that is no "
+                "more takes --force;\n`shoal rm SERVICE --volumes` removes all of it.",
      .examples = "  shoal volume rm counter/0/data@before-upgrade\n"
                  "  shoal volume rm counter/2/data\n  shoal volume rm old/0/data --force"},
     {"cluster", "version", "version", "this program's version, and the daemons'", "",
