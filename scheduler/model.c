@@ -409,8 +409,9 @@ static void join_instance(struct model *model, struct model_instance *instance)
     name_service(document->namespace_name, document->service, name);
     struct model_service *service =
         instance->service == NULL ? sorted_find_near(&model->services, name) : NULL;
-    if (service != NULL &&
-        (service->document == NULL || service->document->uid == document->service_uid)) {
+    /* Not one of an earlier service of that name, whose volumes are left. */
+    if (service != NULL && service->document != NULL &&
+        service->document->uid == document->service_uid) {
         instance->service = service;
         sorted_insert(&service->instances, instance);
     }

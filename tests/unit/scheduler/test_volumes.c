@@ -280,9 +280,12 @@ static void remove_service(struct fixture *fixture)
     }
 }
 
-/* As the store has it once the scheduler starts again. */
-static void assert_known_after_a_start(const struct document_volume *known)
+/* As the store has it once the scheduler starts again. What ran is no instance of the next service
+ * of that name. */
+static void assert_known_after_a_start(struct fixture *fixture)
 {
+    const struct document_volume *known = record_of(fixture);
+    const struct sorted *instances = &fixture->core.model.instances;
     struct model model;
     struct document_volume *copy = document_create(DOCUMENT_VOLUME);
     struct document_node *node = document_create(DOCUMENT_NODE);
@@ -296,6 +299,11 @@ static void assert_known_after_a_start(const struct document_volume *known)
         model_volume_node(model_service_record(&model, known->namespace_name, known->service), 0),
         known->node);
     assert_int_equal(model_node(&model, known->node)->used.volumes, known->bytes);
+    assert_int_equal(instances->count, 1);
+    const struct model_instance *ended = instances->items[0];
+    model_apply(&model, DOCUMENT_INSTANCE, document_copy(DOCUMENT_INSTANCE, ended->document), false,
+                0);
+    assert_null(model_instance(&model, ended->name)->service);
     model_finish(&model);
 }
 
@@ -310,7 +318,7 @@ static void a_service_that_comes_again_finds_its_volumes(void **state)
     assert_int_equal(fixture->answer.volume_slots, 1);
     assert_null(service(fixture));
     assert_int_equal(model_node(&fixture->core.model, "a")->used.volumes, 64 * MIB);
-    assert_known_after_a_start(record_of(fixture));
+    assert_known_after_a_start(fixture);
     assert_int_equal(state_of(fixture, volume_of("s", 0, "a")), VOLUME_UNUSED);
     assert_kept(fixture, volume_of("s", 0, "a"), false, "--force");
     join_with_volumes(fixture, "b"); /* which is emptier, and would be taken */
