@@ -47,6 +47,7 @@ struct publication {
     struct assignment_texts *texts;
     bool is_settled;             /* the endpoints are told; else agents keep what they have */
     char awaited[NAME_MAX_TEXT]; /* the node whose report they wait for; "": none yet */
+    uint64_t begun_ms;
     struct document endpoints;
     struct document trust;
     TAILQ_HEAD(, publication_wait) waits; /* in order of their time */
@@ -61,6 +62,7 @@ struct publication *publication_create(struct core *core)
 {
     struct publication *publication = xcalloc(1, sizeof *publication);
     publication->core = core;
+    publication->begun_ms = core_now(core);
     publication->wakeup = wakeup_create(&core->wakeups, on_wakeup, publication);
     publication->texts = assignment_texts_create();
     TAILQ_INIT(&publication->waits);
@@ -140,10 +142,14 @@ static void refresh_trust(struct publication *publication)
     core->model.trust_dirty = false;
 }
 
-/* Looks at the node that was waited for first: while a large fleet reports this is asked often. */
+/* Looks at the node that was waited for first: while a large fleet reports this is asked often. One
+ * that joins again and again and never reports is waited for as long as one that is silent. */
 static bool is_settled(struct publication *publication)
 {
-    struct model *model = &publication->core->model;
+    const struct core *core = publication->core;
+    const struct model *model = &core->model;
+    if (core_now(core) - publication->begun_ms >= core->options->lease_ms)
+        publication->is_settled = true;
     if (publication->is_settled)
         return true;
     const struct model_node *awaited = model_node(model, publication->awaited);

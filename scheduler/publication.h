@@ -1,7 +1,7 @@
 /* What the agents are to fetch: each node's assignment, the endpoints and the trusted keys, every
  * one with a revision that goes up when its content changes, and the long polls that wait for it.
- * After a start the endpoints are told once no node assignment_hides_endpoints; until then agents
- * keep theirs, and nothing counts as drained or excluded.
+ * After a start the endpoints are told once no node assignment_hides_endpoints, or a lease has
+ * passed; until then agents keep theirs, and nothing counts as drained or excluded.
  *
  * Loop thread only. */
 #pragma once

@@ -118,6 +118,25 @@ static void a_node_that_stays_silent_is_not_waited_for(void **state)
     expect_servers(&poller, 1);
 }
 
+/* Its agent joins, and ends before it has said a word. */
+static void a_node_that_only_joins_is_not_waited_for_either(void **state)
+{
+    struct fixture *fixture = *state;
+    struct poller poller = {0};
+    begin(fixture);
+    begin_again(fixture, INSTANCE_RUNNING);
+    ask(fixture, &poller);
+    for (uint64_t passed = 0; passed < fixture->options.lease_ms; passed += 1000) {
+        assert_non_null(poller.wait);
+        model_hear_node(&fixture->core.model, model_node(&fixture->core.model, "a"),
+                        fixture->now_ms);
+        wake_at(fixture, 1000);
+        publication_update(fixture->core.publication);
+    }
+    assert_null(poller.wait);
+    expect_servers(&poller, 1);
+}
+
 /* However new the endpoints are that the data planes have: what was not told excludes nobody. */
 static void nothing_counts_as_excluded_while_endpoints_wait(void **state)
 {
@@ -138,6 +157,7 @@ int main(void)
         TEST(where_all_that_run_were_ready_endpoints_are_told_at_once),
         TEST(who_became_ready_just_before_is_not_left_out),
         TEST(a_node_that_stays_silent_is_not_waited_for),
+        TEST(a_node_that_only_joins_is_not_waited_for_either),
         TEST(nothing_counts_as_excluded_while_endpoints_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
