@@ -15,6 +15,8 @@
 #define CHUNK     65536
 #define READ_MAX  ((size_t)256 << 10)
 #define FILES_MAX 100
+/* Files are turned over from the oldest on: for a moment there is none of some number. */
+#define MISSING_MAX 1
 /* No more lines come without a position. */
 #define SKIP_MAX (CONSOLE_PAST_MAX / API_LOG_TIME_MAX)
 
@@ -83,12 +85,12 @@ static void close_files(struct files *files)
 /* One more than `limit` needs, if there is one, so that it is known what is left out. */
 static void open_files(struct files *files, const char *path, uint64_t since_ms, uint64_t limit)
 {
+    unsigned missing = 0;
     for (unsigned number = 0; number < FILES_MAX && files->bytes <= limit; number++) {
         struct stat status;
         AUTO_FREE char *name = file_path(path, number);
         AUTO_CLOSE int file = open_file(name);
-        /* While it is turned over there is no newest one for a moment. */
-        if (number == 0 && file < 0 && errno == ENOENT)
+        if (file < 0 && errno == ENOENT && ++missing <= MISSING_MAX)
             continue;
         if (file < 0 || fstat(file, &status) < 0 || !S_ISREG(status.st_mode))
             return;
@@ -151,7 +153,7 @@ static bool read_files(const struct files *files, size_t limit, struct buffer *t
 /* The end of the line that begins at `at`, behind its line feed. */
 static size_t end_of_line(const struct buffer *text, size_t at)
 {
-    const char *end = memchr(text->data + at, '\n', text->length - at);
+    const char *end = at < text->length ? memchr(text->data + at, '\n', text->length - at) : NULL;
     return end != NULL ? (size_t)(end - text->data) + 1 : text->length;
 }
 
@@ -356,13 +358,14 @@ static bool read_lines(struct console_log *log, struct buffer *text)
 static unsigned find_own(const struct console_log *log, unsigned *ret_oldest)
 {
     struct stat status;
+    unsigned missing = 0;
     *ret_oldest = FILES_MAX;
     for (unsigned number = 0; number < FILES_MAX; number++) {
         AUTO_FREE char *path = file_path(log->path, number);
         if (stat(path, &status) < 0) {
-            if (number > 0)
+            if (++missing > MISSING_MAX)
                 break;
-            continue; /* while it is turned over there is no newest one for a moment */
+            continue;
         }
         if (is_same_file(log->descriptor, &status))
             return number;
@@ -376,6 +379,14 @@ static bool is_removed(const struct console_log *log)
 {
     struct stat status;
     return log->descriptor < 0 || (fstat(log->descriptor, &status) == 0 && status.st_nlink == 0);
+}
+
+/* Whether the log was turned over since the file that is read was found at `number`. */
+static bool has_moved(const struct console_log *log, unsigned number)
+{
+    struct stat status;
+    AUTO_FREE char *path = file_path(log->path, number);
+    return stat(path, &status) < 0 || !is_same_file(log->descriptor, &status);
 }
 
 /* The next newer file; false when there is none, or not yet. */
@@ -394,6 +405,9 @@ static bool move_on(struct console_log *log, struct buffer *text)
     AUTO_CLOSE int next = open_file(path);
     struct stat status;
     if (next < 0 || fstat(next, &status) < 0 || is_same_file(log->descriptor, &status))
+        return false;
+    /* What was opened is then not the one that follows it. */
+    if (own < FILES_MAX && has_moved(log, own))
         return false;
     if (log->descriptor >= 0) {
         while (read_lines(log, text)) /* what came between the last read and the turn-over */
