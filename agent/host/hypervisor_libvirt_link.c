@@ -33,7 +33,7 @@ struct libvirt_link {
     bool opened;              /* once */
     struct error why;         /* there is no connection */
     pthread_t events, again;
-    bool has_again;
+    bool has_again, again_ended;
     atomic_bool closing;  /* nobody is told any more */
     atomic_bool stopping; /* the events' thread ends */
 };
@@ -171,12 +171,18 @@ static int connect_once(struct libvirt_link *link, virConnectPtr *ret_connection
 
 /* ---- a daemon's ---- */
 
-/* With the lock held; at most `seconds`, or until something changed. */
-static void wait_for_change(struct libvirt_link *link, unsigned seconds)
+static struct timespec in_seconds(unsigned seconds)
 {
     struct timespec deadline;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += seconds;
+    return deadline;
+}
+
+/* With the lock held; at most `seconds`, or until something changed. */
+static void wait_for_change(struct libvirt_link *link, unsigned seconds)
+{
+    struct timespec deadline = in_seconds(seconds);
     pthread_cond_timedwait(&link->changed, &link->lock, &deadline);
 }
 
@@ -234,6 +240,8 @@ static void *run_again(void *context)
         else
             wait_for_change(link, 3600);
     }
+    link->again_ended = true;
+    pthread_cond_broadcast(&link->changed);
     pthread_mutex_unlock(&link->lock);
     return NULL;
 }
@@ -322,13 +330,17 @@ int libvirt_link_open(enum libvirt_driver driver, const char *uri,
 /* False when it still waits for a daemon: it is left with what it uses, and the process ends. */
 static bool stop_again(struct libvirt_link *link)
 {
-    struct timespec deadline;
+    struct timespec deadline = in_seconds(CLOSE_SECONDS);
+    int waited = 0;
     pthread_mutex_lock(&link->lock);
     pthread_cond_broadcast(&link->changed);
+    while (!link->again_ended && waited == 0)
+        waited = pthread_cond_timedwait(&link->changed, &link->lock, &deadline);
+    bool ended = link->again_ended;
     pthread_mutex_unlock(&link->lock);
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += CLOSE_SECONDS;
-    return pthread_clockjoin_np(link->again, NULL, CLOCK_MONOTONIC, &deadline) == 0;
+    if (ended)
+        pthread_join(link->again, NULL);
+    return ended;
 }
 
 void libvirt_link_close(struct libvirt_link *link)

@@ -1,7 +1,9 @@
 /* The connection to libvirt: made, listened to, and made again when the daemon at its other end
  * went away or said nothing for long.
  *
- * Owns the thread of libvirt's events and, for a daemon, one that connects again. Any thread. */
+ * Owns the thread of libvirt's events and, for a daemon, one that connects again. Any thread. A
+ * process has one at a time: libvirt has one list of events, and each thread that runs it tells
+ * everybody's. */
 #pragma once
 
 #include <libvirt/libvirt.h>
