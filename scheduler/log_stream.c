@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "lib/api/log_line.h"
 #include "lib/buffer.h"
@@ -13,6 +12,7 @@
 #include "scheduler/agent_calls.h"
 #include "scheduler/log_merge.h"
 #include "scheduler/log_tail.h"
+#include "scheduler/sorted.h"
 
 #define SOURCES_MAX 200 /* that are read at once */
 #define LOG_TYPE    "text/plain; charset=utf-8"
@@ -32,7 +32,7 @@
 
 /* One instance's log. */
 struct source {
-    LIST_ENTRY(source) link;
+    const char *name; /* first: its id */
     struct log_stream *stream;
     struct http_call *call; /* NULL: it is not asked now */
     char id[INSTANCE_ID_MAX];
@@ -60,8 +60,9 @@ struct log_stream {
     uint64_t started_ms, looked_ms;
     bool past_is_out;
     bool more_may_come;
-    bool is_full; /* an instance found no room, and the reader was told */
-    LIST_HEAD(, source) sources;
+    bool is_full;          /* an instance found no room, and the reader was told */
+    struct sorted sources; /* also those that are done, which a job may have thousands of */
+    size_t open;           /* that were not done at the last look */
     struct log_merge merge;
     struct buffer unsent;
     bool has_answer;    /* of any agent */
@@ -77,9 +78,8 @@ static void free_stream(uv_handle_t *handle)
     free(stream);
 }
 
-static void remove_source(struct source *source)
+static void free_source(struct source *source)
 {
-    LIST_REMOVE(source, link);
     buffer_finish(&source->line);
     free(source);
 }
@@ -87,12 +87,13 @@ static void remove_source(struct source *source)
 /* The request is answered, or gone. */
 static void close_stream(struct log_stream *stream)
 {
-    while (!LIST_EMPTY(&stream->sources)) {
-        struct source *source = LIST_FIRST(&stream->sources);
+    for (size_t i = 0; i < stream->sources.count; i++) {
+        struct source *source = stream->sources.items[i];
         if (source->call != NULL)
             http_client_cancel(source->call);
-        remove_source(source);
+        free_source(source);
     }
+    sorted_finish(&stream->sources);
     uv_close((uv_handle_t *)&stream->timer, free_stream);
 }
 
@@ -261,7 +262,8 @@ static struct source *add_source(struct log_stream *stream, const char *id)
     struct source *source = xcalloc(1, sizeof *source);
     source->stream = stream;
     text_copy(source->id, sizeof source->id, id);
-    LIST_INSERT_HEAD(&stream->sources, source, link);
+    source->name = source->id;
+    sorted_insert(&stream->sources, source);
     return source;
 }
 
@@ -289,25 +291,18 @@ void log_stream_miss(struct log_stream *stream, const char *instance)
 void log_stream_add(struct log_stream *stream, const struct model_instance *instance,
                     const struct api_log_position *after)
 {
-    struct source *source;
-    size_t open = 0;
-    LIST_FOREACH(source, &stream->sources, link)
-    {
-        if (strcmp(source->id, instance->name) == 0)
-            return;
-        open += !source->is_done;
-    }
-    if (instance->node == NULL)
+    if (instance->node == NULL || sorted_find(&stream->sources, instance->name) != NULL)
         return;
-    if (open >= SOURCES_MAX) {
+    if (stream->open >= SOURCES_MAX) {
         tell_full(stream, instance->name);
         return;
     }
-    source = add_source(stream, instance->name);
+    struct source *source = add_source(stream, instance->name);
     source->is_new = stream->resumes || stream->past_is_out;
     if (after != NULL)
         source->position = *after;
     ask(source, instance);
+    stream->open += !source->is_done;
 }
 
 /* One whose agent was gone for a while, or goes now; one that is over makes room. */
@@ -319,7 +314,8 @@ static void look_at_source(struct source *source)
     if (source->call == NULL && instance == NULL) {
         if (!source->is_done)
             end_source(source);
-        remove_source(source);
+        sorted_remove(&stream->sources, source);
+        free_source(source);
         return;
     }
     if (source->is_done || instance == NULL)
@@ -347,11 +343,11 @@ static void look_at_source(struct source *source)
 /* New ones too. */
 static void look_again(struct log_stream *stream)
 {
-    struct source *source, *next;
-    for (source = LIST_FIRST(&stream->sources); source != NULL; source = next) {
-        next = LIST_NEXT(source, link);
-        look_at_source(source);
-    }
+    for (size_t i = stream->sources.count; i-- > 0;)
+        look_at_source(stream->sources.items[i]);
+    stream->open = 0;
+    for (size_t i = 0; i < stream->sources.count; i++)
+        stream->open += !((const struct source *)stream->sources.items[i])->is_done;
     stream->more_may_come =
         stream->look != NULL && stream->look(stream, stream->namespace_name, stream->service);
 }
@@ -361,11 +357,10 @@ static void look_again(struct log_stream *stream)
 /* Whether every source has sent its past, or has had the time to. */
 static bool past_is_there(const struct log_stream *stream)
 {
-    const struct source *source;
     if (core_now(stream->core) - stream->started_ms >= PAST_MS)
         return true;
-    LIST_FOREACH(source, &stream->sources, link)
-    {
+    for (size_t i = 0; i < stream->sources.count; i++) {
+        const struct source *source = stream->sources.items[i];
         if (!source->has_past)
             return false;
     }
@@ -374,10 +369,9 @@ static bool past_is_there(const struct log_stream *stream)
 
 static void tell_late_ones(struct log_stream *stream)
 {
-    struct source *source;
     struct error error = ERROR_INIT;
-    LIST_FOREACH(source, &stream->sources, link)
-    {
+    for (size_t i = 0; i < stream->sources.count; i++) {
+        struct source *source = stream->sources.items[i];
         if (source->has_past)
             continue;
         error_set(&error, ERROR_TIMEOUT, "node %s: its agent has not answered within %d s",
@@ -388,9 +382,8 @@ static void tell_late_ones(struct log_stream *stream)
 
 static bool is_over(const struct log_stream *stream)
 {
-    const struct source *source;
-    LIST_FOREACH(source, &stream->sources, link)
-    {
+    for (size_t i = 0; i < stream->sources.count; i++) {
+        const struct source *source = stream->sources.items[i];
         if (!source->is_done)
             return false;
     }
@@ -487,7 +480,6 @@ struct log_stream *log_stream_create(struct http_request *request, struct core *
         stream->limit = PAST_SOURCE_MAX;
     if (stream->limit < PAST_SOURCE_MIN)
         stream->limit = PAST_SOURCE_MIN;
-    LIST_INIT(&stream->sources);
     uv_timer_init(core->loop, &stream->timer);
     return stream;
 }
