@@ -339,10 +339,23 @@ static size_t skip_lines(struct console_log *log, const struct buffer *text)
     return at;
 }
 
+/* A full disk has the other half take back a line that it could not write to its end. */
+static void forget_taken_back(struct console_log *log)
+{
+    struct stat status;
+    off_t offset = lseek(log->descriptor, 0, SEEK_CUR), part = (off_t)log->part.length;
+    if (part == 0 || part > offset || fstat(log->descriptor, &status) < 0 ||
+        status.st_size >= offset)
+        return;
+    lseek(log->descriptor, offset - part, SEEK_SET);
+    buffer_clear(&log->part);
+}
+
 /* True: there may be more. */
 static bool read_lines(struct console_log *log, struct buffer *text)
 {
     AUTO_BUFFER struct buffer lines = {0};
+    forget_taken_back(log);
     size_t before = log->part.length;
     buffer_append(&lines, buffer_text(&log->part), log->part.length);
     buffer_clear(&log->part);

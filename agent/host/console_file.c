@@ -26,17 +26,27 @@ static void fail(struct console_file *file, int number, size_t length)
     file->lost += length;
 }
 
+/* A write that a kill cut off left a part of a line: it ends here, or what comes next would be read
+ * as the rest of it. */
+static void end_cut_line(struct console_file *file)
+{
+    char last = '\n';
+    if (file->size > 0 && pread(file->descriptor, &last, 1, (off_t)file->size - 1) == 1 &&
+        last != '\n' && write(file->descriptor, "\n", 1) == 1)
+        file->size++;
+}
+
 static void open_file(struct console_file *file)
 {
     struct stat status;
-    file->descriptor =
-        open(file->path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640);
+    file->descriptor = open(file->path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640);
     file->size = 0;
     if (file->descriptor < 0 || fstat(file->descriptor, &status) < 0)
         return;
     if (fchown(file->descriptor, 0, file->options->reader) < 0)
         log_warn("a console log cannot be given to its reader", "path", file->path);
     file->size = (uint64_t)status.st_size;
+    end_cut_line(file);
 }
 
 void console_file_init(struct console_file *file, const struct console_file_options *options,

@@ -33,7 +33,8 @@ struct console_file {
     uint64_t failed_ms;
 };
 
-/* Appends to what is there. `options` stay the caller's. */
+/* Appends to what is there, behind a line that a kill cut off in one of its own. `options` stay the
+ * caller's. */
 void console_file_init(struct console_file *file, const struct console_file_options *options,
                        const char *id);
 /* Appends whole lines (lib/api/log_line.h), not more than CONSOLE_LOG_SIZE_MIN bytes of them. */

@@ -236,6 +236,25 @@ static void a_full_disk_costs_lines_and_is_said(void **state)
                                                      "File too large") "fifth\n");
 }
 
+/* The agent was killed in the middle of a write: what it says of that stands in a line of its own.
+ */
+static void what_comes_after_a_cut_line_is_no_part_of_it(void **state)
+{
+    struct world *world = *state;
+    struct console_file file;
+    AUTO_FREE char *path = xasprintf("%s/" ID ".log", world->folder);
+    assert_int_equal(file_write(path, "whole\ncut o", 11, 0600, NULL), 0);
+    console_file_init(&file, &world->options, ID);
+    console_file_append(&file, "mark\n", 5);
+    assert_int_equal(file.size, 17);
+    console_file_finish(&file);
+    console_file_init(&file, &world->options, ID);
+    console_file_append(&file, "more\n", 5);
+    console_file_finish(&file);
+    AUTO_FREE char *text = read_file(world, ID ".log");
+    assert_string_equal(text, "whole\ncut o\nmark\nmore\n");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
@@ -248,6 +267,7 @@ int main(void)
         TEST(newlines_cost_what_they_take),
         TEST(files_are_turned_over_by_size_and_count),
         TEST(a_full_disk_costs_lines_and_is_said),
+        TEST(what_comes_after_a_cut_line_is_no_part_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

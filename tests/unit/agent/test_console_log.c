@@ -26,6 +26,20 @@ static void a_line_is_read_when_it_is_whole(void **state)
     console_log_close(&log);
 }
 
+static void a_line_that_was_taken_back_is_none(void **state)
+{
+    struct place *place = *state;
+    append(place->path, ONE "2026-11-26T02:00:02.000Z L tw");
+    struct console_log log = open_log(place, 0);
+    assert_int_equal(truncate(place->path, sizeof ONE - 1), 0);
+    console_log_read(&log, &place->text);
+    assert_int_equal(place->text.length, 0);
+    append(place->path, THREE);
+    console_log_read(&log, &place->text);
+    assert_string_equal(buffer_text(&place->text), THREE);
+    console_log_close(&log);
+}
+
 /* Returns whether lines were left out for the limit. */
 static bool read_with(struct place *place, uint64_t since_ms, uint64_t tail, size_t limit)
 {
@@ -372,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_tail_is_whole_lines),
         TEST(a_line_is_read_when_it_is_whole),
+        TEST(a_line_that_was_taken_back_is_none),
         TEST(what_is_older_or_too_much_is_left_out),
         TEST(several_turn_overs_lose_nothing),
         TEST(who_falls_behind_what_is_kept_knows_it),
