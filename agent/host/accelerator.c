@@ -23,12 +23,20 @@
 
 #define KVM_DEVICE        "/dev/kvm"
 #define PROBE_DEADLINE_MS 3000
-#define NOT_STARTED       127 /* the exit code where there is no QEMU */
+#define NOT_STARTED       127 /* the exit code where no QEMU began */
 #define BOOT_ID_MAX       37
 #define RECORD_MAX        4096
 /* After a probe that proved nothing, but for the first. */
 #define ASK_AGAIN_MS      UINT64_C(60000)
 #define ASK_AGAIN_MOST_MS UINT64_C(3600000)
+
+/* In the child: nothing was learnt of the accelerator. */
+static _Noreturn void give_up(const char *message)
+{
+    ssize_t ignored = write(STDERR_FILENO, message, strlen(message));
+    (void)ignored;
+    _exit(NOT_STARTED);
+}
 
 static void execute_probe(const char *accelerator, const char *kernel, int output, uid_t uid,
                           gid_t gid)
@@ -38,14 +46,11 @@ static void execute_probe(const char *accelerator, const char *kernel, int outpu
              accelerator);
     if (dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0 ||
         setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-        _exit(1);
+        give_up("the probe's user cannot be taken on");
     execl(DOMAIN_EMULATOR_AMD64, "qemu-system-x86_64", "-M", machine, "-cpu", "max", "-m", "16",
           "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", kernel,
           "-device", "isa-debug-exit,iobase=0xf4,iosize=1", (char *)NULL);
-    static const char message[] = "qemu-system-x86_64 cannot be started";
-    ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
-    (void)ignored;
-    _exit(NOT_STARTED);
+    give_up("qemu-system-x86_64 cannot be started");
 }
 
 /* The wait status, or -1 when the deadline passed and the process was killed. */

@@ -5,11 +5,13 @@
 #include <stdint.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/host/accelerator.h"
@@ -93,6 +95,26 @@ static void why_a_probe_guest_does_not_run_is_qemus_word(void **state)
                      -1);
     assert_int_equal(error.code, ERROR_UNAVAILABLE);
     assert_non_null(strstr(error.message, "hax"));
+}
+
+/* In a container that does not have the probe's user: that says nothing of the accelerator. */
+static void a_probe_without_its_user_proves_nothing(void **state)
+{
+    struct error error = ERROR_INIT;
+    int status;
+    if (geteuid() != 0)
+        skip();
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (unshare(CLONE_NEWUSER) < 0)
+            _exit(2);
+        _exit(accelerator_probe("tcg", *state, GUEST_USER_PROBE, GUEST_USER_PROBE, &error) == -1 &&
+              error.code == ERROR_NOT_FOUND && strstr(error.message, "user") != NULL);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WEXITSTATUS(status) == 2)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 1);
 }
 
 #define EXIT(code) ((code) << 8)
@@ -189,6 +211,7 @@ int main(void)
         TEST(what_is_not_well_formed_is_asked_anew),
         TEST(the_probe_guest_runs_by_translation),
         TEST(why_a_probe_guest_does_not_run_is_qemus_word),
+        TEST(a_probe_without_its_user_proves_nothing),
         cmocka_unit_test(only_qemus_own_end_says_something_about_kvm),
         cmocka_unit_test(a_timeout_is_no_proof_and_is_asked_again),
         cmocka_unit_test(a_proof_holds_until_there_is_another),
