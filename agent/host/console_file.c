@@ -27,13 +27,16 @@ static void fail(struct console_file *file, int number, size_t length)
 }
 
 /* A write that a kill cut off left a part of a line: it ends here, or what comes next would be read
- * as the rest of it. */
-static void end_cut_line(struct console_file *file)
+ * as the rest of it. The file's time stays that of its last line, from which a gap is told. */
+static void end_cut_line(struct console_file *file, const struct timespec *changed)
 {
+    const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, *changed};
     char last = '\n';
-    if (file->size > 0 && pread(file->descriptor, &last, 1, (off_t)file->size - 1) == 1 &&
-        last != '\n' && write(file->descriptor, "\n", 1) == 1)
-        file->size++;
+    if (file->size == 0 || pread(file->descriptor, &last, 1, (off_t)file->size - 1) != 1 ||
+        last == '\n' || write(file->descriptor, "\n", 1) != 1)
+        return;
+    file->size++;
+    futimens(file->descriptor, times);
 }
 
 static void open_file(struct console_file *file)
@@ -46,7 +49,7 @@ static void open_file(struct console_file *file)
     if (fchown(file->descriptor, 0, file->options->reader) < 0)
         log_warn("a console log cannot be given to its reader", "path", file->path);
     file->size = (uint64_t)status.st_size;
-    end_cut_line(file);
+    end_cut_line(file, &status.st_mtim);
 }
 
 void console_file_init(struct console_file *file, const struct console_file_options *options,

@@ -7,11 +7,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/host/console_file.h"
@@ -243,8 +245,13 @@ static void what_comes_after_a_cut_line_is_no_part_of_it(void **state)
     struct world *world = *state;
     struct console_file file;
     AUTO_FREE char *path = xasprintf("%s/" ID ".log", world->folder);
+    const struct timespec then[] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    struct stat status;
     assert_int_equal(file_write(path, "whole\ncut o", 11, 0600, NULL), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, then, 0), 0);
     console_file_init(&file, &world->options, ID);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mtim.tv_sec, 1000); /* since when something may be missing */
     console_file_append(&file, "mark\n", 5);
     assert_int_equal(file.size, 17);
     console_file_finish(&file);
