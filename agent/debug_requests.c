@@ -17,6 +17,7 @@ struct debug_request {
     struct http_request *request; /* NULL: whoever asked is gone */
     char id[INSTANCE_ID_MAX];
     bool stops;
+    bool was_on; /* before */
 };
 
 static struct json_object *describe(const struct debug_request *debug,
@@ -34,6 +35,13 @@ static struct json_object *describe(const struct debug_request *debug,
     return answer;
 }
 
+static void switch_stub(struct debug_request *debug, host_answer_callback *callback)
+{
+    struct host_message message = {.type = HOST_DEBUG, .debug = {.open = !debug->stops}};
+    memcpy(message.debug.id, debug->id, sizeof message.debug.id);
+    host_client_request_held(debug->target.host, &message, callback, debug, free);
+}
+
 static void on_switched(const struct host_answer *answer, int descriptor, void *data)
 {
     AUTO_FREE struct debug_request *debug = data;
@@ -45,15 +53,21 @@ static void on_switched(const struct host_answer *answer, int descriptor, void *
         error_set(&error, ERROR_NOT_FOUND, "instance %s is gone", debug->id);
     if (error.code == ERROR_NONE)
         instance_table_debugged(debug->target.instances, debug->id, !debug->stops);
-    if (debug->request == NULL)
+    if (debug->request == NULL) {
+        if (error.code == ERROR_NONE && !debug->stops && !debug->was_on) {
+            debug->stops = true;
+            switch_stub(TAKE_POINTER(debug), on_switched);
+        }
         return;
+    }
     if (error.code != ERROR_NONE)
         http_request_respond_error(debug->request, &error);
     else
         http_request_respond_json(debug->request, 200, describe(debug, instance));
 }
 
-/* What was asked for is done all the same. */
+/* What was asked for is done all the same; but a stub that nobody was told of, while which the
+ * guest's liveness does not count, is switched off again. */
 static void on_abandoned(struct http_request *request, void *data)
 {
     (void)request;
@@ -100,9 +114,8 @@ void debug_requests_handle(struct http_request *request, const struct debug_targ
     struct debug_request *debug = xcalloc(1, sizeof *debug);
     *debug = (struct debug_request){.target = *target, .request = request};
     debug->stops = stops;
+    debug->was_on = instance->is_debugged;
     memcpy(debug->id, instance->id, sizeof debug->id);
     http_request_on_abandoned(request, on_abandoned, debug);
-    struct host_message message = {.type = HOST_DEBUG, .debug = {.open = !debug->stops}};
-    memcpy(message.debug.id, debug->id, sizeof message.debug.id);
-    host_client_request_held(target->host, &message, on_switched, debug, free);
+    switch_stub(debug, on_switched);
 }

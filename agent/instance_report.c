@@ -68,7 +68,7 @@ void instance_observe(const struct instance *instance, const char *accel,
         snprintf(
             observed.message, sizeof observed.message,
             "its gdb stub is on (shoal debug --stop %s), so its liveness is not judged%s%.300s",
-            instance->id, instance->message[0] != '\0' ? ": " : "", instance->message);
+            instance->id, instance->message[0] != '\0' ? "; before: " : "", instance->message);
     if (instance->hang[0] != '\0')
         tell_hang(instance, &observed);
     snprintf(observed.accel, sizeof observed.accel, "%s", accel);

@@ -172,6 +172,13 @@ void agent_calls_pass_instance(struct http_request *request, struct core *core, 
                   "there is no instance %.64s: `shoal ps --all` lists them", id);
     else if (instance->node == NULL)
         error_set(&error, ERROR_UNAVAILABLE, "instance %.64s is on no node yet", id);
+    else if (instance_state_is_over(instance->observed.state))
+        error_set(&error, ERROR_CONFLICT,
+                  "instance %s is over (%s%s%s): `shoal logs %s` shows what it wrote",
+                  instance->name, instance_state_names[instance->observed.state],
+                  instance->observed.message != NULL ? ": " : "",
+                  instance->observed.message != NULL ? instance->observed.message : "",
+                  instance->name);
     else {
         agent_calls_pass(request, core, instance->node, path, stream_type);
         return;

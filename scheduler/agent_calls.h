@@ -42,6 +42,6 @@ struct http_call *agent_calls_start(struct core *core, const struct model_node *
 void agent_calls_pass(struct http_request *request, struct core *core,
                       const struct model_node *node, const char *path, const char *stream_type);
 /* The same for the node of an instance, whose id `{instance}` of the request's route is; one that
- * is not there or nowhere yet is an error. */
+ * is not there, nowhere yet or over is an error. */
 void agent_calls_pass_instance(struct http_request *request, struct core *core, const char *path,
                                const char *stream_type);

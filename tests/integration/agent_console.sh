@@ -126,6 +126,16 @@ check it_runs_on wait_for 20 ready_count_is 2
 check as_the_same_boot test "$(of_first .restarts)" = 0
 check the_socket_is_gone test ! -e "$socket"
 
+# A stub that nobody was told of does not stay: its guest's liveness would not count.
+agent=$(daemon_pid agent)
+stubs_off() { grep -c 'msg="gdb stub off"' "$cluster/log/agent.log"; }
+off=$(stubs_off)
+kill -STOP "$agent"
+curl -s --max-time 1 -X POST "$SHOAL_ADDRESS/v1/instances/$first/debug?boot=$(cat /proc/sys/kernel/random/boot_id)"
+kill -CONT "$agent"
+goes_off_again() { [ "$(stubs_off)" -gt "$off" ] && [ ! -e "$socket" ]; }
+check who_asked_is_gone_and_the_stub_goes_off wait_for 20 goes_off_again
+
 # --- nobody reads while no agent runs ---
 shoal logs -f -t --tail 10000 hello >"$work/followed" 2>"$work/followed.err" &
 follower=$!
@@ -168,6 +178,10 @@ every_line_came_once() {
 check following_survives_the_scheduler wait_for 30 every_line_came_once
 check rolled_over shoal restart hello
 check the_old_ones_are_followed_to_their_end wait_for 30 grep -qE "$first -- ended: .*" "$work/followed"
+is_over() { shoal ps --all -o json | jq -e --arg id "$first" '.instances[] | select(.id == $id) | .state == "stopped"'; }
+wait_for 30 is_over >/dev/null
+expect no_console_of_what_is_over 1 "instance $first is over \(stopped.*: .shoal logs $first. shows" shoal console "$first"
+expect nor_a_debugger 1 "instance $first is over \(stopped" shoal debug "$first"
 mapfile -t ids < <(instances_in ready)
 for id in "${ids[@]}"; do
     check "the_new_one_is_followed_$id" wait_for 30 grep -qF "$id hello 1.0 listening" "$work/followed"

@@ -287,6 +287,9 @@ static void a_guest_in_a_debugger_is_not_taken_for_dead(void **state)
     assert_int_equal(instance_state(instance), INSTANCE_READY);
     instance_observe(instance, "tcg", &observed);
     assert_non_null(strstr(observed.message, "gdb stub is on"));
+    instance_became_unready(instance, "status 503");
+    instance_observe(instance, "tcg", &observed);
+    assert_non_null(strstr(observed.message, "its liveness is not judged; before: status 503"));
     instance_debugged(instance, false);
     assert_int_equal(instance_became_unhealthy(instance, "no answer"),
                      INSTANCE_UNWATCH | INSTANCE_KILL);
