@@ -50,28 +50,28 @@ static const void *written(const struct change *change, enum document_kind kind,
     return NULL;
 }
 
-/* The service as it would be: what the change writes, above what is. */
-static void copy_service(struct planner *planner, const struct model_service *known,
+/* The service as it would be: what the change writes, above what is, which may be volumes only. */
+static void copy_service(struct planner *planner, const struct model_service *record,
                          const struct change *change, uint32_t revision)
 {
     const struct document_service *document = written(change, DOCUMENT_SERVICE, 0);
-    if (known != NULL)
-        planner->service = *known;
+    if (record != NULL)
+        planner->service = *record;
     planner->service.kept = (struct usage_kept){0}; /* that is the real one's */
     if (document != NULL)
         planner->service.document = (struct document_service *)document;
     planner->target = written(change, DOCUMENT_REVISION, revision);
-    size_t count = known != NULL ? known->revision_count : 0;
+    size_t count = record != NULL ? record->revision_count : 0;
     planner->service.revisions = xcalloc(count + 1, sizeof(struct document_revision *));
     for (size_t i = 0; i < count; i++)
-        planner->service.revisions[i] = known->revisions[i];
+        planner->service.revisions[i] = record->revisions[i];
     if (planner->target != NULL && model_revision(&planner->service, revision) == NULL)
         planner->service.revisions[planner->service.revision_count++] =
             (struct document_revision *)planner->target;
     if (planner->target == NULL)
         planner->target = model_revision(&planner->service, revision);
     planner->is_stop_first =
-        (known != NULL && model_is_stop_first(known)) ||
+        (record != NULL && record->document != NULL && model_is_stop_first(record)) ||
         (planner->target != NULL && planner->target->template.volume_count > 0);
 }
 
@@ -377,7 +377,8 @@ int plan_make(struct core *core, const struct service_apply *apply, struct api_p
         return -1;
     }
     struct planner planner = {.core = core, .plan = &plan};
-    copy_service(&planner, known, &never, answer.revision);
+    copy_service(&planner, model_service_record(&core->model, spec->namespace_name, spec->service),
+                 &never, answer.revision);
     text_copy(plan.namespace_name, sizeof plan.namespace_name, spec->namespace_name);
     text_copy(plan.service, sizeof plan.service, spec->service);
     plan.changed = answer.changed;

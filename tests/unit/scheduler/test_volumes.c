@@ -1,5 +1,6 @@
 /* The instances of a slot with volumes go to the node that has them, and to no other. */
 #include "scheduler/node_changes.h"
+#include "scheduler/plan.h"
 #include "scheduler/views.h"
 #include "scheduler/volume_rules.h"
 #include "tests/unit/scheduler/controller_fixture.h"
@@ -462,6 +463,26 @@ static void a_drained_node_says_which_slots_wait_for_it_and_is_not_removed_light
     assert_int_equal(model_node_volume_slots(node), 0);
 }
 
+static void a_plan_knows_where_a_service_comes_again(void **state)
+{
+    struct fixture *fixture = *state;
+    struct api_plan plan = {0};
+    fixture->settings = volumes;
+    join_with_volumes(fixture, "a");
+    deploy(fixture, "A", 1);
+    report(fixture, "a", INSTANCE_READY, 3000, 0);
+    remove_service(fixture);
+    join_with_volumes(fixture, "b");
+    changes_decide(fixture->core.changes, decide_cordon, NULL,
+                   model_node(&fixture->core.model, "a"));
+    settle(fixture);
+    struct service_apply apply = {&fixture->spec, fixture->revision};
+    assert_int_equal(plan_make(&fixture->core, &apply, &plan, NULL), 0);
+    assert_true(plan.is_new);
+    assert_int_equal(plan.waiting, 1); /* for a */
+    json_record_release(&api_plan_record, &plan);
+}
+
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, set_up, tear_down)
 
 int main(void)
@@ -479,6 +500,7 @@ int main(void)
         TEST(a_volume_is_kept_while_its_slot_is_there),
         TEST(what_is_left_of_a_service_takes_force),
         TEST(a_service_that_comes_again_finds_its_volumes),
+        TEST(a_plan_knows_where_a_service_comes_again),
         TEST(what_is_removed_with_its_volumes_leaves_nothing),
         TEST(a_record_is_void_when_no_slot_needs_it_and_its_node_has_none),
         TEST(the_node_is_the_slots_or_has_to_be_named),
