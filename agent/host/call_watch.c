@@ -8,7 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/xalloc.h"
 
-/* More than there are threads that wait. */
+/* Those beyond it, as of many boots that wait for a thread, are told of at the next look. */
 #define TOLD_AT_ONCE 32
 
 struct call_watch {
@@ -122,9 +122,10 @@ void call_watch_look(struct call_watch *watch,
     size_t count = 0;
     pthread_mutex_lock(&watch->lock);
     uint64_t now = clock_monotonic_ms(watch->clock);
-    for (struct call_under_way *call = watch->first; call != NULL && count < ARRAY_LENGTH(late);
-         call = call->next) {
+    for (struct call_under_way *call = watch->first; call != NULL; call = call->next) {
         watch_on(call, now);
+        if (count == ARRAY_LENGTH(late))
+            continue;
         late[count] = describe(call, now);
         if (late[count].lateness > call->lateness)
             call->lateness = late[count++].lateness;
