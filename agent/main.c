@@ -145,7 +145,8 @@ static int run(struct agent_options *options, int argc, char **argv, struct erro
         return run_decider(options, error);
     /* What the parent left open would go on to every microVM. */
     close_range(3, ~0U, 0);
-    if (privileges_make_folders(options, error) < 0 || privileges_lock(options, error) < 0)
+    if (privileges_make_folders(options, error) < 0 || privileges_lock(options, error) < 0 ||
+        privileges_claim_state(options, error) < 0)
         return -1;
     if (options->clean) {
         struct host_options host = host_options_of(options);

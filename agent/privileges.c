@@ -73,6 +73,26 @@ int privileges_lock(const struct agent_options *options, struct error *error)
     return 0;
 }
 
+int privileges_claim_state(const struct agent_options *options, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/node", options->state);
+    AUTO_FREE char *name = NULL;
+    AUTO_FREE char *line = xasprintf("%s\n", options->node);
+    struct error reason = ERROR_INIT;
+    if (file_read(path, NAME_MAX_TEXT, &name, NULL, &reason) < 0) {
+        if (reason.code != ERROR_NOT_FOUND)
+            return error_copy(error, &reason);
+        return file_write(path, line, strlen(line), 0644, error);
+    }
+    name[strcspn(name, "\n")] = '\0';
+    if (strcmp(name, options->node) == 0)
+        return 0;
+    return error_set(error, ERROR_CONFLICT,
+                     "the state folder %s is node %s's, with its guests, volumes and what it was "
+                     "told: start this node with --node %s, or node %s with another --state",
+                     options->state, name, name, options->node);
+}
+
 static char *decider_folder(const struct agent_options *options)
 {
     return xasprintf("%s/decider", options->run);

@@ -12,6 +12,9 @@ int privileges_make_folders(const struct agent_options *options, struct error *e
 /* One agent for each state folder: takes the lock, held until the process ends (the descriptor is
  * left open on purpose). ERROR_CONFLICT names the pid of the other. */
 int privileges_lock(const struct agent_options *options, struct error *error);
+/* One node for each state folder, also over time: its name is kept there (`node`) by the first
+ * start. ERROR_CONFLICT names the node that it belongs to. After the lock. */
+int privileges_claim_state(const struct agent_options *options, struct error *error);
 /* After --clean: what the deciding half leaves in the run folder, and the folder if nothing else is
  * in it. */
 void privileges_clean(const struct agent_options *options);

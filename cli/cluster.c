@@ -80,11 +80,82 @@ static int take_lock(struct cluster *cluster, struct error *error)
     }
 }
 
+/* --- what the next `up` need not be told --- */
+
+#define CHOICES_MAX 4096
+#define PORT_FIELD(which, name)                                                                    \
+    JSON_FIELD(struct cluster_choices, ports[which], name, JSON_UINT, .max = UINT16_MAX)
+
+static const struct json_field choices_fields[] = {
+    PORT_FIELD(CLUSTER_REGISTRY, "registry_port"),
+    PORT_FIELD(CLUSTER_SCHEDULER, "scheduler_port"),
+    PORT_FIELD(CLUSTER_AGENT, "agent_port"),
+    JSON_FIELD(struct cluster_choices, node, "node", JSON_STRING, .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct cluster_choices, accelerator, "accelerator", JSON_STRING,
+               .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct cluster_choices, hypervisor, "hypervisor", JSON_STRING,
+               .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD_END,
+};
+static const struct json_record choices_record = {sizeof(struct cluster_choices), choices_fields};
+
+static int load_choices(struct cluster *cluster, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/up.json", cluster->state);
+    AUTO_FREE char *text = NULL;
+    size_t length;
+    struct error reason = ERROR_INIT;
+    if (file_read(path, CHOICES_MAX, &text, &length, &reason) < 0)
+        return reason.code == ERROR_NOT_FOUND ? 0 : error_copy(error, &reason);
+    if (json_parse_record(&choices_record, text, length, JSON_LENIENT, &cluster->kept, error) == 0)
+        return 0;
+    return error_wrap(error, "%s, where `shoal up` keeps ports and the node's name", path);
+}
+
+int cluster_keep_choices(const struct cluster *cluster, bool agent_started, struct error *error)
+{
+    AUTO_FREE char *path = xasprintf("%s/up.json", cluster->state);
+    struct cluster_choices choices = cluster->kept;
+    for (int i = 0; i < CLUSTER_DAEMONS; i++)
+        choices.ports[i] = cluster->ports[i];
+    memcpy(choices.node, cluster->node, sizeof choices.node);
+    if (agent_started && cluster->accelerator != NULL)
+        text_copy(choices.accelerator, sizeof choices.accelerator, cluster->accelerator);
+    if (agent_started && cluster->hypervisor != NULL)
+        text_copy(choices.hypervisor, sizeof choices.hypervisor, cluster->hypervisor);
+    AUTO_FREE char *text = json_record_text(&choices_record, &choices);
+    return file_write(path, text, strlen(text), 0644, error);
+}
+
+/* Of an option that is not given: what was kept, else NULL. */
+static const char *choose_text(const struct cli *cli, const char *option, const char *kept)
+{
+    const char *text = invocation_text(cli->invocation, option);
+    return text != NULL || kept[0] == '\0' ? text : kept;
+}
+
+static int choose_ports(struct cluster *cluster, struct cli *cli, struct error *error)
+{
+    static const char *const options[] = {"registry-port", "scheduler-port", "agent-port"};
+    static const uint16_t defaults[] = {REGISTRY_DEFAULT_PORT, SCHEDULER_DEFAULT_PORT,
+                                        AGENT_DEFAULT_PORT};
+    for (int i = 0; i < CLUSTER_DAEMONS; i++) {
+        uint32_t kept = cluster->kept.ports[i];
+        cluster->ports[i] = (uint16_t)invocation_number(cli->invocation, options[i],
+                                                        kept != 0 ? kept : defaults[i]);
+        for (int j = 0; j < i; j++) {
+            if (cluster->ports[i] == cluster->ports[j])
+                return cli_refuse_usage(cli, error,
+                                        "--%s and --%s are both %u: each daemon needs a port of "
+                                        "its own",
+                                        options[j], options[i], cluster->ports[i]);
+        }
+    }
+    return 0;
+}
+
 int cluster_open(struct cluster *cluster, struct cli *cli, bool create, struct error *error)
 {
-    static const char *const port_options[] = {"registry-port", "scheduler-port", "agent-port"};
-    static const uint16_t port_defaults[] = {REGISTRY_DEFAULT_PORT, SCHEDULER_DEFAULT_PORT,
-                                             AGENT_DEFAULT_PORT};
     const char *node = invocation_text(cli->invocation, "node");
     *cluster = (struct cluster){.lock = -1};
     if (geteuid() != 0)
@@ -97,20 +168,19 @@ int cluster_open(struct cluster *cluster, struct cli *cli, bool create, struct e
                                 "--node \"%s\": allowed are 1 to 63 of a-z, 0-9 and -, with a "
                                 "letter or digit at both ends",
                                 node);
-    if (node != NULL)
-        strcpy(cluster->node, node);
-    else
-        node_default(cluster->node);
-    for (int i = 0; i < CLUSTER_DAEMONS; i++)
-        cluster->ports[i] =
-            (uint16_t)invocation_number(cli->invocation, port_options[i], port_defaults[i]);
-    cluster->accelerator = invocation_text(cli->invocation, "accelerator");
-    cluster->hypervisor = invocation_text(cli->invocation, "hypervisor");
     if (choose_paths(cluster, invocation_text(cli->invocation, "state"), create, error) < 0 ||
-        take_lock(cluster, error) < 0) {
+        take_lock(cluster, error) < 0 || load_choices(cluster, error) < 0 ||
+        choose_ports(cluster, cli, error) < 0) {
         cluster_close(cluster);
         return -1;
     }
+    node = choose_text(cli, "node", cluster->kept.node);
+    if (node != NULL && text_is_name(node))
+        strcpy(cluster->node, node);
+    else
+        node_default(cluster->node);
+    cluster->accelerator = choose_text(cli, "accelerator", cluster->kept.accelerator);
+    cluster->hypervisor = choose_text(cli, "hypervisor", cluster->kept.hypervisor);
     return 0;
 }
 

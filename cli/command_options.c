@@ -26,7 +26,7 @@ const struct option global_options[] = {
     {"output", 'o', OPTION_CHOICE, .value = "FORMAT", .help = "how to print",
      .choices = output_format_names},
     {"state", 0, OPTION_FOLDER, .value = "DIR",
-     .help = "up, down, store restore: the daemons' state "
+     .help = "up, down, doctor, store restore: the daemons' state "
              "(default: /var/lib/shoal)"},
     {"no-color", 0, OPTION_FLAG, .help = "no colours (also: NO_COLOR)"},
     {"help", 'h', OPTION_FLAG, .help = "this text"},

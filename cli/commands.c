@@ -34,8 +34,10 @@ const struct noun nouns[] = {
 const struct command commands[] = {
     {"cluster", "up", "up", "start registry, scheduler and agent on this machine", "",
      .options = up_options, .run = up_run,
-     .details = "Starts what is not running, waits until the node is ready, and writes the context "
-                "`local`.\nThe agent needs root.",
+     .details =
+         "Starts what is not running, waits until the node is ready, and writes the context "
+         "`local`.\nPorts, the node's name and what runs its guests are kept with the state: "
+         "the next `up` need\nnot be told them. The agent needs root.",
      .examples = "  shoal up\n  shoal up --state /tmp/cluster --scheduler-port 17000"},
     {"cluster", "down", "down", "end the guests and stop the daemons", "", .options = down_options,
      .run = down_run, .details = "What was deployed is kept on disk: `shoal up` brings it back.",

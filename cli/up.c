@@ -50,17 +50,32 @@ static bool has_option(const struct daemon_record *record, const char *option, c
     return false;
 }
 
-/* An agent that runs goes on as it was started, whatever is asked for now. */
-static void note_ignored(const struct up *up, const struct daemon_record *record)
+/* A daemon that runs goes on as it was started, whatever is asked for now. */
+static void note_ignored(const struct up *up, enum cluster_daemon which,
+                         const struct daemon_record *record)
 {
-    const char *const asked[][2] = {{"--accelerator", up->cluster.accelerator},
-                                    {"--hypervisor", up->cluster.hypervisor}};
+    const char *name = cluster_daemon_names[which];
+    AUTO_FREE char *port_option = xasprintf("%s-port", name);
+    AUTO_FREE char *port = xasprintf("%u", up->cluster.ports[which]);
+    bool is_agent = which == CLUSTER_AGENT;
+    bool asks_port = invocation_has(up->cli->invocation, port_option);
+    const struct {
+        const char *option, *own; /* of `up`, and the daemon's for it */
+        const char *value;        /* NULL: it was not asked for */
+    } asked[] = {
+        {port_option, "--port", asks_port ? port : NULL},
+        {"node", "--node", is_agent ? invocation_text(up->cli->invocation, "node") : NULL},
+        {"accelerator", "--accelerator",
+         is_agent ? invocation_text(up->cli->invocation, "accelerator") : NULL},
+        {"hypervisor", "--hypervisor",
+         is_agent ? invocation_text(up->cli->invocation, "hypervisor") : NULL},
+    };
     for (size_t i = 0; i < ARRAY_LENGTH(asked); i++) {
-        if (asked[i][1] != NULL && !has_option(record, asked[i][0], asked[i][1]))
+        if (asked[i].value != NULL && !has_option(record, asked[i].own, asked[i].value))
             fprintf(stderr,
-                    "shoal: the agent runs already, and was not started with %s %s: `shoal down` "
+                    "shoal: the %s runs already, and was not started with --%s %s: `shoal down` "
                     "first to change that.\n",
-                    asked[i][0], asked[i][1]);
+                    name, asked[i].option, asked[i].value);
     }
 }
 
@@ -71,11 +86,10 @@ static int start(struct up *up, enum cluster_daemon which, struct error *error)
     AUTO_FREE char *log = cluster_log(&up->cluster, which);
     if (daemon_record_read(up->cluster.run, name, record)) {
         if (daemon_is_alive(record)) {
+            note_ignored(up, which, record);
             up->cluster.ports[which] = (uint16_t)record->port;
-            if (which == CLUSTER_AGENT) {
+            if (which == CLUSTER_AGENT)
                 strcpy(up->cluster.node, record->node);
-                note_ignored(up, record);
-            }
             return 0;
         }
         daemon_record_release(record);
@@ -212,7 +226,9 @@ int up_run(struct cli *cli, struct error *error)
     if (result < 0)
         take_down_again(&up);
     else
-        result = write_context(&up, error);
+        result = cluster_keep_choices(&up.cluster, up.started[CLUSTER_AGENT], error) < 0
+                     ? -1
+                     : write_context(&up, error);
     if (result == 0)
         print_up(&up);
     for (int i = 0; i < CLUSTER_DAEMONS; i++)

@@ -159,13 +159,18 @@ expect the_silence_has_a_remedy 1 'shoal up' shoal ps
 check up_adopts_them cluster_up_again
 expect an_agent_that_runs_keeps_its_options 0 'was not started with --accelerator auto' \
     cluster_up_again --accelerator auto
+expect nor_is_another_name_taken 0 'agent runs already, and was not started with --node another' \
+    shoal up --state "$cluster" --node another
+expect two_daemons_on_a_port_are_refused 2 '--registry-port and --agent-port are both 5999' \
+    shoal up --state "$cluster" --registry-port 5999 --agent-port 5999
 check adopted_guests_are_ready wait_for 60 ready_count_is 3
 expect the_same_guest_runs_on 0 "^$id .* ready +0 " shoal ps hello
 check down_ends_everything shoal down --state "$cluster" --node "$node"
 check nothing_is_left_after_down test -z "$(leftovers "$node")"
 expect down_again_is_fine 0 'Nothing was running' shoal down --state "$cluster"
 expect down_of_no_cluster 1 'no-such-folder' shoal down --state "$work/no-such-folder"
-check up_brings_the_services_back cluster_up_again
+expect its_state_is_no_other_nodes 1 "is node $node's.*--node $node" shoal up --state "$cluster" --node another
+expect up_need_not_be_told_again 0 "scheduler on $scheduler_port, node $node is ready" shoal up --state "$cluster"
 check services_are_back wait_for 60 ready_count_is 3
 
 # --- the only node drains: nothing else can take what it runs ---
