@@ -256,7 +256,7 @@ const struct command commands[] = {
                 "detaches; all other\nkeys, Ctrl-C too, go to the guest. One at a time may write, "
                 "several may read. What a guest writes\nreaches the terminal unaltered: for one "
                 "that is not trusted, `shoal logs` shows only what is printable.",
-     .examples = "  shoal console 000100000003\n  echo status | shoal console 000100000003\n"
+     .examples = "  shoal console 000100000003\n  echo 'log on' | shoal console 000100000003\n"
                  "  shoal console --read-only 000100000003"},
     {"instance", "debug", "debug", "let gdb look into a guest", "INSTANCE",
      .options = debug_options, .run = debug_run,

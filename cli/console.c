@@ -256,6 +256,19 @@ static void watch_input(struct console *console)
 
 /* --- what the guest writes --- */
 
+/* Of a document: without the carriage returns that a terminal needs, and no byte ends it. */
+static char *text_of(const char *bytes, size_t length)
+{
+    char *text = xcalloc(length + 1, 1);
+    size_t kept = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (bytes[i] != '\r')
+            text[kept++] = (char)(bytes[i] != '\0' ? bytes[i] : '?');
+    }
+    text_make_printable(text);
+    return text;
+}
+
 static void print(struct console *console, const char *bytes, size_t length)
 {
     if (length == 0)
@@ -263,8 +276,7 @@ static void print(struct console *console, const char *bytes, size_t length)
     if (!cli_wants_document(console->cli)) {
         fwrite(bytes, 1, length, stdout);
     } else {
-        AUTO_FREE char *text = xstrndup(bytes, strnlen(bytes, length));
-        text_make_printable(text);
+        AUTO_FREE char *text = text_of(bytes, length);
         AUTO_JSON struct json_object *object = json_object_new_object();
         json_object_object_add(object, "output", json_object_new_string(text));
         AUTO_FREE char *document = json_text(object);

@@ -357,7 +357,8 @@ int inspect_run(struct cli *cli, struct error *error)
     else
         result = cli_refuse_usage(cli, error,
                                   "nothing of kind \"%s\" can be inspected: allowed are service, "
-                                  "instance, node, key, policy, image",
+                                  "instance, node, key, policy, image (and by `shoal volume "
+                                  "inspect` a volume)",
                                   kind);
     if (result == 0)
         cli_print_document(cli, object);

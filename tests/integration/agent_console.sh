@@ -55,6 +55,7 @@ wait "$writer"
 expect the_place_is_free_again 0 'is not known here' type_to "$first" anything
 expect only_instances_have_consoles 2 'shoal ps' shoal console hello
 expect output_is_a_document_a_line 0 '^\{"output": ?".' sh -c "echo x | shoal console $first -o json"
+check without_what_only_terminals_need sh -c "echo x | shoal console $first -o json | grep 'not known' | grep -v '?'"
 
 # --- attached, by a terminal: a carriage return ends a line there, and Ctrl-] detaches ---
 { wait_for 20 has Attached "$work/terminal" && printf 'log on\r' && wait_for 20 has 'are logged' "$work/terminal" && printf '\035'; } |
