@@ -29,6 +29,7 @@
 #define RETRY_MS   100  /* after the guest took nothing */
 #define WAIT_MS    1000
 #define CALL_MS    5000
+#define SLOW_MS    3000 /* to attach, until a person is told what is waited for */
 #define HEAD       "attached\n"
 
 struct console {
@@ -45,6 +46,7 @@ struct console {
     uv_poll_t input;
     uv_timer_t keep;  /* until the next post, at the latest */
     uv_timer_t leave; /* after the end of a piped input */
+    uv_timer_t slow;  /* until it is attached */
     uv_signal_t end;  /* SIGTERM or SIGHUP: the terminal is to be put right */
     bool input_watched, input_ended, is_attached;
     bool done;
@@ -290,6 +292,7 @@ static void print(struct console *console, const char *bytes, size_t length)
 static void on_attached(struct console *console)
 {
     console->is_attached = true;
+    uv_timer_stop(&console->slow);
     fprintf(stderr, "Attached to %s on node %s.%s\n", console->id, console->node,
             console->is_terminal ? " Ctrl-] detaches." : "");
     make_raw(console);
@@ -311,6 +314,15 @@ static int on_output(const void *bytes, size_t length, void *data)
     }
     print(console, text, length);
     return 0;
+}
+
+static void on_slow(uv_timer_t *timer)
+{
+    const struct console *console = timer->data;
+    fprintf(stderr,
+            "Node %s has not attached to %s yet: is its shoal-agent stopped, or busy? Ctrl-C gives "
+            "up.\n",
+            console->node, console->id);
 }
 
 static void on_stream_end(const struct http_client_response *response, void *data)
@@ -360,8 +372,11 @@ static void open_handles(struct console *console)
     uv_loop_t *loop = http_client_loop(session_http(cli_session(console->cli)));
     uv_timer_init(loop, &console->keep);
     uv_timer_init(loop, &console->leave);
+    uv_timer_init(loop, &console->slow);
     uv_signal_init(loop, &console->end);
-    console->keep.data = console->leave.data = console->end.data = console;
+    console->keep.data = console->leave.data = console;
+    console->slow.data = console->end.data = console;
+    uv_timer_start(&console->slow, on_slow, SLOW_MS, 0);
     uv_signal_start(&console->end, on_end_signal, SIGTERM);
     console->input_watched =
         console->writes && uv_poll_init(loop, &console->input, STDIN_FILENO) == 0;
@@ -383,6 +398,7 @@ static void close_handles(struct console *console)
         http_client_cancel(console->post);
     uv_close((uv_handle_t *)&console->keep, on_closed);
     uv_close((uv_handle_t *)&console->leave, on_closed);
+    uv_close((uv_handle_t *)&console->slow, on_closed);
     uv_close((uv_handle_t *)&console->end, on_closed);
     if (console->input_watched)
         uv_close((uv_handle_t *)&console->input, on_closed);

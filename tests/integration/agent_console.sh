@@ -132,6 +132,7 @@ agent=$(daemon_pid agent)
 stubs_off() { grep -c 'msg="gdb stub off"' "$cluster/log/agent.log"; }
 off=$(stubs_off)
 kill -STOP "$agent"
+expect who_waits_to_be_attached_is_told 137 "Node $node has not attached to $second yet" timeout -s KILL 5 shoal console "$second"
 curl -s --max-time 1 -X POST "$SHOAL_ADDRESS/v1/instances/$first/debug?boot=$(cat /proc/sys/kernel/random/boot_id)"
 kill -CONT "$agent"
 goes_off_again() { [ "$(stubs_off)" -gt "$off" ] && [ ! -e "$socket" ]; }
