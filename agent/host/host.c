@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -446,16 +448,27 @@ static void watch_calls(struct host *host)
     host->hangs = guest_hangs_create(&options);
 }
 
+struct last_wait {
+    const struct host *host;
+    int finished; /* an eventfd */
+};
+
 /* What is left undone when it does not wait any more is what SIGKILL leaves. */
 static void *end_at_last(void *context)
 {
-    struct host *host = context;
+    const struct last_wait *last = context;
+    struct pollfd finished = {.fd = last->finished, .events = POLLIN};
     struct late_call late = {.name = "none"};
     sigset_t all;
+    int ready;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL); /* the loop thread's: one would end the sleep */
-    sleep(FINISH_SECONDS);
-    call_watch_find_oldest(host->calls, &late);
+    pthread_sigmask(SIG_SETMASK, &all, NULL); /* the loop thread's */
+    do
+        ready = poll(&finished, 1, FINISH_SECONDS * 1000);
+    while (ready < 0 && errno == EINTR);
+    if (ready != 0)
+        return NULL;
+    call_watch_find_oldest(last->host->calls, &late);
     log_error("the host half ends without waiting for a call that does not return", "call",
               late.name, "id", late.id, "seconds", LOG_NUMBER(late.age_ms / 1000));
     _exit(1);
@@ -465,7 +478,8 @@ static void *end_at_last(void *context)
 static void finish(struct host *host)
 {
     pthread_t last;
-    bool is_bounded = pthread_create(&last, NULL, end_at_last, host) == 0;
+    struct last_wait bound = {.host = host, .finished = eventfd(0, EFD_CLOEXEC)};
+    bool is_bounded = bound.finished >= 0 && pthread_create(&last, NULL, end_at_last, &bound) == 0;
     worker_stop(host->boot_worker);
     worker_stop(host->end_worker);
     worker_stop(host->image_worker);
@@ -496,9 +510,11 @@ static void finish(struct host *host)
     image_store_destroy(host->images);
     network_destroy(host->network);
     if (is_bounded) {
-        pthread_cancel(last);
+        eventfd_write(bound.finished, 1);
         pthread_join(last, NULL);
     }
+    if (bound.finished >= 0)
+        close(bound.finished);
     call_watch_destroy(host->calls);
 }
 
