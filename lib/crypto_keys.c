@@ -120,6 +120,11 @@ int private_key_from_pem(const char *pem, size_t length, struct private_key **re
     BIO *bio = length <= INT32_MAX ? BIO_new_mem_buf(pem, (int)length) : NULL;
     EVP_PKEY *read = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
     BIO_free(bio);
+    if (read == NULL && memmem(pem, length, "PUBLIC KEY", strlen("PUBLIC KEY")) != NULL) {
+        ERR_clear_error();
+        return error_set(error, ERROR_INVALID,
+                         "this is a public key: give its private half (the .key file)");
+    }
     return keep_p256(read, "PEM", ret_key, error);
 }
 

@@ -134,7 +134,13 @@ static void other_keys_are_refused_with_the_reason(void **state)
     assert_int_equal(public_key_from_pem(pem, strlen(pem), &public_half, &error), -1);
     assert_non_null(strstr(error.message, "this is a private key"));
     assert_null(public_half);
+    public_half = private_key_public(own);
+    AUTO_FREE char *public_pem = NULL;
+    assert_int_equal(public_key_to_pem(public_half, &public_pem, NULL), 0);
+    assert_int_equal(private_key_from_pem(public_pem, strlen(public_pem), &key, &error), -1);
+    assert_non_null(strstr(error.message, "this is a public key"));
     assert_null(key);
+    public_key_destroy(public_half);
     private_key_destroy(own);
 }
 
