@@ -148,8 +148,11 @@ static int find(struct cli *cli, bool with_snapshot, struct volume_name *ret_nam
 {
     const char *text = cli_argument(cli, 0);
     if (!volume_name_parse(text, ret_name) || (with_snapshot && ret_name->snapshot[0] == '\0'))
-        return cli_refuse_usage(cli, error, "\"%s\": expected SERVICE/SLOT/NAME%s, as in %s", text,
-                                with_snapshot ? "@SNAPSHOT" : "",
+        return cli_refuse_usage(cli, error,
+                                "\"%s\": expected SERVICE/SLOT/NAME%s, as in %s; SLOT is a number, "
+                                "the others 1 to 63 of a-z, 0-9 and -, with a letter or digit at "
+                                "both ends",
+                                text, with_snapshot ? "@SNAPSHOT" : "",
                                 with_snapshot ? "counter/0/data@before" : "counter/0/data");
     if (fetch(cli, cli->settings.namespace_name, ret_name->service, ret_volumes, NULL, error) < 0)
         return -1;
