@@ -81,17 +81,24 @@ static int check_volumes(const struct model_node *node, struct error *error)
                      node->name, slots, slots == 1 ? "" : "s", node->name);
 }
 
-static int check_removal(const struct model_node *node, bool force, struct error *error)
+static int check_removal(const struct core *core, const struct model_node *node, bool force,
+                         struct error *error)
 {
     bool drained = node->document->eligibility != NODE_ELIGIBLE && model_node_leaving(node) == 0;
     if (force)
         return 0;
     if (drained || model_node_state(node) != NODE_READY)
         return check_volumes(node, error);
+    char heard[TEXT_DURATION_MAX], lease[TEXT_DURATION_MAX];
+    uint64_t now_ms = core_now(core);
+    text_format_duration(now_ms > node->heard_ms ? now_ms - node->heard_ms : 0, heard,
+                         sizeof heard);
+    text_format_duration(core->options->lease_ms, lease, sizeof lease);
     return error_set(error, ERROR_CONFLICT,
                      "node %s reports, and is not drained: `shoal node drain %s` first, or give "
-                     "up what runs there with --force",
-                     node->name, node->name);
+                     "up what runs there with --force (its last status came %s ago; it counts as "
+                     "silent, and can be removed, %s after its last one)",
+                     node->name, node->name, heard, lease);
 }
 
 int node_changes_remove(struct core *core, struct change *change, const char *name, bool force,
@@ -99,7 +106,7 @@ int node_changes_remove(struct core *core, struct change *change, const char *na
 {
     const struct model_node *known = find(core, name, error);
     char hold[TEXT_DURATION_MAX];
-    if (known == NULL || check_removal(known, force, error) < 0)
+    if (known == NULL || check_removal(core, known, force, error) < 0)
         return -1;
     struct document_removed_node *removed = document_create(DOCUMENT_REMOVED_NODE);
     text_copy(removed->name, sizeof removed->name, name);

@@ -234,6 +234,19 @@ static void a_node_that_reports_is_removed_when_it_is_drained_or_by_force(void *
     assert_non_null(service(fixture)->no_capacity);
 }
 
+static void who_removes_a_node_that_ended_just_now_is_told_how_long_to_wait(void **state)
+{
+    struct fixture *fixture = *state;
+    join(fixture, "a");
+    wake_at(fixture, 3000);
+    struct removal removal = {.fixture = fixture, .node = "a"};
+    changes_decide(fixture->core.changes, decide_removal, keep_removal_error, &removal);
+    settle(fixture);
+    assert_int_equal(removal.error.code, ERROR_CONFLICT);
+    assert_non_null(strstr(removal.error.message, "its last status came 3s ago"));
+    assert_non_null(strstr(removal.error.message, "can be removed, 10s after"));
+}
+
 static void what_a_removed_node_ran_is_replaced_and_its_record_ends(void **state)
 {
     struct fixture *fixture = *state;
@@ -380,6 +393,7 @@ int main(void)
         TEST(a_drain_that_is_called_off_keeps_what_has_not_left),
         TEST(a_node_that_nobody_knows_cannot_be_drained),
         TEST(a_node_that_reports_is_removed_when_it_is_drained_or_by_force),
+        TEST(who_removes_a_node_that_ended_just_now_is_told_how_long_to_wait),
         TEST(what_a_removed_node_ran_is_replaced_and_its_record_ends),
         TEST(what_was_not_replaced_yet_is_there_again_when_the_node_comes_back),
         TEST(what_had_failed_on_a_removed_node_has_failed),
