@@ -11,6 +11,8 @@
 #define RETRY_MS    2000
 #define NODES_A_MS  2
 
+_Static_assert(NODE_ADDRESSES == LAST_PLACE - FIRST_PLACE + 1, "as many as there are places");
+
 void capacity_used(const struct model_node *node, uint64_t *ret_memory, uint32_t *ret_vcpus,
                    uint32_t *ret_instances)
 {

@@ -9,6 +9,8 @@
 
 /* An address that was given back is not handed out again for so long. */
 #define ADDRESS_HOLD_MS 60000
+/* What a node's subnet has for instances. */
+#define NODE_ADDRESSES 253
 
 struct capacity {
     struct model *model;

@@ -4,6 +4,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/text.h"
+#include "scheduler/capacity.h"
 #include "scheduler/placement.h"
 
 static const char *const reason_names[PLACEMENT_REASONS] = {
@@ -105,6 +106,17 @@ static void append_constraint(const struct placement_request *request, size_t wh
     buffer_printf(text, "constraint %s does not hold", constraint);
 }
 
+/* The size is the same for all nodes: only another node brings more of them. */
+static void append_addresses(struct buffer *text)
+{
+    char hold[TEXT_DURATION_MAX];
+    text_format_duration(ADDRESS_HOLD_MS, hold, sizeof hold);
+    buffer_printf(text,
+                  "no free address: a node's subnet has %d for instances, kept for %s after their "
+                  "end, and none to give while an orphan runs there",
+                  NODE_ADDRESSES, hold);
+}
+
 void placement_group_text(const struct placement_group *group,
                           const struct placement_request *request, struct buffer *text)
 {
@@ -159,7 +171,7 @@ void placement_group_text(const struct placement_group *group,
                       (unsigned long long)verdict->asked);
         break;
     case PLACEMENT_ADDRESSES:
-        buffer_append_text(text, "no free address");
+        append_addresses(text);
         break;
     case PLACEMENT_FITS:
     case PLACEMENT_REASONS:

@@ -101,6 +101,9 @@ static void passes_over_silent_nodes_and_full_subnets(void **state)
     nodes[1].address_ms = UINT64_MAX;
     assert_int_equal(choose(&small, nodes, 3, &where, NULL), 0);
     assert_int_equal(where.node, 2);
+    struct error error = ERROR_INIT;
+    assert_int_equal(choose(&small, nodes, 2, &where, &error), -1);
+    assert_non_null(strstr(error.message, "no free address: a node's subnet has 253"));
 }
 
 static void needs_a_machine_of_the_image_architecture_and_family(void **state)
