@@ -226,7 +226,14 @@ int top_run(struct cli *cli, struct error *error)
     struct view view = {.cli = cli};
     if (read_arguments(cli, &view, error) < 0)
         return -1;
+    struct error unknown = ERROR_INIT;
     bool live = isatty(STDOUT_FILENO) && !invocation_has(cli->invocation, "once") &&
                 !cli_wants_document(cli);
-    return live ? show_live(&view, error) : show_once(&view, error);
+    if ((live ? show_live(&view, &unknown) : show_once(&view, &unknown)) == 0)
+        return 0;
+    /* The one word may have been meant as a kind. */
+    if (unknown.code == ERROR_NOT_FOUND && view.service != NULL && cli_argument(cli, 1) == NULL)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "%s (and WHAT may be instances, services or nodes)", unknown.message);
+    return error_copy(error, &unknown);
 }

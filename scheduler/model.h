@@ -261,6 +261,9 @@ void model_settle(struct model *model);
 /* NULL: there is none. */
 struct model_service *model_service(const struct model *model, const char *namespace_name,
                                     const char *service);
+/* The same, for who asks by name: ERROR_NOT_FOUND. */
+struct model_service *model_find_service(const struct model *model, const char *namespace_name,
+                                         const char *service, struct error *error);
 /* Also one that is no more and whose volumes are left. */
 struct model_service *model_service_record(const struct model *model, const char *namespace_name,
                                            const char *service);

@@ -11,6 +11,18 @@ struct model_service *model_service(const struct model *model, const char *names
     return record != NULL && record->document != NULL ? record : NULL;
 }
 
+struct model_service *model_find_service(const struct model *model, const char *namespace_name,
+                                         const char *service, struct error *error)
+{
+    struct model_service *found = model_service(model, namespace_name, service);
+    if (found == NULL)
+        error_set(error, ERROR_NOT_FOUND,
+                  "there is no service %.63s in namespace %.63s: `shoal service list` shows them, "
+                  "-n NAMESPACE those of another namespace",
+                  service, namespace_name);
+    return found;
+}
+
 static int compare_slots(const void *slot_pointer, const void *element)
 {
     const uint32_t *slot = slot_pointer;

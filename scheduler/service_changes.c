@@ -12,22 +12,11 @@
 #include "scheduler/service_subject.h"
 #include "scheduler/volume_rules.h"
 
-static struct model_service *find(const struct core *core, const char *namespace_name,
-                                  const char *name, struct error *error)
-{
-    struct model_service *service = model_service(&core->model, namespace_name, name);
-    if (service != NULL && service->document != NULL)
-        return service;
-    error_set(error, ERROR_NOT_FOUND, "there is no service %s in namespace %s", name,
-              namespace_name);
-    return NULL;
-}
-
 int subject_begin(struct core *core, struct change *change, const char *namespace_name,
                   const char *name, struct api_change_answer *answer, struct subject *ret_subject,
                   struct error *error)
 {
-    struct model_service *service = find(core, namespace_name, name, error);
+    struct model_service *service = model_find_service(&core->model, namespace_name, name, error);
     if (service == NULL)
         return -1;
     if (service->document->deleting)
@@ -502,7 +491,7 @@ int service_changes_remove(struct core *core, struct change *change, const char 
                            const char *service, struct api_change_answer *ret_answer,
                            struct error *error)
 {
-    struct model_service *found = find(core, namespace_name, service, error);
+    struct model_service *found = model_find_service(&core->model, namespace_name, service, error);
     if (found == NULL)
         return -1;
     struct subject subject = {core, change, found, NULL, ret_answer, model_is_job(found)};

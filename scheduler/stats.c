@@ -159,11 +159,10 @@ void stats_handle_service(struct http_request *request, void *data)
     struct core *core = data;
     const char *namespace_name = http_request_parameter(request, "namespace");
     const char *name = http_request_parameter(request, "service");
-    const struct model_service *service = model_service(&core->model, namespace_name, name);
-    if (service == NULL || service->document == NULL) {
-        struct error error;
-        error_set(&error, ERROR_NOT_FOUND, "there is no service %.63s in namespace %.63s", name,
-                  namespace_name);
+    struct error error;
+    const struct model_service *service =
+        model_find_service(&core->model, namespace_name, name, &error);
+    if (service == NULL) {
         http_request_respond_error(request, &error);
         return;
     }
