@@ -168,6 +168,7 @@ static unsigned lose(struct instance *instance, const struct loss *loss)
     explain_restart(instance, loss, decision.delay_ms);
     instance->restarts++;
     instance->boot_ms = 0;
+    instance->woken_at_ms = 0;
     instance->restart_at_ms = now_of(instance) + decision.delay_ms;
     return put(instance, loss->is_there ? INSTANCE_EVENT_BROKEN_AGAIN : INSTANCE_EVENT_LOST_AGAIN);
 }
@@ -217,6 +218,7 @@ static void expect_ready(struct instance *instance)
 static unsigned wake(struct instance *instance)
 {
     begin_deadline(instance);
+    instance->woken_at_ms = now_of(instance);
     return put(instance, INSTANCE_EVENT_RUN);
 }
 
@@ -385,6 +387,14 @@ void instance_steps_measured(struct instance *instance, const struct host_boot_s
         settle_steps(instance);
 }
 
+/* Ready again after its check failed is no wake. */
+static void note_wake(struct instance *instance)
+{
+    uint64_t took = now_of(instance) - instance->woken_at_ms;
+    instance->wake_ms = instance->woken_at_ms == 0 ? 0 : took > 0 ? took : 1;
+    instance->woken_at_ms = 0;
+}
+
 unsigned instance_became_ready(struct instance *instance)
 {
     if (!may(instance, INSTANCE_EVENT_READY))
@@ -395,6 +405,7 @@ unsigned instance_became_ready(struct instance *instance)
         instance->boot_ms = took > 0 ? took : 1;
         settle_steps(instance);
     }
+    note_wake(instance);
     if (strcmp(instance->cause, INSTANCE_CAUSE_UNREADY) == 0)
         explain(instance, "", "");
     return put(instance, instance->assigned.wanted == API_WANTED_STANDBY ? INSTANCE_EVENT_PAUSE

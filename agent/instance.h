@@ -33,11 +33,13 @@ struct instance {
     enum host_stop_method stop_method;
     char kernel[DIGEST_TEXT_MAX];
     uint64_t boot_ms;            /* boot to first pass of the check; 0: not yet */
+    uint64_t wake_ms;            /* resumed to ready; 0: it was not resumed for what it is now */
     struct api_boot_steps steps; /* of the last boot, as far as it has come */
 
     /* Monotonic milliseconds; 0 where it says so means "not set". */
     uint64_t state_since_ms;
     uint64_t booted_at_ms;
+    uint64_t woken_at_ms;      /* 0: it is not a standby that wakes */
     uint64_t boot_deadline_ms; /* 0: none */
     uint64_t restart_at_ms;    /* 0: at once */
     uint64_t end_check_ms;     /* 0: none; when to ask again for its end */

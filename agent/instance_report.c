@@ -59,8 +59,10 @@ void instance_observe(const struct instance *instance, const char *accel,
     /* Told of once, for the event: whoever asks later asks this node. */
     observed.has_steps = instance->boot_ms > 0 && observed.state == INSTANCE_READY &&
                          observed.state_age_ms < STEPS_TOLD_MS;
-    if (observed.has_steps)
+    if (observed.has_steps) {
         observed.steps = instance->steps;
+        observed.wake_ms = instance->wake_ms;
+    }
     memcpy(observed.id, instance->id, sizeof observed.id);
     memcpy(observed.cause, instance->cause, sizeof observed.cause);
     memcpy(observed.message, instance->message, sizeof observed.message);

@@ -59,10 +59,32 @@ static void note_ready_since(struct look *look, struct model_instance *instance,
     instance->ready_age_ms = age;
 }
 
-static void describe_boot(const struct look *look, const struct api_observed_instance *seen,
+static void describe_wake(const struct look *look, const struct api_observed_instance *seen,
                           char *ret_text, size_t size)
 {
+    if (seen->wake_ms > 0)
+        snprintf(ret_text, size, "on node %s, woken, %llu ms after it was resumed",
+                 look->node->name, (unsigned long long)seen->wake_ms);
+    else
+        snprintf(ret_text, size, "on node %s, woken", look->node->name);
+}
+
+/* A boot is told of once: what was ready, or waited as a standby, is not booted for this. */
+static void describe_readiness(const struct look *look, const struct document_observed *before,
+                               const struct api_observed_instance *seen, char *ret_text,
+                               size_t size)
+{
     char steps[API_BOOT_STEPS_TEXT_MAX] = "";
+    bool same_boot = before->boot_ms > 0 && before->boot_ms == seen->boot_ms &&
+                     before->restarts == seen->restarts;
+    if (seen->wake_ms > 0 || before->state == INSTANCE_STANDBY) {
+        describe_wake(look, seen, ret_text, size);
+        return;
+    }
+    if (same_boot) {
+        snprintf(ret_text, size, "on node %s, again", look->node->name);
+        return;
+    }
     if (seen->has_steps)
         api_boot_steps_format(&seen->steps, steps, sizeof steps);
     snprintf(ret_text, size, "on node %s, %llu ms after its start%s%s", look->node->name,
@@ -78,7 +100,7 @@ static void tell_state(struct look *look, const struct model_instance *instance,
         text_copy(look->last_ready, sizeof look->last_ready, instance->name);
         if (++look->ready_count > TOLD_ALONE_MAX)
             break;
-        describe_boot(look, seen, text, sizeof text);
+        describe_readiness(look, &instance->observed, seen, text, sizeof text);
         instance_event(look, instance, "ready", NULL, text);
         break;
     case INSTANCE_FAILED:

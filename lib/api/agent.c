@@ -195,6 +195,8 @@ static const struct json_field observed_fields[] = {
     JSON_FIELD(struct api_observed_instance, state_age_ms, "state_age_ms", JSON_UINT),
     JSON_FIELD(struct api_observed_instance, boot_ms, "boot_ms", JSON_UINT,
                .flags = JSON_OMIT_EMPTY),
+    JSON_FIELD(struct api_observed_instance, wake_ms, "wake_ms", JSON_UINT,
+               .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct api_observed_instance, uptime_ms, "uptime_ms", JSON_UINT,
                .flags = JSON_OMIT_EMPTY),
     JSON_FIELD(struct api_observed_instance, accel, "accel", JSON_STRING, .flags = JSON_OMIT_EMPTY),

@@ -183,6 +183,8 @@ struct api_observed_instance {
     char accel[16];           /* kvm | tcg */
     bool has_steps;           /* it became ready a moment ago: */
     struct api_boot_steps steps; /* how its boot went */
+    uint64_t
+        wake_ms; /* ... as a standby, resumed so long before; 0: it booted, or is ready again */
 };
 
 struct api_observed_frontend {

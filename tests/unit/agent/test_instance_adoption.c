@@ -252,9 +252,18 @@ static void a_standby_that_is_wanted_goes_on_and_is_checked(void **state)
     assert_int_equal(want(instance, API_WANTED_RUN), INSTANCE_UNPAUSE | INSTANCE_WATCH);
     assert_int_equal(instance_state(instance), INSTANCE_RUNNING);
     assert_int_equal(instance_next_deadline(instance), fake.now_ms + 20000);
+    fake.now_ms += 4;
     instance_became_ready(instance);
     assert_int_equal(instance_state(instance), INSTANCE_READY);
     assert_int_equal(instance->restarts, 0);
+    struct api_observed_instance observed;
+    instance_observe(instance, "", &observed);
+    assert_int_equal(observed.wake_ms, 4);
+    /* Ready again is no wake. */
+    instance_became_unready(instance, "");
+    instance_became_ready(instance);
+    instance_observe(instance, "", &observed);
+    assert_int_equal(observed.wake_ms, 0);
 }
 
 /* It was ready before, and its time passes all the same: no turn of the loop may follow at once. */

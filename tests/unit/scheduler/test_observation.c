@@ -128,6 +128,46 @@ static void a_base_that_was_not_taken_is_answered_by_asking_for_everything(void 
     assert_int_equal(model_node(&fixture->core.model, "a")->sequence, 2);
 }
 
+static void note_ready(const struct api_event *event, void *data)
+{
+    if (strcmp(event->what, "ready") == 0)
+        strcpy(data, event->message);
+}
+
+static void a_boot_is_told_of_once_and_a_wake_as_what_it_is(void **state)
+{
+    struct fixture *fixture = *state;
+    char told[REASON_MAX] = "";
+    fixture->core.model.on_event = note_ready;
+    fixture->core.model.data = told;
+    static const struct {
+        enum instance_state state;
+        uint64_t boot_ms, wake_ms;
+        const char *tells;
+    } looks[] = {
+        {INSTANCE_READY, 98, 0, "on node a, 98 ms after its start"},
+        {INSTANCE_STANDBY, 98, 0, NULL},
+        {INSTANCE_RUNNING, 98, 0, NULL},
+        {INSTANCE_READY, 98, 4, "on node a, woken, 4 ms after it was resumed"},
+        {INSTANCE_RUNNING, 98, 0, NULL},
+        {INSTANCE_READY, 98, 0, "on node a, again"},
+        {INSTANCE_STANDBY, 98, 0, NULL},
+        {INSTANCE_READY, 98, 0, "on node a, woken"},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(looks); i++) {
+        struct api_status status = status_of(fixture, "a", 3 + i);
+        status.base = 2 + i;
+        status.same_data_plane = true;
+        list(&status, "000100000002", looks[i].state);
+        status.instances[0].boot_ms = looks[i].boot_ms;
+        status.instances[0].wake_ms = looks[i].wake_ms;
+        assert_int_equal(post(fixture, &status, NULL), ERROR_NONE);
+        if (looks[i].tells != NULL)
+            assert_string_equal(told, looks[i].tells);
+    }
+    fixture->core.model.on_event = NULL;
+}
+
 static void a_silent_node_says_everything_before_it_is_back(void **state)
 {
     struct fixture *fixture = *state;
@@ -244,6 +284,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_change_leaves_the_rest_as_it_was),
+        TEST(a_boot_is_told_of_once_and_a_wake_as_what_it_is),
         TEST(a_heartbeat_renews_the_lease_and_confirms_what_was_applied),
         TEST(a_base_that_was_not_taken_is_answered_by_asking_for_everything),
         TEST(a_silent_node_says_everything_before_it_is_back),
