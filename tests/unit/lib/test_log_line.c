@@ -67,7 +67,11 @@ static void a_position_is_read_as_it_was_written(void **state)
     api_log_position_write(&position, text);
     assert_string_equal(text, "ffffffffffffffff-1a215a2560b-0-11");
     assert_true(api_log_position_parse(text, strlen(text), &read));
-    assert_memory_equal(&read, &position, sizeof read);
+    assert_true(read.is_known);
+    assert_true(read.file == position.file);
+    assert_true(read.begun_ms == position.begun_ms);
+    assert_true(read.offset == position.offset);
+    assert_true(read.lines == position.lines);
     for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++)
         assert_false(api_log_position_parse(wrong[i], strlen(wrong[i]), &read));
 }
