@@ -40,7 +40,10 @@ const struct command commands[] = {
          "the next `up` need\nnot be told them. The agent needs root.",
      .examples = "  shoal up\n  shoal up --state /tmp/cluster --scheduler-port 17000"},
     {"cluster", "down", "down", "end the guests and stop the daemons", "", .options = down_options,
-     .run = down_run, .details = "What was deployed is kept on disk: `shoal up` brings it back.",
+     .run = down_run,
+     .details =
+         "What was deployed is kept on disk: `shoal up` brings it back. The node is the one that "
+         "`up` started;\n--node names it where neither its record nor up.json does.",
      .examples = "  shoal down\n  shoal down --keep"},
     {"cluster", "doctor", "doctor", "whether this machine can run guests, and what mends it", "",
      .run = doctor_run,

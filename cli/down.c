@@ -69,32 +69,6 @@ static int run_cleaner(struct down *down, struct daemon_record *cleaner, struct 
                      tail);
 }
 
-/* The agent's command line: as it was recorded, or made from --node when no record is left. Without
- * either no agent has run since the machine started; a guess could hit another cluster's node. */
-static bool find_agent(struct down *down, struct daemon_record *ret_record)
-{
-    if (daemon_record_read(down->cluster.run, "agent", ret_record)) {
-        strcpy(down->cluster.node, ret_record->node);
-        return true;
-    }
-    *ret_record = (struct daemon_record){0};
-    return invocation_has(down->cli->invocation, "node") &&
-           cluster_command(&down->cluster, CLUSTER_AGENT, &ret_record->command, NULL) == 0;
-}
-
-static int clean(struct down *down, struct error *error)
-{
-    struct daemon_record cleaner;
-    if (!find_agent(down, &cleaner))
-        return 0;
-    down->cleaned = true;
-    json_strings_add(&cleaner.command, "--clean");
-    progress_show(&down->progress, "ending the guests of node %s", down->cluster.node);
-    int result = run_cleaner(down, &cleaner, error);
-    daemon_record_release(&cleaner);
-    return result;
-}
-
 /* Whether the process's command line names the run folder or a daemon's state. */
 static bool belongs(const struct down *down, const char *pid)
 {
@@ -124,6 +98,36 @@ static bool find_left_process(const struct down *down, char ret_pid[16])
     if (processes != NULL)
         closedir(processes);
     return found;
+}
+
+/* The agent's command line: as it was recorded, or, when no record is left, made for the node of
+ * --node or, where something of this cluster still runs, for the one that `up` kept. Without any
+ * of it nothing is left; a guess could hit another cluster's node. */
+static bool find_agent(struct down *down, struct daemon_record *ret_record)
+{
+    if (daemon_record_read(down->cluster.run, "agent", ret_record)) {
+        strcpy(down->cluster.node, ret_record->node);
+        return true;
+    }
+    char pid[16];
+    bool knows_node = invocation_has(down->cli->invocation, "node") ||
+                      (down->cluster.kept.node[0] != '\0' && find_left_process(down, pid));
+    *ret_record = (struct daemon_record){0};
+    return knows_node &&
+           cluster_command(&down->cluster, CLUSTER_AGENT, &ret_record->command, NULL) == 0;
+}
+
+static int clean(struct down *down, struct error *error)
+{
+    struct daemon_record cleaner;
+    if (!find_agent(down, &cleaner))
+        return 0;
+    down->cleaned = true;
+    json_strings_add(&cleaner.command, "--clean");
+    progress_show(&down->progress, "ending the guests of node %s", down->cluster.node);
+    int result = run_cleaner(down, &cleaner, error);
+    daemon_record_release(&cleaner);
+    return result;
 }
 
 static int check_nothing_left(struct down *down, struct error *error)

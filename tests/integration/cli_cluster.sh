@@ -165,7 +165,10 @@ expect two_daemons_on_a_port_are_refused 2 '--registry-port and --agent-port are
     shoal up --state "$cluster" --registry-port 5999 --agent-port 5999
 check adopted_guests_are_ready wait_for 60 ready_count_is 3
 expect the_same_guest_runs_on 0 "^$id .* ready +0 " shoal ps hello
-check down_ends_everything shoal down --state "$cluster" --node "$node"
+check down_keeps_the_guests_again shoal down --keep --state "$cluster"
+# As after a crash of the machine's /run: up.json still names the node.
+rm "$(grep -lF "$cluster/agent" /run/shoal/*/agent.json)"
+check down_ends_everything_without_a_record shoal down --state "$cluster"
 check nothing_is_left_after_down test -z "$(leftovers "$node")"
 expect down_again_is_fine 0 'Nothing was running' shoal down --state "$cluster"
 expect down_of_no_cluster 1 'no-such-folder' shoal down --state "$work/no-such-folder"
