@@ -13,8 +13,9 @@
 struct listing {
     const struct stats_sources *sources;
     uint64_t now_ns;
+    bool with_new; /* those too that nobody has looked at yet */
     struct api_instance_figures *items;
-    size_t count;
+    size_t count, capacity;
 };
 
 static uint64_t monotonic_ns(void)
@@ -24,14 +25,14 @@ static uint64_t monotonic_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* False when it does not run, or was not looked at yet. */
+/* False when it does not run, or, unless `with_new`, was not looked at yet: its figures are 0. */
 static bool fill_instance(const struct stats_sources *sources, const struct instance *instance,
-                          uint64_t now_ns, struct api_instance_figures *ret_figures)
+                          uint64_t now_ns, bool with_new, struct api_instance_figures *ret_figures)
 {
     struct api_instance_figures figures = {.slot = instance->assigned.slot};
     struct api_observed_instance observed;
     if (instance_vm(instance) != INSTANCE_VM_RUNNING ||
-        !figures_fill(sources->figures, instance->id, now_ns, &figures))
+        (!figures_fill(sources->figures, instance->id, now_ns, &figures) && !with_new))
         return false;
     instance_observe(instance, "", &observed);
     figures.state = observed.state;
@@ -48,8 +49,14 @@ static bool fill_instance(const struct stats_sources *sources, const struct inst
 static void list_one(const struct instance *instance, void *data)
 {
     struct listing *listing = data;
-    if (fill_instance(listing->sources, instance, listing->now_ns, &listing->items[listing->count]))
-        listing->count++;
+    struct api_instance_figures figures;
+    if (!fill_instance(listing->sources, instance, listing->now_ns, listing->with_new, &figures))
+        return;
+    if (listing->count == listing->capacity) {
+        listing->capacity *= 2;
+        listing->items = xreallocarray(listing->items, listing->capacity, sizeof *listing->items);
+    }
+    listing->items[listing->count++] = figures;
 }
 
 static int compare_ids(const void *left, const void *right)
@@ -59,11 +66,11 @@ static int compare_ids(const void *left, const void *right)
 }
 
 /* The caller frees the items. */
-static struct listing list_instances(const struct stats_sources *sources)
+static struct listing list_instances(const struct stats_sources *sources, bool with_new)
 {
-    struct listing listing = {.sources = sources, .now_ns = monotonic_ns()};
-    size_t most = figures_count(sources->figures) + 1;
-    listing.items = xcalloc(most, sizeof *listing.items);
+    struct listing listing = {.sources = sources, .now_ns = monotonic_ns(), .with_new = with_new};
+    listing.capacity = figures_count(sources->figures) + 1;
+    listing.items = xcalloc(listing.capacity, sizeof *listing.items);
     instance_table_each(sources->instances, list_one, &listing);
     qsort(listing.items, listing.count, sizeof *listing.items, compare_ids);
     return listing;
@@ -182,7 +189,7 @@ static void add_counts(const struct stats_sources *sources, struct json_object *
 struct json_object *stats_document(const struct stats_sources *sources,
                                    const struct stats_query *query)
 {
-    struct listing listing = list_instances(sources);
+    struct listing listing = list_instances(sources, true);
     struct api_stats stats = {0};
     strncpy(stats.node, sources->node, sizeof stats.node - 1);
     fill_node(sources, &listing, &stats.host);
@@ -208,7 +215,7 @@ int stats_instance_document(const struct stats_sources *sources, const char *id,
         return error_set(error, ERROR_NOT_FOUND, "no instance %.32s on node %s", id, sources->node);
     struct api_instance_stats stats = {.boot_ms = instance->boot_ms, .steps = instance->steps};
     memcpy(stats.id, instance->id, sizeof stats.id);
-    stats.has_figures = fill_instance(sources, instance, monotonic_ns(), &stats.figures);
+    stats.has_figures = fill_instance(sources, instance, monotonic_ns(), false, &stats.figures);
     *ret_document = json_encode(&api_instance_stats_record, &stats);
     return 0;
 }
@@ -371,7 +378,7 @@ static void keep_with_disks(struct listing *listing)
 
 void stats_append_metrics(const struct stats_sources *sources, struct buffer *text)
 {
-    struct listing listing = list_instances(sources);
+    struct listing listing = list_instances(sources, false);
     append_node(sources, text);
     append_machine(&listing, text);
     boot_histogram_append(figures_boots(sources->figures), text);

@@ -247,10 +247,11 @@ const struct command commands[] = {
      .argument_choices = top_kind_names, .options = top_options, .run = top_run,
      .details =
          "WHAT is instances (the default), services or nodes. The nodes are asked, which look at "
-         "their guests\nevery 5 s: CPU and network are of the time between the last two looks. CPU "
-         "is of one processor;\nMEMORY is what a microVM has for itself, RESIDENT (-o wide) counts "
-         "what it shares with others too.\nNodes that do not answer are told on standard error; "
-         "what is printed once is not whole then, and exits 1.",
+         "their guests\nevery 5 s: CPU and network are of the time between the last two looks, and "
+         "- before that.\nCPU is of one processor; MEMORY is what a microVM has for itself, "
+         "RESIDENT "
+         "(-o wide) counts what it shares\nwith others too. Nodes that do not answer are told on "
+         "standard error; what is printed once is not whole then,\nand exits 1.",
      .examples = "  shoal top\n  shoal top hello --sort memory\n  shoal top nodes --once\n"
                  "  shoal top services -o json"},
     {"instance", "console", "console", "attach to a guest's console", "INSTANCE",

@@ -59,7 +59,7 @@ static void append_remarks(const struct api_cluster_stats *stats, bool is_empty,
                            struct buffer *text)
 {
     if (is_empty && stats->failed_count == 0)
-        buffer_append_text(text, "Nothing to show yet: nodes look at their guests every 5 s.\n");
+        buffer_append_text(text, "Nothing to show: no instance runs.\n");
     for (size_t i = 0; i < stats->failed_count && i < FAILED_MAX; i++) {
         buffer_append_text(text, "node ");
         text_append_safe(text, stats->failed[i].node);

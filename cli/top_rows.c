@@ -198,6 +198,15 @@ static void cell_bytes(struct table *table, uint64_t bytes)
     table_cell(table, "%s", text);
 }
 
+/* What nobody has looked at yet has no figures: no process takes no memory. */
+static void cell_known_bytes(struct table *table, uint64_t bytes, bool looked_at)
+{
+    if (looked_at)
+        cell_bytes(table, bytes);
+    else
+        table_cell(table, "%s", "");
+}
+
 static void cell_rate(struct table *table, uint64_t rate, bool known)
 {
     char text[FORMAT_MAX];
@@ -222,7 +231,7 @@ static void cell_uptime(struct table *table, uint64_t ms)
 
 static void instance_row(struct table *table, const struct api_instance_figures *figures)
 {
-    bool known = figures->interval_ms > 0;
+    bool known = figures->interval_ms > 0, looked_at = figures->memory_private > 0;
     table_cell(table, "%s", figures->id);
     table_cell(table, "%s", figures->namespace_name);
     table_cell(table, "%s", figures->service);
@@ -230,32 +239,33 @@ static void instance_row(struct table *table, const struct api_instance_figures 
     table_cell_toned(table, format_state_tone(figures->state),
                      instance_state_names[figures->state]);
     cell_cpu(table, figures->cpu_ppm, known);
-    cell_bytes(table, figures->memory_private);
-    cell_bytes(table, figures->memory);
+    cell_known_bytes(table, figures->memory_private, looked_at);
+    cell_known_bytes(table, figures->memory, looked_at);
     cell_rate(table, figures->received_rate, known);
     cell_rate(table, figures->sent_rate, known);
     cell_rate(table, figures->read_rate, known && figures->disks > 0);
     cell_rate(table, figures->write_rate, known && figures->disks > 0);
-    cell_bytes(table, figures->received_bytes);
-    cell_bytes(table, figures->sent_bytes);
-    cell_bytes(table, figures->read_bytes);
-    cell_bytes(table, figures->written_bytes);
+    cell_known_bytes(table, figures->received_bytes, looked_at);
+    cell_known_bytes(table, figures->sent_bytes, looked_at);
+    cell_known_bytes(table, figures->read_bytes, looked_at);
+    cell_known_bytes(table, figures->written_bytes, looked_at);
     table_cell(table, "%llu", (unsigned long long)(figures->received_drops + figures->sent_drops));
     cell_uptime(table, figures->uptime_ms);
 }
 
 static void service_row(struct table *table, const struct api_service_figures *figures)
 {
+    bool looked_at = figures->memory_private > 0;
     table_cell(table, "%s", figures->namespace_name);
     table_cell(table, "%s", figures->service);
     table_cell(table, "%u", figures->instances);
-    cell_cpu(table, figures->cpu_ppm, true);
-    cell_bytes(table, figures->memory_private);
-    cell_bytes(table, figures->memory);
-    cell_rate(table, figures->received_rate, true);
-    cell_rate(table, figures->sent_rate, true);
-    cell_rate(table, figures->read_rate, true);
-    cell_rate(table, figures->write_rate, true);
+    cell_cpu(table, figures->cpu_ppm, looked_at);
+    cell_known_bytes(table, figures->memory_private, looked_at);
+    cell_known_bytes(table, figures->memory, looked_at);
+    cell_rate(table, figures->received_rate, looked_at);
+    cell_rate(table, figures->sent_rate, looked_at);
+    cell_rate(table, figures->read_rate, looked_at);
+    cell_rate(table, figures->write_rate, looked_at);
     table_cell(table, "%llu", (unsigned long long)(figures->received_drops + figures->sent_drops));
 }
 

@@ -23,12 +23,12 @@ struct api_instance_figures {
     uint32_t slot;
     enum instance_state state;
     uint64_t uptime_ms;
-    uint64_t age_ms;      /* of the last sample */
-    uint64_t interval_ms; /* that the rates are of; 0: there was only one sample yet */
-    uint64_t cpu_us;      /* processor time of the hypervisor's process, the guest's in it */
-    uint64_t cpu_ppm;     /* millionths of one processor */
-    uint64_t memory;      /* bytes resident on the node, files that others share included */
-    uint64_t memory_private;
+    uint64_t age_ms;         /* of the last sample */
+    uint64_t interval_ms;    /* that the rates are of; 0: there was only one sample yet */
+    uint64_t cpu_us;         /* processor time of the hypervisor's process, the guest's in it */
+    uint64_t cpu_ppm;        /* millionths of one processor */
+    uint64_t memory;         /* bytes resident on the node, files that others share included */
+    uint64_t memory_private; /* 0: not looked at yet, and so are the figures above and below */
     uint64_t received_bytes, received_rate; /* by the guest; bytes a second */
     uint64_t received_packets, received_drops;
     uint64_t sent_bytes, sent_rate;

@@ -97,6 +97,9 @@ static void rows_are_in_units_of_people(void **state)
     /* Only one sample yet: no rates. */
     assert_shows(&top, 10, "ready      -     4Mi       -        -", true);
     assert_shows(&top, 1, "000100000002", false);
+    /* Not looked at yet. */
+    top.instances[1].memory_private = 0;
+    assert_shows(&top, 10, "ready      -       -       -        -", true);
     top_release(&top);
     gather(TOP_NODES, TOP_BY_CPU, &top);
     assert_shows(&top, 10, "150.0%   4", true);
