@@ -97,7 +97,7 @@ static int check_removal(const struct core *core, const struct model_node *node,
     return error_set(error, ERROR_CONFLICT,
                      "node %s reports, and is not drained: `shoal node drain %s` first, or give "
                      "up what runs there with --force (its last status came %s ago; it counts as "
-                     "silent, and can be removed, %s after its last one)",
+                     "silent, and can be removed, %s after that)",
                      node->name, node->name, heard, lease);
 }
 

@@ -111,7 +111,7 @@ check figures_move_with_the_load wait_for 30 figures_move
 expect top_is_a_table 0 "^$id +hello +$node +ready +[0-9.]+%.*/s" shoal top
 expect top_of_services 0 '^default +hello +2 +[0-9.]+%' shoal top services
 expect top_of_nodes 0 "^$node +2 +[0-9.]+% +[0-9]+ +[0-9.]+[MG]i/" shoal top nodes
-expect top_of_nothing 1 'no service nothere' shoal top nothere
+expect top_of_nothing 1 'no service nothere.*WHAT may be instances, services or nodes' shoal top nothere
 expect metrics_have_each_instance 0 \
     "^shoal_instance_cpu_seconds_total\{namespace=\"default\",service=\"hello\",instance=\"$id\"\} [0-9.]+$" \
     curl -fsS "http://127.0.0.1:$agent_port/metrics"
