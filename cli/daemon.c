@@ -1,5 +1,6 @@
 #include "cli/daemon.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -95,12 +96,27 @@ static bool process_look(uint64_t pid, char *ret_state, uint64_t *ret_start)
     return true;
 }
 
+/* Whether more threads than the first are there. */
+static bool has_threads(uint64_t pid)
+{
+    AUTO_FREE char *path = xasprintf("/proc/%" PRIu64 "/task", pid);
+    DIR *tasks = opendir(path);
+    size_t count = 0;
+    for (const struct dirent *entry; tasks != NULL && (entry = readdir(tasks)) != NULL;)
+        count += entry->d_name[0] != '.';
+    if (tasks != NULL)
+        closedir(tasks);
+    return count > 1;
+}
+
+/* One whose first thread has ended holds its files and locks until its last one has. */
 bool daemon_is_alive(const struct daemon_record *record)
 {
     char state;
     uint64_t start;
-    return record->pid > 1 && process_look(record->pid, &state, &start) && state != 'Z' &&
-           state != 'X' && start == record->start;
+    if (record->pid <= 1 || !process_look(record->pid, &state, &start) || start != record->start)
+        return false;
+    return (state != 'Z' && state != 'X') || has_threads(record->pid);
 }
 
 char *daemon_find_program(const char *name)

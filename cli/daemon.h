@@ -26,7 +26,7 @@ bool daemon_record_read(const char *run, const char *name, struct daemon_record 
 int daemon_record_write(const char *run, const char *name, const struct daemon_record *record,
                         struct error *error);
 void daemon_record_remove(const char *run, const char *name);
-/* The process of the record is there, and is no zombie. */
+/* The process of the record is there, and is no zombie: a part of it may still hold its locks. */
 bool daemon_is_alive(const struct daemon_record *record);
 
 /* The program beside this one, else in PATH; the caller frees it. NULL when there is none. */

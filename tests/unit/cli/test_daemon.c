@@ -6,8 +6,11 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/daemon.h"
@@ -158,6 +161,58 @@ static void the_tail_of_a_log_is_its_last_whole_lines(void **state)
     assert_string_equal(last, "2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13");
 }
 
+static void *wait_for_a_signal(void *context)
+{
+    (void)context;
+    while (pause() < 0)
+        ;
+    return NULL;
+}
+
+/* As field 22 of /proc/PID/stat has it; the name of this program holds no blank. */
+static uint64_t start_of(pid_t pid)
+{
+    AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
+    AUTO_FREE char *text = NULL;
+    char *rest;
+    assert_int_equal(file_read(path, 4096, &text, NULL, NULL), 0);
+    const char *field = strtok_r(text, " ", &rest);
+    for (int number = 1; number < 22; number++)
+        field = strtok_r(NULL, " ", &rest);
+    return strtoull(field, NULL, 10);
+}
+
+static char state_of(pid_t pid)
+{
+    AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
+    AUTO_FREE char *text = NULL;
+    assert_int_equal(file_read(path, 4096, &text, NULL, NULL), 0);
+    return strrchr(text, ')')[2];
+}
+
+/* It holds its lock as long: who begins after it must not come too early. */
+static void a_process_whose_first_thread_has_ended_is_there_until_its_last_has(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, wait_for_a_signal, NULL);
+        pthread_exit(NULL);
+    }
+    struct daemon_record record = {.pid = (uint64_t)child, .start = start_of(child)};
+    for (int tries = 0; tries < 1000 && state_of(child) != 'Z'; tries++)
+        usleep(10000);
+    assert_int_equal(state_of(child), 'Z');
+    assert_true(daemon_is_alive(&record));
+    kill(child, SIGKILL);
+    for (int tries = 0; tries < 1000 && daemon_is_alive(&record); tries++)
+        usleep(10000);
+    assert_int_equal(state_of(child), 'Z'); /* nobody has waited for it yet */
+    assert_false(daemon_is_alive(&record));
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +220,7 @@ int main(void)
         cmocka_unit_test(what_the_caller_has_open_is_not_kept_open_by_a_daemon),
         cmocka_unit_test(one_that_ignores_the_term_signal_is_killed),
         cmocka_unit_test(another_process_under_the_same_pid_is_not_it),
+        cmocka_unit_test(a_process_whose_first_thread_has_ended_is_there_until_its_last_has),
         cmocka_unit_test(a_record_reads_back_and_is_removed),
         cmocka_unit_test(a_program_that_is_not_there_is_an_error),
         cmocka_unit_test(the_tail_of_a_log_is_its_last_whole_lines),
