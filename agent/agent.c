@@ -195,6 +195,7 @@ static void fill_status(struct api_status *status, void *data)
     status->volumes_used = agent->welcome.volumes_used;
     status->snapshots = agent->welcome.snapshots;
     status->trust_revision = agent->trust->revision;
+    status->host_silent_ms = host_client_silence(agent->host);
 }
 
 static void on_assignment(const struct api_assignment *assignment, void *data)
@@ -443,6 +444,7 @@ static int open_parts(struct agent *agent, struct error *error)
         .on_node = on_host_node,
         .on_boot_steps = on_host_boot_steps,
         .on_lost = on_host_lost,
+        .on_silence = on_changed,
         .data = agent,
     };
     if (state_store_open(database, &agent->store, error) < 0 ||

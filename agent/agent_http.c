@@ -24,6 +24,16 @@ struct agent_http {
     void *on_closed_data;
 };
 
+/* True when it is answered: what needs the host half would wait for one that says nothing. */
+static bool refuse_silent(const struct agent_http *server, struct http_request *request)
+{
+    struct error error = ERROR_INIT;
+    if (host_client_check(server->options.host, server->options.node, &error) == 0)
+        return false;
+    http_request_respond_error(request, &error);
+    return true;
+}
+
 static void handle_logs(struct http_request *request, void *data)
 {
     const struct agent_http *server = data;
@@ -36,7 +46,9 @@ static void handle_logs(struct http_request *request, void *data)
 
 static void handle_console(struct http_request *request, void *data)
 {
-    console_sessions_attach(((struct agent_http *)data)->consoles, request);
+    const struct agent_http *server = data;
+    if (!refuse_silent(server, request))
+        console_sessions_attach(server->consoles, request);
 }
 
 static void handle_console_input(struct http_request *request, void *data)
@@ -51,7 +63,8 @@ static void handle_debug(struct http_request *request, void *data)
                                   .instances = server->options.instances,
                                   .node = server->options.node,
                                   .run_directory = server->options.run_directory};
-    debug_requests_handle(request, &target);
+    if (!refuse_silent(server, request))
+        debug_requests_handle(request, &target);
 }
 
 /* --- volumes --- */
@@ -59,28 +72,30 @@ static void handle_debug(struct http_request *request, void *data)
 static void handle_volumes(struct http_request *request, void *data)
 {
     const struct agent_http *server = data;
-    volume_routes_list(request, server->options.host);
+    if (!refuse_silent(server, request))
+        volume_routes_list(request, server->options.host);
+}
+
+static void change_volume(struct http_request *request, const struct agent_http *server,
+                          enum host_volume_operation operation)
+{
+    if (!refuse_silent(server, request))
+        volume_routes_change(request, server->options.host, server->options.instances, operation);
 }
 
 static void handle_snapshot(struct http_request *request, void *data)
 {
-    const struct agent_http *server = data;
-    volume_routes_change(request, server->options.host, server->options.instances,
-                         HOST_VOLUME_SNAPSHOT);
+    change_volume(request, data, HOST_VOLUME_SNAPSHOT);
 }
 
 static void handle_restore(struct http_request *request, void *data)
 {
-    const struct agent_http *server = data;
-    volume_routes_change(request, server->options.host, server->options.instances,
-                         HOST_VOLUME_RESTORE);
+    change_volume(request, data, HOST_VOLUME_RESTORE);
 }
 
 static void handle_remove(struct http_request *request, void *data)
 {
-    const struct agent_http *server = data;
-    volume_routes_change(request, server->options.host, server->options.instances,
-                         HOST_VOLUME_REMOVE);
+    change_volume(request, data, HOST_VOLUME_REMOVE);
 }
 
 /* --- numbers --- */
@@ -139,8 +154,8 @@ static void handle_metrics(struct http_request *request, void *data)
 
 static void handle_health(struct http_request *request, void *data)
 {
-    (void)data;
-    http_request_respond(request, 200, "text/plain", "ok\n", 3);
+    if (!refuse_silent(data, request))
+        http_request_respond(request, 200, "text/plain", "ok\n", 3);
 }
 
 static void handle_version(struct http_request *request, void *data)

@@ -7,8 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/host_silence.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
+#include "lib/text.h"
 #include "lib/xalloc.h"
 
 /* Requests that may wait, unsent or unanswered; each takes about 2 KB while unsent. */
@@ -30,6 +32,8 @@ struct host_client {
     struct host_client_options options;
     uv_poll_t poll;
     uv_timer_t refusals; /* answers those that were never sent, from the loop */
+    uv_timer_t look;     /* whether it still speaks */
+    struct host_silence silence;
     unsigned open_handles;
     uint64_t last_sequence;
     TAILQ_HEAD(request_list, request) waiting; /* in the order of their sequences */
@@ -94,6 +98,7 @@ static void lose(struct host_client *client)
         return;
     client->is_lost = true;
     uv_poll_stop(&client->poll);
+    uv_timer_stop(&client->look);
     /* First: who ends now must not take a boot that nobody answered for one that failed. */
     client->options.on_lost(client->options.data);
     fail_requests(client, true, "the agent's host half is gone");
@@ -185,6 +190,61 @@ void host_client_forget(struct host_client *client, uint64_t sequence)
         request->callback = NULL;
 }
 
+/* --- whether it speaks --- */
+
+static void tell_silence(const struct host_client *client)
+{
+    if (client->options.on_silence != NULL)
+        client->options.on_silence(client->options.data);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+    struct host_client *client = timer->data;
+    /* Its answer comes from its loop: figures may be late, because a disk is. */
+    struct host_message message = {.type = HOST_SOCKET};
+    switch (host_silence_look(&client->silence, uv_now(timer->loop))) {
+    case HOST_SILENCE_NOTHING:
+        break;
+    case HOST_SILENCE_ASK:
+        host_client_request(client, &message, NULL, NULL);
+        break;
+    case HOST_SILENCE_BEGINS:
+        log_error("the host half says nothing: it is stopped, or waits for a disk; guests go on, "
+                  "and nothing can be changed here until it speaks",
+                  "seconds", LOG_NUMBER(host_client_silence(client) / 1000));
+        tell_silence(client);
+        break;
+    }
+}
+
+static void hear(struct host_client *client)
+{
+    uint64_t silence = host_silence_hear(&client->silence, uv_now(client->look.loop));
+    if (silence == 0)
+        return;
+    log_info("the host half speaks again", "seconds", LOG_NUMBER(silence / 1000));
+    tell_silence(client);
+}
+
+uint64_t host_client_silence(const struct host_client *client)
+{
+    return host_silence_length(&client->silence, uv_now(client->look.loop));
+}
+
+int host_client_check(const struct host_client *client, const char *node, struct error *error)
+{
+    char span[TEXT_DURATION_MAX];
+    uint64_t silence = host_client_silence(client);
+    if (silence == 0)
+        return 0;
+    text_format_duration(silence / 1000 * 1000, span, sizeof span);
+    return error_set(error, ERROR_UNAVAILABLE,
+                     "the host half of the agent on node %s has said nothing for %s: it is "
+                     "stopped, or waits for a disk (the agent's log there says since when)",
+                     node, span);
+}
+
 /* --- in --- */
 
 static void dispatch(struct host_client *client, const struct host_message *message, int descriptor)
@@ -250,6 +310,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
             lose(client);
             return;
         }
+        hear(client);
         dispatch(client, &message, descriptor);
     }
     if ((events & UV_WRITABLE) && !client->is_destroyed)
@@ -284,7 +345,10 @@ int host_client_create(const struct host_client_options *options, struct host_cl
     client->poll.data = client;
     uv_timer_init(options->loop, &client->refusals);
     client->refusals.data = client;
-    client->open_handles = 2;
+    uv_timer_init(options->loop, &client->look);
+    client->look.data = client;
+    uv_timer_start(&client->look, on_look, HOST_SILENCE_LOOK_MS, HOST_SILENCE_LOOK_MS);
+    client->open_handles = 3;
     uv_poll_start(&client->poll, UV_READABLE, on_poll);
     *ret_client = client;
     return 0;
@@ -303,4 +367,5 @@ void host_client_destroy(struct host_client *client)
     }
     uv_close((uv_handle_t *)&client->poll, on_closed);
     uv_close((uv_handle_t *)&client->refusals, on_closed);
+    uv_close((uv_handle_t *)&client->look, on_closed);
 }

@@ -27,6 +27,8 @@ struct host_client_options {
     /* The host half is gone; requests that wait are answered afterwards, unless the client is
      * destroyed here. */
     void (*on_lost)(void *data);
+    /* It has become silent, or speaks again: what host_client_silence says has changed. */
+    void (*on_silence)(void *data);
     void *data;
 };
 
@@ -47,5 +49,10 @@ uint64_t host_client_request_held(struct host_client *client, const struct host_
                                   void (*release)(void *data));
 /* The answer will be dropped instead of given to the callback. 0 is fine. */
 void host_client_forget(struct host_client *client, uint64_t sequence);
+/* How long the host half has said nothing, in ms; 0: it speaks (host_silence.h). */
+uint64_t host_client_silence(const struct host_client *client);
+/* 0, or -1 with ERROR_UNAVAILABLE, which says of `node` for how long it has been silent: whatever
+ * needs the host half would only wait. */
+int host_client_check(const struct host_client *client, const char *node, struct error *error);
 /* 0, or -1 with the answer's message. */
 int host_answer_check(const struct host_answer *answer, struct error *error);

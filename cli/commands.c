@@ -251,7 +251,8 @@ const struct command commands[] = {
          "- before that.\nCPU is of one processor; MEMORY is what a microVM has for itself, "
          "RESIDENT "
          "(-o wide) counts what it shares\nwith others too. Nodes that do not answer are told on "
-         "standard error; what is printed once is not whole then,\nand exits 1.",
+         "standard error; what is printed once is not whole then,\nand exits 1. "
+         "Figures of more than 15 s ago are marked: (old 98s).",
      .examples = "  shoal top\n  shoal top hello --sort memory\n  shoal top nodes --once\n"
                  "  shoal top services -o json"},
     {"instance", "console", "console", "attach to a guest's console", "INSTANCE",

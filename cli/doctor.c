@@ -84,6 +84,25 @@ static bool check_daemon(struct cli *cli, const char *name, const char *url, con
     return answers;
 }
 
+/* An agent whose deciding half reports while its host half says nothing. */
+static void check_host_halves(const struct view_list *nodes, struct api_checks *checks)
+{
+    static const char remedy[] = "find what holds shoal-agent there (SIGSTOP, a disk that does not "
+                                 "answer), or start it again: guests go on meanwhile";
+    struct buffer AUTO_BUFFER silent = {0};
+    for (size_t i = 0; i < nodes->count; i++) {
+        const struct api_node_view *node = (const struct api_node_view *)nodes->items + i;
+        char silence[FORMAT_MAX];
+        if (node->state != NODE_READY || node->host_silent_ms == 0)
+            continue;
+        format_span(node->host_silent_ms, silence);
+        buffer_printf(&silent, "%s%s for %s", silent.length > 0 ? ", " : "", node->name, silence);
+    }
+    if (silent.length > 0)
+        api_checks_add(checks, "host halves", API_CHECK_FAILED, remedy,
+                       "the host half of the agent says nothing: %s", buffer_text(&silent));
+}
+
 /* Whether the agents run is what the scheduler hears of them. */
 static void check_nodes(struct cli *cli, struct api_checks *checks)
 {
@@ -114,6 +133,7 @@ static void check_nodes(struct cli *cli, struct api_checks *checks)
     else
         api_checks_add(checks, "nodes", API_CHECK_OK, NULL, "%zu report%s", nodes.count,
                        nodes.count == 1 ? "s" : "");
+    check_host_halves(&nodes, checks);
 }
 
 static void check_daemons(struct cli *cli, struct api_checks *checks)

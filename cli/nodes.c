@@ -39,14 +39,15 @@ static void cell_hypervisor(struct table *table, const struct api_node_view *nod
 
 static void cell_state(struct table *table, const struct api_node_view *node)
 {
-    char text[64];
+    char text[96];
     bool eligible = node->eligibility == NODE_ELIGIBLE;
     bool over = node->memory_used > node->memory || node->vcpus_used > node->vcpus;
-    snprintf(text, sizeof text, "%s%s%s%s", node_state_names[node->state], eligible ? "" : ",",
+    bool half = node->state == NODE_READY && node->host_silent_ms > 0;
+    snprintf(text, sizeof text, "%s%s%s%s%s", node_state_names[node->state], eligible ? "" : ",",
              eligible ? "" : node_eligibility_names[node->eligibility],
-             over ? ",over-committed" : "");
+             over ? ",over-committed" : "", half ? ",host-half-silent" : "");
     enum tone tone = eligible && !over ? TONE_GOOD : TONE_BUSY;
-    table_cell_toned(table, node->state == NODE_READY ? tone : TONE_BAD, text);
+    table_cell_toned(table, node->state == NODE_READY && !half ? tone : TONE_BAD, text);
 }
 
 static void node_row(struct table *table, const struct api_node_view *node)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/format.h"
 #include "cli/scheduler.h"
 #include "lib/cleanup.h"
 #include "lib/http_client.h"
@@ -55,11 +56,30 @@ static int fetch(const struct view *view, struct api_cluster_stats *ret_stats, s
 
 /* --- showing --- */
 
+/* Rows of services have no age of their own. */
+static void append_old(const struct api_cluster_stats *stats, struct buffer *text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < stats->node_count; i++) {
+        const struct api_stats *node = &stats->nodes[i];
+        char age[FORMAT_MAX];
+        if (node->host.age_ms <= TOP_OLD_MS || count++ >= FAILED_MAX)
+            continue;
+        format_span(node->host.age_ms, age);
+        buffer_append_text(text, "node ");
+        text_append_safe(text, node->node);
+        buffer_printf(text, ": its figures are %s old (see `shoal node list`)\n", age);
+    }
+    if (count > FAILED_MAX)
+        buffer_printf(text, "and those of %zu nodes more\n", count - FAILED_MAX);
+}
+
 static void append_remarks(const struct api_cluster_stats *stats, bool is_empty,
                            struct buffer *text)
 {
     if (is_empty && stats->failed_count == 0)
         buffer_append_text(text, "Nothing to show: no instance runs.\n");
+    append_old(stats, text);
     for (size_t i = 0; i < stats->failed_count && i < FAILED_MAX; i++) {
         buffer_append_text(text, "node ");
         text_append_safe(text, stats->failed[i].node);

@@ -5,6 +5,9 @@
 #include "cli/table.h"
 #include "lib/api/figures.h"
 
+/* Figures are taken every 5 s; older ones than this are said to be old. */
+#define TOP_OLD_MS 15000
+
 /* As enum api_stats_of. */
 enum top_kind { TOP_INSTANCES, TOP_SERVICES, TOP_NODES };
 extern const char *const top_kind_names[]; /* "instances", ... as typed; ends with NULL */

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -229,6 +230,16 @@ static void cell_uptime(struct table *table, uint64_t ms)
     table_cell(table, "%s", text);
 }
 
+/* "ready (old 98s)": what the row tells was so then. */
+static void cell_aged(struct table *table, enum tone tone, const char *text, uint64_t age_ms)
+{
+    char age[FORMAT_MAX], marked[NAME_MAX_TEXT + FORMAT_MAX + 8];
+    format_span(age_ms, age);
+    snprintf(marked, sizeof marked, "%s (old %s)", text, age);
+    table_cell_toned(table, age_ms > TOP_OLD_MS ? TONE_BAD : tone,
+                     age_ms > TOP_OLD_MS ? marked : text);
+}
+
 static void instance_row(struct table *table, const struct api_instance_figures *figures)
 {
     bool known = figures->interval_ms > 0, looked_at = figures->memory_private > 0;
@@ -236,8 +247,8 @@ static void instance_row(struct table *table, const struct api_instance_figures 
     table_cell(table, "%s", figures->namespace_name);
     table_cell(table, "%s", figures->service);
     table_cell(table, "%s", figures->node);
-    table_cell_toned(table, format_state_tone(figures->state),
-                     instance_state_names[figures->state]);
+    cell_aged(table, format_state_tone(figures->state), instance_state_names[figures->state],
+              figures->age_ms);
     cell_cpu(table, figures->cpu_ppm, known);
     cell_known_bytes(table, figures->memory_private, looked_at);
     cell_known_bytes(table, figures->memory, looked_at);
@@ -272,7 +283,7 @@ static void service_row(struct table *table, const struct api_service_figures *f
 static void node_row(struct table *table, const struct api_node_figures *figures)
 {
     bool known = figures->interval_ms > 0;
-    table_cell(table, "%s", figures->node);
+    cell_aged(table, TONE_PLAIN, figures->node, figures->age_ms);
     table_cell(table, "%u", figures->instances);
     cell_cpu(table, figures->cpu_ppm, known);
     table_cell(table, "%u", figures->processors);

@@ -113,8 +113,9 @@ struct model_node {
     bool reported;     /* to this process */
     /* As it said last, in bytes: what its volumes and snapshots take, and of it the snapshots. */
     uint64_t volumes_there, snapshots;
-    bool silent; /* suspect, or lost */
-    bool lost;   /* silent for so long that its instances are replaced */
+    uint64_t host_silent_ms; /* as it said last; for people */
+    bool silent;             /* suspect, or lost */
+    bool lost;               /* silent for so long that its instances are replaced */
     uint64_t silent_since_ms;
     bool given_up;                      /* somebody said that it will not come back */
     bool is_back;                       /* in `returned` */

@@ -426,6 +426,7 @@ static void mark_back(struct look *look)
     if (!node->reported)
         usage_touch(node, false);
     node->reported = true;
+    node->host_silent_ms = look->status->host_silent_ms;
     node->sequence = look->status->sequence;
 }
 

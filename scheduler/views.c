@@ -397,6 +397,7 @@ struct json_object *views_node(const struct core *core, const struct model_node 
     view.volumes = document->volumes;
     view.volumes_used = capacity_volumes_used(node);
     view.heartbeat_age_ms = age(core_now(core), node->heard_ms);
+    view.host_silent_ms = node->host_silent_ms;
     return json_encode(&api_node_view_record, &view);
 }
 

@@ -243,6 +243,8 @@ static const struct json_field status_fields[] = {
                .max = API_NODE_MEMORY_MAX),
     JSON_FIELD(struct api_status, snapshots, "snapshots", JSON_UINT, .flags = JSON_OMIT_EMPTY,
                .max = API_NODE_MEMORY_MAX),
+    JSON_FIELD(struct api_status, host_silent_ms, "host_silent_ms", JSON_UINT,
+               .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_LIST(struct api_status, instances, instance_count, "instances", &observed_record),
     JSON_FIELD_LIST(struct api_status, frontends, frontend_count, "frontends",
                     &api_observed_frontend_record),

@@ -215,6 +215,8 @@ struct api_status {
     uint64_t trust_revision;
     uint64_t volumes_used; /* bytes: volumes by their size, snapshots by what they take */
     uint64_t snapshots;    /* of it, those */
+    /* For so long the agent's host half has said nothing; 0: it speaks. */
+    uint64_t host_silent_ms;
     struct api_observed_instance *instances;
     size_t instance_count;
     struct api_observed_frontend *frontends;

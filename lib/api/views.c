@@ -146,6 +146,7 @@ static const struct json_field node_fields[] = {
     FIELD(volumes, "volumes", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(volumes_used, "volumes_used", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(heartbeat_age_ms, "heartbeat_age_ms", JSON_UINT, .flags = 0),
+    FIELD(host_silent_ms, "host_silent_ms", JSON_UINT, .flags = JSON_OMIT_EMPTY),
     FIELD(labels, "labels", JSON_MAP, .flags = JSON_OMIT_EMPTY),
     JSON_FIELD_LIST(struct api_node_view, frontends, frontend_count, "frontends",
                     &api_observed_frontend_record, .flags = 0),

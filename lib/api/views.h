@@ -135,6 +135,7 @@ struct api_node_view {
     uint64_t volumes;      /* bytes that volumes and snapshots may have together; 0: not known */
     uint64_t volumes_used; /* of it: promised to slots, and what snapshots take */
     uint64_t heartbeat_age_ms;
+    uint64_t host_silent_ms; /* api_status's: by its last status */
     struct json_map labels;
     struct api_observed_frontend *frontends; /* as the node reports them */
     size_t frontend_count;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What an agent's instances and their node can meet, and what is told of it: a microVM that is
-# stopped, a guest that ends again and again, a second agent, a scheduler that is away, a host that
+# stopped, a host half that stands still, a guest that ends again and again, a second agent, a scheduler that is away, a host that
 # was rebooted.
 # shellcheck disable=SC2317  # functions are called through check and wait_for
 # shellcheck source=tests/integration/lib.sh
@@ -31,6 +31,22 @@ kill -STOP "$(qemu_of "$id")"
 check stopped_microvm_is_restarted wait_for 60 restarts_at_least "$id" 1
 expect hung_is_told 0 'restarted +hung' shoal events hello
 check stopped_microvm_serves_again wait_for 60 is_ready "$id"
+
+# --- the agent's host half stands still: that is told, and nothing is done to what runs ---
+half=$(daemon_pid agent)
+restarts=$(field_of "$id" restarts)
+kill -STOP "$half"
+half_is_silent() { shoal node list | grep -q host-half-silent; }
+check silent_host_half_is_seen wait_for 60 half_is_silent
+silence='host half of the agent on node .* has said nothing for'
+expect what_needs_it_is_refused_at_once 1 "$silence" timeout 10 shoal debug "$id"
+expect its_agent_is_not_healthy 22 503 curl -fsS -m 5 "http://$(shoal node list -o json | jq -r '.nodes[0].address')/healthz"
+expect old_figures_are_marked 0 '\(old [0-9]+s\)' shoal top nodes --once
+expect doctor_names_it 1 'host half of the agent says nothing' shoal doctor
+kill -CONT "$half"
+half_speaks() { ! half_is_silent; }
+check host_half_speaks_again wait_for 30 half_speaks
+check nothing_was_restarted_for_it test "$(field_of "$id" restarts)" = "$restarts"
 
 # --- a guest that ends again and again: a few times in place, then elsewhere or anew ---
 sed 's/^service: hello/service: brief/; s/, publish: [0-9]*//; s/^stop:.*/restart: {attempts: 2, backoff: 50ms, max_backoff: 100ms}/' \

@@ -107,6 +107,22 @@ static void rows_are_in_units_of_people(void **state)
     top_release(&top);
 }
 
+static void old_figures_are_marked(void **state)
+{
+    (void)state;
+    struct top top;
+    gather(TOP_INSTANCES, TOP_BY_CPU, &top);
+    top.instances[0].age_ms = TOP_OLD_MS;
+    assert_shows(&top, 1, "(old", false);
+    top.instances[0].age_ms = 98000;
+    assert_shows(&top, 1, "ready (old 98s)", true);
+    top_release(&top);
+    gather(TOP_NODES, TOP_BY_NAME, &top);
+    top.nodes[0].age_ms = 98000;
+    assert_shows(&top, 1, "a (old 98s)", true);
+    top_release(&top);
+}
+
 static void the_document_is_the_list_asked_for(void **state)
 {
     (void)state;
@@ -124,6 +140,7 @@ int main(void)
         cmocka_unit_test(the_largest_stands_first),
         cmocka_unit_test(a_service_of_several_nodes_is_one_row),
         cmocka_unit_test(rows_are_in_units_of_people),
+        cmocka_unit_test(old_figures_are_marked),
         cmocka_unit_test(the_document_is_the_list_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
