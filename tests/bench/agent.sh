@@ -239,6 +239,7 @@ measure_agent() {
     scale "$fleet"
     at_rest "$hypervisor"
     cluster_down
+    rm -rf "$work/cluster" # the next one is another node
 }
 
 mkdir -p "$BUILD/bench"
