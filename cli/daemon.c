@@ -18,6 +18,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "lib/process.h"
 #include "lib/xalloc.h"
 
 #define RECORD_MAX     65536
@@ -74,28 +75,6 @@ void daemon_record_remove(const char *run, const char *name)
     unlink(path);
 }
 
-/* State letter and start time out of /proc/PID/stat; the name in it may hold spaces and ')'. */
-static bool process_look(uint64_t pid, char *ret_state, uint64_t *ret_start)
-{
-    AUTO_FREE char *path = xasprintf("/proc/%" PRIu64 "/stat", pid);
-    AUTO_FREE char *text = NULL;
-    if (file_read(path, RECORD_MAX, &text, NULL, NULL) < 0)
-        return false;
-    const char *at = strrchr(text, ')');
-    if (at == NULL || strlen(at) < 4)
-        return false;
-    *ret_state = at[2];
-    at += 2;
-    for (int field = 3; field < 22 && at != NULL; field++) {
-        at = strchr(at, ' ');
-        at = at != NULL ? at + 1 : NULL;
-    }
-    if (at == NULL)
-        return false;
-    *ret_start = strtoull(at, NULL, 10);
-    return true;
-}
-
 /* Whether more threads than the first are there. */
 static bool has_threads(uint64_t pid)
 {
@@ -112,11 +91,11 @@ static bool has_threads(uint64_t pid)
 /* One whose first thread has ended holds its files and locks until its last one has. */
 bool daemon_is_alive(const struct daemon_record *record)
 {
-    char state;
-    uint64_t start;
-    if (record->pid <= 1 || !process_look(record->pid, &state, &start) || start != record->start)
+    struct process_stat stat;
+    if (record->pid <= 1 || !process_stat_read((pid_t)record->pid, &stat) ||
+        stat.start != record->start)
         return false;
-    return (state != 'Z' && state != 'X') || has_threads(record->pid);
+    return (stat.state != 'Z' && stat.state != 'X') || has_threads(record->pid);
 }
 
 char *daemon_find_program(const char *name)
@@ -211,7 +190,6 @@ int daemon_start(struct daemon_record *record, const char *log, struct error *er
 {
     char *arguments[ARGUMENTS_MOST + 1] = {NULL};
     pid_t pid = 0;
-    char state;
     for (size_t i = 0; i < record->command.count && i < ARGUMENTS_MOST; i++)
         arguments[i] = record->command.items[i];
     AUTO_CLOSE int descriptor = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
@@ -220,7 +198,8 @@ int daemon_start(struct daemon_record *record, const char *log, struct error *er
     if (spawn(arguments, descriptor, &pid, error) < 0)
         return -1;
     record->pid = (uint64_t)pid;
-    if (!process_look(record->pid, &state, &record->start))
+    record->start = process_start_time(pid);
+    if (record->start == 0)
         return error_set(error, ERROR_IO, "%s ended at once", arguments[0]);
     return 0;
 }

@@ -20,6 +20,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
@@ -124,24 +125,6 @@ static void execute(const struct daemon_program *program, const int gate[2])
 
 /* ---- starting ---- */
 
-/* In clock ticks since the machine's start; 0 when there is no such process. */
-static uint64_t start_time_of(pid_t pid)
-{
-    AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
-    AUTO_FREE char *text = NULL;
-    uint64_t ticks = 0;
-    if (file_read(path, 4096, &text, NULL, NULL) < 0)
-        return 0;
-    /* proc(5): the name, field 2, stands in parentheses; the start time is field 22. */
-    char *at = strrchr(text, ')');
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    if (at == NULL)
-        return 0;
-    at[1 + strcspn(at + 1, " ")] = '\0';
-    return text_parse_u64(at + 1, UINT64_MAX, &ticks) ? ticks : 0;
-}
-
 static int watch(pid_t pid, const char *title, struct daemon_process *ret_process,
                  struct error *error)
 {
@@ -155,7 +138,7 @@ static int watch(pid_t pid, const char *title, struct daemon_process *ret_proces
 static int write_down(const char *path, pid_t pid, struct error *error)
 {
     char line[64];
-    int length = snprintf(line, sizeof line, "%d %" PRIu64 "\n", (int)pid, start_time_of(pid));
+    int length = snprintf(line, sizeof line, "%d %" PRIu64 "\n", (int)pid, process_start_time(pid));
     return file_write(path, line, (size_t)length, 0644, error);
 }
 
@@ -288,7 +271,7 @@ int daemon_process_find(const char *pid_path, const char *mark, struct daemon_pr
     if (!read_down(pid_path, &pid, &started) || watch(pid, mark, &process, NULL) < 0)
         return -1;
     /* Asked after the descriptor is open, so they are of the process that it watches. */
-    if (start_time_of(pid) != started || !has_argument(pid, mark)) {
+    if (process_start_time(pid) != started || !has_argument(pid, mark)) {
         close(process.watch);
         return -1;
     }

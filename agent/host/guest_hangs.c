@@ -13,6 +13,7 @@
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
@@ -24,27 +25,15 @@ struct guest_hangs {
     struct guest_hangs_options options;
 };
 
-/* 0: there is none, or it cannot be told. */
-static pid_t parent_of(pid_t pid)
-{
-    AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
-    AUTO_FREE char *text = NULL;
-    if (file_read(path, 4096, &text, NULL, NULL) < 0)
-        return 0;
-    /* The name in front may hold anything; behind it are the state and the parent. */
-    const char *state = strrchr(text, ')');
-    return state != NULL && strlen(state) > 4 ? (pid_t)strtol(state + 4, NULL, 10) : 0;
-}
-
 /* The pid is not known before a boot's call returns. Each microVM's process has a user of its own,
  * but one of another agent on this machine may have the same: what we started descends from us. */
 static bool may_be_of(const struct guest *guest, pid_t pid)
 {
     if (pid == guest->pid)
         return true;
-    for (int i = 0; i < GENERATIONS && pid > 1; i++) {
-        pid = parent_of(pid);
-        if (pid == getpid())
+    struct process_stat stat = {.parent = pid};
+    for (int i = 0; i < GENERATIONS && process_stat_read(stat.parent, &stat); i++) {
+        if (stat.parent == getpid())
             return true;
     }
     return false;

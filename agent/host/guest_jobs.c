@@ -37,16 +37,6 @@ char *guest_console_path(const struct guest *guest)
     return xasprintf("%s/c/%s.sock", guest->guests->options.run_directory, guest->id);
 }
 
-bool guest_process_lives(pid_t pid)
-{
-    AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
-    AUTO_FREE char *text = NULL;
-    if (pid <= 0 || file_read(path, 4096, &text, NULL, NULL) < 0)
-        return false;
-    const char *state = strrchr(text, ')');
-    return state != NULL && strncmp(state, ") Z", 3) != 0;
-}
-
 const char *guest_id_of_user(void *context, uint32_t uid)
 {
     const struct guests *guests = context;

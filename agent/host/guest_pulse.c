@@ -12,6 +12,7 @@
 #include "lib/cleanup.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "lib/xalloc.h"
 
 struct guest_pulse {
@@ -21,16 +22,10 @@ struct guest_pulse {
 
 enum guest_process guest_process_look(pid_t pid)
 {
-    char path[32];
-    AUTO_FREE char *text = NULL;
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (pid <= 0 || file_read(path, 4096, &text, NULL, NULL) < 0)
+    struct process_stat stat;
+    if (!process_stat_read(pid, &stat) || stat.state == 'Z' || stat.state == 'X')
         return GUEST_PROCESS_GONE;
-    /* The name in front may hold anything. */
-    const char *state = strrchr(text, ')');
-    if (state == NULL || strlen(state) < 3 || state[2] == 'Z' || state[2] == 'X')
-        return GUEST_PROCESS_GONE;
-    return state[2] == 'T' ? GUEST_PROCESS_STOPPED : GUEST_PROCESS_RUNS;
+    return stat.state == 'T' ? GUEST_PROCESS_STOPPED : GUEST_PROCESS_RUNS;
 }
 
 void guest_process_kill(pid_t pid, uid_t user)

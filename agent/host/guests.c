@@ -342,7 +342,7 @@ static void boot_done(struct worker_job *worker_job)
         guest_steps_started(guest, job);
         answer(guests, job->sequence, NULL);
         /* An end that was told of meanwhile may be that of an earlier attempt. */
-        if (guest->ended_early && !guest_process_lives(guest->pid))
+        if (guest->ended_early && guest_process_look(guest->pid) == GUEST_PROCESS_GONE)
             guest_begin_end(guest, guest->end);
         else if (guest->stopping)
             begin_stop(guest);

@@ -110,5 +110,3 @@ void guest_finish_end(struct guest *guest);
 char *guest_console_path(const struct guest *guest);
 /* Whose QEMU runs under it, or NULL; `context` is the guests. For volumes_adopt. */
 const char *guest_id_of_user(void *context, uint32_t uid);
-/* Whether a process is there and not a zombie. */
-bool guest_process_lives(pid_t pid);

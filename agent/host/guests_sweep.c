@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/host/guest_pulse.h"
 #include "agent/host/guests_internal.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -88,7 +89,7 @@ static void end_broken(struct guests *guests)
     size_t count = 0;
     bool listed = network_list_taps(guests->options.network, &ids, &count, NULL) == 0;
     for (struct guest *guest = guests->first; guest != NULL; guest = guest->next) {
-        if (guest->pid > 0 && !guest_process_lives(guest->pid)) {
+        if (guest->pid > 0 && guest_process_look(guest->pid) == GUEST_PROCESS_GONE) {
             guest_begin_end(guest, HYPERVISOR_END_DEATH);
         } else if (guest->pid <= 0 || (listed && !has_tap(guest, ids, count))) {
             log_warn("an adopted microVM without its process or tap is ended", "id", guest->id);

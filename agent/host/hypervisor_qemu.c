@@ -16,6 +16,7 @@
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 

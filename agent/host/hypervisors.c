@@ -10,6 +10,7 @@
 #include "agent/host/qemu_record.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 

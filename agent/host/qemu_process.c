@@ -20,6 +20,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/file.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/xalloc.h"
 
@@ -274,19 +275,6 @@ void qemu_process_release(struct qemu_process *process)
 }
 
 /* ---- time ---- */
-
-uint64_t process_start_time(pid_t pid)
-{
-    AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
-    AUTO_FREE char *text = NULL;
-    if (pid <= 0 || file_read(path, 4096, &text, NULL, NULL) < 0)
-        return 0;
-    /* proc(5): the name, field 2, stands in parentheses. */
-    const char *at = strrchr(text, ')');
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
-}
 
 uint64_t process_uptime_ms(pid_t pid)
 {

@@ -51,8 +51,5 @@ void qemu_process_last_words(const struct qemu_process *process, char ret_words[
 /* Closes the descriptors; the process goes on. */
 void qemu_process_release(struct qemu_process *process);
 
-/* When it began, in clock ticks since the machine's start (field 22 of /proc/PID/stat); 0: there
- * is no such process. With the pid it names a process once and for all. */
-uint64_t process_start_time(pid_t pid);
-/* Milliseconds since then. */
+/* Milliseconds since the process began; 0: there is none. */
 uint64_t process_uptime_ms(pid_t pid);

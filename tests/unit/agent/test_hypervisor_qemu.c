@@ -25,6 +25,7 @@
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
 #include "lib/file.h"
+#include "lib/process.h"
 #include "lib/xalloc.h"
 
 #define ID       "0001000000f2"

@@ -68,6 +68,22 @@ static inline void harness_close(struct harness *harness)
     assert_int_equal(uv_loop_close(&harness->loop), 0);
 }
 
+/* One on the heap whose test keeps `size` bytes, zeroed, as `mine`. */
+static inline struct harness *harness_create(const struct http_server_options *options, size_t size)
+{
+    struct harness *harness = xcalloc(1, sizeof *harness);
+    harness_open(harness, options);
+    harness->mine = xcalloc(1, size);
+    return harness;
+}
+
+static inline void harness_destroy(struct harness *harness)
+{
+    harness_close(harness);
+    free(harness->mine);
+    free(harness);
+}
+
 static inline void harness_tick(uv_timer_t *timer)
 {
     (void)timer;

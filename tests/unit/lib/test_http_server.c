@@ -90,19 +90,13 @@ static const struct http_server_options loop_options = {
 
 static int open_all(void **state)
 {
-    struct harness *harness = xcalloc(1, sizeof *harness);
-    harness_open(harness, &loop_options);
-    harness->mine = xcalloc(1, sizeof(struct waiting));
-    *state = harness;
+    *state = harness_create(&loop_options, sizeof(struct waiting));
     return 0;
 }
 
 static int close_all(void **state)
 {
-    struct harness *harness = *state;
-    harness_close(harness);
-    free(harness->mine);
-    free(harness);
+    harness_destroy(*state);
     return 0;
 }
 
